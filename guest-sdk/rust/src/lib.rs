@@ -1,0 +1,86 @@
+//! What the author of a wasmpipe function depends on: attributes that turn plain functions into functions that a
+//! pipeline can call, and [`export!`], which makes a component of them.
+//!
+//! It is not a client of the host: it reads no files, knows no pipeline, and on a native target a function stays what
+//! it was, a function that a unit test can call.
+//!
+//! ```
+//! use wasmpipe_sdk::{filter, map};
+//!
+//! /// Keeps texts of at least 10 bytes.
+//! #[filter]
+//! fn long_enough(text: &str) -> bool {
+//!     text.len() >= 10
+//! }
+//!
+//! /// The number of words.
+//! #[map]
+//! fn words(text: &str) -> u32 {
+//!     text.split_whitespace().count() as u32
+//! }
+//!
+//! wasmpipe_sdk::export!(long_enough, words);
+//!
+//! assert!(long_enough("a plain function"));
+//! assert_eq!(words("a plain function"), 3);
+//! ```
+//!
+//!  - `function`: the nouns that an author may need: `Function`, `Answer`, `Lineage`, `RowError`, `Schemas`
+//!  - `column`: which Rust types stand for which column types
+//!  - `row`: scalars and tuples as output rows; what `Result` and iterators mean
+//!  - `glue`: what the attributes expand to
+//!  - `wire`: Arrow IPC messages, byte for byte
+//!  - `component`: describe, bind and process over bytes, on every target
+//!  - `log`: lines and counters for the host
+//!  - `bindings`: the WIT world, on wasm32 only
+
+// The attributes name this crate by its public name, in its own tests too.
+extern crate self as wasmpipe_sdk;
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod bindings;
+mod column;
+pub mod component;
+mod function;
+#[doc(hidden)]
+pub mod glue;
+pub mod log;
+mod row;
+mod wire;
+
+pub use arrow_array::{self, RecordBatch};
+pub use arrow_buffer::{self, BooleanBuffer};
+pub use arrow_schema::{self, DataType, Field, Schema};
+pub use column::{Param, Value};
+pub use function::{Answer, Exported, Function, Kind, Lineage, RowError, Schemas};
+pub use log::count;
+pub use row::{BatchOutcome, Outcome, Row, Verdict};
+pub use wasmpipe_sdk_macros::{filter, flat_map, map, map_batches};
+
+/// Lists the functions that a component offers: `wasmpipe_sdk::export!(long_enough, texts::words);`.
+///
+/// Each name is a function that carries one of the attributes, or a path to one. Once per component. On wasm32 it
+/// makes the component's exports. Everywhere it defines `WASMPIPE_FUNCTIONS`, so that a native test can bind and call
+/// the functions as the host does, through [`component`].
+#[macro_export]
+macro_rules! export {
+    ($($function:path),+ $(,)?) => {
+        /// The functions that this component offers.
+        pub static WASMPIPE_FUNCTIONS: &[$crate::Function] =
+            &[$(<$function as $crate::Exported>::FUNCTION),+];
+
+        const _: () = $crate::glue::refuse_doubles(&[$(<$function as $crate::Exported>::FUNCTION),+]);
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Component;
+            impl $crate::bindings::Offers for Component {
+                const FUNCTIONS: &'static [$crate::Function] =
+                    &[$(<$function as $crate::Exported>::FUNCTION),+];
+            }
+            type Exports = $crate::bindings::Exports<Component>;
+            $crate::bindings::export_component!(Exports with_types_in $crate::bindings);
+        };
+    };
+}

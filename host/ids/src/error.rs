@@ -1,0 +1,62 @@
+//! What can go wrong: [`BuildError`] while a file is written, [`Damage`] when one is read.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why an id file could not be built. No part of one is left behind, and no scratch files once the builder is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The disk or the file system said no.
+    #[error("cannot {action} {}\nhint: the folder must exist, be writable and have room; then build again", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// An id is longer than [`ID_BYTES_MAX`](crate::ID_BYTES_MAX).
+    #[error("an id of {bytes} bytes exceeds id_bytes_max = {max}\nhint: choose a shorter column as id")]
+    IdTooLong { bytes: usize, max: usize },
+    /// A scratch file does not hold what was written to it.
+    #[error("scratch file {} changed while it was in use\nhint: keep others out of the scratch folder, check the disk, build again", path.display())]
+    ScratchDamaged { path: PathBuf },
+}
+
+impl BuildError {
+    /// For `map_err`: says what was tried on which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+        move |source| BuildError::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// The bytes are not a whole, unharmed id file of this version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the id file is damaged in its {part}, at byte {at}: {what}\nhint: delete the file; it is derived and will be built again"
+)]
+pub struct Damage {
+    /// The part of the file.
+    pub part: Part,
+    /// Offset in the file of the defect, or of the part or entry that has it.
+    pub at: u64,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+/// A part of the file, as drawn in the crate's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Header,
+    /// Data block, counted from 0.
+    Block(u64),
+    /// Separators and records.
+    Index,
+    Footer,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Header => f.write_str("header"),
+            Part::Block(number) => write!(f, "block {number}"),
+            Part::Index => f.write_str("index"),
+            Part::Footer => f.write_str("footer"),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Bounded memory, measured: an allocator that counts, and a set many times the budget. One test, so that nothing else allocates.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wasmpipe_ids::{Builder, Ids};
+
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn grew(bytes: usize) {
+    let now = NOW.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    PEAK.fetch_max(now, Ordering::Relaxed);
+}
+
+// SAFETY: passes everything on to `System`, and counts. A block that is resized counts once: the system moves pages, not bytes.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grew(layout.size());
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        grew(size);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn building_stays_within_the_budget() {
+    const SLACK_BYTES: usize = 512 << 10;
+    for (memory_bytes_max, count) in [(100_000, 60_000u64), (1 << 20, 400_000)] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let out = folder.path().join("out.ids");
+        let before = NOW.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let mut builder = Builder::new(folder.path(), memory_bytes_max);
+        for i in 0..count {
+            // An odd factor permutes the numbers: each comes once, in no order.
+            builder.add(&i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).expect("add");
+        }
+        assert_eq!(builder.finish(&out).expect("finish").ids, count);
+        let used = PEAK.load(Ordering::Relaxed) - before;
+        assert!(used <= memory_bytes_max + SLACK_BYTES, "{used} bytes used, budget {memory_bytes_max}");
+        Ids::open(std::fs::read(&out).expect("read")).expect("whole").verify().expect("whole");
+    }
+}

@@ -1,0 +1,136 @@
+//! `wasmpipe checkpoint inspect`: what a checkpoint says, without changing it.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::text::{bytes, number};
+use super::{FAILED, FINISHED, REFUSED, args, print_error};
+use crate::commit::{
+    Close, CommitError, FileEntry, Genesis, GroupCounts, LaneEntry, LaneState, Logged, Root, RowState, SideFile,
+    read_lane,
+};
+use crate::store::{Store, Unwatched, Watch};
+
+/// Everything that is printed.
+#[derive(Serialize)]
+struct Report {
+    job: String,
+    source: String,
+    sink: String,
+    id_columns: Vec<String>,
+    /// Segments.
+    commits: u64,
+    /// Source rows with a state: done, known or failed.
+    rows_committed: u64,
+    rows_done: u64,
+    rows_known: u64,
+    rows_failed: u64,
+    /// Over all segments.
+    counts: GroupCounts,
+    closed: Option<Close>,
+    files: Vec<FileEntry>,
+    id_files: Vec<SideFile>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    lane: u32,
+    number: u64,
+    #[serde(flatten)]
+    entry: LaneEntry,
+}
+
+pub(super) fn inspect(options: &args::Inspect) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime without threads starts");
+    match runtime.block_on(report(options)) {
+        Ok(Some(report)) if options.json => {
+            println!("{}", serde_json::to_string_pretty(&report).expect("plain values are JSON"));
+            FINISHED
+        }
+        Ok(Some(report)) => {
+            print(&report);
+            FINISHED
+        }
+        Ok(None) => {
+            eprintln!("error: {} is no checkpoint\nhint: name the folder of [checkpoint] path", options.path.display());
+            REFUSED
+        }
+        Err(error) => {
+            print_error(&error);
+            FAILED
+        }
+    }
+}
+
+async fn report(options: &args::Inspect) -> Result<Option<Report>, CommitError> {
+    let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+    let opened = Store::local("checkpoint", &options.path, &watch);
+    let store =
+        opened.map_err(|cause| CommitError::Store { what: "open", name: options.path.display().to_string(), cause })?;
+    let Some(root) = Root::read(&store).await? else { return Ok(None) };
+    let entries = read_lane(&store, 0, None).await?;
+    let state = LaneState::replay(&store, &entries, &root.pinned(&store).await?).await?;
+    Ok(Some(make(&root.genesis, state, entries)))
+}
+
+fn make(genesis: &Genesis, state: LaneState, entries: Vec<Logged>) -> Report {
+    let rows = |row_state| state.objects.values().map(|object| object.coverage.count(row_state)).sum();
+    let (rows_done, rows_known, rows_failed) = (rows(RowState::Done), rows(RowState::Known), rows(RowState::Failed));
+    let ids = genesis.ids.iter().flatten();
+    Report {
+        job: genesis.job.clone(),
+        source: genesis.source.clone(),
+        sink: genesis.sink.clone(),
+        id_columns: ids.map(|column| format!("{}: {}", column.name, column.data_type)).collect(),
+        commits: state.segments,
+        rows_committed: rows_done + rows_known + rows_failed,
+        rows_done,
+        rows_known,
+        rows_failed,
+        counts: state.counts,
+        closed: state.closed,
+        id_files: state.ids.into_iter().map(|(_, file)| file).collect(),
+        files: state.files,
+        entries: entries.into_iter().map(|Logged { number, entry }| Entry { lane: 0, number, entry }).collect(),
+    }
+}
+
+fn print(report: &Report) {
+    println!("job       {}", report.job);
+    println!("source    {}", report.source);
+    println!("sink      {}", report.sink);
+    println!(
+        "ids       {}",
+        if report.id_columns.is_empty() { "by position".into() } else { report.id_columns.join(", ") }
+    );
+    println!(
+        "rows      {} committed: {} done, {} known, {} failed",
+        number(report.rows_committed),
+        number(report.rows_done),
+        number(report.rows_known),
+        number(report.rows_failed)
+    );
+    let size: u64 = report.files.iter().map(|file| file.bytes).sum();
+    println!("output    {} rows in {} files, {}", number(report.counts.rows_written), report.files.len(), bytes(size));
+    println!("commits   {}", number(report.commits));
+    for Entry { number, entry, .. } in &report.entries {
+        println!("  {number:>6}  {}", line(entry));
+    }
+}
+
+fn line(entry: &LaneEntry) -> String {
+    match entry {
+        LaneEntry::Open { token, host, pid, .. } => format!("open     {token} on {host}, process {pid}"),
+        LaneEntry::Close { how, .. } => format!("close    {how:?}").to_lowercase(),
+        LaneEntry::Segment(segment) => format!(
+            "segment  {} rows read, {} written, {} failed, {} files",
+            number(segment.counts.rows_read),
+            number(segment.counts.rows_written),
+            number(segment.counts.rows_failed),
+            segment.files.len()
+        ),
+    }
+}

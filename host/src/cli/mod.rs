@@ -1,0 +1,83 @@
+//! What a person types and reads. The only room that prints: data to stdout, talk to stderr.
+//!
+//! * `args` - the command line.
+//! * `run` - `wasmpipe run` and `wasmpipe plan`.
+//! * `inspect` - `wasmpipe checkpoint inspect`.
+//! * `udf` - `wasmpipe udf build`.
+//! * `udf_build` - from a guest crate to a component.
+//! * `text` - how numbers, sizes and times are written.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that prints")]
+
+mod args;
+mod inspect;
+mod run;
+mod text;
+mod udf;
+mod udf_build;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use args::{Args, CheckpointCommand, Command, UdfCommand};
+use clap::Parser;
+
+/// Every row is covered.
+const FINISHED: u8 = 0;
+/// An error ended the run; the same command goes on where it was.
+const FAILED: u8 = 1;
+/// Nothing was done, and nothing changed.
+const REFUSED: u8 = 2;
+/// Every row is covered; some failed and are left out.
+const FINISHED_WITH_FAILED_ROWS: u8 = 3;
+/// Stopped by a person; the same command goes on where it was.
+const INTERRUPTED: u8 = 4;
+/// Another run took over.
+const FENCED: u8 = 5;
+
+/// Runs the command line; clap ends bad arguments with code 2, which is "refused".
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log();
+    let code = match args.command {
+        Command::Run(options) => run::run(&options),
+        Command::Plan(options) => run::plan(&options),
+        Command::Udf(UdfCommand::Build(options)) => udf::build(&options),
+        Command::Checkpoint(CheckpointCommand::Inspect(options)) => inspect::inspect(&options),
+    };
+    ExitCode::from(code)
+}
+
+/// Log lines go to stderr. `WASMPIPE_LOG` chooses them, `info` or `wasmpipe=debug,guest=trace`.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WASMPIPE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+/// The local folder for derived files: `WASMPIPE_CACHE`, else `wasmpipe` in `XDG_CACHE_HOME` or `~/.cache`.
+fn cache_folder() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("WASMPIPE_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("wasmpipe")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/wasmpipe")))
+        .unwrap_or_else(|| std::env::temp_dir().join("wasmpipe"))
+}
+
+/// An error, its causes below it, its hint last.
+fn print_error(error: &dyn std::error::Error) {
+    let text = error.to_string();
+    let (what, hint) = text.split_once("\nhint: ").map_or((text.as_str(), None), |(what, hint)| (what, Some(hint)));
+    eprintln!("error: {what}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !what.contains(&inner_text) {
+            eprintln!("  caused by: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+}

@@ -1,0 +1,219 @@
+//! `wasmpipe run` and `wasmpipe plan`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::text::{bytes, number, seconds};
+use super::{
+    FAILED, FENCED, FINISHED, FINISHED_WITH_FAILED_ROWS, INTERRUPTED, REFUSED, args, cache_folder, print_error,
+};
+use crate::config;
+use crate::observe::{Outcome, Progress, Summary, get};
+use crate::pipeline::{self, Control};
+use crate::plan::{self, OnError, Options, Plan, PlanError};
+use crate::store::Unwatched;
+
+/// Between progress lines.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
+
+pub(super) fn run(options: &args::Run) -> u8 {
+    let plan = match make(&options.pipeline, options.accept_change) {
+        Ok(plan) => plan,
+        Err(code) => return code,
+    };
+    if !plan.is_durable {
+        eprintln!(
+            "note: there is no [checkpoint] in {}: a run that stops before its end starts over, with an empty sink",
+            plan.file.display()
+        );
+    }
+    let control = Control::default();
+    stop_on_signals(&control);
+    let progress = Arc::new(Progress::default());
+    let mut lines = Lines::new(options.quiet);
+    let (summary, error) = pipeline::run(plan, &control, &progress, |progress| lines.report(progress));
+    if let Some(error) = &error {
+        print_error(error);
+    }
+    print_summary(&summary);
+    if let Some(file) = &options.summary
+        && let Err(error) = write_summary(file, &summary)
+    {
+        eprintln!("error: cannot write the summary to {}: {error}", file.display());
+        return FAILED;
+    }
+    match summary.outcome {
+        Outcome::Finished => FINISHED,
+        Outcome::FinishedWithFailedRows => FINISHED_WITH_FAILED_ROWS,
+        Outcome::Interrupted => INTERRUPTED,
+        Outcome::Failed if is_refusal(error.as_ref()) => REFUSED,
+        Outcome::Failed => FAILED,
+        Outcome::Fenced => FENCED,
+    }
+}
+
+fn is_refusal(error: Option<&pipeline::RunError>) -> bool {
+    matches!(error, Some(pipeline::RunError::Commit(crate::commit::CommitError::Refused(_))))
+}
+
+/// First signal: no new work. Second: now.
+fn stop_on_signals(control: &Control) {
+    let control = control.clone();
+    let handler = move || {
+        if control.stop() {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        eprintln!("stopping: finishing what is in flight; once more to stop now");
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        tracing::warn!(%error, "signals end the process at once; the next run goes on where this one was");
+    }
+}
+
+fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
+    let config = config::load(pipeline).map_err(|problems| {
+        eprintln!("{problems}");
+        REFUSED
+    })?;
+    let cache = cache_folder();
+    let engine = pipeline::engine(&cache).map_err(|error| {
+        print_error(&error);
+        FAILED
+    })?;
+    let options = Options { accept_change, engine, cache, watch: Arc::new(Unwatched) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime without threads starts");
+    runtime.block_on(plan::make(&config, &options)).map_err(|error| match error {
+        PlanError::Problems(problems) => {
+            eprintln!("{problems}");
+            REFUSED
+        }
+        PlanError::Refused(message) => {
+            eprintln!("error: {message}");
+            REFUSED
+        }
+        other => {
+            print_error(&other);
+            FAILED
+        }
+    })
+}
+
+fn write_summary(file: &Path, summary: &Summary) -> std::io::Result<()> {
+    std::fs::write(file, serde_json::to_vec_pretty(summary)?)
+}
+
+/// Plain progress lines for terminals and logs alike.
+struct Lines {
+    quiet: bool,
+    started: Instant,
+    last: Instant,
+}
+
+impl Lines {
+    fn new(quiet: bool) -> Lines {
+        Lines { quiet, started: Instant::now(), last: Instant::now() }
+    }
+
+    fn report(&mut self, progress: &Progress) {
+        if self.quiet || self.last.elapsed() < PROGRESS_PERIOD {
+            return;
+        }
+        self.last = Instant::now();
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let read = get(&progress.rows_read);
+        let rate = (read as f64 / elapsed) as u64;
+        eprintln!(
+            "{}: {} rows read ({}/s), {} committed in {} commits, {} written",
+            seconds(elapsed),
+            number(read),
+            number(rate),
+            number(get(&progress.rows_committed)),
+            number(get(&progress.commits)),
+            number(get(&progress.rows_written)),
+        );
+    }
+}
+
+fn print_summary(summary: &Summary) {
+    let outcome = match summary.outcome {
+        Outcome::Finished if summary.run.is_none() => "finished before; nothing to do",
+        Outcome::Finished => "finished",
+        Outcome::FinishedWithFailedRows => "finished with failed rows",
+        Outcome::Interrupted => "interrupted; the same command goes on from here",
+        Outcome::Failed => "failed; the same command goes on from here",
+        Outcome::Fenced => "fenced: another run took over",
+    };
+    println!("{outcome}");
+    let mut rows = vec![
+        ("rows skipped (done before)", summary.rows_skipped),
+        ("rows read", summary.rows_read),
+        ("rows known by id", summary.rows_known),
+        ("rows dropped", summary.rows_dropped),
+        ("rows failed", summary.rows_failed),
+        ("rows committed", summary.rows_committed),
+        ("output rows written", summary.rows_written),
+        ("commits", summary.commits),
+    ];
+    if summary.rows_failed_in_all != summary.rows_failed {
+        rows.push(("rows failed, all runs", summary.rows_failed_in_all));
+    }
+    for (name, value) in rows {
+        println!("  {name:<28}{:>16}", number(value));
+    }
+    let opened = format!("{} of {}", number(summary.objects_opened), number(summary.objects));
+    println!("  {:<28}{opened:>16}", "objects opened");
+    println!("  {:<28}{:>16}", "decoded", bytes(summary.bytes_read));
+    println!("  {:<28}{:>16}", "sink files", bytes(summary.bytes_written));
+    for (name, count) in &summary.guest_counts {
+        println!("  {name:<28}{:>16}", number(*count));
+    }
+    println!("  {:<28}{:>16}", "time", seconds(summary.seconds));
+    println!(
+        "  thread seconds: read {:.1}, guest {:.1}, boundary {:.1}, write {:.1}, commit {:.1}",
+        summary.seconds_read,
+        summary.seconds_guest,
+        summary.seconds_boundary,
+        summary.seconds_write,
+        summary.seconds_commit
+    );
+}
+
+pub(super) fn plan(options: &args::Plan) -> u8 {
+    let plan = match make(&options.pipeline, options.accept_change) {
+        Ok(plan) => plan,
+        Err(code) => return code,
+    };
+    let size: u64 = plan.source.objects.iter().map(|object| object.size).sum();
+    println!("source      {}", plan.source.store.url());
+    println!("            {} objects, {}", number(plan.source.objects.len() as u64), bytes(size));
+    println!("            reads {}", columns(&plan.source.columns.schema));
+    match &plan.ids {
+        Some(ids) => println!("            rows are known by {}", columns(&ids.schema)),
+        None => println!("            rows are known by position"),
+    }
+    for stage in &plan.stages {
+        println!("{}", stage.label);
+        println!("            {}", stage.spec.component.path().display());
+        println!("            needs {}", columns(&stage.binding.needs));
+        println!("            adds {}", columns(&stage.binding.adds));
+        let on_error = if stage.on_error == OnError::Skip { "are left out" } else { "end the run" };
+        println!("            rows that fail {on_error}");
+    }
+    println!("sink        {}", plan.sink.store.url());
+    println!("            writes {}", columns(&plan.sink.schema));
+    match (&plan.root, plan.is_durable) {
+        (_, false) => println!("checkpoint  none: a run that stops before its end starts over"),
+        (None, true) => println!("checkpoint  {}, new", plan.checkpoint.url()),
+        (Some(root), true) => println!("checkpoint  {}, job {}", plan.checkpoint.url(), root.genesis.job),
+    }
+    println!("run         {} workers, {} readers", plan.run.workers, plan.run.readers);
+    FINISHED
+}
+
+fn columns(schema: &arrow::datatypes::Schema) -> String {
+    let fields = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+    let text = fields.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "no column".into() } else { text }
+}

@@ -1,0 +1,27 @@
+//! `wasmpipe udf build`: compiles, then checks the component against the contract.
+
+use super::{FAILED, FINISHED, args, cache_folder, print_error, text, udf_build};
+use crate::{pipeline, udf};
+
+pub(super) fn build(options: &args::UdfBuild) -> u8 {
+    let built = match udf_build::build(&options.dir, &udf_build::Options { out: options.out.clone() }) {
+        Ok(built) => built,
+        Err(error) => {
+            print_error(&error);
+            return FAILED;
+        }
+    };
+    let checked = pipeline::engine(&cache_folder()).and_then(|engine| udf::Component::load(&engine, &built.path));
+    match checked {
+        Ok(component) => {
+            let names: Vec<&str> = component.functions().iter().map(|function| function.name.as_str()).collect();
+            println!("{} ({}): {}", built.path.display(), text::bytes(built.bytes), names.join(", "));
+            eprintln!("built with {}", built.toolchain);
+            FINISHED
+        }
+        Err(error) => {
+            print_error(&error);
+            FAILED
+        }
+    }
+}

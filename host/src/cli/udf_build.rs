@@ -1,0 +1,377 @@
+//! `wasmpipe udf build DIR [--out FILE]`: compiles the guest crate in a folder and makes a component of it.
+//!
+//! The crate's release profile holds, with SIMD switched on. Cargo's own messages go to stderr as they come; nothing else
+//! is printed here. The component is written only when it is complete and valid, at once, so that a file that was good
+//! stays good. Whether it satisfies the contract of `wit/` is not asked here.
+//!
+//! * `udf_build/tool_chain.rs`: which of the machine's Rust tool chains can do it
+
+mod tool_chain;
+
+use std::env;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use wit_component::ComponentEncoder;
+
+use tool_chain::{Suitable, TARGET};
+
+/// Names the folder for what cargo makes. Unset, it is `guests` in wasmpipe's cache folder.
+const TARGET_DIR_VARIABLE: &str = "WASMPIPE_GUEST_TARGET_DIR";
+
+/// What can be chosen about a build.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Options {
+    /// The component's file. Without it: `NAME.wasm` in the crate's folder, where NAME is the package's name as
+    /// `Cargo.toml` has it.
+    pub(super) out: Option<PathBuf>,
+}
+
+/// What was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Built {
+    /// The component's file.
+    pub(super) path: PathBuf,
+    /// Its size.
+    pub(super) bytes: u64,
+    /// The tool chain that was used, in words.
+    pub(super) toolchain: String,
+}
+
+/// Why nothing was built.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BuildError {
+    /// The folder holds no crate.
+    #[error("{} has no Cargo.toml\nhint: name the folder of a guest crate", dir.display())]
+    NotACrate {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Nothing on this machine compiles for the guest target.
+    #[error(
+        "no Rust tool chain here can compile for {TARGET}\n{}hint: run `rustup target add {TARGET}`; on Debian 12 this \
+         does as well: `apt-get install rustc-web cargo-web rust-web-src lld-19`",
+        tried.iter().map(|line| format!("  {line}\n")).collect::<String>()
+    )]
+    NoToolChain {
+        /// What was looked at, and what it lacks.
+        tried: Vec<String>,
+    },
+    /// Cargo does not understand the crate's manifest.
+    #[error("cargo cannot read {}\n{}\nhint: correct it there", manifest.display(), message.trim_end())]
+    Manifest {
+        /// The crate's Cargo.toml.
+        manifest: PathBuf,
+        /// What cargo says.
+        message: String,
+    },
+    /// The crate makes no WebAssembly module.
+    #[error("{} makes no module\nhint: add crate-type = [\"cdylib\"] to its [lib] section", manifest.display())]
+    NotACdylib {
+        /// The crate's Cargo.toml.
+        manifest: PathBuf,
+    },
+    /// The crate does not compile.
+    #[error("cargo could not build {} ({status}) with {tool_chain}\nhint: cargo says why, above", dir.display())]
+    Cargo {
+        /// The crate's folder.
+        dir: PathBuf,
+        /// The tool chain that was used, in words.
+        tool_chain: String,
+        /// How cargo ended.
+        status: String,
+    },
+    /// The module cannot be made a component.
+    #[error("{} cannot be made a component\nhint: is it written with the wasmpipe guest SDK, of this version?", module.display())]
+    NotAComponent {
+        /// The core module that the crate compiled to.
+        module: PathBuf,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A file or a program could not be used.
+    #[error("{what} {}\nhint: check that it is there, that this user may use it, and that the disk is not full", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// What cargo says about the crate before it compiles anything.
+#[derive(Debug, PartialEq, Eq)]
+struct Package {
+    name: String,
+    manifest: PathBuf,
+    workspace_root: PathBuf,
+    /// It is its workspace's only member.
+    is_alone: bool,
+}
+
+/// Builds the crate in `dir`.
+pub(super) fn build(dir: &Path, options: &Options) -> Result<Built, BuildError> {
+    let dir = crate_folder(dir)?;
+    let suitable = tool_chain::find(&dir).map_err(|tried| BuildError::NoToolChain { tried })?;
+    let package = package(&dir, &suitable)?;
+    let component = component(&dir, &package, &suitable)?;
+    let path = options.out.clone().unwrap_or_else(|| dir.join(format!("{}.wasm", package.name)));
+    write(&path, &component).map_err(io_error("cannot write", &path))?;
+    Ok(Built { path, bytes: component.len() as u64, toolchain: suitable.to_string() })
+}
+
+fn crate_folder(dir: &Path) -> Result<PathBuf, BuildError> {
+    if !dir.join("Cargo.toml").is_file() {
+        return Err(BuildError::NotACrate { dir: dir.to_owned() });
+    }
+    fs::canonicalize(dir).map_err(io_error("cannot find", dir))
+}
+
+/// Asked before anything is compiled, so that what cannot make a module is refused at once.
+fn package(dir: &Path, suitable: &Suitable) -> Result<Package, BuildError> {
+    let manifest = dir.join("Cargo.toml");
+    let mut cargo = suitable.cargo(dir);
+    cargo.args(["metadata", "--no-deps", "--format-version=1"]);
+    let output = run(cargo.stderr(Stdio::piped()))?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(BuildError::Manifest { manifest, message });
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    cdylib_package(&metadata, &manifest).ok_or(BuildError::NotACdylib { manifest })
+}
+
+fn cdylib_package(metadata: &Value, manifest: &Path) -> Option<Package> {
+    let packages = metadata["packages"].as_array()?;
+    let package = packages.iter().find(|package| is_path(&package["manifest_path"], manifest))?;
+    let is_cdylib = |target: &Value| holds(&target["crate_types"], "cdylib");
+    package["targets"].as_array()?.iter().find(|target| is_cdylib(target))?;
+    Some(Package {
+        name: package["name"].as_str()?.to_owned(),
+        manifest: manifest.to_owned(),
+        workspace_root: metadata["workspace_root"].as_str()?.into(),
+        is_alone: packages.len() == 1,
+    })
+}
+
+/// Compiles, and makes a component of the module.
+fn component(dir: &Path, package: &Package, suitable: &Suitable) -> Result<Vec<u8>, BuildError> {
+    let target_dir = target_dir(package);
+    fs::create_dir_all(&target_dir).map_err(io_error("cannot make the folder", &target_dir))?;
+    // Another crate of the same name must not put its module in the place of ours before we have read it.
+    let _one_build_at_a_time = lock(&target_dir.join(".wasmpipe-lock"))?;
+    let module = compile(dir, package, suitable, &target_dir)?;
+    let bytes = fs::read(&module).map_err(io_error("cannot read", &module))?;
+    let encoded = ComponentEncoder::default().validate(true).module(&bytes).and_then(|mut encoder| encoder.encode());
+    encoded.map_err(|error| BuildError::NotAComponent { module, source: error.into() })
+}
+
+fn lock(path: &Path) -> Result<File, BuildError> {
+    let locked = File::create(path).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(io_error("cannot lock", path))
+}
+
+fn compile(dir: &Path, package: &Package, suitable: &Suitable, target_dir: &Path) -> Result<PathBuf, BuildError> {
+    let mut cargo = suitable.cargo(dir);
+    cargo.args(["rustc", "--lib", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
+    cargo.arg("--target-dir").arg(target_dir).args(suitable.build_arguments());
+    // To cargo, crates of the same name, each alone in a workspace, are the same crate wherever they are: it would
+    // answer with the module of the other. An argument that differs keeps them apart.
+    cargo.arg("--").arg("--remap-path-prefix").arg(assignment(dir, &package.name));
+    let output = run(cargo.stderr(Stdio::inherit()))?;
+    if !output.status.success() {
+        let tool_chain = suitable.to_string();
+        return Err(BuildError::Cargo { dir: dir.to_owned(), tool_chain, status: output.status.to_string() });
+    }
+    let manifest = &package.manifest;
+    let module = module(&String::from_utf8_lossy(&output.stdout), manifest);
+    module.ok_or_else(|| BuildError::NotACdylib { manifest: manifest.clone() })
+}
+
+fn assignment(dir: &Path, name: &str) -> OsString {
+    let mut assignment = dir.as_os_str().to_owned();
+    assignment.push("=");
+    assignment.push(name);
+    assignment
+}
+
+/// Finds the module among cargo's messages, which are one JSON object a line.
+fn module(messages: &str, manifest: &Path) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut artifacts = messages.filter(|message| {
+        message["reason"] == "compiler-artifact"
+            && is_path(&message["manifest_path"], manifest)
+            && holds(&message["target"]["crate_types"], "cdylib")
+    });
+    let artifact = artifacts.next()?;
+    let files = artifact["filenames"].as_array()?;
+    files.iter().filter_map(Value::as_str).map(PathBuf::from).find(|file| file.extension().is_some_and(|e| e == "wasm"))
+}
+
+/// Under a name of its own first: a crash leaves the old file or the new one, never half of one.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut file = new_file().tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// A temporary file that others may read in the end, as far as the user's umask lets them.
+fn new_file() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.prefix(".wasmpipe-");
+    builder
+}
+
+/// Shared by all guests: they have most of their dependencies in common, and a standard library that has to be compiled
+/// is compiled once. Only crates of a larger workspace keep to themselves: cargo takes members of two copies of a
+/// workspace for the same crates.
+fn target_dir(package: &Package) -> PathBuf {
+    let shared = match env::var_os(TARGET_DIR_VARIABLE).filter(|chosen| !chosen.is_empty()) {
+        Some(chosen) => env::current_dir().unwrap_or_default().join(chosen),
+        None => super::cache_folder().join("guests"),
+    };
+    if package.is_alone { shared } else { shared.join(format!("{:016x}", hash(&package.workspace_root))) }
+}
+
+fn hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn run(command: &mut Command) -> Result<Output, BuildError> {
+    let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).output();
+    output.map_err(io_error("cannot run", Path::new(command.get_program())))
+}
+
+fn is_path(json: &Value, path: &Path) -> bool {
+    json.as_str().is_some_and(|json| Path::new(json) == path)
+}
+
+fn holds(json: &Value, word: &str) -> bool {
+    json.as_array().is_some_and(|words| words.iter().any(|json| json == word))
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    let path = path.to_owned();
+    move |source| BuildError::Io { what, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use serde_json::json;
+
+    #[test]
+    fn packages() {
+        let metadata = |name: &str, crate_types: &[&str]| {
+            let packages = [
+                json!({ "name": "other", "manifest_path": "/w/other/Cargo.toml", "targets": [] }),
+                json!({ "name": name, "manifest_path": "/w/code/Cargo.toml", "targets": [{ "crate_types": crate_types }] }),
+            ];
+            json!({ "packages": packages, "workspace_root": "/w" })
+        };
+        let manifest = Path::new("/w/code/Cargo.toml");
+        let package = cdylib_package(&metadata("my-code", &["rlib", "cdylib"]), manifest).unwrap();
+        assert_eq!((package.name.as_str(), package.is_alone), ("my-code", false));
+        assert_eq!(cdylib_package(&metadata("my-code", &["lib"]), manifest), None);
+        assert_eq!(cdylib_package(&metadata("my-code", &["cdylib"]), Path::new("/w/Cargo.toml")), None);
+        assert_eq!(cdylib_package(&Value::Null, manifest), None);
+    }
+
+    #[test]
+    fn modules() {
+        let artifact = |manifest: &str, crate_type: &str, file: &str| {
+            let target = json!({ "crate_types": [crate_type] });
+            let message = json!({ "reason": "compiler-artifact", "manifest_path": manifest, "target": target, "filenames": [file] });
+            format!("{message}\n")
+        };
+        let own = "/w/code/Cargo.toml";
+        let messages = [
+            artifact("/w/dep/Cargo.toml", "cdylib", "/t/dep.wasm"),
+            artifact(own, "custom-build", "/t/build-script"),
+            "a line that a build script printed\n".to_owned(),
+            artifact(own, "cdylib", "/t/my_code.wasm"),
+        ];
+        assert_eq!(module(&messages.concat(), Path::new(own)), Some("/t/my_code.wasm".into()));
+        assert_eq!(module(&messages[..3].concat(), Path::new(own)), None);
+    }
+
+    #[test]
+    fn a_component_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/code.wasm");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert!(write(&path.join("below-a-file.wasm"), b"three").is_err());
+    }
+
+    fn check(error: &BuildError, expected: &Expect) {
+        expected.assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn refusals() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = build(empty.path(), &Options::default()).unwrap_err();
+        assert!(matches!(error, BuildError::NotACrate { .. }), "{error}");
+        check(
+            &BuildError::NotACrate { dir: "guests".into() },
+            &expect![[r#"
+            guests has no Cargo.toml
+            hint: name the folder of a guest crate"#]],
+        );
+        let tried = vec!["the active tool chain lacks the standard library for this target, and its source".to_owned()];
+        check(
+            &BuildError::NoToolChain { tried },
+            &expect![[r#"
+            no Rust tool chain here can compile for wasm32-unknown-unknown
+              the active tool chain lacks the standard library for this target, and its source
+            hint: run `rustup target add wasm32-unknown-unknown`; on Debian 12 this does as well: `apt-get install rustc-web cargo-web rust-web-src lld-19`"#]],
+        );
+        check(
+            &BuildError::NotACdylib { manifest: "code/Cargo.toml".into() },
+            &expect![[r#"
+            code/Cargo.toml makes no module
+            hint: add crate-type = ["cdylib"] to its [lib] section"#]],
+        );
+        let message = "error: failed to parse manifest\n".to_owned();
+        check(
+            &BuildError::Manifest { manifest: "code/Cargo.toml".into(), message },
+            &expect![[r#"
+            cargo cannot read code/Cargo.toml
+            error: failed to parse manifest
+            hint: correct it there"#]],
+        );
+        let (tool_chain, status) = ("the active tool chain".to_owned(), "exit status: 101".to_owned());
+        check(
+            &BuildError::Cargo { dir: "code".into(), tool_chain, status },
+            &expect![[r#"
+            cargo could not build code (exit status: 101) with the active tool chain
+            hint: cargo says why, above"#]],
+        );
+        check(
+            &io_error("cannot write", Path::new("code.wasm"))(io::ErrorKind::StorageFull.into()),
+            &expect![[r#"
+            cannot write code.wasm
+            hint: check that it is there, that this user may use it, and that the disk is not full"#]],
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Ranges of source rows and their state. Absent means not yet. Later ranges win over earlier ones, so replaying a lane
+//! in order gives every row the state that the last entry gave it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::entry::{CoveredObject, covered_from_ranges};
+
+/// What became of a source row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowState {
+    /// Written, or filtered out.
+    Done,
+    /// Its id was done elsewhere.
+    Known,
+    /// Failed and left out.
+    Failed,
+}
+
+/// The states of one object's rows, as disjoint ranges; neighbours of one state are joined.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage(BTreeMap<u64, (u64, RowState)>);
+
+impl Coverage {
+    /// Gives the rows of `range` a state, whatever they had.
+    pub fn set(&mut self, range: Range<u64>, state: RowState) {
+        if range.is_empty() {
+            return;
+        }
+        self.clear(&range);
+        let mut joined = range;
+        if let Some((&start, &(end, before))) = self.0.range(..joined.start).next_back()
+            && end == joined.start
+            && before == state
+        {
+            joined.start = start;
+        }
+        if let Some(&(end, after)) = self.0.get(&joined.end)
+            && after == state
+        {
+            self.0.remove(&joined.end);
+            joined.end = end;
+        }
+        self.0.insert(joined.start, (joined.end, state));
+    }
+
+    fn clear(&mut self, range: &Range<u64>) {
+        let before = self.0.range(..range.start).next_back().map(|(&start, &(end, state))| (start, end, state));
+        if let Some((start, end, state)) = before
+            && end > range.start
+        {
+            self.0.insert(start, (range.start, state));
+            if end > range.end {
+                self.0.insert(range.end, (end, state));
+            }
+        }
+        let inside: Vec<u64> = self.0.range(range.clone()).map(|(&start, _)| start).collect();
+        for start in inside {
+            let (end, state) = self.0.remove(&start).expect("just seen");
+            if end > range.end {
+                self.0.insert(range.end, (end, state));
+            }
+        }
+    }
+
+    /// The ranges with their states, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (Range<u64>, RowState)> + '_ {
+        self.0.iter().map(|(&start, &(end, state))| (start..end, state))
+    }
+
+    /// The ranges of one state, ascending.
+    pub fn of(&self, state: RowState) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.iter().filter(move |(_, own)| *own == state).map(|(range, _)| range)
+    }
+
+    /// Rows of one state.
+    pub fn count(&self, state: RowState) -> u64 {
+        self.of(state).map(|range| range.end - range.start).sum()
+    }
+
+    /// Rows of any state.
+    pub fn len(&self) -> u64 {
+        self.iter().map(|(range, _)| range.end - range.start).sum()
+    }
+
+    /// Whether no row has a state.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The rows of `within` that have no state, ascending.
+    pub fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
+        let mut missing = Vec::new();
+        let mut next = within.start;
+        let from = self.0.range(..=within.start).next_back().map_or(within.start, |(&start, _)| start);
+        for (&start, &(end, _)) in self.0.range(from..within.end) {
+            if start > next {
+                missing.push(next..start);
+            }
+            next = next.max(end);
+        }
+        if next < within.end {
+            missing.push(next..within.end);
+        }
+        missing
+    }
+}
+
+/// What a lane knows of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectCoverage {
+    /// Of the content that the ranges speak of.
+    pub digest: String,
+    /// The object's bytes.
+    pub size: u64,
+    /// Rows in the whole object.
+    pub rows: u64,
+    /// The rows' states.
+    pub coverage: Coverage,
+}
+
+impl ObjectCoverage {
+    /// Whether no row is left to do.
+    pub fn is_complete(&self) -> bool {
+        self.coverage.len() == self.rows
+    }
+
+    /// As it stands in an entry.
+    pub fn to_entry(&self, object: &str) -> CoveredObject {
+        let ranges = |state| covered_from_ranges(self.coverage.of(state));
+        CoveredObject {
+            object: object.into(),
+            digest: self.digest.clone(),
+            size: self.size,
+            rows: self.rows,
+            done: ranges(RowState::Done),
+            known: ranges(RowState::Known),
+            failed: ranges(RowState::Failed),
+        }
+    }
+
+    /// From an entry; says what is wrong if the ranges are not ranges of the object.
+    pub fn from_entry(entry: &CoveredObject) -> Result<ObjectCoverage, String> {
+        let mut coverage = Coverage::default();
+        for (ranges, state) in
+            [(&entry.done, RowState::Done), (&entry.known, RowState::Known), (&entry.failed, RowState::Failed)]
+        {
+            for &(start, end) in ranges {
+                if start >= end || end > entry.rows || !covers_nothing(&coverage, start..end) {
+                    return Err(format!("rows {start}..{end} of {} with {} rows", entry.object, entry.rows));
+                }
+                coverage.set(start..end, state);
+            }
+        }
+        let (digest, size, rows) = (entry.digest.clone(), entry.size, entry.rows);
+        Ok(ObjectCoverage { digest, size, rows, coverage })
+    }
+}
+
+fn covers_nothing(coverage: &Coverage, range: Range<u64>) -> bool {
+    coverage.missing(range.clone()) == [range]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model that keeps a state per row decides.
+    #[test]
+    fn random_settings_agree_with_a_row_by_row_model() {
+        let mut seed = 7u64;
+        let mut random = move |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for _ in 0..300 {
+            let mut coverage = Coverage::default();
+            let mut model = vec![None; 40];
+            for _ in 0..12 {
+                let start = random(40);
+                let end = start + random(40 - start + 1);
+                let state = [RowState::Done, RowState::Known, RowState::Failed][random(3) as usize];
+                coverage.set(start..end, state);
+                model[start as usize..end as usize].fill(Some(state));
+            }
+            let mut seen = vec![None; 40];
+            for (range, state) in coverage.iter() {
+                seen[range.start as usize..range.end as usize].fill(Some(state));
+            }
+            assert_eq!(seen, model);
+            let joined: Vec<_> = coverage.iter().collect();
+            assert!(joined.windows(2).all(|pair| pair[0].0.end < pair[1].0.start || pair[0].1 != pair[1].1));
+            let missing: Vec<u64> = coverage.missing(5..35).into_iter().flatten().collect();
+            assert_eq!(missing, (5..35).filter(|&row| model[row as usize].is_none()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_entry_that_claims_rows_twice_or_beyond_the_end_is_refused() {
+        let entry = |done, failed| CoveredObject {
+            object: "a".into(),
+            digest: String::new(),
+            size: 1,
+            rows: 10,
+            done,
+            known: vec![],
+            failed,
+        };
+        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(4, 5)])).is_ok());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(3, 5)])).is_err());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 11)], vec![])).is_err());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(4, 4)], vec![])).is_err());
+    }
+}

@@ -1,0 +1,232 @@
+//! The log's documents, key by key. Every entry is at most 1 MiB of JSON and names its format; a format that this build
+//! does not know is an error, never a guess. Keys that it does not know are refused too: an older build must not act on
+//! half of what a newer one meant.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// The format of entries that this build writes. 0: not frozen yet.
+pub const FORMAT: u32 = 0;
+
+/// `root/<number>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RootEntry {
+    /// Number 0, the job's birth.
+    Genesis(Box<Genesis>),
+    /// A person accepted that the job goes on with other functions, configs or sink columns.
+    Change {
+        /// Format of this document.
+        format: u32,
+        /// What the job computes from here on.
+        fingerprint: Fingerprint,
+    },
+    /// The source has other objects than before.
+    Source {
+        /// Format of this document.
+        format: u32,
+        /// The whole listing from here on. A row's `since` is this entry's number if its content is new.
+        listing: SideFile,
+        /// Per lane a number: every uncovered row is asked against the ids of segments below it. Absent if the source
+        /// only grew.
+        marks: Option<Vec<u64>>,
+    },
+}
+
+/// What a job is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// Format of this document.
+    pub format: u32,
+    /// Random, 16 hexadecimal digits; part of every sink file's name.
+    pub job: String,
+    /// Milliseconds since 1970, for people.
+    pub created_ms: u64,
+    /// How many lanes the log has.
+    pub lanes: u32,
+    /// The id columns, or none if rows are known by position.
+    pub ids: Option<Vec<IdColumn>>,
+    /// The source's schema: an Arrow IPC schema message in hexadecimal digits.
+    pub source_schema: String,
+    /// URL that object paths are relative to.
+    pub source: String,
+    /// URL that sink file names are relative to.
+    pub sink: String,
+    /// URL of the checkpoint itself.
+    pub checkpoint: String,
+    /// The source's objects.
+    pub listing: SideFile,
+    /// What the job computes.
+    pub fingerprint: Fingerprint,
+}
+
+/// One id column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdColumn {
+    /// The column's name in the source.
+    pub name: String,
+    /// The Arrow type as Arrow writes it, `Int64` or `Timestamp(µs, "UTC")`.
+    pub data_type: String,
+}
+
+/// What decides a row's result: a job goes on only under the same one, or when a person accepts the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fingerprint {
+    /// Version of the host's own semantics.
+    pub semantics: u32,
+    /// The source's format.
+    pub source_format: String,
+    /// The id columns as `name: type`, empty in position mode.
+    pub ids: Vec<String>,
+    /// The functions, in order.
+    pub stages: Vec<StageFingerprint>,
+    /// The sink's format.
+    pub sink_format: String,
+    /// The sink's columns as `name: type`.
+    pub sink_columns: Vec<String>,
+}
+
+/// One function of the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageFingerprint {
+    /// BLAKE3 of the component file.
+    pub component: String,
+    /// The function's name.
+    pub function: String,
+    /// Its config as canonical JSON: keys sorted.
+    pub config: String,
+    /// BLAKE3 over the chain up to this stage: what its output depends on.
+    pub chain: String,
+}
+
+/// `lane/<lane>/<number>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LaneEntry {
+    /// A writer takes the lane.
+    Open {
+        /// Format of this document.
+        format: u32,
+        /// The writer's random name.
+        token: String,
+        /// Number of the last root entry that the writer saw before.
+        root: u64,
+        /// Milliseconds since 1970, for people.
+        opened_ms: u64,
+        /// Host name, for people.
+        host: String,
+        /// Process, for people.
+        pid: u32,
+    },
+    /// A group is durable.
+    Segment(Box<SegmentEntry>),
+    /// A writer leaves the lane in order.
+    Close {
+        /// Format of this document.
+        format: u32,
+        /// The writer.
+        token: String,
+        /// How it ended.
+        how: Close,
+    },
+}
+
+/// How a writer left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Close {
+    /// Every row of the lane is covered.
+    Finished,
+    /// A person asked it to stop.
+    Stopped,
+    /// An error ended it.
+    Failed,
+}
+
+/// The rows of one group count from here on, and so do the files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentEntry {
+    /// Format of this document.
+    pub format: u32,
+    /// The writer.
+    pub token: String,
+    /// The root entry under which it works.
+    pub root: u64,
+    /// The group's number within its writer.
+    pub group: u64,
+    /// Sink files, all complete.
+    pub files: Vec<FileEntry>,
+    /// The rows covered, by object. Absent if `coverage_file` is there.
+    pub coverage: Option<Vec<CoveredObject>>,
+    /// The same as a Parquet file, where it would be too long for an entry.
+    pub coverage_file: Option<SideFile>,
+    /// Ids of the rows that are done, sorted. Absent in position mode, and if no row is done.
+    pub ids: Option<SideFile>,
+    /// What became of the group's rows.
+    pub counts: super::GroupCounts,
+}
+
+/// A sink file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Relative to the sink.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A Parquet file under `side/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideFile {
+    /// Relative to the checkpoint.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// BLAKE3 of its bytes.
+    pub digest: String,
+}
+
+/// Rows of one object that a segment covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoveredObject {
+    /// Relative to the source.
+    pub object: String,
+    /// BLAKE3 of the object's footer and edges, to know a copy from a change.
+    pub digest: String,
+    /// The object's size in bytes.
+    pub size: u64,
+    /// Rows in the whole object.
+    pub rows: u64,
+    /// Row ranges `[start, end)` that are written or filtered out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<(u64, u64)>,
+    /// Row ranges whose id was done elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<(u64, u64)>,
+    /// Row ranges that failed and are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<(u64, u64)>,
+}
+
+/// Ranges as they stand in an entry.
+pub fn covered_from_ranges(ranges: impl IntoIterator<Item = Range<u64>>) -> Vec<(u64, u64)> {
+    ranges.into_iter().map(|range| (range.start, range.end)).collect()
+}
+
+/// An entry's number as it stands in its name: ten digits, so that names sort as numbers.
+pub fn number_name(number: u64) -> String {
+    format!("{number:010}")
+}

@@ -1,0 +1,88 @@
+//! Source rows that become durable together. A group is fixed when the source emits its rows; it is a plain value that
+//! collects what became of them, and the commit makes a segment of it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+use super::coverage::{Coverage, ObjectCoverage, RowState};
+
+/// When a group ends; whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupLimits {
+    /// Source rows.
+    pub rows_max: u64,
+    /// Bytes of source columns in memory.
+    pub bytes_max: u64,
+    /// Time since its first row.
+    pub time_max: Duration,
+}
+
+/// What became of the rows of a group, and of several groups by [`GroupCounts::add`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupCounts {
+    /// Source rows that went through the stages.
+    pub rows_read: u64,
+    /// Source rows without an output row that did not fail.
+    pub rows_dropped: u64,
+    /// Source rows that failed and are left out.
+    pub rows_failed: u64,
+    /// Source rows whose id was done elsewhere.
+    pub rows_known: u64,
+    /// Output rows.
+    pub rows_written: u64,
+}
+
+impl GroupCounts {
+    /// Adds another group's counts.
+    pub fn add(&mut self, other: &GroupCounts) {
+        self.rows_read += other.rows_read;
+        self.rows_dropped += other.rows_dropped;
+        self.rows_failed += other.rows_failed;
+        self.rows_known += other.rows_known;
+        self.rows_written += other.rows_written;
+    }
+}
+
+/// A group while it is worked on.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Its number within its writer.
+    pub number: u64,
+    /// The rows it covers, by object path.
+    pub objects: BTreeMap<String, ObjectCoverage>,
+    /// Ids of its done rows, unsorted, in the job's id types.
+    pub ids: Vec<RecordBatch>,
+    /// What became of its rows.
+    pub counts: GroupCounts,
+}
+
+impl Group {
+    /// An empty group.
+    pub fn new(number: u64) -> Group {
+        Group { number, ..Group::default() }
+    }
+
+    /// Names an object, so that it is known to have this many rows, even if none of them is covered.
+    pub fn name_object(&mut self, path: &str, digest: &str, size: u64, rows: u64) {
+        if !self.objects.contains_key(path) {
+            let covered = ObjectCoverage { digest: digest.into(), size, rows, coverage: Coverage::default() };
+            self.objects.insert(path.into(), covered);
+        }
+    }
+
+    /// Gives rows of a named object their state.
+    pub fn cover(&mut self, path: &str, rows: impl IntoIterator<Item = Range<u64>>, state: RowState) {
+        let object = self.objects.get_mut(path).expect("named before it is covered");
+        rows.into_iter().for_each(|range| object.coverage.set(range, state));
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}

@@ -1,0 +1,142 @@
+//! What dead writers left behind. A file is deleted only if no entry that counts names it and a later open of its lane
+//! has made its token dead; never by prefix, never by age. Names say whose a file is:
+//! `<job>-<lane>-<token>-<sequence>.parquet` in the sink, `<token>-<name>` under `side/`.
+
+use std::collections::HashSet;
+use std::path::Path as FsPath;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use super::CommitError;
+use super::entry::FileEntry;
+use super::lane::LaneState;
+use super::root::Root;
+use crate::sink::FileName;
+use crate::store::Store;
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Sink files that no segment names, staged local ones included.
+    pub sink_files: u64,
+    /// Side files that no entry names.
+    pub side_files: u64,
+}
+
+/// Removes what dead writers of the lane left. `listing` is the sink's; `state` that of all entries below this open.
+pub async fn sweep(
+    root: &Root,
+    lane: u32,
+    state: &LaneState,
+    checkpoint: &Store,
+    sink: &Store,
+    listing: &[ObjectMeta],
+) -> Result<Swept, CommitError> {
+    let dead: HashSet<&str> = state.tokens.values().map(String::as_str).collect();
+    let counting: HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
+    let is_dead = |name: &str| {
+        FileName::parse(name)
+            .is_some_and(|file| file.job == root.genesis.job && file.lane == lane && dead.contains(file.token.as_str()))
+    };
+    let orphans: Vec<Path> = listing
+        .iter()
+        .map(|meta| &meta.location)
+        .filter(|path| !counting.contains(path.as_ref()) && is_dead(path.as_ref()))
+        .cloned()
+        .collect();
+    let mut swept = Swept { sink_files: orphans.len() as u64, side_files: 0 };
+    delete(sink, orphans).await?;
+    if let Some(folder) = sink.local_root() {
+        swept.sink_files += remove_staged(folder, is_dead)?;
+    }
+    swept.side_files = sweep_side(root, state, checkpoint, &dead).await?;
+    Ok(swept)
+}
+
+/// A local store writes to `name#<digits>` first, hides that name in listings and refuses it in paths.
+fn remove_staged(folder: &FsPath, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
+    let mut removed = 0;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((target, digits)) = name.rsplit_once('#') else { continue };
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) && is_dead(target) {
+            std::fs::remove_file(entry.path()).map_err(|error| {
+                let cause = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(error) };
+                CommitError::store("delete", name, cause)
+            })?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+async fn sweep_side(root: &Root, state: &LaneState, store: &Store, dead: &HashSet<&str>) -> Result<u64, CommitError> {
+    let found: Vec<Path> = store
+        .objects()
+        .list(Some(&Path::from("side")))
+        .map_ok(|meta| meta.location)
+        .try_collect()
+        .await
+        .map_err(|cause| CommitError::store("list", "side", cause))?;
+    let named = |path: &Path| {
+        state.side_files.contains(path.as_ref()) || root.side_files.iter().any(|name| name == path.as_ref())
+    };
+    let token_of =
+        |path: &Path| path.filename().and_then(|name| name.split_once('-')).map(|(token, _)| token.to_string());
+    let orphans: Vec<Path> = found
+        .into_iter()
+        .filter(|path| !named(path) && token_of(path).is_some_and(|token| dead.contains(token.as_str())))
+        .collect();
+    let count = orphans.len() as u64;
+    delete(store, orphans).await?;
+    Ok(count)
+}
+
+async fn delete(store: &Store, paths: Vec<Path>) -> Result<(), CommitError> {
+    let paths = futures::stream::iter(paths).map(Ok).boxed();
+    let mut deleted = store.objects().delete_stream(paths);
+    while let Some(result) = deleted.next().await {
+        match result {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(cause) => return Err(CommitError::store("delete", "an orphan", cause)),
+        }
+    }
+    Ok(())
+}
+
+/// Sink files that the log names must be there with their sizes.
+pub fn check_files(files: &[FileEntry], listing: &[ObjectMeta]) -> Result<(), CommitError> {
+    let found: std::collections::HashMap<&str, u64> =
+        listing.iter().map(|meta| (meta.location.as_ref(), meta.size)).collect();
+    let wrong: Vec<String> = files
+        .iter()
+        .filter_map(|file| match found.get(file.path.as_str()) {
+            None => Some(format!("{} is missing", file.path)),
+            Some(&bytes) if bytes != file.bytes => {
+                Some(format!("{} has {bytes} bytes instead of {}", file.path, file.bytes))
+            }
+            Some(_) => None,
+        })
+        .collect();
+    let Some(first) = wrong.first() else { return Ok(()) };
+    Err(CommitError::Refused(format!(
+        "{} sink file(s) that the checkpoint names are not what they were: {first}\n\
+         hint: put them back from a copy; or begin a new job with another checkpoint and an empty sink",
+        wrong.len()
+    )))
+}
+
+/// Names in a sink that belong to other jobs than `job`.
+pub fn other_jobs(listing: &[ObjectMeta], job: Option<&str>) -> Vec<String> {
+    let job_of = |path: &str| match path.strip_prefix("_wasmpipe/").and_then(|name| name.strip_suffix(".json")) {
+        Some(job) => Some(job.to_string()),
+        None => FileName::parse(path).map(|file| file.job),
+    };
+    let names = listing.iter().filter_map(|meta| job_of(meta.location.as_ref()));
+    let mut others: Vec<String> = names.filter(|name| Some(name.as_str()) != job).collect();
+    others.sort();
+    others.dedup();
+    others
+}

@@ -1,0 +1,243 @@
+//! The pipeline file as it is written: every key with its value, and the place where each value stands.
+//!
+//! This room mirrors the file and decides nothing. It knows which keys there are and which values have the right form;
+//! it fills in no default, resolves no path, opens nothing. `plan` makes the file true. All problems of a file are found
+//! in one pass and reported together.
+//!
+//! * `read.rs`: the sections, key by key
+//! * `shape.rs`: every section and key there is, with examples for hints
+//! * `section.rs`: the keys of one section: known, misspelt, misplaced, missing
+//! * `value.rs`: one value: its type, its range, its unit
+//! * `suggest.rs`: the key that was probably meant
+//! * `files.rs`: files that are named and not there, when there are other mistakes too
+//! * `problem.rs`: what is wrong, where, and what to do; the report
+
+mod files;
+mod problem;
+mod read;
+mod section;
+mod shape;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+pub use problem::{PipelineFile, Problem, Problems};
+
+/// The longest pipeline file that is read: 1 MiB. Something longer is some other file.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A pipeline file.
+///
+/// ```
+/// use std::path::Path;
+/// use wasmpipe::config;
+///
+/// let text = r#"
+///     [source]
+///     path = "corpus/*.parquet"
+///
+///     [sink]
+///     path = "out/"
+/// "#;
+/// let config = config::parse(Path::new("pipeline.toml"), text)?;
+/// assert_eq!(config.source.path.value, "corpus/*.parquet");
+/// assert_eq!(config.sink.path.line, 6);
+/// assert!(config.stages.is_empty() && config.checkpoint.is_none());
+/// # Ok::<(), config::Problems>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[source]`: where rows come from. Required.
+    pub source: Source,
+    /// `[[stage]]`: what happens to them, in the order of the file. None at all copies the rows.
+    pub stages: Vec<Stage>,
+    /// `[sink]`: where results go. Required.
+    pub sink: Sink,
+    /// `[checkpoint]`: where it is recorded which rows are done. Without it a run that stops starts over.
+    pub checkpoint: Option<Checkpoint>,
+    /// `[run]`: how much of the machine to use. Empty if the file has no such section.
+    pub run: Run,
+    /// The file itself, for problems that only `plan` can see.
+    pub file: PipelineFile,
+}
+
+/// A value, and where in the pipeline file it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At<T> {
+    /// What was written.
+    pub value: T,
+    /// The line on which the value starts; the first line is 1.
+    pub line: u32,
+    /// The bytes of the file that the value takes up, quotes and brackets included.
+    pub span: Range<usize>,
+}
+
+/// `[source]`: where rows come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// `path = "corpus/*.parquet"`: a file, a folder, or a glob. Relative to the pipeline file's folder unless it starts
+    /// with `/`; `file:///abs/olute` is understood too. Required.
+    pub path: At<String>,
+    /// `id = "path"` or `id = ["crate", "path"]`: the column or columns that tell rows apart. Without it a row is
+    /// known by its position: which object, which row of it. At least one column, none twice.
+    pub id: Option<At<Vec<At<String>>>>,
+    /// `format = "parquet"`: what the files are.
+    pub format: Option<At<Format>>,
+}
+
+/// `[[stage]]`: one function of one component.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// `component = "udfs/code.wasm"`: the component's file, relative to the pipeline file's folder. Required.
+    pub component: At<String>,
+    /// `function = "passages"`: which of the component's functions. Required.
+    pub function: At<String>,
+    /// `config = { line_length_max = 1000 }`: what the function is told at its start; any TOML table. The function
+    /// gets it as JSON; dates and times become strings.
+    pub config: Option<At<serde_json::Value>>,
+    /// `on_error = "skip"`: what to do about a row that the function cannot process.
+    pub on_error: Option<At<OnError>>,
+    /// `memory_bytes_max = "512 MiB"`: the most memory that one instance of the component may have, in bytes. At
+    /// least 1.
+    pub memory_bytes_max: Option<At<u64>>,
+    /// `block_seconds_max = 30`: the longest time that the function may take for one block, in seconds. More than 0, at
+    /// most a year; a fraction is fine.
+    pub block_seconds_max: Option<At<Duration>>,
+}
+
+/// `[sink]`: where results go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sink {
+    /// `path = "out/"`: a folder, relative to the pipeline file's folder. Required.
+    pub path: At<String>,
+    /// `format = "parquet"`: what to write.
+    pub format: Option<At<Format>>,
+    /// `columns = ["path", "passage"]`: the columns to write, in this order. Without it all that leave the last stage.
+    /// At least one, none twice.
+    pub columns: Option<At<Vec<At<String>>>>,
+    /// `compression = "zstd"`: how the pages of the files are compressed.
+    pub compression: Option<At<Compression>>,
+    /// `file_bytes_max = "256 MiB"`: a file that has reached this size is finished and the next one begun. At least 1.
+    pub file_bytes_max: Option<At<u64>>,
+}
+
+/// `[checkpoint]`: where it is recorded which rows are done. Rows are committed in groups; a group ends at whichever of
+/// its limits comes first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// `path = "checkpoint/"`: a folder of the checkpoint's own, relative to the pipeline file's folder. Required.
+    pub path: At<String>,
+    /// `group_rows_max = 4000000`: the most source rows of one group. At least 1.
+    pub group_rows_max: Option<At<u64>>,
+    /// `group_bytes_max = "64 MiB"`: the most bytes of results of one group. At least 1.
+    pub group_bytes_max: Option<At<u64>>,
+    /// `group_seconds_max = 30`: the longest time from a group's first row to its commit, in seconds. More than 0, at
+    /// most a year; a fraction is fine.
+    pub group_seconds_max: Option<At<Duration>>,
+}
+
+/// `[run]`: how much of the machine to use. None of it changes what is written.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Run {
+    /// `workers = 2`: threads that drive blocks through the stages, each with instances of its own. 1 to 4096.
+    pub workers: Option<At<u32>>,
+    /// `readers = 2`: units that are read and decoded at the same time. 1 to 4096.
+    pub readers: Option<At<u32>>,
+    /// `drain_seconds = 60`: how long a run that was asked to stop may take to finish what it has begun, in seconds. 0
+    /// to a year; a fraction is fine.
+    pub drain_seconds: Option<At<Duration>>,
+    /// `block_rows_max = 65536`: the most rows of one block. 1 to 4294967295.
+    pub block_rows_max: Option<At<u32>>,
+    /// `block_bytes_max = "2 MiB"`: the most bytes of one block, except that a block has at least one row. At least 1.
+    pub block_bytes_max: Option<At<u64>>,
+    /// `memory_bytes_max = "1 GiB"`: the most bytes of all blocks in flight together. At least 1.
+    pub memory_bytes_max: Option<At<u64>>,
+}
+
+/// What the files of a source or a sink are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `"parquet"`: Apache Parquet.
+    Parquet,
+}
+
+/// What to do about a row that a function cannot process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// `"fail"`: the run fails, and the row is tried again by the next.
+    Fail,
+    /// `"skip"`: the row has no results, and is listed as failed.
+    Skip,
+}
+
+/// How the pages of a Parquet file are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// `"zstd"`: Zstandard.
+    Zstd,
+    /// `"snappy"`: Snappy.
+    Snappy,
+    /// `"lz4"`: raw LZ4 blocks, which Parquet calls `LZ4_RAW`.
+    Lz4,
+    /// `"none"`: not at all.
+    None,
+}
+
+/// Reads the pipeline file at `path`.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    let bytes = bytes(path).map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(too_long(path));
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(path, text).map_err(|Problems(mut problems)| {
+            problems.extend(files::missing(&PipelineFile::new(path, text), &problems));
+            Problems(problems)
+        }),
+        Err(error) => Err(not_utf8(path, &bytes, error.valid_up_to())),
+    }
+}
+
+/// Reads a pipeline file's `text`. `path` is what reports call the file; nothing is opened.
+pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
+    read::config(PipelineFile::new(path, text))
+}
+
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problems {
+    let (reason, hint) = match error.kind() {
+        ErrorKind::NotFound => {
+            ("there is no such file".to_owned(), "check the path; a relative one starts at the current folder")
+        }
+        ErrorKind::IsADirectory => ("it is a folder".to_owned(), "name the pipeline file in it"),
+        ErrorKind::PermissionDenied => ("permission denied".to_owned(), "make the file readable for this user"),
+        _ => (error.to_string(), "check the path and the disk"),
+    };
+    let problem = PipelineFile::new(path, "").problem(format!("cannot be read: {reason}"));
+    Problems(vec![problem.hint(hint)])
+}
+
+fn too_long(path: &Path) -> Problems {
+    let message = format!("is longer than {FILE_BYTES_MAX} bytes, the most that a pipeline file may have");
+    let problem = PipelineFile::new(path, "").problem(message);
+    Problems(vec![problem.hint("check the path: is this the pipeline file, and not data?")])
+}
+
+fn not_utf8(path: &Path, bytes: &[u8], valid_up_to: usize) -> Problems {
+    // The replacement characters come after `valid_up_to`, so the place is the same in the lossy text.
+    let file = PipelineFile::new(path, String::from_utf8_lossy(bytes));
+    let problem = file.problem_at(&(valid_up_to..valid_up_to), "not UTF-8 from here on");
+    Problems(vec![problem.hint("save the file as UTF-8")])
+}

@@ -1,0 +1,188 @@
+//! The sections of a pipeline file, key by key.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::section::{Report, Section, Value};
+use super::shape::{CHECKPOINT, FILE, RUN, SINK, SOURCE, STAGE, Shape, section_name};
+use super::value::{
+    bytes, choice, column_or_columns, columns, count, json_table, kind, path, seconds, seconds_or_zero, text, whole,
+};
+use super::{Checkpoint, Compression, Config, Format, OnError, PipelineFile, Problems, Run, Sink, Source, Stage};
+
+/// The most threads, and the most units open at once. More than this is a slip of the finger.
+const THREADS_MAX: u32 = 4096;
+
+/// Reads the whole file, and reports all that is wrong with it.
+pub(super) fn config(file: PipelineFile) -> Result<Config, Problems> {
+    let mut report = Report::new(&file);
+    let (root, errors) = DeTable::parse_recoverable(file.text());
+    for error in errors {
+        not_toml(&error, &mut report);
+    }
+    let parts = parts(root.get_ref(), &mut report);
+    let problems = report.problems;
+    match parts {
+        Some((source, stages, sink, checkpoint, run)) if problems.is_empty() => {
+            Ok(Config { source, stages, sink, checkpoint, run, file })
+        }
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn not_toml(error: &toml::de::Error, report: &mut Report<'_>) {
+    let span = error.span().unwrap_or_default();
+    let (message, hint) = match error.message() {
+        "duplicate key" => {
+            let key = report.file.text().get(span.clone()).unwrap_or_default();
+            (
+                format!("`{key}` is already there"),
+                "each section, and each key in it, is written once; only [[stage]] may repeat",
+            )
+        }
+        other => (
+            format!("not TOML: {other}"),
+            "write key = value; strings stand in quotes, sections in [brackets]; see https://toml.io",
+        ),
+    };
+    report.not_toml(&span, message, hint);
+}
+
+type Parts = (Source, Vec<Stage>, Sink, Option<Checkpoint>, Run);
+
+fn parts(root: &DeTable<'_>, report: &mut Report<'_>) -> Option<Parts> {
+    let root = Section::new(&FILE, 0..0, root, report);
+    require(&root, "source", report);
+    require(&root, "sink", report);
+    let source = one(&root, "source", &SOURCE, report).and_then(|section| source(&section, report));
+    let stages = stages(&root, report);
+    let sink = one(&root, "sink", &SINK, report).and_then(|section| sink(&section, report));
+    let checkpoint = one(&root, "checkpoint", &CHECKPOINT, report).and_then(|section| checkpoint(&section, report));
+    let run = one(&root, "run", &RUN, report).map(|section| run(&section, report));
+    Some((source?, stages, sink?, checkpoint, run.unwrap_or_default()))
+}
+
+fn require(root: &Section<'_>, key: &'static str, report: &mut Report<'_>) {
+    if root.get(key).is_none() {
+        report.missing(None, format!("has no {}", section_name(key)), format!("add {}", FILE.example(key)));
+    }
+}
+
+/// A section that may stand once.
+fn one<'a>(
+    root: &Section<'a>,
+    key: &'static str,
+    shape: &'static Shape,
+    report: &mut Report<'_>,
+) -> Option<Section<'a>> {
+    let value = root.get(key)?;
+    if let Some(table) = value.get_ref().as_table() {
+        return Some(Section::new(shape, value.span(), table, report));
+    }
+    not_a_section(key, value, report);
+    None
+}
+
+/// The sections that may stand any number of times.
+fn stages(root: &Section<'_>, report: &mut Report<'_>) -> Vec<Stage> {
+    let Some(value) = root.get("stage") else {
+        return Vec::new();
+    };
+    match value.get_ref() {
+        DeValue::Array(items) => items.iter().filter_map(|item| one_stage(item, report)).collect(),
+        DeValue::Table(_) => {
+            report.wrong(&value.span(), "there may be several stages, so each is a [[stage]]", "write [[stage]]");
+            one_stage(value, report).into_iter().collect()
+        }
+        _ => {
+            not_a_section("stage", value, report);
+            Vec::new()
+        }
+    }
+}
+
+fn one_stage(value: &Spanned<DeValue<'_>>, report: &mut Report<'_>) -> Option<Stage> {
+    let Some(table) = value.get_ref().as_table() else {
+        not_a_section("stage", value, report);
+        return None;
+    };
+    stage(&Section::new(&STAGE, value.span(), table, report), report)
+}
+
+fn not_a_section(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report<'_>) {
+    let name = section_name(key);
+    let (message, hint) = match value.get_ref() {
+        DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_table()) => {
+            (format!("there is one {name} only"), format!("write {name}"))
+        }
+        other => (format!("`{key}` must be a section, not {}", kind(other)), format!("write {}", FILE.example(key))),
+    };
+    report.wrong(&value.span(), message, hint);
+}
+
+fn source(section: &Section<'_>, report: &mut Report<'_>) -> Option<Source> {
+    let path = section.required("path", report, path);
+    let id = section.optional("id", report, column_or_columns);
+    let format = section.optional("format", report, format);
+    Some(Source { path: path?, id, format })
+}
+
+fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Option<Stage> {
+    let component = section.required("component", report, path);
+    let function = section.required("function", report, text);
+    let config = section.optional("config", report, json_table);
+    let on_error = section.optional("on_error", report, on_error);
+    let memory_bytes_max = section.optional("memory_bytes_max", report, bytes);
+    let block_seconds_max = section.optional("block_seconds_max", report, seconds);
+    Some(Stage { component: component?, function: function?, config, on_error, memory_bytes_max, block_seconds_max })
+}
+
+fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Option<Sink> {
+    let path = section.required("path", report, path);
+    let format = section.optional("format", report, format);
+    let columns = section.optional("columns", report, columns);
+    let compression = section.optional("compression", report, compression);
+    let file_bytes_max = section.optional("file_bytes_max", report, bytes);
+    Some(Sink { path: path?, format, columns, compression, file_bytes_max })
+}
+
+fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Option<Checkpoint> {
+    let path = section.required("path", report, path);
+    let group_rows_max = section.optional("group_rows_max", report, |value, report| whole(value, 1..=u64::MAX, report));
+    let group_bytes_max = section.optional("group_bytes_max", report, bytes);
+    let group_seconds_max = section.optional("group_seconds_max", report, seconds);
+    Some(Checkpoint { path: path?, group_rows_max, group_bytes_max, group_seconds_max })
+}
+
+fn run(section: &Section<'_>, report: &mut Report<'_>) -> Run {
+    Run {
+        workers: section.optional("workers", report, |value, report| count(value, THREADS_MAX, report)),
+        readers: section.optional("readers", report, |value, report| count(value, THREADS_MAX, report)),
+        drain_seconds: section.optional("drain_seconds", report, seconds_or_zero),
+        block_rows_max: section.optional("block_rows_max", report, |value, report| count(value, u32::MAX, report)),
+        block_bytes_max: section.optional("block_bytes_max", report, bytes),
+        memory_bytes_max: section.optional("memory_bytes_max", report, bytes),
+    }
+}
+
+fn format(value: Value<'_>, report: &mut Report<'_>) -> Option<Format> {
+    choice(value, &[("parquet", Format::Parquet)], report)
+}
+
+fn compression(value: Value<'_>, report: &mut Report<'_>) -> Option<Compression> {
+    let choices = [
+        ("zstd", Compression::Zstd),
+        ("snappy", Compression::Snappy),
+        ("lz4", Compression::Lz4),
+        ("none", Compression::None),
+    ];
+    choice(value, &choices, report)
+}
+
+fn on_error(value: Value<'_>, report: &mut Report<'_>) -> Option<OnError> {
+    if value.toml.get_ref().as_str() == Some("dead-letter") {
+        report.wrong(&value.toml.span(), "`on_error` = \"dead-letter\" is not built yet", "use \"fail\" or \"skip\"");
+        return None;
+    }
+    choice(value, &[("fail", OnError::Fail), ("skip", OnError::Skip)], report)
+}

@@ -1,0 +1,100 @@
+//! What a pipeline file may say: every section, every key, and an example of each for hints. The one list; the meaning
+//! of the keys is with the fields of [`super::Config`].
+
+/// A key and an example of its use.
+pub(super) type Key = (&'static str, &'static str);
+
+/// What a section may hold.
+pub(super) struct Shape {
+    /// As in the file: `[source]`, `[[stage]]`.
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [Key],
+}
+
+/// The file itself: its keys are the sections.
+pub(super) const FILE: Shape = Shape {
+    name: "a pipeline file",
+    keys: &[
+        ("source", r#"[source] with path = "corpus/*.parquet""#),
+        ("stage", r#"[[stage]] with component = "udfs/code.wasm" and function = "passages""#),
+        ("sink", r#"[sink] with path = "out/""#),
+        ("checkpoint", r#"[checkpoint] with path = "checkpoint/""#),
+        ("run", "[run] with workers = 2"),
+    ],
+};
+
+pub(super) const SOURCE: Shape = Shape {
+    name: "[source]",
+    keys: &[
+        ("path", r#"path = "corpus/*.parquet""#),
+        ("id", r#"id = "path" or id = ["crate", "path"]"#),
+        ("format", r#"format = "parquet""#),
+    ],
+};
+
+pub(super) const STAGE: Shape = Shape {
+    name: "[[stage]]",
+    keys: &[
+        ("component", r#"component = "udfs/code.wasm""#),
+        ("function", r#"function = "passages""#),
+        ("config", "config = { line_length_max = 1000 }"),
+        ("on_error", r#"on_error = "skip""#),
+        ("memory_bytes_max", r#"memory_bytes_max = "512 MiB""#),
+        ("block_seconds_max", "block_seconds_max = 30"),
+    ],
+};
+
+pub(super) const SINK: Shape = Shape {
+    name: "[sink]",
+    keys: &[
+        ("path", r#"path = "out/""#),
+        ("format", r#"format = "parquet""#),
+        ("columns", r#"columns = ["path", "passage"]"#),
+        ("compression", r#"compression = "zstd""#),
+        ("file_bytes_max", r#"file_bytes_max = "256 MiB""#),
+    ],
+};
+
+pub(super) const CHECKPOINT: Shape = Shape {
+    name: "[checkpoint]",
+    keys: &[
+        ("path", r#"path = "checkpoint/""#),
+        ("group_rows_max", "group_rows_max = 4000000"),
+        ("group_bytes_max", r#"group_bytes_max = "64 MiB""#),
+        ("group_seconds_max", "group_seconds_max = 30"),
+    ],
+};
+
+pub(super) const RUN: Shape = Shape {
+    name: "[run]",
+    keys: &[
+        ("workers", "workers = 2"),
+        ("readers", "readers = 2"),
+        ("drain_seconds", "drain_seconds = 60"),
+        ("block_rows_max", "block_rows_max = 65536"),
+        ("block_bytes_max", r#"block_bytes_max = "2 MiB""#),
+        ("memory_bytes_max", r#"memory_bytes_max = "1 GiB""#),
+    ],
+};
+
+impl Shape {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.keys.iter().map(|&(name, _)| name)
+    }
+
+    pub(super) fn example(&self, key: &str) -> &'static str {
+        let found = self.keys.iter().find(|(name, _)| *name == key);
+        found.expect("a section is only asked for keys of its shape").1
+    }
+}
+
+/// The section behind a key of the file.
+pub(super) fn section_name(key: &str) -> String {
+    if key == "stage" { STAGE.name.to_owned() } else { format!("[{key}]") }
+}
+
+/// The sections that take a key.
+pub(super) fn homes(key: &str) -> Vec<&'static str> {
+    let sections = [&SOURCE, &STAGE, &SINK, &CHECKPOINT, &RUN];
+    sections.into_iter().filter(|shape| shape.names().any(|name| name == key)).map(|shape| shape.name).collect()
+}

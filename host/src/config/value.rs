@@ -1,0 +1,300 @@
+//! One value: its type, its range, its unit. Each function here reads one kind of value, or reports what is wrong with it.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::At;
+use super::section::{Report, Value, list, shown};
+use super::suggest::nearest;
+
+/// The longest time that can be asked for: a year. Sums of times stay far from overflow.
+const SECONDS_MAX: f64 = 31_536_000.0;
+
+/// The units of sizes, and their bytes.
+const UNITS: [(&str, u64); 6] =
+    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+
+/// A string that is not empty.
+pub(super) fn text(value: Value<'_>, report: &mut Report<'_>) -> Option<String> {
+    let Some(text) = value.toml.get_ref().as_str() else {
+        return wrong_type(value, "a string", report);
+    };
+    if text.is_empty() {
+        return wrong(value, format!("`{}` is empty", value.key), report);
+    }
+    Some(text.to_owned())
+}
+
+/// A path of the local file system, or a `file:///` URL.
+pub(super) fn path(value: Value<'_>, report: &mut Report<'_>) -> Option<String> {
+    let path = text(value, report)?;
+    let span = value.toml.span();
+    match scheme(&path) {
+        _ if path.contains('\0') => {
+            wrong(value, format!("`{}` holds a NUL character, which no path may", value.key), report)
+        }
+        None => Some(path),
+        Some("file") if path.starts_with("file:///") => Some(path),
+        Some("file") => {
+            report.wrong(
+                &span,
+                format!("`{}` is not an absolute file URL", shown(&path)),
+                "write file:/// and the absolute path, or just the path",
+            );
+            None
+        }
+        Some(scheme) => {
+            let hint = "s3://, gs://, az:// are not supported yet; use a local path or file:///";
+            report.wrong(&span, format!("`{}` has the URL scheme {}://", value.key, shown(scheme)), hint);
+            None
+        }
+    }
+}
+
+/// `s3` of `s3://bucket/key`.
+fn scheme(path: &str) -> Option<&str> {
+    let (scheme, _) = path.split_once("://")?;
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_scheme)).then_some(scheme)
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(value: Value<'_>, choices: &[(&'static str, T)], report: &mut Report<'_>) -> Option<T> {
+    let written = text(value, report)?;
+    if let Some(&(_, chosen)) = choices.iter().find(|(word, _)| *word == written) {
+        return Some(chosen);
+    }
+    let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    let hint = match nearest(&written, choices.iter().map(|&(word, _)| word)) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("write {}", value.example),
+    };
+    let message = format!("`{}` must be {}, not \"{}\"", value.key, list(&words, "or"), shown(&written));
+    report.wrong(&value.toml.span(), message, hint);
+    None
+}
+
+/// A list of column names: at least one, none twice.
+pub(super) fn columns(value: Value<'_>, report: &mut Report<'_>) -> Option<Vec<At<String>>> {
+    let DeValue::Array(items) = value.toml.get_ref() else {
+        return wrong_type(value, "a list of column names", report);
+    };
+    if items.is_empty() {
+        return wrong(value, format!("`{}` is empty", value.key), report);
+    }
+    let mut columns: Vec<At<String>> = Vec::new();
+    let problems_before = report.problems.len();
+    for toml in items.iter() {
+        let Some(name) = column(Value { toml, ..value }, report) else {
+            continue;
+        };
+        match columns.iter().find(|column| column.value == name) {
+            Some(first) => report.wrong(
+                &toml.span(),
+                format!("`{}` names \"{}\" twice", value.key, shown(&name)),
+                format!("remove it here or on line {}", first.line),
+            ),
+            None => columns.push(report.file.at(toml.span(), name)),
+        }
+    }
+    (report.problems.len() == problems_before).then_some(columns)
+}
+
+fn column(value: Value<'_>, report: &mut Report<'_>) -> Option<String> {
+    match value.toml.get_ref() {
+        DeValue::String(name) if !name.is_empty() => Some(name.as_ref().to_owned()),
+        DeValue::String(_) => wrong(value, format!("`{}` holds an empty name", value.key), report),
+        other => {
+            let message = format!("`{}` must hold column names, not {}", value.key, kind(other));
+            wrong(value, message, report)
+        }
+    }
+}
+
+/// One column name, or a list of them.
+pub(super) fn column_or_columns(value: Value<'_>, report: &mut Report<'_>) -> Option<Vec<At<String>>> {
+    match value.toml.get_ref() {
+        DeValue::String(_) => text(value, report).map(|name| vec![report.file.at(value.toml.span(), name)]),
+        DeValue::Array(_) => columns(value, report),
+        _ => wrong_type(value, "a column name or a list of column names", report),
+    }
+}
+
+/// A whole number in a range.
+pub(super) fn whole(value: Value<'_>, range: RangeInclusive<u64>, report: &mut Report<'_>) -> Option<u64> {
+    let DeValue::Integer(integer) = value.toml.get_ref() else {
+        return wrong_type(value, "a whole number", report);
+    };
+    match signed(integer).and_then(|number| u64::try_from(number).ok()) {
+        Some(number) if range.contains(&number) => Some(number),
+        _ => wrong(
+            value,
+            format!("`{}` must be {}, not {}", value.key, between(&range), shown(integer.as_str())),
+            report,
+        ),
+    }
+}
+
+/// As `whole`, up to `max`.
+pub(super) fn count(value: Value<'_>, max: u32, report: &mut Report<'_>) -> Option<u32> {
+    let number = whole(value, 1..=u64::from(max), report)?;
+    u32::try_from(number).ok()
+}
+
+fn between(range: &RangeInclusive<u64>) -> String {
+    match *range.end() {
+        u64::MAX => format!("at least {}", range.start()),
+        end => format!("from {} to {end}", range.start()),
+    }
+}
+
+fn signed(integer: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// A size: a whole number of bytes, or a string with a unit.
+pub(super) fn bytes(value: Value<'_>, report: &mut Report<'_>) -> Option<u64> {
+    match value.toml.get_ref() {
+        DeValue::Integer(_) => whole(value, 1..=u64::MAX, report),
+        DeValue::String(written) => match size(written) {
+            Ok(bytes) => Some(bytes),
+            Err(hint) => {
+                report.wrong(
+                    &value.toml.span(),
+                    format!("`{}` is not a size: \"{}\"", value.key, shown(written)),
+                    hint,
+                );
+                None
+            }
+        },
+        _ => wrong_type(value, "a size", report),
+    }
+}
+
+/// The bytes of `512 MiB`, or what to do about what is written.
+fn size(written: &str) -> Result<u64, String> {
+    let form =
+        "write a whole number and a unit, as in \"512 MiB\"; units are KiB, MiB, GiB (1024) and KB, MB, GB (1000)";
+    let digits_end = written.find(|c: char| !c.is_ascii_digit()).unwrap_or(written.len());
+    let (digits, unit) = written.split_at(digits_end);
+    let unit = unit.trim();
+    if digits.is_empty() {
+        return Err(form.to_owned());
+    }
+    let Some(&(_, unit_bytes)) = UNITS.iter().find(|(known, _)| *known == unit) else {
+        let meant = UNITS.iter().find(|(known, _)| known.eq_ignore_ascii_case(unit));
+        return Err(meant.map_or(form.to_owned(), |(known, _)| format!("did you mean \"{digits} {known}\"?")));
+    };
+    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_bytes)) {
+        Some(0) => Err("it must be more than 0".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err(format!("it must be less than {} bytes", u64::MAX)),
+    }
+}
+
+/// A time in seconds: more than 0.
+pub(super) fn seconds(value: Value<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let seconds = seconds_or_zero(value, report)?;
+    if seconds.is_zero() {
+        return wrong(value, format!("`{}` must be more than 0", value.key), report);
+    }
+    Some(seconds)
+}
+
+/// A time in seconds: 0 or more.
+pub(super) fn seconds_or_zero(value: Value<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let written = match value.toml.get_ref() {
+        DeValue::Integer(integer) => signed(integer).map(|number| number as f64),
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        _ => return wrong_type(value, "a number of seconds", report),
+    };
+    match written {
+        Some(seconds) if (0.0..=SECONDS_MAX).contains(&seconds) => Some(Duration::from_secs_f64(seconds)),
+        _ => wrong(
+            value,
+            format!("`{}` must be a number of seconds from 0 to {SECONDS_MAX} (a year)", value.key),
+            report,
+        ),
+    }
+}
+
+/// A table, as JSON.
+pub(super) fn json_table(value: Value<'_>, report: &mut Report<'_>) -> Option<serde_json::Value> {
+    match value.toml.get_ref() {
+        DeValue::Table(table) => object(value, table, report),
+        _ => wrong_type(value, "a table", report),
+    }
+}
+
+fn object(value: Value<'_>, table: &DeTable<'_>, report: &mut Report<'_>) -> Option<serde_json::Value> {
+    let read = |(key, toml): (&Spanned<_>, _)| {
+        let key: &std::borrow::Cow<'_, str> = key.get_ref();
+        (key.clone().into_owned(), json(Value { toml, ..value }, report))
+    };
+    let entries: Vec<(String, Option<serde_json::Value>)> = table.iter().map(read).collect();
+    entries.into_iter().map(|(key, json)| Some((key, json?))).collect()
+}
+
+fn array(value: Value<'_>, items: &[Spanned<DeValue<'_>>], report: &mut Report<'_>) -> Option<serde_json::Value> {
+    let entries: Vec<Option<serde_json::Value>> =
+        items.iter().map(|toml| json(Value { toml, ..value }, report)).collect();
+    entries.into_iter().collect()
+}
+
+fn json(value: Value<'_>, report: &mut Report<'_>) -> Option<serde_json::Value> {
+    match value.toml.get_ref() {
+        DeValue::String(text) => Some(text.as_ref().into()),
+        DeValue::Boolean(boolean) => Some((*boolean).into()),
+        DeValue::Datetime(time) => Some(time.to_string().into()),
+        DeValue::Integer(integer) => json_integer(value, integer, report),
+        DeValue::Float(float) => json_float(value, float.as_str(), report),
+        DeValue::Array(items) => array(value, items, report),
+        DeValue::Table(table) => object(value, table, report),
+    }
+}
+
+fn json_integer(value: Value<'_>, integer: &DeInteger<'_>, report: &mut Report<'_>) -> Option<serde_json::Value> {
+    match signed(integer).and_then(|number| i64::try_from(number).ok()) {
+        Some(number) => Some(number.into()),
+        None => {
+            let message = format!("{} does not fit into a 64-bit integer", shown(integer.as_str()));
+            report.wrong(&value.toml.span(), message, "write it as a string or as a float");
+            None
+        }
+    }
+}
+
+fn json_float(value: Value<'_>, float: &str, report: &mut Report<'_>) -> Option<serde_json::Value> {
+    let number = float.parse().ok().and_then(serde_json::Number::from_f64);
+    if number.is_none() {
+        let message = format!("{} cannot be passed on: JSON has finite numbers only", shown(float));
+        report.wrong(&value.toml.span(), message, "write a finite number or a string");
+    }
+    number.map(serde_json::Value::Number)
+}
+
+fn wrong_type<T>(value: Value<'_>, wanted: &str, report: &mut Report<'_>) -> Option<T> {
+    let is = kind(value.toml.get_ref());
+    wrong(value, format!("`{}` must be {wanted}, not {is}", value.key), report)
+}
+
+fn wrong<T>(value: Value<'_>, message: String, report: &mut Report<'_>) -> Option<T> {
+    report.wrong(&value.toml.span(), message, format!("for example {}", value.example));
+    None
+}
+
+/// What a value is, in words.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

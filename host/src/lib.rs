@@ -1,0 +1,36 @@
+//! wasmpipe streams Arrow blocks through functions compiled to WebAssembly components, and writes every input row's
+//! result exactly once, however often the process is killed.
+//!
+//! The folder listing is the architecture:
+//!
+//! ```text
+//! config -> plan -> pipeline:  source -> filter -> udf -> sink -> commit
+//! ```
+//!
+//! * [`config`] - the pipeline file as written.
+//! * [`plan`] - the same with every decision made.
+//! * [`pipeline`] - wires the stages; the only file that starts threads.
+//! * [`block`] - the noun that moves: rows, where they came from, what became of them.
+//! * [`columns`] - which column types convert into which.
+//! * [`store`] - a path or URL becomes an object store.
+//! * [`source`] - objects become units, units become rows.
+//! * [`filter`] - which rows are not done yet, by id.
+//! * [`udf`] - a block goes through a component; the only room that knows the WebAssembly engine.
+//! * [`sink`] - blocks become durable objects.
+//! * [`commit`] - the log; the only room that marks rows done.
+//! * [`observe`] - what a run knows about itself, as values.
+//! * [`cli`] - what a person types and reads; the only room that prints.
+
+pub mod block;
+pub mod cli;
+pub mod columns;
+pub mod commit;
+pub mod config;
+pub mod filter;
+pub mod observe;
+pub mod pipeline;
+pub mod plan;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod udf;

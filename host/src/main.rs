@@ -1,0 +1,7 @@
+//! argv -> command -> exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wasmpipe::cli::main()
+}

@@ -1,0 +1,229 @@
+//! Which rows are in which group. A group is fixed as readers emit rows: every block gets a ticket for the group that is
+//! open then, and for its place in the reader's order. A group that is closed, and whose every block is in a file, is
+//! complete and goes to the commit.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::budget::Share;
+use super::lock;
+use crate::commit::{Group, GroupLimits, RowState};
+use crate::sink::{ClosedFile, SinkError, Stream};
+use crate::source::{Opened, Rows};
+
+/// A group with all its files, closed but not durable yet.
+pub(super) struct Complete {
+    pub(super) group: Group,
+    pub(super) files: Vec<ClosedFile>,
+}
+
+/// All groups of a run.
+pub(super) struct Groups {
+    limits: GroupLimits,
+    readers: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    open: Option<Open>,
+    next: u64,
+    /// Groups that are neither complete nor given up.
+    unfinished: usize,
+    /// Gone when no group can come any more, which ends the commit loop.
+    sender: Option<UnboundedSender<Complete>>,
+    has_ended: bool,
+}
+
+struct Open {
+    group: Arc<InFlight>,
+    rows: u64,
+    bytes: u64,
+    since: Instant,
+    next_in_stream: Vec<u64>,
+}
+
+/// A group while its blocks are on their way.
+pub(super) struct InFlight {
+    pub(super) value: Mutex<Group>,
+    pub(super) streams: Vec<Stream<Share>>,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Default)]
+struct Tally {
+    emitted: u64,
+    arrived: u64,
+    is_closed: bool,
+    /// A row failed under `on_error = "fail"`: the group will not be committed.
+    is_given_up: bool,
+    is_settled: bool,
+}
+
+/// A block's place: its group, its reader's stream, its number there, and its share of the budget.
+pub(super) struct Ticket {
+    pub(super) group: Arc<InFlight>,
+    pub(super) stream: usize,
+    pub(super) sequence: u64,
+    pub(super) share: Share,
+}
+
+impl Groups {
+    pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Complete>) -> Groups {
+        let state = State { open: None, next: 0, unfinished: 0, sender: Some(sender), has_ended: false };
+        Groups { limits, readers, state: Mutex::new(state) }
+    }
+
+    /// A place for a block of `rows` rows of the object, in the group that is open now.
+    pub(super) fn ticket(&self, object: &Opened, reader: usize, rows: u64, share: Share, bytes: u64) -> Ticket {
+        let mut state = lock(&self.state);
+        let open = self.open(&mut state, object);
+        let group = Arc::clone(&open.group);
+        let sequence = open.next_in_stream[reader];
+        open.next_in_stream[reader] += 1;
+        lock(&group.tally).emitted += 1;
+        self.grow(&mut state, rows, bytes);
+        Ticket { group, stream: reader, sequence, share }
+    }
+
+    /// Rows whose id was done elsewhere are covered without a block.
+    pub(super) fn cover_known(&self, object: &Opened, rows: &Rows) {
+        let mut state = lock(&self.state);
+        let open = self.open(&mut state, object);
+        let mut group = lock(&open.group.value);
+        group.cover(&object.object.path, rows.ranges().iter().cloned(), RowState::Known);
+        group.counts.rows_known += rows.len();
+        drop(group);
+        self.grow(&mut state, rows.len(), 0);
+    }
+
+    /// An object without rows is finished by being named.
+    pub(super) fn name_object(&self, object: &Opened) {
+        let mut state = lock(&self.state);
+        self.open(&mut state, object);
+        self.grow(&mut state, 1, 0);
+    }
+
+    fn open<'a>(&self, state: &'a mut State, object: &Opened) -> &'a mut Open {
+        if state.open.is_none() {
+            let number = state.next;
+            state.next += 1;
+            state.unfinished += 1;
+            state.open = Some(Open {
+                group: Arc::new(InFlight::new(number, self.readers)),
+                rows: 0,
+                bytes: 0,
+                since: Instant::now(),
+                next_in_stream: vec![0; self.readers],
+            });
+        }
+        let open = state.open.as_mut().expect("just made");
+        let mut group = lock(&open.group.value);
+        group.name_object(&object.object.path, &object.digest, object.object.size, object.rows);
+        drop(group);
+        open
+    }
+
+    fn grow(&self, state: &mut State, rows: u64, bytes: u64) {
+        let open = state.open.as_mut().expect("opened by the caller");
+        open.rows += rows;
+        open.bytes += bytes;
+        if open.rows >= self.limits.rows_max || open.bytes >= self.limits.bytes_max {
+            self.close(state);
+        }
+    }
+
+    /// Closes the open group if its time is over.
+    pub(super) fn close_if_old(&self) {
+        let mut state = lock(&self.state);
+        if state.open.as_ref().is_some_and(|open| open.since.elapsed() >= self.limits.time_max) {
+            self.close(&mut state);
+        }
+    }
+
+    /// No row will be emitted any more.
+    pub(super) fn end(&self) {
+        let mut state = lock(&self.state);
+        state.has_ended = true;
+        self.close(&mut state);
+        state.end_if_done();
+    }
+
+    fn close(&self, state: &mut State) {
+        let Some(open) = state.open.take() else { return };
+        lock(&open.group.tally).is_closed = true;
+        // Only a group without blocks on their way settles here, and such a group has no file that could fail to close.
+        let settled = open.group.settle().unwrap_or(Some(None));
+        state.settled(settled);
+    }
+
+    /// A number that no group of this run has.
+    pub(super) fn next_number(&self) -> u64 {
+        lock(&self.state).next
+    }
+
+    /// Blocks of the group have arrived in files, or were given up.
+    pub(super) fn arrived(&self, group: &InFlight, blocks: u64) -> Result<(), SinkError> {
+        lock(&group.tally).arrived += blocks;
+        let settled = group.settle()?;
+        lock(&self.state).settled(settled);
+        Ok(())
+    }
+}
+
+impl State {
+    fn settled(&mut self, settled: Option<Option<Complete>>) {
+        let Some(complete) = settled else { return };
+        self.unfinished -= 1;
+        if let (Some(complete), Some(sender)) = (complete, &self.sender) {
+            // The commit loop is gone if it failed; then nothing can be committed any more.
+            let _ = sender.send(complete);
+        }
+        self.end_if_done();
+    }
+
+    fn end_if_done(&mut self) {
+        if self.has_ended && self.unfinished == 0 {
+            self.sender = None;
+        }
+    }
+}
+
+impl InFlight {
+    fn new(number: u64, readers: usize) -> InFlight {
+        InFlight {
+            value: Mutex::new(Group::new(number)),
+            streams: (0..readers).map(|_| Stream::default()).collect(),
+            tally: Mutex::default(),
+        }
+    }
+
+    /// The group will not be committed: one of its rows failed and must not be left out.
+    pub(super) fn give_up(&self) {
+        lock(&self.tally).is_given_up = true;
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        lock(&self.tally).is_given_up
+    }
+
+    /// Once, when all is in: the complete group, or nothing if it was given up.
+    fn settle(&self) -> Result<Option<Option<Complete>>, SinkError> {
+        let mut tally = lock(&self.tally);
+        if tally.is_settled || !tally.is_closed || tally.arrived < tally.emitted {
+            return Ok(None);
+        }
+        tally.is_settled = true;
+        if tally.is_given_up {
+            return Ok(Some(None));
+        }
+        drop(tally);
+        let mut files = Vec::new();
+        for stream in &self.streams {
+            files.extend(stream.close()?);
+        }
+        let group = std::mem::take(&mut *lock(&self.value));
+        Ok(Some(Some(Complete { group, files })))
+    }
+}

@@ -1,0 +1,380 @@
+//! From a plan to an opened lane and the work that is left: genesis if there is none, the open, the replay, the comparison
+//! of the source with what was pinned, the sweep. In this order, so that whatever is decided or deleted is decided by
+//! who holds the lane.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
+use serde::Serialize;
+
+use super::RunError;
+use crate::commit::{
+    self, Close, CommitError, FORMAT, FileEntry, Genesis, Lane, LaneState, Listing, ObjectCoverage, Pinned, Root,
+    RootEntry, RowState, random_name, read_lane,
+};
+use crate::filter::DoneIds;
+use crate::observe::{Progress, Summary, add};
+use crate::plan::Plan;
+use crate::sink::Receipt;
+use crate::source::{self, Object};
+
+/// The lane that holds everything, until jobs have several.
+const LANE: u32 = 0;
+/// Memory for building the id file.
+const IDS_MEMORY_BYTES_MAX: usize = 256 << 20;
+/// Times that the root is read anew because somebody else appended to it.
+const ROOT_ATTEMPTS: usize = 10;
+/// Names shown of objects that changed.
+const NAMES_SHOWN: usize = 5;
+
+/// What opening a job comes to.
+pub(super) enum Opening {
+    /// Every row is covered and the lane is closed: nothing is written, not even an open.
+    Finished { failed_rows: u64 },
+    /// The lane is ours.
+    Open(Lane, Job),
+}
+
+/// What is left to do.
+pub(super) struct Job {
+    /// The job's random name.
+    pub(super) name: String,
+    /// Objects with rows to do, or never looked at.
+    pub(super) pending: Vec<Pending>,
+    /// Ids to ask, if the source was rewritten.
+    pub(super) done: Option<DoneIds>,
+    /// Rows left out as failed by earlier runs.
+    pub(super) failed_before: u64,
+    /// Whether a sink file counts already.
+    pub(super) has_output: bool,
+}
+
+/// An object with rows to do, or never looked at.
+pub(super) struct Pending {
+    pub(super) object: Object,
+    pub(super) covered: Option<ObjectCoverage>,
+}
+
+impl Pending {
+    /// The rows of a range that have no state yet.
+    pub(super) fn missing(&self, rows: Range<u64>) -> Vec<Range<u64>> {
+        match &self.covered {
+            Some(covered) => covered.coverage.missing(rows),
+            None if rows.is_empty() => Vec::new(),
+            None => vec![rows],
+        }
+    }
+}
+
+/// Opens the job.
+pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, RunError> {
+    let root = match &plan.root {
+        Some(root) => root.clone(),
+        None => create(plan).await?,
+    };
+    if let Some(state) = finished(plan, &root).await? {
+        count_covered(&state, progress);
+        return Ok(Opening::Finished { failed_rows: failed_rows(&state) });
+    }
+    let mut lane = Lane::open(&plan.checkpoint, LANE, root.last).await?;
+    let root = agree(plan).await?;
+    let entries = read_lane(&plan.checkpoint, LANE, Some(lane.opened())).await?;
+    let (root, pinned, state) = follow_source(plan, &lane, root, &entries).await?;
+    lane.follow_root(root.last);
+    let listing: Vec<ObjectMeta> = list_sink(plan).await?;
+    commit::check_files(&state.files, &listing)?;
+    let swept = commit::sweep(&root, LANE, &state, &plan.checkpoint, &plan.sink.store, &listing).await?;
+    if swept != commit::Swept::default() {
+        tracing::info!(sink_files = swept.sink_files, side_files = swept.side_files, "removed what dead runs left");
+    }
+    let done = done_ids(plan, &root, &state).await?;
+    write_run_file(plan, lane.token(), "plan.json", &plan.fingerprint).await?;
+    count_covered(&state, progress);
+    add(&progress.objects, pinned.len() as u64);
+    let job = Job {
+        name: root.genesis.job.clone(),
+        failed_before: failed_rows(&state),
+        has_output: !state.files.is_empty(),
+        pending: pending(pinned, state),
+        done,
+    };
+    Ok(Opening::Open(lane, job))
+}
+
+fn count_covered(state: &LaneState, progress: &Progress) {
+    add(&progress.rows_skipped, state.objects.values().map(|object| object.coverage.len()).sum());
+}
+
+fn failed_rows(state: &LaneState) -> u64 {
+    state.objects.values().map(|object| object.coverage.count(RowState::Failed)).sum()
+}
+
+fn pending(pinned: Listing, mut state: LaneState) -> Vec<Pending> {
+    let with_coverage = |Pinned { object, .. }| {
+        let covered = state.objects.remove(object.path.as_ref());
+        Pending { object, covered }
+    };
+    let is_complete = |pending: &Pending| pending.covered.as_ref().is_some_and(ObjectCoverage::is_complete);
+    pinned.into_iter().map(with_coverage).filter(|pending| !is_complete(pending)).collect()
+}
+
+/// Makes the job.
+async fn create(plan: &Plan) -> Result<Root, RunError> {
+    let store = &plan.checkpoint;
+    let objects: Vec<Pinned> =
+        plan.source.objects.iter().map(|object| Pinned { object: object.clone(), since: 0 }).collect();
+    let genesis = Genesis {
+        format: FORMAT,
+        job: random_name(),
+        created_ms: commit::now_ms(),
+        lanes: 1,
+        ids: plan.ids.as_ref().map(crate::plan::Ids::columns),
+        source_schema: commit::schema_to_hex(&plan.source.schema),
+        source: plan.source.store.url().into(),
+        sink: plan.sink.store.url().into(),
+        checkpoint: store.url().into(),
+        listing: commit::write_listing(store, &random_name(), &objects).await?,
+        fingerprint: plan.fingerprint.clone(),
+    };
+    if !Root::create(store, genesis).await? {
+        let message =
+            "another run has just begun a job with this checkpoint\nhint: run the same command again to join it";
+        return Err(CommitError::Refused(message.into()).into());
+    }
+    read_root(plan).await
+}
+
+async fn read_root(plan: &Plan) -> Result<Root, RunError> {
+    let gone = || CommitError::Refused("the checkpoint's root is gone\nhint: nothing was changed; restore it".into());
+    Ok(Root::read(&plan.checkpoint).await?.ok_or_else(gone)?)
+}
+
+/// The state of a job that needs no run: closed as finished, nothing new, nothing to accept.
+async fn finished(plan: &Plan, root: &Root) -> Result<Option<LaneState>, RunError> {
+    if plan.root.is_none() || root.fingerprint != plan.fingerprint {
+        return Ok(None);
+    }
+    let entries = read_lane(&plan.checkpoint, LANE, None).await?;
+    let pinned = root.pinned(&plan.checkpoint).await?;
+    let state = LaneState::replay(&plan.checkpoint, &entries, &pinned).await?;
+    let is_complete =
+        |pinned: &Pinned| state.objects.get(pinned.object.path.as_ref()).is_some_and(ObjectCoverage::is_complete);
+    let is_finished = state.closed == Some(Close::Finished)
+        && pinned.iter().all(is_complete)
+        && compare(&pinned, &plan.source.objects).is_same();
+    if is_finished {
+        commit::check_files(&state.files, &list_sink(plan).await?)?;
+    }
+    Ok(is_finished.then_some(state))
+}
+
+/// After the open: what the job computes must be what this run computes; an accepted change is recorded.
+async fn agree(plan: &Plan) -> Result<Root, RunError> {
+    for _ in 0..ROOT_ATTEMPTS {
+        let root = read_root(plan).await?;
+        if root.fingerprint == plan.fingerprint {
+            return Ok(root);
+        }
+        if !plan.accepts_change {
+            let message = "the job was changed by another run just now\nhint: run the same command again to see how";
+            return Err(CommitError::Refused(message.into()).into());
+        }
+        let change = RootEntry::Change { format: FORMAT, fingerprint: plan.fingerprint.clone() };
+        root.append(&plan.checkpoint, &change).await?;
+    }
+    Err(too_busy())
+}
+
+fn too_busy() -> RunError {
+    let message =
+        "others keep appending to the checkpoint's root\nhint: stop the other runs, then run the same command again";
+    CommitError::Refused(message.into()).into()
+}
+
+/// Compares the source with the pinned listing, and pins what is there now.
+async fn follow_source(
+    plan: &Plan,
+    lane: &Lane,
+    mut root: Root,
+    entries: &[commit::Logged],
+) -> Result<(Root, Listing, LaneState), RunError> {
+    for _ in 0..ROOT_ATTEMPTS {
+        let pinned = root.pinned(&plan.checkpoint).await?;
+        let state = LaneState::replay(&plan.checkpoint, entries, &pinned).await?;
+        let objects = source::list(&plan.source.store, &plan.source.pattern).await?;
+        let mut drift = compare(&pinned, &objects);
+        if drift.is_same() {
+            return Ok((root, pinned, state));
+        }
+        drift.keep_copies_apart(plan, &state).await?;
+        if plan.ids.is_none() && !plan.accepts_change {
+            drift.refuse_in_position_mode()?;
+        }
+        let listing = drift.pin(&pinned, objects, root.last + 1);
+        let rewritten = plan.ids.is_some() && drift.is_rewritten();
+        let entry = RootEntry::Source {
+            format: FORMAT,
+            listing: commit::write_listing(&plan.checkpoint, lane.token(), &listing).await?,
+            marks: rewritten.then(|| vec![lane.opened()]),
+        };
+        root.append(&plan.checkpoint, &entry).await?;
+        root = read_root(plan).await?;
+    }
+    Err(too_busy())
+}
+
+/// How the source differs from the pinned listing, by path.
+#[derive(Debug, Default)]
+struct Drift {
+    new: Vec<String>,
+    gone: Vec<String>,
+    /// Another size or version: changed, or only copied.
+    touched: Vec<Object>,
+    /// Of those, what is really another content, or may be.
+    changed: Vec<String>,
+}
+
+fn compare(pinned: &Listing, objects: &[Object]) -> Drift {
+    let mut before: HashMap<&str, &Object> =
+        pinned.iter().map(|pinned| (pinned.object.path.as_ref(), &pinned.object)).collect();
+    let mut drift = Drift::default();
+    for object in objects {
+        match before.remove(object.path.as_ref()) {
+            None => drift.new.push(object.path.to_string()),
+            Some(was) if was.size != object.size || was.etag != object.etag => drift.touched.push(object.clone()),
+            Some(_) => {}
+        }
+    }
+    drift.gone = before.into_keys().map(ToString::to_string).collect();
+    drift.gone.sort();
+    drift
+}
+
+impl Drift {
+    fn is_same(&self) -> bool {
+        self.new.is_empty() && self.gone.is_empty() && self.touched.is_empty()
+    }
+
+    /// Whether rows that are done may stand elsewhere now.
+    fn is_rewritten(&self) -> bool {
+        !self.gone.is_empty() || !self.changed.is_empty()
+    }
+
+    /// A touched object of which rows are done is a copy if its digest is the one that the log names.
+    async fn keep_copies_apart(&mut self, plan: &Plan, state: &LaneState) -> Result<(), RunError> {
+        for object in &self.touched {
+            let is_copy = match state.objects.get(object.path.as_ref()) {
+                Some(covered) if covered.size == object.size => {
+                    source::open(&plan.source.store, object, 0).await?.digest == covered.digest
+                }
+                Some(_) => false,
+                // None of its rows is done. By position it may be anything; by id, rows done elsewhere may be in it now.
+                None => plan.ids.is_none(),
+            };
+            if !is_copy {
+                self.changed.push(object.path.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_in_position_mode(&self) -> Result<(), CommitError> {
+        if !self.is_rewritten() {
+            return Ok(());
+        }
+        let line = |what: &str, names: &[String]| match names.len() {
+            0 => String::new(),
+            count => format!("\n  {count} {what}: {}", shown(names)),
+        };
+        Err(CommitError::Refused(format!(
+            "the source changed, and rows are known by position:{}{}\n\
+             hint: put the objects back; or take new contents as new rows with --accept-change; or begin a new job with `id`",
+            line("gone", &self.gone),
+            line("changed", &self.changed)
+        )))
+    }
+
+    /// The listing to pin: contents that are new since `number` say so.
+    fn pin(&self, pinned: &Listing, objects: Vec<Object>, number: u64) -> Listing {
+        let since: HashMap<&str, u64> =
+            pinned.iter().map(|pinned| (pinned.object.path.as_ref(), pinned.since)).collect();
+        let is_changed = |path: &str| self.changed.iter().any(|changed| changed == path);
+        let pin = |object: Object| {
+            let before = since.get(object.path.as_ref()).filter(|_| !is_changed(&object.path));
+            let since = before.copied().unwrap_or(number);
+            Pinned { object, since }
+        };
+        objects.into_iter().map(pin).collect()
+    }
+}
+
+fn shown(names: &[String]) -> String {
+    let first = names.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > NAMES_SHOWN { format!("{first}, ...") } else { first }
+}
+
+async fn list_sink(plan: &Plan) -> Result<Vec<ObjectMeta>, RunError> {
+    let listing = plan.sink.store.objects().list(None).try_collect().await;
+    listing.map_err(|cause| CommitError::Store { what: "list", name: "the sink".into(), cause }.into())
+}
+
+/// The ids below the marks, as a file that is asked. None while the source is what it was: then coverage says it all.
+async fn done_ids(plan: &Plan, root: &Root, state: &LaneState) -> Result<Option<DoneIds>, RunError> {
+    let Some(&mark) = root.marks.as_ref().and_then(|marks| marks.first()) else { return Ok(None) };
+    let files: Vec<&commit::SideFile> =
+        state.ids.iter().filter(|(number, _)| *number < mark).map(|(_, file)| file).collect();
+    let mut digest = blake3::Hasher::new();
+    for file in &files {
+        digest.update(file.digest.as_bytes());
+    }
+    let name = format!("{}-{}.ids", root.genesis.job, &digest.finalize().to_hex()[..32]);
+    let mut batches = Vec::new();
+    for file in files {
+        batches.extend(commit::read_ids(&plan.checkpoint, file).await?);
+    }
+    let folder = plan.cache.join("ids");
+    DoneIds::open_or_build(&folder, &name, IDS_MEMORY_BYTES_MAX, || Ok::<_, RunError>(batches)).map(Some)
+}
+
+/// What a reader of the sink needs: exactly the files that count.
+#[derive(Serialize)]
+struct Manifest<'a> {
+    format: u32,
+    job: &'a str,
+    rows: u64,
+    files: &'a [FileEntry],
+}
+
+/// Writes `_wasmpipe/<job>.json` into the sink.
+pub(super) async fn write_manifest(plan: &Plan, job: &Job) -> Result<(), RunError> {
+    let entries = read_lane(&plan.checkpoint, LANE, None).await?;
+    let state = LaneState::replay(&plan.checkpoint, &entries, &Vec::new()).await?;
+    let rows = state.files.iter().map(|file| file.rows).sum();
+    let manifest = Manifest { format: FORMAT, job: &job.name, rows, files: &state.files };
+    let name = format!("_wasmpipe/{}.json", job.name);
+    put_json(&plan.sink.store, &name, &manifest).await
+}
+
+/// Writes `runs/<token>/summary.json`.
+pub(super) async fn write_summary(plan: &Plan, summary: &Summary) -> Result<(), RunError> {
+    write_run_file(plan, summary.run.as_deref().expect("an opened run has a token"), "summary.json", summary).await
+}
+
+async fn write_run_file(plan: &Plan, token: &str, name: &str, value: &impl Serialize) -> Result<(), RunError> {
+    put_json(&plan.checkpoint, &format!("runs/{token}/{name}"), value).await
+}
+
+async fn put_json(store: &crate::store::Store, name: &str, value: &impl Serialize) -> Result<(), RunError> {
+    let bytes = serde_json::to_vec_pretty(value).expect("plain values are JSON");
+    let put = store.objects().put(&Path::from(name), bytes.into()).await;
+    put.map(drop).map_err(|cause| CommitError::Store { what: "write", name: name.into(), cause }.into())
+}
+
+/// A file without rows, so that a job whose every row was dropped still has the output's schema.
+pub(super) async fn schema_file(flow_sink: &crate::sink::Sink) -> Result<Receipt, RunError> {
+    let empty = flow_sink.file()?.close()?.complete().await?;
+    Ok(Receipt { files: vec![empty] })
+}

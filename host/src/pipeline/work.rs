@@ -1,0 +1,228 @@
+//! What a worker thread does: drive one block through all stages, then put it into its group's files. A worker owns one
+//! instance per stage; an instance that trapped is thrown away, and the next block gets a new one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
+use crossbeam_channel::Receiver;
+
+use super::groups::Ticket;
+use super::{Emitted, Flow, RunError, lock};
+use crate::block::Block;
+use crate::columns;
+use crate::commit::RowState;
+use crate::observe::add_time;
+use crate::plan::{OnError, Stage};
+use crate::udf::{CallError, Instance};
+
+/// Failed rows that one block logs one by one; the rest is counted.
+const LOGGED_FAILURES_MAX: usize = 5;
+
+/// Drives blocks until the readers are gone.
+pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
+    let mut instances: Vec<Option<Instance>> = flow.plan.stages.iter().map(|_| None).collect();
+    while let Ok(Emitted { block, ticket }) = blocks.recv() {
+        if flow.is_dead() {
+            continue;
+        }
+        if let Err(error) = (Drive { flow, instances: &mut instances }).drive(block, ticket) {
+            flow.die(error);
+        }
+    }
+}
+
+struct Drive<'a> {
+    flow: &'a Flow,
+    instances: &'a mut [Option<Instance>],
+}
+
+impl Drive<'_> {
+    /// An error of a row or a function gives up the block's group and ends the run; an error of the sink is returned.
+    fn drive(&mut self, block: Block, ticket: Ticket) -> Result<(), RunError> {
+        let output = if ticket.group.is_given_up() { None } else { self.stages(block, &ticket) };
+        let Ticket { group, stream, sequence, share } = ticket;
+        let start = Instant::now();
+        let written = group.streams[stream].put(sequence, output, share, &self.flow.sink)?;
+        self.flow.groups.arrived(&group, written.len() as u64)?;
+        add_time(&self.flow.progress.times.write, start);
+        Ok(())
+    }
+
+    fn stages(&mut self, mut block: Block, ticket: &Ticket) -> Option<RecordBatch> {
+        for index in 0..self.flow.plan.stages.len() {
+            if block.batch.num_rows() == 0 {
+                break;
+            }
+            block = match self.stage(index, block) {
+                Ok(block) => block,
+                Err(error) => {
+                    ticket.group.give_up();
+                    self.flow.fail(error);
+                    return None;
+                }
+            };
+        }
+        record(&block, ticket);
+        (block.batch.num_rows() > 0).then(|| self.for_sink(&block))
+    }
+
+    fn for_sink(&self, block: &Block) -> RecordBatch {
+        let columns = block.columns(&self.flow.plan.sink_columns);
+        let options = RecordBatchOptions::new().with_row_count(Some(block.batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(self.flow.sink.schema()), columns, &options)
+            .expect("the sink's schema is that of the last stage")
+    }
+
+    /// One block through one stage.
+    fn stage(&mut self, index: usize, block: Block) -> Result<Block, RunError> {
+        let flow = self.flow;
+        let stage = &flow.plan.stages[index];
+        let start = Instant::now();
+        let before = block.failures.len();
+        let block = fail_nulls(index, stage, block).map_err(|error| broken(stage, &error))?;
+        let block = if block.batch.num_rows() == 0 { block } else { self.call(index, block)? };
+        add_time(&flow.progress.times.boundary, start);
+        if block.failures.len() > before {
+            self.settle_failures(stage, &block, before)?;
+        }
+        Ok(block)
+    }
+
+    fn call(&mut self, index: usize, block: Block) -> Result<Block, RunError> {
+        let stage = &self.flow.plan.stages[index];
+        let needed = block.columns(&stage.needs);
+        let input = columns::convert_all(&needed, &stage.binding.needs, block.batch.num_rows()).map_err(|error| {
+            RunError::Failed(format!("{}: {}: {error}\nhint: {HINT_VALUE}", stage.label, block.origin.span()))
+        })?;
+        let answer = match self.process(index, &input) {
+            Ok(answer) => answer,
+            Err(CallError::Trap { message }) => {
+                let message = in_block(&message, &block);
+                return block.fail_all(index, &message).map_err(|error| broken(stage, &error));
+            }
+            Err(CallError::Broken { message }) => {
+                return Err(RunError::Failed(format!("{}: {}", self.of(stage), in_block(&message, &block))));
+            }
+        };
+        let errors: Vec<(u32, String)> =
+            answer.errors.into_iter().map(|error| (block.parent(error.row), error.message)).collect();
+        let adds = answer.batch.project(&stage.adds).map_err(|error| broken(stage, &error))?;
+        let advanced = block.advance(&stage.carry, &answer.lineage, &adds, &stage.output);
+        advanced.and_then(|block| block.fail(index, errors)).map_err(|error| broken(stage, &error))
+    }
+
+    /// Calls the worker's instance, a new one if there is none.
+    fn process(&mut self, index: usize, input: &RecordBatch) -> Result<crate::udf::Answer, CallError> {
+        let (flow, stage) = (self.flow, &self.flow.plan.stages[index]);
+        let mut instance = match self.instances[index].take() {
+            Some(instance) => instance,
+            None => Instance::new(&flow.plan.engine, &stage.spec, &stage.binding)
+                .map_err(|error| CallError::Trap { message: error.to_string() })?,
+        };
+        let start = Instant::now();
+        let answer = instance.process(input)?;
+        add_time(&flow.progress.times.guest, start);
+        let counts = instance.take_counts();
+        if !counts.is_empty() {
+            let mut all = lock(&flow.guest_counts);
+            for (name, count) in counts {
+                *all.entry(format!("{}.{name}", stage.spec.function)).or_default() += count;
+            }
+        }
+        self.instances[index] = Some(instance);
+        Ok(answer)
+    }
+
+    /// Under `fail` the first failure ends the run; under `skip` the rows are left out, and some are logged.
+    fn settle_failures(&self, stage: &Stage, block: &Block, before: usize) -> Result<(), RunError> {
+        let failures = &block.failures[before..];
+        if stage.on_error == OnError::Fail {
+            let first = &failures[0];
+            let (what, hint) = parted(&first.message);
+            let hint = hint.unwrap_or("mend the row or the function, and run the same command again");
+            let place = block.origin.describe(first.row);
+            return Err(RunError::Failed(format!(
+                "{}: {place}: {what}\nhint: {hint}; or leave such rows out with on_error = \"skip\" in this stage",
+                self.of(stage)
+            )));
+        }
+        for failure in failures.iter().take(LOGGED_FAILURES_MAX) {
+            let row = block.origin.describe(failure.row);
+            tracing::warn!(stage = %stage.label, %row, "row left out: {}", parted(&failure.message).0);
+        }
+        if failures.len() > LOGGED_FAILURES_MAX {
+            let more = failures.len() - LOGGED_FAILURES_MAX;
+            tracing::warn!(stage = %stage.label, "{more} more rows of {} left out", block.origin.object);
+        }
+        Ok(())
+    }
+
+    fn of(&self, stage: &Stage) -> String {
+        let path = stage.spec.component.path().display();
+        format!("{} of {path} ({}, line {})", stage.label, self.flow.plan.file.display(), stage.line)
+    }
+}
+
+/// A message and its hint.
+fn parted(message: &str) -> (&str, Option<&str>) {
+    message.split_once("\nhint: ").map_or((message, None), |(what, hint)| (what, Some(hint)))
+}
+
+/// A message about a whole block names its rows. The stage's number is said by whoever shows the message.
+fn in_block(message: &str, block: &Block) -> String {
+    let (what, hint) = parted(message);
+    let what = what.split_once(": ").filter(|(stage, _)| stage.starts_with("stage ")).map_or(what, |(_, what)| what);
+    let what = format!("{what}, in the block {}", block.origin.span());
+    hint.map_or(what.clone(), |hint| format!("{what}\nhint: {hint}"))
+}
+
+const HINT_VALUE: &str = "a value does not fit the type that the function asks for; mend the value or the function";
+
+fn broken(stage: &Stage, error: &ArrowError) -> RunError {
+    RunError::Failed(format!("{}: {error}\nhint: nothing is lost; please report this", stage.label))
+}
+
+/// Rows with a null where the function takes none fail before they reach it.
+fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, ArrowError> {
+    let mut failed = Vec::new();
+    for (&place, field) in stage.needs.iter().zip(stage.binding.needs.fields()) {
+        let column = block.batch.column(place);
+        if field.is_nullable() || column.null_count() == 0 {
+            continue;
+        }
+        let rows = (0..column.len()).filter(|&row| column.is_null(row));
+        let message = format!("null in column `{}`, which the function takes without nulls", field.name());
+        failed.extend(rows.map(|row| (block.parent(row as u32), message.clone())));
+    }
+    block.fail(index, failed)
+}
+
+/// What became of the block's source rows goes into its group, before the block counts as arrived.
+fn record(block: &Block, ticket: &Ticket) {
+    let origin = &block.origin;
+    let mut is_failed = vec![false; origin.len()];
+    block.failures.iter().for_each(|failure| is_failed[failure.row as usize] = true);
+    let failed = block.failures.len() as u64;
+    let mut group = lock(&ticket.group.value);
+    group.cover(&origin.object, origin.rows.iter().cloned(), RowState::Done);
+    for row in (0..origin.len() as u32).filter(|&row| is_failed[row as usize]) {
+        let row = origin.object_row(row);
+        group.cover(&origin.object, [row..row + 1], RowState::Failed);
+    }
+    if let Some(ids) = &origin.ids {
+        group.ids.push(if failed == 0 { ids.clone() } else { without(ids, &is_failed) });
+    }
+    let with_output = block.rows_with_output();
+    group.counts.rows_read += origin.len() as u64;
+    group.counts.rows_failed += failed;
+    group.counts.rows_dropped += origin.len() as u64 - failed - with_output;
+    group.counts.rows_written += block.batch.num_rows() as u64;
+}
+
+fn without(ids: &RecordBatch, is_failed: &[bool]) -> RecordBatch {
+    let keep: BooleanArray = is_failed.iter().map(|&failed| Some(!failed)).collect();
+    filter_record_batch(ids, &keep).expect("one flag per row")
+}

@@ -1,0 +1,176 @@
+//! The pipeline file made true: stores opened, components compiled and bound, schemas agreed, the checkpoint's root read.
+//! Everything that can be refused is refused here, all at once, before a byte is written or a row is read.
+//!
+//! * `make` - the steps, in order.
+//! * `chain` - which columns flow from stage to stage; those that nobody reads later are dropped early.
+//! * `fingerprint` - what decides a row's result, and how two of them differ.
+
+mod chain;
+mod fingerprint;
+mod make;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+pub use fingerprint::{SEMANTICS, differences};
+pub use make::make;
+
+use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Root};
+use crate::config::Problems;
+use crate::sink;
+use crate::source::{BlockSize, Columns, Object, Pattern, SourceError};
+use crate::store::{Store, Watch};
+use crate::udf;
+
+/// A job with every decision made.
+pub struct Plan {
+    /// The pipeline file, for messages.
+    pub file: PathBuf,
+    /// Runs the functions.
+    pub engine: Arc<udf::Engine>,
+    /// Where rows come from.
+    pub source: Source,
+    /// Which columns are the identity; none if rows are known by position.
+    pub ids: Option<Ids>,
+    /// What happens to blocks, in order.
+    pub stages: Vec<Stage>,
+    /// Where results go.
+    pub sink: sink::Spec,
+    /// Columns of the last block that are written, in the sink's order.
+    pub sink_columns: Vec<usize>,
+    /// Where it is recorded what is done; in memory if the pipeline file has no `[checkpoint]`.
+    pub checkpoint: Store,
+    /// Whether the checkpoint outlives the process.
+    pub is_durable: bool,
+    /// The checkpoint's root as it was when the plan was made.
+    pub root: Option<Root>,
+    /// What decides a row's result.
+    pub fingerprint: Fingerprint,
+    /// Whether a person accepted that the checkpoint has another fingerprint, or that source objects changed.
+    pub accepts_change: bool,
+    /// When a group ends.
+    pub group: GroupLimits,
+    /// How the machine is used.
+    pub run: Run,
+    /// Local folder for derived files: compiled components, id files.
+    pub cache: PathBuf,
+}
+
+/// Where rows come from.
+pub struct Source {
+    /// The source's root.
+    pub store: Store,
+    /// What is taken below it.
+    pub pattern: Pattern,
+    /// Columns that the job reads.
+    pub columns: Columns,
+    /// The whole schema, as genesis records it.
+    pub schema: SchemaRef,
+    /// The objects, as listed while planning.
+    pub objects: Vec<Object>,
+}
+
+/// The identity of rows.
+pub struct Ids {
+    /// Places of the id columns among the columns read.
+    pub places: Vec<usize>,
+    /// The id columns in the job's types; no nulls.
+    pub schema: SchemaRef,
+}
+
+impl Ids {
+    /// As genesis records them.
+    pub fn columns(&self) -> Vec<IdColumn> {
+        let column = |field: &Arc<arrow::datatypes::Field>| IdColumn {
+            name: field.name().clone(),
+            data_type: field.data_type().to_string(),
+        };
+        self.schema.fields().iter().map(column).collect()
+    }
+}
+
+/// One function of the chain.
+pub struct Stage {
+    /// For messages: `stage 2 (passages)`.
+    pub label: String,
+    /// Line of the pipeline file.
+    pub line: u32,
+    /// What the function runs with.
+    pub spec: Arc<udf::Spec>,
+    /// What it takes and gives.
+    pub binding: udf::Binding,
+    /// Places of the needed columns in the block before.
+    pub needs: Vec<usize>,
+    /// Places of the columns that stay on the host and are needed later.
+    pub carry: Vec<usize>,
+    /// Places among the added columns of those that are needed later.
+    pub adds: Vec<usize>,
+    /// The block after: carried columns, then added ones.
+    pub output: SchemaRef,
+    /// What a failed row means.
+    pub on_error: OnError,
+}
+
+/// What a failed row means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The run ends.
+    Fail,
+    /// The row is left out and listed.
+    Skip,
+}
+
+/// How the machine is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Threads that drive blocks through the stages.
+    pub workers: usize,
+    /// Threads that read and decode units.
+    pub readers: usize,
+    /// How long an orderly stop may take.
+    pub drain: Duration,
+    /// How large blocks are.
+    pub block: BlockSize,
+    /// Bytes of blocks in flight.
+    pub memory_bytes_max: u64,
+}
+
+/// What a plan is made with besides the pipeline file.
+pub struct Options {
+    /// A person accepts changes against the checkpoint.
+    pub accept_change: bool,
+    /// Runs the functions; its clock is running.
+    pub engine: Arc<udf::Engine>,
+    /// Local folder for derived files.
+    pub cache: PathBuf,
+    /// Sees every request to a store.
+    pub watch: Arc<dyn Watch>,
+}
+
+/// There is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The pipeline file has mistakes.
+    #[error("{0}")]
+    Problems(Problems),
+    /// The job must not run as it is.
+    #[error("{0}")]
+    Refused(String),
+    /// The source could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The checkpoint could not be read.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A store could not be read.
+    #[error("{what}: {cause}\nhint: nothing was changed; run the same command again when the store answers")]
+    Store {
+        /// What was attempted.
+        what: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
+}

@@ -1,0 +1,191 @@
+//! One Parquet file. Encoding happens on the caller's thread; encoded bytes leave in parts while more rows arrive. A file
+//! that stays small is one plain put. Nobody sees the object before it is complete.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::{SinkError, SinkFile, Spec};
+use crate::store::Store;
+
+/// Parts of one upload are all of this size but the last, as some stores demand.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+/// Parts under way for one file; beyond that the encoder waits.
+const PARTS_MAX: usize = 4;
+/// Encoded bytes of a row group; ends it early for wide rows.
+const ROW_GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Rows of a row group.
+const ROW_GROUP_ROWS_MAX: usize = 1024 * 1024;
+
+/// Of Parquet pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Level 1: small and fast.
+    Zstd,
+    /// Faster, larger.
+    Snappy,
+    /// Faster, larger.
+    Lz4,
+    /// As they are.
+    None,
+}
+
+impl Compression {
+    fn parquet(self) -> ParquetCompression {
+        match self {
+            Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::default()),
+            Compression::Snappy => ParquetCompression::SNAPPY,
+            Compression::Lz4 => ParquetCompression::LZ4_RAW,
+            Compression::None => ParquetCompression::UNCOMPRESSED,
+        }
+    }
+}
+
+/// A file that rows are being added to.
+pub struct FileWriter {
+    name: String,
+    writer: ArrowWriter<Vec<u8>>,
+    rows: u64,
+    upload: Upload,
+}
+
+/// A file that gets no more rows; its last bytes are not durable yet.
+pub struct ClosedFile {
+    name: String,
+    rows: u64,
+    bytes: u64,
+    rest: Vec<u8>,
+    upload: Upload,
+}
+
+struct Upload {
+    store: Store,
+    path: Path,
+    runtime: Handle,
+    parts: Option<Box<dyn MultipartUpload>>,
+    under_way: VecDeque<JoinHandle<object_store::Result<()>>>,
+    sent: u64,
+}
+
+impl FileWriter {
+    pub(super) fn new(spec: &Spec, name: String, runtime: Handle) -> Result<FileWriter, SinkError> {
+        let properties = WriterProperties::builder()
+            .set_compression(spec.compression.parquet())
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+            .set_created_by(concat!("wasmpipe ", env!("CARGO_PKG_VERSION")).into())
+            .build();
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&spec.schema), Some(properties))
+            .map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
+        let path = Path::from(name.as_str());
+        let (store, under_way) = (spec.store.clone(), VecDeque::new());
+        let upload = Upload { store, path, runtime, parts: None, under_way, sent: 0 };
+        Ok(FileWriter { name, writer, rows: 0, upload })
+    }
+
+    /// Adds rows.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        self.encode(batch).map_err(|cause| SinkError::Encode { name: self.name.clone(), cause })?;
+        self.rows += batch.num_rows() as u64;
+        self.upload.send_whole_parts(self.writer.inner_mut()).map_err(|cause| self.store_error(cause))
+    }
+
+    fn encode(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.writer.write(batch)?;
+        if self.writer.in_progress_size() > ROW_GROUP_BYTES_MAX {
+            self.writer.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Encoded bytes so far, the open row group included.
+    pub fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    /// Encodes the footer.
+    pub fn close(self) -> Result<ClosedFile, SinkError> {
+        let FileWriter { name, writer, rows, mut upload } = self;
+        let mut rest = writer.into_inner().map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
+        upload.send_whole_parts(&mut rest).map_err(|cause| SinkError::Store { name: name.clone(), cause })?;
+        let bytes = upload.sent + rest.len() as u64;
+        Ok(ClosedFile { name, rows, bytes, rest, upload })
+    }
+
+    fn store_error(&self, cause: object_store::Error) -> SinkError {
+        SinkError::Store { name: self.name.clone(), cause }
+    }
+}
+
+impl ClosedFile {
+    /// Makes the file durable.
+    pub async fn complete(mut self) -> Result<SinkFile, SinkError> {
+        let finished = match self.upload.parts.take() {
+            None => self.upload.put(self.rest).await,
+            Some(parts) => self.upload.finish(parts, self.rest).await,
+        };
+        let name = self.name;
+        match finished {
+            Ok(()) => Ok(SinkFile { path: name, rows: self.rows, bytes: self.bytes }),
+            Err(cause) => Err(SinkError::Store { name, cause }),
+        }
+    }
+}
+
+impl Upload {
+    /// Takes whole parts off the front of `encoded` and sends them. Waits while too many are under way.
+    fn send_whole_parts(&mut self, encoded: &mut Vec<u8>) -> object_store::Result<()> {
+        if encoded.len() < PART_BYTES {
+            return Ok(());
+        }
+        let mut bytes = Bytes::from(std::mem::take(encoded));
+        while bytes.len() >= PART_BYTES {
+            let part = bytes.split_to(PART_BYTES);
+            self.send(part)?;
+        }
+        encoded.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn send(&mut self, part: Bytes) -> object_store::Result<()> {
+        while self.under_way.len() >= PARTS_MAX {
+            let oldest = self.under_way.pop_front().expect("not empty");
+            self.runtime.block_on(joined(oldest))?;
+        }
+        if self.parts.is_none() {
+            let started = self.store.objects().put_multipart(&self.path);
+            self.parts = Some(self.runtime.block_on(started)?);
+        }
+        let upload = self.parts.as_mut().expect("just started");
+        self.sent += part.len() as u64;
+        self.under_way.push_back(self.runtime.spawn(upload.put_part(PutPayload::from_bytes(part))));
+        Ok(())
+    }
+
+    async fn put(&self, bytes: Vec<u8>) -> object_store::Result<()> {
+        self.store.objects().put(&self.path, bytes.into()).await.map(drop)
+    }
+
+    async fn finish(&mut self, mut parts: Box<dyn MultipartUpload>, rest: Vec<u8>) -> object_store::Result<()> {
+        if !rest.is_empty() {
+            parts.put_part(rest.into()).await?;
+        }
+        while let Some(part) = self.under_way.pop_front() {
+            joined(part).await?;
+        }
+        parts.complete().await.map(drop)
+    }
+}
+
+async fn joined(part: JoinHandle<object_store::Result<()>>) -> object_store::Result<()> {
+    part.await.unwrap_or_else(|error| Err(object_store::Error::Generic { store: "upload", source: Box::new(error) }))
+}

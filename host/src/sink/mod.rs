@@ -1,0 +1,160 @@
+//! Blocks become durable objects.
+//!
+//! * `file` - one Parquet file, encoded as batches arrive and uploaded in parts as it grows.
+//! * `stream` - puts the batches of one reader back into the order in which they left the source, and into files.
+//!
+//! What a sink file means is decided elsewhere: until a segment names it, it does not exist.
+
+mod file;
+mod stream;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::datatypes::SchemaRef;
+pub use file::{ClosedFile, Compression, FileWriter};
+pub use stream::Stream;
+
+use crate::store::Store;
+
+/// Where and how output is written.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The sink's root.
+    pub store: Store,
+    /// Columns of every file.
+    pub schema: SchemaRef,
+    /// Of Parquet pages.
+    pub compression: Compression,
+    /// A file that has grown beyond this is closed and the next begun.
+    pub file_bytes_max: u64,
+}
+
+/// Makes the files of one writer, with names that nobody used before.
+#[derive(Debug)]
+pub struct Sink {
+    spec: Spec,
+    job: String,
+    lane: u32,
+    token: String,
+    sequence: AtomicU64,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Sink {
+    /// A sink for one opening of one lane.
+    pub fn new(spec: Spec, job: &str, lane: u32, token: &str, runtime: tokio::runtime::Handle) -> Sink {
+        Sink { spec, job: job.into(), lane, token: token.into(), sequence: AtomicU64::new(0), runtime }
+    }
+
+    /// A new empty file.
+    pub fn file(&self) -> Result<FileWriter, SinkError> {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let name = FileName { job: self.job.clone(), lane: self.lane, token: self.token.clone(), sequence };
+        FileWriter::new(&self.spec, name.to_string(), self.runtime.clone())
+    }
+
+    /// Columns of every file.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.spec.schema
+    }
+
+    /// A file that has grown beyond this is closed.
+    pub fn file_bytes_max(&self) -> u64 {
+        self.spec.file_bytes_max
+    }
+}
+
+/// A durable sink file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkFile {
+    /// Relative to the sink.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// These files are durable: what a commit needs to make them count.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    /// All files of one group.
+    pub files: Vec<SinkFile>,
+}
+
+/// `<job>-<lane>-<token>-<sequence>.parquet`: never used twice, since a token is random and a sequence only grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileName {
+    /// 16 hexadecimal digits.
+    pub job: String,
+    /// The lane.
+    pub lane: u32,
+    /// 16 hexadecimal digits.
+    pub token: String,
+    /// Counts the files of one writer.
+    pub sequence: u64,
+}
+
+impl std::fmt::Display for FileName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}-{}-{:06}.parquet", self.job, self.lane, self.token, self.sequence)
+    }
+}
+
+impl FileName {
+    /// Reads a name; none if it is not one of ours.
+    pub fn parse(name: &str) -> Option<FileName> {
+        let mut parts = name.strip_suffix(".parquet")?.split('-');
+        let (job, lane, token, sequence) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let is_hex =
+            |text: &str| text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if parts.next().is_some() || !is_hex(job) || !is_hex(token) {
+            return None;
+        }
+        let (lane, sequence) = (lane.parse().ok()?, sequence.parse().ok()?);
+        Some(FileName { job: job.into(), lane, token: token.into(), sequence })
+    }
+}
+
+/// A sink file could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The store refused or failed.
+    #[error("sink: cannot write {name}: {cause}\nhint: nothing is lost; mend the sink and run the same command again")]
+    Store {
+        /// The file.
+        name: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
+    /// The batch could not be encoded.
+    #[error("sink: cannot encode {name}: {cause}\nhint: choose other columns with `columns` under [sink]")]
+    Encode {
+        /// The file.
+        name: String,
+        /// What Parquet said.
+        #[source]
+        cause: parquet::errors::ParquetError,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_foreign_names_are_not_ours() {
+        let name = FileName { job: "0123456789abcdef".into(), lane: 3, token: "fedcba9876543210".into(), sequence: 12 };
+        assert_eq!(FileName::parse(&name.to_string()), Some(name));
+        for foreign in [
+            "part-0.parquet",
+            "0123456789abcdef-3-fedcba9876543210-x.parquet",
+            "0123456789abcdef-3-fedcba9876543210-000012.parquet.bak",
+            "sub/0123456789abcdef-3-fedcba9876543210-000012.parquet",
+            "0123456789ABCDEF-3-fedcba9876543210-000012.parquet",
+        ] {
+            assert_eq!(FileName::parse(foreign), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Objects become units, units become rows.
+//!
+//! * `list` - which objects the source has: a file, a folder or a glob.
+//! * `open` - one Parquet object: its footer, its digest, its row groups (the units).
+//! * `read` - the rows of a unit that are still to do, batch by batch.
+//!
+//! Coverage and ids are not known here: the caller says which rows it wants.
+
+mod list;
+mod open;
+mod read;
+
+pub use list::{Object, Pattern, list};
+pub use open::{Columns, Fetch, Opened, Unit, open, schema_of};
+pub use read::{BlockSize, Rows, UnitReader};
+
+/// What went wrong with an object of the source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The store did not give what it was asked for.
+    #[error(
+        "source object {object}: {cause}\nhint: nothing is lost; run the same command again when the store answers"
+    )]
+    Store {
+        /// Path relative to the source root.
+        object: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
+    /// The object is not what was listed.
+    #[error(
+        "source object {object} changed or vanished while it was read\n\
+         hint: what is finished is safe; run the same command again, it compares the source with what it knows"
+    )]
+    Changed {
+        /// Path relative to the source root.
+        object: String,
+    },
+    /// The bytes are not what the format says.
+    #[error("source object {object}: {message}\nhint: {hint}")]
+    Bad {
+        /// Path relative to the source root.
+        object: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+impl SourceError {
+    fn from_store(object: &str, cause: object_store::Error) -> SourceError {
+        let object = object.to_string();
+        match cause {
+            object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. } => {
+                SourceError::Changed { object }
+            }
+            cause => SourceError::Store { object, cause },
+        }
+    }
+
+    fn bad(object: &str, message: impl ToString) -> SourceError {
+        let hint = "repair or remove the file, then run the same command again";
+        SourceError::Bad { object: object.into(), message: message.to_string(), hint }
+    }
+}

@@ -1,0 +1,273 @@
+//! One Parquet object: its footer, its digest, and its row groups, which are the units of work.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::GetOptions;
+use object_store::path::Path;
+use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+
+use super::{Object, SourceError};
+use crate::columns;
+use crate::store::Store;
+
+/// Bytes at either end of an object that go into its digest, and of the first read of a footer.
+const EDGE_BYTES: u64 = 64 * 1024;
+/// Ranges that are closer than this are read as one.
+const GAP_BYTES: u64 = 256 * 1024;
+/// Requests for one object at a time.
+const REQUESTS_MAX: usize = 8;
+/// Times that a failed request is sent again, each after twice the pause of the one before.
+const RETRIES_MAX: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Reads ranges of one version of one object.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    store: Store,
+    object: Object,
+}
+
+impl Fetch {
+    /// Reads of `object`, which must stay as it was listed.
+    pub fn new(store: &Store, object: &Object) -> Fetch {
+        Fetch { store: store.clone(), object: object.clone() }
+    }
+
+    /// The bytes of each range, in order. Neighbours are joined into one request.
+    pub async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, SourceError> {
+        let joined = join_near(ranges);
+        let requests: Vec<_> = joined.iter().cloned().map(|range| self.range(range)).collect();
+        let parts: Vec<Bytes> = futures::stream::iter(requests)
+            .buffered(REQUESTS_MAX)
+            .try_collect()
+            .await
+            .map_err(|cause| SourceError::from_store(&self.object.path, cause))?;
+        Ok(ranges.iter().map(|range| cut(range, &joined, &parts)).collect())
+    }
+
+    /// A request that fails is sent again: the decoder that waits for its bytes keeps what it has, so no row is read or
+    /// given out twice.
+    async fn range(&self, range: Range<u64>) -> object_store::Result<Bytes> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..RETRIES_MAX {
+            match self.request(range.clone()).await {
+                Err(error) if is_transient(&error) => {
+                    tracing::warn!(object = %self.object.path, %error, "the store failed, asking again");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                result => return result,
+            }
+        }
+        self.request(range).await
+    }
+
+    async fn request(&self, range: Range<u64>) -> object_store::Result<Bytes> {
+        let path = Path::parse(self.object.path.as_ref())?;
+        let wanted = range.end - range.start;
+        let options = GetOptions::new().with_range(Some(range)).with_if_match(self.object.etag.clone());
+        let bytes = self.store.objects().get_opts(&path, options).await?.bytes().await?;
+        if bytes.len() as u64 == wanted {
+            return Ok(bytes);
+        }
+        let source = "the store gave fewer bytes than it was asked for".into();
+        Err(object_store::Error::Precondition { path: path.to_string(), source })
+    }
+}
+
+fn is_transient(error: &object_store::Error) -> bool {
+    use object_store::Error::{NotFound, PermissionDenied, Precondition, Unauthenticated};
+    !matches!(error, NotFound { .. } | Precondition { .. } | PermissionDenied { .. } | Unauthenticated { .. })
+}
+
+/// Sorted, joined where they overlap or nearly touch.
+fn join_near(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut sorted: Vec<Range<u64>> = ranges.to_vec();
+    sorted.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES) => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+fn cut(range: &Range<u64>, joined: &[Range<u64>], parts: &[Bytes]) -> Bytes {
+    let index = joined.partition_point(|part| part.start <= range.start) - 1;
+    let offset = (range.start - joined[index].start) as usize;
+    parts[index].slice(offset..offset + (range.end - range.start) as usize)
+}
+
+/// The columns a job reads, in the job's types.
+#[derive(Clone, Debug)]
+pub struct Columns {
+    /// What every batch looks like.
+    pub schema: SchemaRef,
+}
+
+/// An object whose footer was read and whose columns fit the job.
+#[derive(Debug)]
+pub struct Opened {
+    /// As listed.
+    pub object: Object,
+    /// Place in the run's listing.
+    pub index: u32,
+    /// Of footer, first and last bytes: the same for a copy of the object.
+    pub digest: String,
+    /// Rows in all.
+    pub rows: u64,
+    pub(super) metadata: ArrowReaderMetadata,
+    pub(super) fetch: Fetch,
+}
+
+/// One row group.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// The object it lies in.
+    pub object: Arc<Opened>,
+    /// Its ordinal among the row groups.
+    pub row_group: usize,
+    /// Row ordinals in the object.
+    pub rows: Range<u64>,
+}
+
+/// Reads an object's footer and digest.
+pub async fn open(store: &Store, object: &Object, index: u32) -> Result<Opened, SourceError> {
+    let fetch = Fetch::new(store, object);
+    let (metadata, digest) = read_footer(&fetch).await?;
+    let rows = metadata.file_metadata().num_rows().try_into().unwrap_or(0);
+    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
+        .map_err(|error| SourceError::bad(&object.path, error))?;
+    Ok(Opened { object: object.clone(), index, digest, rows, metadata, fetch })
+}
+
+/// The schema of an object in plain types.
+pub fn schema_of(opened: &Opened) -> SchemaRef {
+    columns::plain_schema(opened.metadata.schema())
+}
+
+async fn read_footer(fetch: &Fetch) -> Result<(ParquetMetaData, String), SourceError> {
+    let (object, size) = (&fetch.object, fetch.object.size);
+    if size < 12 {
+        return Err(SourceError::bad(&object.path, format!("{size} bytes are not a Parquet file")));
+    }
+    let tail = size.saturating_sub(EDGE_BYTES)..size;
+    let edges = fetch.ranges(&[0..size.min(EDGE_BYTES), tail.clone()]).await?;
+    let bad = |error: parquet::errors::ParquetError| SourceError::bad(&object.path, error);
+    let mut decoder =
+        ParquetMetaDataPushDecoder::try_new(size).map_err(bad)?.with_page_index_policy(PageIndexPolicy::Optional);
+    decoder.push_ranges(vec![tail.clone()], vec![edges[1].clone()]).map_err(bad)?;
+    let mut digest = blake3::Hasher::new();
+    digest.update(&size.to_le_bytes()).update(&edges[0]).update(&edges[1]);
+    let footer = footer_range(&edges[1], size);
+    if footer.start < tail.start {
+        let bytes = fetch.ranges(std::slice::from_ref(&footer)).await?;
+        digest.update(&bytes[0]);
+        decoder.push_ranges(vec![footer], bytes).map_err(bad)?;
+    }
+    loop {
+        match decoder.try_decode().map_err(bad)? {
+            DecodeResult::NeedsData(ranges) => {
+                let bytes = fetch.ranges(&ranges).await?;
+                decoder.push_ranges(ranges, bytes).map_err(bad)?;
+            }
+            DecodeResult::Data(metadata) => return Ok((metadata, digest.finalize().to_hex().to_string())),
+            DecodeResult::Finished => return Err(SourceError::bad(&object.path, "the footer ended early")),
+        }
+    }
+}
+
+/// Where the footer lies by its own length, the last four bytes but four. A lie is found by the decoder.
+fn footer_range(tail: &[u8], size: u64) -> Range<u64> {
+    let length = tail.last_chunk::<8>().map_or(0, |end| u32::from_le_bytes([end[0], end[1], end[2], end[3]]));
+    size.saturating_sub(u64::from(length) + 8)..size
+}
+
+impl Opened {
+    /// The units, in order.
+    pub fn units(self: &Arc<Opened>) -> Vec<Unit> {
+        let mut start = 0;
+        let mut units = Vec::new();
+        for (row_group, metadata) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let end = start + u64::try_from(metadata.num_rows()).unwrap_or(0);
+            units.push(Unit { object: Arc::clone(self), row_group, rows: start..end });
+            start = end;
+        }
+        units
+    }
+
+    /// Checks that the object has the columns, in types that convert; all defects in one message.
+    pub fn check(&self, columns: &Columns) -> Result<(), SourceError> {
+        let defects: Vec<String> =
+            columns.schema.fields().iter().filter_map(|field| self.defect(field.name(), field.data_type())).collect();
+        if defects.is_empty() {
+            return Ok(());
+        }
+        let hint = "make the files of the source alike, or take this one out; rows that are finished stay finished";
+        Err(SourceError::Bad { object: self.object.path.to_string(), message: defects.join("; "), hint })
+    }
+
+    fn defect(&self, name: &str, wanted: &arrow::datatypes::DataType) -> Option<String> {
+        match self.metadata.schema().field_with_name(name) {
+            Err(_) => Some(format!("has no column `{name}`, which the job reads as {wanted}")),
+            Ok(field) if columns::converts(field.data_type(), wanted) => None,
+            Ok(field) => Some(format!("column `{name}` is {}, the job reads it as {wanted}", field.data_type())),
+        }
+    }
+
+    /// A mask for the named columns, and for each name its place in what the mask lets through.
+    pub(super) fn projection(&self, schema: &Schema) -> (ProjectionMask, Vec<usize>) {
+        let own = self.metadata.schema();
+        let wanted: Vec<usize> =
+            schema.fields().iter().map(|field| own.index_of(field.name()).expect("checked when opened")).collect();
+        let mut sorted = wanted.clone();
+        sorted.sort_unstable();
+        let places = wanted.iter().map(|index| sorted.binary_search(index).expect("it is one of them")).collect();
+        (ProjectionMask::roots(self.metadata.parquet_schema(), sorted), places)
+    }
+
+    /// Nulls in a column as the footer counts them, if it does.
+    pub fn nulls(&self, column: &str) -> Option<u64> {
+        let schema = self.metadata.parquet_schema();
+        let leaf = schema.columns().iter().position(|leaf| leaf.path().parts() == [column.to_string()])?;
+        let groups = self.metadata.metadata().row_groups().iter();
+        groups.map(|group| group.column(leaf).statistics().and_then(|statistics| statistics.null_count_opt())).sum()
+    }
+}
+
+/// The columns of a decoded batch in the job's order and types.
+pub(super) fn arrange(
+    batch: &RecordBatch,
+    places: &[usize],
+    schema: &SchemaRef,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let columns: Vec<ArrayRef> = places.iter().map(|&place| Arc::clone(batch.column(place))).collect();
+    columns::convert_all(&columns, schema, batch.num_rows())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_ranges_become_one_request() {
+        let far = GAP_BYTES * 10;
+        let ranges = [far..far + 5, 0..10, 20..30];
+        let joined = join_near(&ranges);
+        assert_eq!(joined, [0..30, far..far + 5]);
+        let parts: Vec<Bytes> = vec![Bytes::from((0..30u8).collect::<Vec<_>>()), Bytes::from_static(b"abcde")];
+        assert_eq!(cut(&(20..30), &joined, &parts), Bytes::from((20..30u8).collect::<Vec<_>>()));
+        assert_eq!(cut(&(far..far + 5), &joined, &parts), Bytes::from_static(b"abcde"));
+    }
+}

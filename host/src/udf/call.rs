@@ -1,0 +1,273 @@
+//! An instance that a worker owns: one block in, one answer out.
+//!
+//! After a failure the guest behind an instance is gone; the next call starts a new one. So no caller can call a guest
+//! that trapped.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::compute::filter_record_batch;
+
+use super::UdfError;
+use super::bind::{Binding, Spec, bound_as, fits};
+use super::component::Kind;
+use super::engine::Engine;
+use super::guest::{Fault, Guest};
+use super::journal::tame;
+use super::limits::Limits;
+use super::wire::{self, Encoder};
+use super::world::blocks;
+use crate::block::Lineage;
+
+/// A bound function, ready to be called by one thread at a time.
+pub struct Instance {
+    engine: Engine,
+    spec: Arc<Spec>,
+    binding: Binding,
+    encoder: Encoder,
+    guest: Option<Guest>,
+    counts: BTreeMap<String, u64>,
+}
+
+/// What came of a block. A row with an error has no output row, whatever the kind of the function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The columns that the function adds, in the order of the input rows. May have rows without columns.
+    pub batch: RecordBatch,
+    pub lineage: Lineage,
+    /// Ascending, at most one for each row.
+    pub errors: Vec<RowError>,
+}
+
+/// A row that the function could not process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowError {
+    /// Ordinal in the block.
+    pub row: u32,
+    /// The function's own words, on one line, within `row_error_bytes_max`.
+    pub message: String,
+}
+
+/// Why a block got no answer. Messages name stage and function, and end with a hint.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CallError {
+    /// The function failed, or went past a limit: this block is without results.
+    #[error("{message}")]
+    Trap { message: String },
+    /// The function breaks the contract; it is of no use for any row.
+    #[error("{message}")]
+    Broken { message: String },
+}
+
+impl Instance {
+    /// Starts a guest and binds it, which has to give what it gave at plan time.
+    pub fn new(engine: &Engine, spec: &Arc<Spec>, binding: &Binding) -> Result<Instance, UdfError> {
+        let guest = bound_as(engine, spec, binding)?;
+        Ok(Instance {
+            engine: engine.clone(),
+            spec: Arc::clone(spec),
+            binding: binding.clone(),
+            encoder: Encoder::new(&binding.needs),
+            guest: Some(guest),
+            counts: BTreeMap::new(),
+        })
+    }
+
+    /// Calls the function with one block, which has exactly the columns and types of `needs`, and no null where `needs`
+    /// allows none.
+    pub fn process(&mut self, block: &RecordBatch) -> Result<Answer, CallError> {
+        self.assert_needs(block);
+        // Taken out: whatever goes wrong from here on, the guest is dropped.
+        let mut guest = self.take_guest()?;
+        let answer = self.call(&mut guest, block).map_err(|fault| self.error(fault))?;
+        self.add(guest.take_counts());
+        self.guest = Some(guest);
+        Ok(answer)
+    }
+
+    /// What the function counted in successful calls since this was last asked.
+    pub fn take_counts(&mut self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut self.counts)
+    }
+
+    fn assert_needs(&self, block: &RecordBatch) {
+        let needs = &self.binding.needs;
+        assert!(fits(needs, &block.schema()), "a block has {:?}, not {needs:?}", block.schema());
+        let kept_away = |(field, column): (_, &Arc<dyn Array>)| {
+            let field: &Arc<arrow::datatypes::Field> = field;
+            field.is_nullable() || column.logical_null_count() == 0
+        };
+        assert!(
+            needs.fields().iter().zip(block.columns()).all(kept_away),
+            "a block has nulls where {needs:?} has none"
+        );
+    }
+
+    fn take_guest(&mut self) -> Result<Guest, CallError> {
+        match self.guest.take() {
+            Some(guest) => Ok(guest),
+            None => bound_as(&self.engine, &self.spec, &self.binding)
+                .map_err(|e| CallError::Broken { message: e.to_string() }),
+        }
+    }
+
+    fn call(&mut self, guest: &mut Guest, block: &RecordBatch) -> Result<Answer, Fault> {
+        let answer = guest.process(self.encoder.encode(block))?;
+        check(answer, block.num_rows(), &self.binding, &self.spec.limits)
+    }
+
+    fn error(&self, fault: Fault) -> CallError {
+        let Spec { stage, function, .. } = &*self.spec;
+        let named = |what: String| format!("{stage}: `{function}` {what}");
+        match fault {
+            Fault::Lost(what) => CallError::Trap { message: named(what) },
+            broken => CallError::Broken { message: named(broken.message()) },
+        }
+    }
+
+    fn add(&mut self, counts: BTreeMap<String, u64>) {
+        for (name, delta) in counts {
+            let count = self.counts.entry(name).or_default();
+            *count = count.saturating_add(delta);
+        }
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Instance({}, {})", self.spec.stage, self.spec.function)
+    }
+}
+
+/// Turns what a guest answered into what the host believes.
+fn check(answer: blocks::Answer, rows: usize, binding: &Binding, limits: &Limits) -> Result<Answer, Fault> {
+    check_errors(&answer.errors, rows)?;
+    check_kind(&answer.lineage, binding.kind)?;
+    let (lineage, rows_out) = lineage(answer.lineage, rows)?;
+    check_no_output(&lineage, &answer.errors)?;
+    if rows_out > limits.answer_rows_max as u64 {
+        return Err(too_many(rows_out, limits));
+    }
+    let rows_out = usize::try_from(rows_out).expect("not above a limit that is a usize");
+    let batch = batch(answer.batch, binding, rows_out, limits)?;
+    let (batch, lineage) = without_failed(batch, lineage, &answer.errors);
+    let errors = answer.errors.iter().map(|error| tamed(error, limits)).collect();
+    Ok(Answer { batch, lineage, errors })
+}
+
+fn defect(what: impl fmt::Display) -> Fault {
+    Fault::Defect(format!(
+        "answered wrongly: {what}\nhint: this is a defect of the function; report it to its author, no row is to blame"
+    ))
+}
+
+fn too_many(rows: u64, limits: &Limits) -> Fault {
+    Fault::Lost(format!(
+        "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: raise `answer_rows_max` in this stage of the pipeline file",
+        limits.answer_rows_max
+    ))
+}
+
+fn check_errors(errors: &[blocks::RowError], rows: usize) -> Result<(), Fault> {
+    if let Some(pair) = errors.windows(2).find(|pair| pair[0].row >= pair[1].row) {
+        return Err(defect(format!("row errors out of order, {} before {}", pair[0].row, pair[1].row)));
+    }
+    match errors.last() {
+        Some(last) if last.row as usize >= rows => {
+            Err(defect(format!("an error for row {} of a block of {rows} rows", last.row)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_kind(lineage: &blocks::Lineage, kind: Kind) -> Result<(), Fault> {
+    let (said, may) = match lineage {
+        blocks::Lineage::Same => ("same", kind == Kind::Map),
+        blocks::Lineage::Kept(_) => ("kept", kind == Kind::Filter),
+        blocks::Lineage::Counts(_) => ("counts", kind == Kind::FlatMap),
+    };
+    if may || kind == Kind::MapBatches {
+        return Ok(());
+    }
+    Err(defect(format!("a {kind} function with the lineage `{said}`")))
+}
+
+/// The lineage, and how many output rows it makes.
+fn lineage(said: blocks::Lineage, rows: usize) -> Result<(Lineage, u64), Fault> {
+    match said {
+        blocks::Lineage::Same => Ok((Lineage::Same, rows as u64)),
+        blocks::Lineage::Kept(bits) => {
+            let bits = bitmap(bits, rows)?;
+            let kept = bits.count_set_bits() as u64;
+            Ok((Lineage::Kept(bits), kept))
+        }
+        blocks::Lineage::Counts(counts) => {
+            if counts.len() != rows {
+                return Err(defect(format!("{} counts for {rows} rows", counts.len())));
+            }
+            // No overflow: fewer than 2^32 rows of less than 2^32 each.
+            let sum = counts.iter().map(|count| u64::from(*count)).sum();
+            Ok((Lineage::Counts(counts), sum))
+        }
+    }
+}
+
+fn bitmap(bytes: Vec<u8>, rows: usize) -> Result<BooleanBuffer, Fault> {
+    if bytes.len() != rows.div_ceil(8) {
+        return Err(defect(format!("a bitmap of {} bytes for {rows} rows", bytes.len())));
+    }
+    let used = rows % 8;
+    let padding = bytes.last().filter(|_| used != 0).map_or(0, |last| last >> used);
+    if padding != 0 {
+        return Err(defect("a bitmap with bits beyond the last row"));
+    }
+    Ok(BooleanBuffer::new(Buffer::from_vec(bytes), 0, rows))
+}
+
+fn check_no_output(lineage: &Lineage, errors: &[blocks::RowError]) -> Result<(), Fault> {
+    let has_output = |error: &&blocks::RowError| match lineage {
+        Lineage::Same => false,
+        Lineage::Kept(bits) => bits.value(error.row as usize),
+        Lineage::Counts(counts) => counts[error.row as usize] != 0,
+    };
+    match errors.iter().find(has_output) {
+        Some(error) => Err(defect(format!("row {} with an error and with output", error.row))),
+        None => Ok(()),
+    }
+}
+
+fn batch(bytes: Vec<u8>, binding: &Binding, rows: usize, limits: &Limits) -> Result<RecordBatch, Fault> {
+    let adds = &binding.adds;
+    if !adds.fields().is_empty() {
+        return wire::read_batch(bytes, adds, rows, limits.answer_bytes_max)
+            .map_err(|e| defect(format!("its batch {e}")));
+    }
+    if !bytes.is_empty() {
+        return Err(defect(format!("a batch of {} bytes where it adds no column", bytes.len())));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(adds), Vec::new(), &options).expect("no columns, only rows"))
+}
+
+/// Under `same` a failed row has an output row that is to be ignored. Dropped here, it needs no care elsewhere.
+fn without_failed(batch: RecordBatch, lineage: Lineage, errors: &[blocks::RowError]) -> (RecordBatch, Lineage) {
+    if lineage != Lineage::Same || errors.is_empty() {
+        return (batch, lineage);
+    }
+    let mut kept = vec![true; batch.num_rows()];
+    for error in errors {
+        kept[error.row as usize] = false;
+    }
+    let kept = BooleanBuffer::from(kept);
+    let mask = BooleanArray::new(kept.clone(), None);
+    let batch = filter_record_batch(&batch, &mask).expect("a mask as long as the batch");
+    (batch, Lineage::Kept(kept))
+}
+
+fn tamed(error: &blocks::RowError, limits: &Limits) -> RowError {
+    let message = tame(&error.message, limits.row_error_bytes_max);
+    RowError { row: error.row, message }
+}

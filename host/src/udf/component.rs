@@ -1,0 +1,303 @@
+//! A file becomes a compiled component, or is refused by name.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use wasmtime::component::{Component as Compiled, HasSelf, Linker};
+
+use super::engine::Engine;
+use super::guest::{Fault, Guest, Phase, quote};
+use super::limits::Limits;
+use super::world::{ArrowUdf, ArrowUdfPre, EXPORTS, PACKAGE, State, VERSION};
+use super::{UdfError, world};
+
+/// Bytes of a component file. Compiling takes time and memory in proportion, or worse: components of strangers are
+/// bounded by this alone.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+
+/// A component file, compiled. Clones share the code.
+#[derive(Clone)]
+pub struct Component(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    digest: String,
+    functions: Vec<Function>,
+    pre: ArrowUdfPre<State>,
+}
+
+/// A function that a component offers.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Function {
+    pub name: String,
+    pub kind: Kind,
+    #[serde(default)]
+    pub doc: String,
+}
+
+/// What lineage a function may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// One output row for each input row.
+    Map,
+    /// One or none.
+    Filter,
+    /// Any number.
+    FlatMap,
+    /// Any of these; sees whole blocks.
+    MapBatches,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Map => "map",
+            Kind::Filter => "filter",
+            Kind::FlatMap => "flat-map",
+            Kind::MapBatches => "map-batches",
+        })
+    }
+}
+
+impl Component {
+    /// Reads, compiles and asks the component what it offers, under the default limits.
+    pub fn load(engine: &Engine, path: &Path) -> Result<Component, UdfError> {
+        let bytes = read(path)?;
+        let digest = blake3::hash(&bytes).to_hex().to_string();
+        let pre = recognise(&bytes)
+            .and_then(|()| engine.compile(&bytes, &digest).map_err(|e| uncompiled(&e)))
+            .and_then(|compiled| link(engine, &compiled))
+            .map_err(|foreign| foreign.refuse(path))?;
+        let functions = describe(engine, &pre, path)?;
+        Ok(Component(Arc::new(Inner { path: path.to_owned(), digest, functions, pre })))
+    }
+
+    /// BLAKE3 of the file's bytes, 64 hex digits.
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// What the component offers, in its own order.
+    pub fn functions(&self) -> &[Function] {
+        &self.0.functions
+    }
+
+    pub(super) fn pre(&self) -> &ArrowUdfPre<State> {
+        &self.0.pre
+    }
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Component({}, {})", self.0.path.display(), self.0.digest)
+    }
+}
+
+/// What a file is instead of a component of ours.
+struct Foreign {
+    found: String,
+    hint: &'static str,
+}
+
+impl Foreign {
+    fn new(found: impl Into<String>, hint: &'static str) -> Foreign {
+        let found = found.into();
+        Foreign { found, hint }
+    }
+
+    fn refuse(self, path: &Path) -> UdfError {
+        UdfError::Refused { path: path.to_owned(), found: self.found, hint: self.hint.to_owned() }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, UdfError> {
+    let unreadable = |source| UdfError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is not a file")));
+    }
+    let mut bytes = Vec::new();
+    // One more than allowed, to notice that there is more; the file may grow while it is read.
+    let read = file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(unreadable)?;
+    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
+        let found = format!("larger than component_bytes_max = {COMPONENT_BYTES_MAX} bytes");
+        return Err(Foreign::new(found, "strip debug information, or split the component").refuse(path));
+    }
+    Ok(bytes)
+}
+
+const BUILD_HINT: &str = "`wasmpipe udf build` makes components";
+
+/// Names the file by its first bytes.
+fn recognise(bytes: &[u8]) -> Result<(), Foreign> {
+    match bytes {
+        [] => Err(Foreign::new("an empty file", BUILD_HINT)),
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Foreign::new(
+            "a core WebAssembly module, not a component",
+            "`wasmpipe udf build` makes the component of a module; `wasm-tools component new` does so too",
+        )),
+        [0, b'a', b's', b'm', v0, v1, layer, _, ..] => Err(Foreign::new(
+            format!("WebAssembly of the unknown version {} (layer {layer})", u16::from_le_bytes([*v0, *v1])),
+            "build it with tools of the time of this wasmpipe",
+        )),
+        [0x7f, b'E', b'L', b'F', ..] => Err(native(bytes)),
+        _ if b"\0asm\x0d\0\x01\0".starts_with(bytes) => Err(Foreign::new("a truncated file", "copy or build it again")),
+        _ if is_text(bytes) => Err(Foreign::new("WebAssembly in text form", "`wasm-tools parse` makes it binary")),
+        _ => Err(Foreign::new(format!("not WebAssembly (it starts with {})", hex(bytes)), BUILD_HINT)),
+    }
+}
+
+fn native(bytes: &[u8]) -> Foreign {
+    match wasmtime::Engine::detect_precompiled(bytes) {
+        Some(_) => Foreign::new(
+            "precompiled WebAssembly (.cwasm), which is native code that no sandbox holds",
+            "name the .wasm file that it was made of; wasmpipe compiles and keeps the result by itself",
+        ),
+        None => Foreign::new("a native program or library (ELF)", BUILD_HINT),
+    }
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    [&b"(component"[..], b"(module", b";;", b"(;"].iter().any(|opening| start.starts_with(opening))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    digits.join(" ")
+}
+
+fn uncompiled(error: &wasmtime::Error) -> Foreign {
+    let reason = quote(&format!("{error:#}"));
+    let found = if reason.contains("unexpected end") || reason.contains("out of bounds") {
+        format!("a truncated component ({reason})")
+    } else {
+        format!("a damaged or unsupported component ({reason})")
+    };
+    Foreign::new(found, "copy or build it again")
+}
+
+/// Checks the world, and connects the imports: ours to the host, all others to a trap.
+fn link(engine: &Engine, compiled: &Compiled) -> Result<ArrowUdfPre<State>, Foreign> {
+    check_world(engine, compiled)?;
+    let mut linker = Linker::new(&engine.wasm);
+    ArrowUdf::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
+        .and_then(|()| linker.define_unknown_imports_as_traps(compiled))
+        .and_then(|()| linker.instantiate_pre(compiled))
+        .and_then(ArrowUdfPre::new)
+        .map_err(|e| misfit(&quote(&format!("{e:#}"))))
+}
+
+fn misfit(reason: &str) -> Foreign {
+    Foreign::new(
+        format!("a component whose imports or exports do not fit ({reason})"),
+        "build it against the `wit` folder of this wasmpipe",
+    )
+}
+
+fn check_world(engine: &Engine, compiled: &Compiled) -> Result<(), Foreign> {
+    let component = compiled.component_type();
+    let exports: Vec<&str> = component.exports(&engine.wasm).map(|(name, _)| name).collect();
+    let imports = component.imports(&engine.wasm).map(|(name, _)| name);
+    for name in exports.iter().copied().chain(imports) {
+        check_version(name)?;
+    }
+    let missing = EXPORTS.iter().find(|name| !exports.contains(&&*format!("{PACKAGE}{name}@{VERSION}")));
+    match missing {
+        None => Ok(()),
+        Some(_) if exports.is_empty() => Err(Foreign::new(
+            "a component that exports nothing",
+            "export a function with the guest SDK; if it did, the file may be truncated",
+        )),
+        Some(name) => Err(Foreign::new(
+            format!(
+                "a component of another world: it exports {}, and not {PACKAGE}{name}@{VERSION}",
+                quote(&exports.join(", "))
+            ),
+            BUILD_HINT,
+        )),
+    }
+}
+
+fn check_version(name: &str) -> Result<(), Foreign> {
+    let Some(interface) = name.strip_prefix(PACKAGE) else {
+        return Ok(());
+    };
+    match interface.rsplit_once('@') {
+        Some((_, VERSION)) => Ok(()),
+        other => Err(Foreign::new(
+            format!(
+                "a component of the contract's version {}, and this wasmpipe speaks {VERSION} (it uses {})",
+                quote(other.map_or("unknown", |(_, version)| version)),
+                quote(name)
+            ),
+            "use the wasmpipe of that version, or rebuild the component with the guest SDK of this one",
+        )),
+    }
+}
+
+#[derive(Deserialize)]
+struct Description {
+    functions: Vec<Function>,
+}
+
+fn describe(engine: &Engine, pre: &ArrowUdfPre<State>, path: &Path) -> Result<Vec<Function>, UdfError> {
+    let label = path.file_name().unwrap_or_default().to_string_lossy();
+    let limits = Limits::default();
+    let said = Guest::start(engine, pre, &limits, Phase::Describe, (&label, "describe"))
+        .and_then(|mut guest| guest.describe());
+    let functions = match said {
+        Ok(said) => parse(&said),
+        Err(Fault::Misfit(reason)) => return Err(misfit(&reason).refuse(path)),
+        Err(fault) => Err(format!("does not say what it offers: it {}", fault.message())),
+    };
+    functions.map_err(|what| UdfError::Describe { path: path.to_owned(), what })
+}
+
+fn parse(said: &str) -> Result<Vec<Function>, String> {
+    let description: Description = serde_json::from_str(said).map_err(|e| ill_described(&e.to_string()))?;
+    check_functions(&description.functions)?;
+    Ok(description.functions)
+}
+
+fn check_functions(functions: &[Function]) -> Result<(), String> {
+    if functions.is_empty() {
+        return Err(ill_described("it offers no function"));
+    }
+    let mut names = HashSet::new();
+    for Function { name, .. } in functions {
+        if !is_name(name) {
+            return Err(ill_described(&format!("`{}` is no name for a function", quote(name))));
+        }
+        if !names.insert(name) {
+            return Err(ill_described(&format!("it offers `{name}` twice")));
+        }
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    first && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn ill_described(reason: &str) -> String {
+    format!(
+        "describes its functions wrongly: {}\nhint: see `describe` of {} in `wit/udf.wit`; report it to the component's author",
+        quote(reason),
+        world::WORLD
+    )
+}

@@ -1,0 +1,175 @@
+//! The one engine of a process, its clock, and the cache of compiled components.
+//!
+//! The cache is a private folder of native code, `components/<digest>-<engine>.cwasm`. `<digest>` names the component's
+//! bytes, `<engine>` all that compiling depends on: the version, the settings, the processor. A file is
+//!
+//! ```text
+//! offset  bytes
+//!      0     32  BLAKE3 of all that follows
+//!     32      n  the compiled component, as the engine serialises it
+//! ```
+//!
+//! A file that does not match its checksum is compiled anew. Nothing else makes such a file trustworthy: it belongs to the
+//! user that runs the host, in a folder that only this user enters, and is never taken from a pipeline file.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wasmtime::component::Component as Compiled;
+
+use super::UdfError;
+
+/// Stack of one call. A worker thread needs this and room for the host: the 2 MiB that threads have by default will do.
+const STACK_BYTES_MAX: usize = 512 << 10;
+
+const CHECKSUM_BYTES: usize = blake3::OUT_LEN;
+
+/// Compiles and runs components. One per process; clones are handles to the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) wasm: wasmtime::Engine,
+    cache: Option<Cache>,
+}
+
+impl Engine {
+    /// How often [`Engine::tick`] has to be called for time limits to hold.
+    pub const TICK: Duration = Duration::from_millis(10);
+
+    /// `cache` is a folder for compiled components; without it each start compiles.
+    pub fn new(cache: Option<PathBuf>) -> Result<Engine, UdfError> {
+        let wasm = wasmtime::Engine::new(&config()).map_err(|e| UdfError::Engine(e.into()))?;
+        let cache = cache.map(|folder| Cache::open(&folder, &wasm)).transpose()?;
+        Ok(Engine { wasm, cache })
+    }
+
+    /// Lets time pass for all running functions.
+    pub fn tick(&self) {
+        self.wasm.increment_epoch();
+    }
+
+    /// How many ticks cover `time`, rounded up; one more, as the current one is under way.
+    pub(super) fn ticks(time: Duration) -> u64 {
+        let ticks = time.as_nanos().div_ceil(Self::TICK.as_nanos());
+        // The engine adds this to its epoch.
+        u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::MAX >> 1) + 1
+    }
+
+    /// Compiles, or takes from the cache what was compiled before.
+    pub(super) fn compile(&self, bytes: &[u8], digest: &str) -> wasmtime::Result<Compiled> {
+        if let Some(known) = self.cache.as_ref().and_then(|cache| cache.get(&self.wasm, digest)) {
+            return Ok(known);
+        }
+        let compiled = Compiled::from_binary(&self.wasm, bytes)?;
+        if let Some(cache) = &self.cache {
+            cache.put(digest, &compiled);
+        }
+        Ok(compiled)
+    }
+}
+
+fn config() -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES_MAX)
+        .wasm_memory64(false)
+        // Functions are pure: the same row gives the same result on every machine.
+        .relaxed_simd_deterministic(true);
+    config
+}
+
+#[derive(Clone)]
+struct Cache {
+    folder: PathBuf,
+    engine: String,
+}
+
+impl Cache {
+    fn open(folder: &Path, wasm: &wasmtime::Engine) -> Result<Cache, UdfError> {
+        let folder = folder.join("components");
+        private(&folder).map_err(|source| UdfError::Cache { path: folder.clone(), source })?;
+        let mut hasher = Blake3(blake3::Hasher::new());
+        wasm.precompile_compatibility_hash().hash(&mut hasher);
+        let engine = hasher.0.finalize().to_hex()[..16].to_owned();
+        Ok(Cache { folder, engine })
+    }
+
+    fn path(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}-{}.cwasm", self.engine))
+    }
+
+    fn get(&self, wasm: &wasmtime::Engine, digest: &str) -> Option<Compiled> {
+        let path = self.path(digest);
+        let file = fs::read(&path).ok()?;
+        let Some(code) = checked(&file) else {
+            tracing::warn!(path = %path.display(), "a compiled component is damaged, compiling it anew");
+            return None;
+        };
+        // SAFETY: the bytes are what `put` wrote: the checksum holds, and only this user writes into this folder.
+        let compiled = unsafe { Compiled::deserialize(wasm, code) };
+        compiled.inspect_err(|e| tracing::debug!(path = %path.display(), "compiling anew: {e:#}")).ok()
+    }
+
+    /// The cache is a convenience: that it cannot be written is said and does no harm.
+    fn put(&self, digest: &str, compiled: &Compiled) {
+        let path = self.path(digest);
+        if let Err(e) = self.write(&path, compiled) {
+            tracing::warn!(path = %path.display(), "a compiled component is not kept: {e}");
+        }
+    }
+
+    fn write(&self, path: &Path, compiled: &Compiled) -> io::Result<()> {
+        let code = compiled.serialize().map_err(io::Error::other)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        file.write_all(blake3::hash(&code).as_bytes())?;
+        file.write_all(&code)?;
+        // Not synced: what a power cut tears is caught by the checksum.
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+fn checked(file: &[u8]) -> Option<&[u8]> {
+    let (checksum, code) = file.split_at_checked(CHECKSUM_BYTES)?;
+    (blake3::hash(code).as_bytes() == checksum).then_some(code)
+}
+
+/// Makes the folder, or takes it when it belongs to the user of this process; nobody else may enter it.
+fn private(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
+    // A link could lead into somebody else's folder.
+    let found = fs::symlink_metadata(folder)?;
+    let me = tempfile::tempfile_in(folder)?.metadata()?.uid();
+    if !found.is_dir() || found.uid() != me {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is a link or belongs to another user, and compiled components are native code",
+        ));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Lets BLAKE3 hash what hashes itself.
+struct Blake3(blake3::Hasher);
+
+impl Hasher for Blake3 {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("the whole hash is asked for")
+    }
+}

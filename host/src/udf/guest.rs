@@ -1,0 +1,242 @@
+//! One running guest: its store, its budget for each call, and what its failures mean.
+//!
+//! Any error from a call leaves the store unusable, so whoever gets a [`Fault`] drops the guest.
+
+use std::collections::BTreeMap;
+
+use wasmtime::{Store, Trap, WasmBacktrace};
+
+use super::engine::Engine;
+use super::journal::{Journal, tame};
+use super::limits::{Limits, Memory};
+use super::world::{ArrowUdf, ArrowUdfPre, State, blocks};
+
+/// Bytes of a guest's own words in one of our messages.
+const QUOTE_BYTES_MAX: usize = 4 << 10;
+/// Bytes that leave a guest at once while no block is involved.
+const TALK_BYTES_MAX: usize = 4 << 20;
+/// Handles of resources that a guest may hold; the contract has none.
+const HANDLES_MAX: usize = 1000;
+
+/// Why a call came to nothing. What they say continues a sentence whose subject is the function.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The guest failed or went past a limit: other rows, or higher limits, may do better.
+    Lost(String),
+    /// The guest breaks the contract whatever the rows are.
+    Defect(String),
+    /// The types of its exports are not those of the contract; this is the difference.
+    Misfit(String),
+}
+
+impl Fault {
+    pub(super) fn message(self) -> String {
+        match self {
+            Fault::Lost(message) | Fault::Defect(message) => message,
+            Fault::Misfit(reason) => {
+                format!("does not fit the contract: {reason}\nhint: rebuild the component")
+            }
+        }
+    }
+}
+
+/// In which part of its life a guest is called. Decides how much it may say, and what to advise when it fails.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Phase {
+    Describe,
+    Bind,
+    Process,
+}
+
+impl Phase {
+    fn bytes_max(self, limits: &Limits) -> usize {
+        match self {
+            Phase::Process => usize::try_from(limits.answer_bytes_max).unwrap_or(usize::MAX),
+            Phase::Describe | Phase::Bind => TALK_BYTES_MAX,
+        }
+    }
+
+    fn advise_limit(self, name: &str) -> String {
+        match self {
+            Phase::Describe => {
+                "limits are fixed while no stage is involved; report it to the component's author".to_owned()
+            }
+            Phase::Bind | Phase::Process => {
+                format!("raise `{name}` in this stage of the pipeline file")
+            }
+        }
+    }
+
+    fn advise_trap(self) -> &'static str {
+        match self {
+            Phase::Describe | Phase::Bind => {
+                "no row is involved yet: this is a defect of the component; report it to its author"
+            }
+            Phase::Process => "the function fails on some row; run it on these rows alone to see which",
+        }
+    }
+}
+
+pub(super) struct Guest {
+    store: Store<State>,
+    world: ArrowUdf,
+    limits: Limits,
+}
+
+impl Guest {
+    /// `phase` is why it is started, the label names stage and function in its log lines.
+    pub(super) fn start(
+        engine: &Engine,
+        pre: &ArrowUdfPre<State>,
+        limits: &Limits,
+        phase: Phase,
+        (stage, function): (&str, &str),
+    ) -> Result<Guest, Fault> {
+        let state =
+            State { memory: Memory::new(limits.memory_bytes_max), journal: Journal::new(stage, function, limits) };
+        let mut store = Store::new(&engine.wasm, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_max_component_handles(HANDLES_MAX);
+        begin(&mut store, limits, phase);
+        let instance = pre.instance_pre().instantiate(&mut store);
+        let instance = end(&mut store, limits, phase, instance)?;
+        let world = ArrowUdf::new(&mut store, &instance).map_err(|e| Fault::Misfit(quote(&format!("{e:#}"))))?;
+        Ok(Guest { store, world, limits: limits.clone() })
+    }
+
+    pub(super) fn describe(&mut self) -> Result<String, Fault> {
+        self.call(Phase::Describe, |world, store| world.wasmpipe_udf_functions().call_describe(store))
+    }
+
+    pub(super) fn bind(&mut self, function: &str, schema: &[u8], config: &str) -> Result<blocks::Binding, Fault> {
+        let answer = self
+            .call(Phase::Bind, |world, store| world.wasmpipe_udf_blocks().call_bind(store, function, schema, config))?;
+        answer.map_err(|message| Fault::Lost(refused(&message)))
+    }
+
+    pub(super) fn process(&mut self, block: &[u8]) -> Result<blocks::Answer, Fault> {
+        let answer =
+            self.call(Phase::Process, |world, store| world.wasmpipe_udf_blocks().call_process(store, block))?;
+        answer.map_err(|message| Fault::Lost(gave_up(&message)))
+    }
+
+    /// What was counted in the last call.
+    pub(super) fn take_counts(&mut self) -> BTreeMap<String, u64> {
+        self.store.data_mut().journal.take_counts()
+    }
+
+    fn call<T>(
+        &mut self,
+        phase: Phase,
+        function: impl FnOnce(&ArrowUdf, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
+        begin(&mut self.store, &self.limits, phase);
+        let result = function(&self.world, &mut self.store);
+        end(&mut self.store, &self.limits, phase, result)
+    }
+}
+
+pub(super) fn quote(text: &str) -> String {
+    tame(text, QUOTE_BYTES_MAX)
+}
+
+/// Before any code of the guest runs: start functions, allocator and post-return are such code too.
+fn begin(store: &mut Store<State>, limits: &Limits, phase: Phase) {
+    store.set_epoch_deadline(Engine::ticks(limits.block_time_max));
+    store.set_hostcall_fuel(phase.bytes_max(limits));
+    store.data_mut().memory.begin();
+    store.data_mut().journal.begin();
+}
+
+fn end<T>(store: &mut Store<State>, limits: &Limits, phase: Phase, result: wasmtime::Result<T>) -> Result<T, Fault> {
+    store.data_mut().journal.end();
+    result.map_err(|error| {
+        if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+            tracing::debug!(target: "guest", "{}", quote(&backtrace.to_string()));
+        }
+        fault(&error, store.data(), limits, phase)
+    })
+}
+
+/// What went wrong first is what people need to know: a guest that gets no memory goes on to trap in its own way.
+fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) -> Fault {
+    let reason = error.root_cause().to_string();
+    let last_words = last_words(state);
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::Interrupt) {
+        Fault::Lost(out_of_time(limits, phase))
+    } else if let Some(wanted) = state.memory.denied() {
+        Fault::Lost(out_of_memory(limits, phase, wanted, &last_words))
+    } else if trap == Some(&Trap::StackOverflow) {
+        Fault::Lost("ran out of stack\nhint: it recurses too deeply for some row".to_owned())
+    } else if reason.contains("fuel allocated for hostcalls") {
+        Fault::Lost(too_much(limits, phase))
+    } else if let Some(import) = reason.strip_prefix("unknown import: ") {
+        Fault::Lost(not_granted(import, &last_words))
+    } else if let Some(trap) = trap {
+        Fault::Lost(trapped(*trap, phase, &last_words))
+    } else {
+        // What is left are pointers, lengths, texts or tags that the canonical ABI does not allow.
+        Fault::Defect(format!(
+            "breaks the component model's rules for values: {}\nhint: rebuild the component; if it stays, report it to its author",
+            quote(&reason)
+        ))
+    }
+}
+
+fn refused(message: &str) -> String {
+    format!(
+        "refused: {}\nhint: check `function`, `config` and the columns that reach this stage of the pipeline file",
+        quote(message)
+    )
+}
+
+fn gave_up(message: &str) -> String {
+    format!(
+        "gave up on the block: {}\nhint: the words are the function's own; its documentation should know them",
+        quote(message)
+    )
+}
+
+fn out_of_time(limits: &Limits, phase: Phase) -> String {
+    let seconds = limits.block_time_max.as_secs_f64();
+    let hint = phase.advise_limit("block_seconds_max");
+    format!("ran out of time: block_seconds_max = {seconds} s\nhint: {hint}")
+}
+
+fn out_of_memory(limits: &Limits, phase: Phase, wanted: u64, last_words: &str) -> String {
+    let max = limits.memory_bytes_max;
+    let hint = phase.advise_limit("memory_bytes_max");
+    format!("ran out of memory: memory_bytes_max = {max} bytes, it wanted {wanted}{last_words}\nhint: {hint}")
+}
+
+fn too_much(limits: &Limits, phase: Phase) -> String {
+    let bytes = phase.bytes_max(limits);
+    if phase == Phase::Process {
+        let hint = phase.advise_limit("answer_bytes_max");
+        return format!("answered with too much data: answer_bytes_max = {bytes} bytes\nhint: {hint}");
+    }
+    format!(
+        "answered with too much data: talk_bytes_max = {bytes} bytes\nhint: this limit is fixed; report it to the component's author"
+    )
+}
+
+fn not_granted(import: &str, last_words: &str) -> String {
+    let import = quote(import.trim_end_matches(" has not been defined"));
+    format!(
+        "used {import}, which it was not given{last_words}\nhint: functions have no files, clock, network or environment; rebuild it without them"
+    )
+}
+
+fn trapped(trap: Trap, phase: Phase, last_words: &str) -> String {
+    let reason = trap.to_string();
+    let reason = reason.trim_start_matches("wasm trap: ");
+    format!("trapped: {reason}{last_words}\nhint: {}", phase.advise_trap())
+}
+
+fn last_words(state: &State) -> String {
+    match state.journal.last_error() {
+        Some(line) => format!("; its last words: {line}"),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,168 @@
+//! What a guest says: log lines and counters. Both are hostile: they may be endless, huge, or try to look like ours.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::limits::Limits;
+use super::world::host::Level;
+
+/// Where further counters go when a call has used up its names.
+const OTHER_COUNTERS: &str = "(others)";
+/// Bytes of a counter's name; a longer one is cut.
+const COUNTER_NAME_BYTES_MAX: usize = 64;
+
+/// Collects what the guest says during one call at a time.
+pub(super) struct Journal {
+    stage: String,
+    function: String,
+    line_bytes_max: usize,
+    lines_max: usize,
+    counters_max: usize,
+    lines: usize,
+    last_error: Option<String>,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Journal {
+    pub(super) fn new(stage: &str, function: &str, limits: &Limits) -> Journal {
+        Journal {
+            stage: stage.to_owned(),
+            function: function.to_owned(),
+            line_bytes_max: limits.log_line_bytes_max,
+            lines_max: limits.log_lines_max,
+            counters_max: limits.counters_max,
+            lines: 0,
+            last_error: None,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.lines = 0;
+        self.last_error = None;
+        self.counts.clear();
+    }
+
+    pub(super) fn end(&mut self) {
+        let dropped = self.lines.saturating_sub(self.lines_max);
+        if dropped > 0 {
+            let Journal { stage, function, lines_max, .. } = self;
+            tracing::warn!(
+                target: "guest", %stage, %function,
+                "{dropped} more log lines of this call were dropped (log_lines_max = {lines_max})"
+            );
+        }
+    }
+
+    /// The last line at level error of this call: a guest that panics says why before it traps.
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    pub(super) fn take_counts(&mut self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut self.counts)
+    }
+
+    pub(super) fn log(&mut self, level: Level, message: &str) {
+        self.lines += 1;
+        let shown = self.lines <= self.lines_max;
+        let error = matches!(level, Level::Error);
+        if !shown && !error {
+            return;
+        }
+        let line = tame(message, self.line_bytes_max);
+        if shown {
+            self.emit(level, &line);
+        }
+        if error {
+            self.last_error = Some(line);
+        }
+    }
+
+    fn emit(&self, level: Level, line: &str) {
+        let Journal { stage, function, .. } = self;
+        match level {
+            Level::Trace => tracing::trace!(target: "guest", %stage, %function, "{line}"),
+            Level::Debug => tracing::debug!(target: "guest", %stage, %function, "{line}"),
+            Level::Info => tracing::info!(target: "guest", %stage, %function, "{line}"),
+            Level::Warn => tracing::warn!(target: "guest", %stage, %function, "{line}"),
+            Level::Error => tracing::error!(target: "guest", %stage, %function, "{line}"),
+        }
+    }
+
+    pub(super) fn count(&mut self, name: &str, delta: u64) {
+        let name = tame(name, COUNTER_NAME_BYTES_MAX);
+        let known = self.counts.len() < self.counters_max || self.counts.contains_key(&name);
+        let name = if known { name } else { OTHER_COUNTERS.to_owned() };
+        let count = self.counts.entry(name).or_default();
+        *count = count.saturating_add(delta);
+    }
+}
+
+/// A guest's text made harmless to show: one line, no control characters, no changes of writing direction, at most about
+/// `bytes_max` bytes.
+pub(super) fn tame(text: &str, bytes_max: usize) -> String {
+    let mut tamed = String::with_capacity(text.len().min(bytes_max));
+    for c in text.trim_end().chars() {
+        if tamed.len() + c.len_utf8() > bytes_max {
+            tamed.push_str(" ... (cut)");
+            break;
+        }
+        if harmless(c) {
+            tamed.push(c);
+        } else {
+            write!(tamed, "{}", c.escape_default()).expect("a string takes what is written to it");
+        }
+    }
+    tamed
+}
+
+fn harmless(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal() -> Journal {
+        let limits = Limits { log_lines_max: 2, counters_max: 2, ..Limits::default() };
+        Journal::new("1", "f", &limits)
+    }
+
+    #[test]
+    fn text_is_tamed() {
+        assert_eq!(tame("a\nb\x1b[31m\r\n", 100), "a\\nb\\u{1b}[31m");
+        assert_eq!(tame("a\u{202e}b", 100), "a\\u{202e}b");
+        assert_eq!(tame("äöü", 100), "äöü");
+        assert_eq!(tame("äöü", 5), "äö ... (cut)");
+        assert!(tame(&"x".repeat(1 << 20), 100).len() < 120);
+    }
+
+    #[test]
+    fn the_last_error_survives_a_flood() {
+        let mut journal = journal();
+        for _ in 0..1000 {
+            journal.log(Level::Info, "noise");
+        }
+        journal.log(Level::Error, "panicked at src/lib.rs");
+        assert_eq!(journal.last_error(), Some("panicked at src/lib.rs"));
+        journal.end();
+        journal.begin();
+        assert_eq!(journal.last_error(), None);
+    }
+
+    #[test]
+    fn counters_have_bounds() {
+        let mut journal = journal();
+        for name in ["a", "b", "c", "d", "a"] {
+            journal.count(name, u64::MAX - 1);
+        }
+        let counts = journal.take_counts();
+        let names: Vec<&str> = counts.keys().map(String::as_str).collect();
+        assert_eq!(names, ["(others)", "a", "b"]);
+        assert_eq!(counts["a"], u64::MAX);
+        assert_eq!(counts["(others)"], u64::MAX);
+    }
+}

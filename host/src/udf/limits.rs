@@ -1,0 +1,133 @@
+//! The limits that a function runs under, and the memory count that enforces one of them.
+
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// What one instance may use. The names are those of the pipeline file, except where noted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of all linear memories and tables of an instance together.
+    pub memory_bytes_max: u64,
+    /// Wall time of one block, and of starting and binding an instance; in the pipeline file `block_seconds_max`. Looked
+    /// at every [`Engine::TICK`](super::Engine::TICK).
+    pub block_time_max: Duration,
+    /// Output rows of one block.
+    pub answer_rows_max: usize,
+    /// Bytes of one answer as it leaves the guest: batch, lineage and row errors together.
+    pub answer_bytes_max: u64,
+    /// Bytes of one row error's message; a longer one is cut.
+    pub row_error_bytes_max: usize,
+    /// Bytes of one log line; a longer one is cut.
+    pub log_line_bytes_max: usize,
+    /// Log lines of one call; the rest is counted and dropped.
+    pub log_lines_max: usize,
+    /// Names of counters of one call; what goes to further names is added up under one name.
+    pub counters_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            memory_bytes_max: 1 << 30,
+            block_time_max: Duration::from_secs(30),
+            answer_rows_max: 1 << 24,
+            answer_bytes_max: 256 << 20,
+            row_error_bytes_max: 4 << 10,
+            log_line_bytes_max: 4 << 10,
+            log_lines_max: 100,
+            counters_max: 64,
+        }
+    }
+}
+
+/// Core instances, memories, tables of one component instance, each. Components that carry an interpreter have some
+/// dozens.
+const PARTS_MAX: usize = 1000;
+
+/// Bytes that the engine spends on one table element.
+const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
+
+/// Counts all memories and tables of a store together.
+pub(super) struct Memory {
+    used: u64,
+    max: u64,
+    /// What was asked for when this call was last refused memory.
+    denied: Option<u64>,
+}
+
+impl Memory {
+    pub(super) fn new(max: u64) -> Memory {
+        Memory { used: 0, max, denied: None }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.denied = None;
+    }
+
+    /// The total that the guest wanted in vain during this call, in bytes.
+    pub(super) fn denied(&self) -> Option<u64> {
+        self.denied
+    }
+
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let wanted = self.used + desired.saturating_sub(current) as u64;
+        let granted = wanted <= self.max;
+        if granted {
+            self.used = wanted;
+        } else {
+            self.denied = Some(wanted);
+        }
+        granted
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Past its own declared maximum it is refused by the engine, and must not be counted.
+        let own = maximum.is_none_or(|maximum| desired <= maximum);
+        Ok(own && self.grow(current, desired))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let own = maximum.is_none_or(|maximum| desired <= maximum);
+        let bytes = |elements: usize| elements.saturating_mul(TABLE_ELEMENT_BYTES);
+        Ok(own && self.grow(bytes(current), bytes(desired)))
+    }
+
+    fn instances(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn tables(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn memories(&self) -> usize {
+        PARTS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_and_tables_count_together() {
+        let mut memory = Memory::new(1000);
+        assert!(memory.memory_growing(0, 600, None).unwrap());
+        assert!(memory.table_growing(0, 30, None).unwrap());
+        assert!(!memory.memory_growing(0, 200, None).unwrap());
+        assert_eq!(memory.denied(), Some(1040));
+        assert!(memory.memory_growing(600, 700, None).unwrap());
+        memory.begin();
+        assert_eq!(memory.denied(), None);
+    }
+
+    #[test]
+    fn growth_past_the_declared_maximum_is_no_matter_of_ours() {
+        let mut memory = Memory::new(1000);
+        assert!(!memory.memory_growing(0, 600, Some(500)).unwrap());
+        assert_eq!((memory.used, memory.denied()), (0, None));
+    }
+}

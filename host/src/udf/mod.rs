@@ -1,0 +1,70 @@
+//! Turns a component file into something that a worker thread calls: an Arrow record batch in, a validated answer out.
+//!
+//! The contract between this room and the components is `wit/udf.wit`. What comes out of a component is hostile until
+//! it was checked here; what leaves this room can be trusted. Not here: which rows a block has and where they came from,
+//! converting columns to the types that a function asks for, what happens to failed rows, threads.
+//!
+//! | file | |
+//! |---|---|
+//! | `engine.rs` | the one engine of a process, its clock, the cache of compiled components |
+//! | `component.rs` | a file becomes a compiled component, or is refused by name |
+//! | `bind.rs` | a function agrees with an input schema on columns in and columns out |
+//! | `call.rs` | an instance that a worker owns: one block in, one answer out |
+//! | `guest.rs` | one running guest: its store, its budget for each call, what its failures mean |
+//! | `journal.rs` | what a guest says: log lines and counters, kept within bounds |
+//! | `limits.rs` | the limits, and the memory count that enforces the first of them |
+//! | `wire.rs` | Arrow IPC messages: ours out, hostile ones in |
+//! | `world.rs` | the contract as Rust types |
+
+mod bind;
+mod call;
+mod component;
+mod engine;
+mod guest;
+mod journal;
+mod limits;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod world;
+
+pub use bind::{Binding, Spec, bind};
+pub use call::{Answer, CallError, Instance, RowError};
+pub use component::{COMPONENT_BYTES_MAX, Component, Function, Kind};
+pub use engine::Engine;
+pub use limits::Limits;
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a component or a function cannot be used. No row is involved in any of these.
+#[derive(Debug, thiserror::Error)]
+pub enum UdfError {
+    #[error(
+        "the WebAssembly engine does not start on this machine\nhint: it needs x86-64 or AArch64 and executable memory"
+    )]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    #[error("the cache for compiled components cannot be used: {}\nhint: name a folder that belongs to you alone, on a local disk", path.display())]
+    Cache {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+
+    #[error("component {} cannot be read\nhint: `component` names a .wasm file, relative to the pipeline file", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+
+    #[error("{} is {found}; expected is a WebAssembly component of the world {}\nhint: {hint}", path.display(), world::WORLD)]
+    Refused { path: PathBuf, found: String, hint: String },
+
+    #[error("component {} {what}", path.display())]
+    Describe { path: PathBuf, what: String },
+
+    #[error("{stage}: `{function}` of {} {what}", path.display())]
+    Bind { stage: String, function: String, path: PathBuf, what: String },
+}

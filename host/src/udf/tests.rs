@@ -1,0 +1,899 @@
+//! What people see when a component is refused, fails or lies, with guests written by hand for the purpose.
+
+#![expect(clippy::needless_pass_by_value, reason = "expectations are written where they are used")]
+
+use crate::block::Lineage;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use expect_test::{Expect, expect};
+use tempfile::TempDir;
+
+use super::*;
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(None).unwrap());
+
+/// A guest that says what it was told to say.
+struct Script {
+    describe: String,
+    needs: Vec<u8>,
+    adds: Vec<u8>,
+    answer: Say,
+    version: &'static str,
+    pages: u32,
+    /// Instructions that run first in each function; in `process`, `$block` is the size of the block.
+    on_start: String,
+    on_bind: String,
+    on_process: String,
+    extra: String,
+}
+
+/// What `process` returns.
+struct Say {
+    error: Option<String>,
+    batch: Vec<u8>,
+    /// Tag, and the bytes and number of its elements.
+    lineage: (u8, Vec<u8>, usize),
+    errors: Vec<(u32, &'static str)>,
+}
+
+const SAME: u8 = 0;
+const KEPT: u8 = 1;
+const COUNTS: u8 = 2;
+
+fn text_schema() -> Schema {
+    Schema::new(vec![Field::new("text", DataType::Utf8, true)])
+}
+
+fn length_schema() -> Schema {
+    Schema::new(vec![Field::new("length", DataType::Int64, false)])
+}
+
+fn lengths(values: &[i64]) -> Vec<u8> {
+    let array = Int64Array::from(values.to_vec());
+    let batch = RecordBatch::try_new(Arc::new(length_schema()), vec![Arc::new(array)]).unwrap();
+    wire::Encoder::new(&batch.schema()).encode(&batch).to_vec()
+}
+
+fn texts(values: &[&str]) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable([("text", Arc::new(StringArray::from(values.to_vec())) as ArrayRef, true)])
+        .unwrap()
+}
+
+/// The block that most cases are about.
+fn block() -> RecordBatch {
+    texts(&["one", "three", "five"])
+}
+
+impl Script {
+    fn new(kind: &str) -> Script {
+        Script {
+            describe: format!(r#"{{"functions":[{{"name":"f","kind":"{kind}","doc":"Measures.","since":1}}]}}"#),
+            needs: wire::schema_message(&text_schema()).unwrap(),
+            adds: wire::schema_message(&length_schema()).unwrap(),
+            answer: Say { error: None, batch: lengths(&[3, 5, 4]), lineage: (SAME, vec![], 0), errors: vec![] },
+            version: "0.1.0",
+            pages: 2,
+            on_start: String::new(),
+            on_bind: String::new(),
+            on_process: String::new(),
+            extra: String::new(),
+        }
+    }
+
+    fn kept(bits: &[u8], batch: &[i64]) -> Script {
+        Script::new("filter").lineage(KEPT, bits.to_vec(), bits.len()).batch(lengths(batch))
+    }
+
+    fn counts(counts: &[u32], batch: &[i64]) -> Script {
+        let bytes = counts.iter().flat_map(|count| count.to_le_bytes()).collect();
+        Script::new("flat-map").lineage(COUNTS, bytes, counts.len()).batch(lengths(batch))
+    }
+
+    fn lineage(mut self, tag: u8, bytes: Vec<u8>, length: usize) -> Script {
+        self.answer.lineage = (tag, bytes, length);
+        self
+    }
+
+    fn batch(mut self, batch: Vec<u8>) -> Script {
+        self.answer.batch = batch;
+        self
+    }
+
+    fn errors(mut self, errors: &[(u32, &'static str)]) -> Script {
+        self.answer.errors = errors.to_vec();
+        self
+    }
+
+    fn on_process(mut self, wat: &str) -> Script {
+        self.on_process = wat.to_owned();
+        self
+    }
+
+    fn wasm(&self) -> Vec<u8> {
+        wat::parse_str(self.wat()).unwrap()
+    }
+
+    fn wat(&self) -> String {
+        let mut image = Image::new();
+        let describe = image.list(self.describe.as_bytes(), self.describe.len());
+        let describe = image.words(&describe);
+        let binding =
+            [[0].to_vec(), image.list(&self.needs, self.needs.len()), image.list(&self.adds, self.adds.len())];
+        let binding = image.words(&binding.concat());
+        let answer = self.answer.put(&mut image);
+        let Script { version, pages, on_start, on_bind, on_process, extra, .. } = self;
+        format!(
+            r#"(component
+  (import "wasmpipe:udf/host@{version}" (instance $host
+    (type $level' (enum "trace" "debug" "info" "warn" "error"))
+    (export "level" (type $level (eq $level')))
+    (export "log" (func (param "level" $level) (param "message" string)))
+    (export "count" (func (param "name" string) (param "delta" u64)))))
+  (import "wasi:cli/exit@0.2.0" (instance $exit (export "exit" (func (param "code" u32)))))
+  (core module $memory
+    (memory (export "memory") {pages})
+    (global $top (mut i32) (i32.const 65536))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (local $start i32)
+      (local.set $start (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
+      (global.set $top (i32.add (local.get $start) (local.get 3)))
+      (block $enough
+        (loop $more
+          (br_if $enough (i32.le_u (global.get $top) (i32.mul (memory.size) (i32.const 65536))))
+          (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
+          (br $more)))
+      (local.get $start)))
+  (core module $main
+    (import "memory" "memory" (memory 1))
+    (import "host" "log" (func $log (param i32 i32 i32)))
+    (import "host" "count" (func $count (param i32 i32 i64)))
+    (import "host" "exit" (func $exit (param i32)))
+    (func $start {on_start})
+    (start $start)
+    (func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0))))
+    (func (export "describe") (result i32) (i32.const {describe}))
+    (func (export "bind") (param i32 i32 i32 i32 i32 i32) (result i32) {on_bind} (i32.const {binding}))
+    (func (export "process") (param $at i32) (param $block i32) (result i32) {on_process} (i32.const {answer}))
+    (data (i32.const {base}) "{image}"))
+  (core instance $memory (instantiate $memory))
+  (core func $log (canon lower (func $host "log") (memory (core memory $memory "memory"))))
+  (core func $count (canon lower (func $host "count") (memory (core memory $memory "memory"))))
+  (core func $exit (canon lower (func $exit "exit")))
+  (core instance $main (instantiate $main
+    (with "memory" (instance $memory))
+    (with "host" (instance (export "log" (func $log)) (export "count" (func $count)) (export "exit" (func $exit))))))
+  (type $bytes (list u8))
+  (type $binding' (record (field "needs" $bytes) (field "adds" $bytes)))
+  (export $binding "binding" (type $binding'))
+  (type $lineage' (variant (case "same") (case "kept" $bytes) (case "counts" (list u32))))
+  (export $lineage "lineage" (type $lineage'))
+  (type $row-error' (record (field "row" u32) (field "message" string)))
+  (export $row-error "row-error" (type $row-error'))
+  (type $answer' (record (field "batch" $bytes) (field "lineage" $lineage) (field "errors" (list $row-error))))
+  (export $answer "answer" (type $answer'))
+  (func $describe (result string) (canon lift (core func $main "describe") (memory (core memory $memory "memory"))))
+  (func $bind (param "function" string) (param "input-schema" $bytes) (param "config" string)
+    (result (result $binding (error string)))
+    (canon lift (core func $main "bind") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+  (func $process (param "block" $bytes) (result (result $answer (error string)))
+    (canon lift (core func $main "process") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+  (instance $functions (export "describe" (func $describe)))
+  (export "wasmpipe:udf/functions@{version}" (instance $functions))
+  (instance $blocks
+    (export "binding" (type $binding)) (export "lineage" (type $lineage)) (export "row-error" (type $row-error))
+    (export "answer" (type $answer)) (export "bind" (func $bind)) (export "process" (func $process)))
+  (export "wasmpipe:udf/blocks@{version}" (instance $blocks)){extra})"#,
+            base = Image::BASE,
+            image = image.wat(),
+        )
+    }
+}
+
+impl Say {
+    fn put(&self, image: &mut Image) -> u32 {
+        if let Some(error) = &self.error {
+            let error = image.list(error.as_bytes(), error.len());
+            return image.words(&[[1].to_vec(), error, [0; 5].to_vec()].concat());
+        }
+        let mut errors = Vec::new();
+        for (row, message) in &self.errors {
+            errors.push(*row);
+            errors.extend(image.list(message.as_bytes(), message.len()));
+        }
+        let at = image.words(&errors);
+        let batch = image.list(&self.batch, self.batch.len());
+        let (tag, bytes, length) = &self.lineage;
+        let lineage = image.list(bytes, *length);
+        let errors = vec![at, u32::try_from(self.errors.len()).unwrap()];
+        image.words(&[[0].to_vec(), batch, [u32::from(*tag)].to_vec(), lineage, errors].concat())
+    }
+}
+
+/// What lies in the guest's memory from the start.
+struct Image(Vec<u8>);
+
+impl Image {
+    const BASE: u32 = 1024;
+
+    fn new() -> Image {
+        Image(Vec::new())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> u32 {
+        self.0.resize(self.0.len().next_multiple_of(8), 0);
+        let at = Image::BASE + u32::try_from(self.0.len()).unwrap();
+        self.0.extend(bytes);
+        at
+    }
+
+    fn list(&mut self, bytes: &[u8], length: usize) -> Vec<u32> {
+        vec![self.put(bytes), u32::try_from(length).unwrap()]
+    }
+
+    fn words(&mut self, words: &[u32]) -> u32 {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.put(&bytes)
+    }
+
+    fn wat(&self) -> String {
+        assert!(self.0.len() < 60_000, "the guest's heap starts behind it");
+        self.0.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "\\{byte:02x}").unwrap();
+            text
+        })
+    }
+}
+
+/// A folder with one file in it.
+struct File(TempDir);
+
+impl File {
+    fn new(bytes: &[u8]) -> File {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("f.wasm"), bytes).unwrap();
+        File(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("f.wasm")
+    }
+}
+
+fn plain(message: &str, folder: &Path) -> String {
+    message.replace(&*folder.to_string_lossy(), "udfs")
+}
+
+fn refused(bytes: &[u8], expected: Expect) {
+    let file = File::new(bytes);
+    let error = Component::load(&ENGINE, &file.path()).unwrap_err();
+    expected.assert_eq(&plain(&error.to_string(), file.0.path()));
+}
+
+fn spec(wasm: &[u8], limits: Limits) -> Result<Arc<Spec>, UdfError> {
+    let file = File::new(wasm);
+    let component = Component::load(&ENGINE, &file.path())?;
+    Ok(Arc::new(Spec {
+        component,
+        function: "f".to_owned(),
+        config: serde_json::json!({}),
+        input: Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("text", DataType::Utf8, true),
+        ])),
+        limits,
+        stage: "stage 2".to_owned(),
+    }))
+}
+
+fn start(script: &Script, limits: Limits) -> Instance {
+    let spec = spec(&script.wasm(), limits).unwrap();
+    let binding = bind(&ENGINE, &spec).unwrap();
+    Instance::new(&ENGINE, &spec, &binding).unwrap()
+}
+
+fn answer(script: &Script) -> Answer {
+    start(script, Limits::default()).process(&block()).unwrap()
+}
+
+fn column(answer: &Answer) -> Vec<i64> {
+    answer.batch.column(0).as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// `trap: ...` or `broken: ...`.
+fn failure(instance: &mut Instance) -> String {
+    match instance.process(&block()).unwrap_err() {
+        CallError::Trap { message } => format!("trap: {message}"),
+        CallError::Broken { message } => format!("broken: {message}"),
+    }
+}
+
+fn fails(script: &Script, expected: Expect) {
+    expected.assert_eq(&failure(&mut start(script, Limits::default())));
+}
+
+fn unbound(script: &Script, expected: Expect) {
+    let spec = spec(&script.wasm(), Limits::default()).unwrap();
+    let error = bind(&ENGINE, &spec).unwrap_err().to_string();
+    expected.assert_eq(&plain(&error, spec.component.path().parent().unwrap()));
+}
+
+/// Lets time pass while it lives.
+struct Clock(Arc<AtomicBool>);
+
+impl Clock {
+    fn start() -> Clock {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(Engine::TICK);
+                ENGINE.tick();
+            }
+        });
+        Clock(stop)
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn hasty() -> Limits {
+    Limits { block_time_max: Duration::from_millis(200), ..Limits::default() }
+}
+
+#[test]
+fn a_component_says_what_it_offers() {
+    let wasm = Script::new("map").wasm();
+    let spec = spec(&wasm, Limits::default()).unwrap();
+    assert_eq!(spec.component.digest(), blake3::hash(&wasm).to_hex().as_str());
+    let function = Function { name: "f".to_owned(), kind: Kind::Map, doc: "Measures.".to_owned() };
+    assert_eq!(spec.component.functions(), [function]);
+    let binding = bind(&ENGINE, &spec).unwrap();
+    assert_eq!(*binding.needs, text_schema());
+    assert_eq!(*binding.adds, length_schema());
+}
+
+#[test]
+fn r10_files_that_are_no_components() {
+    let wasm = Script::new("map").wasm();
+    let cwasm = ENGINE.wasm.precompile_component(&wasm).unwrap();
+    let mut damaged = wasm.clone();
+    damaged[9] = 0x7f;
+    refused(
+        b"",
+        expect![[r#"
+        udfs/f.wasm is an empty file; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: `wasmpipe udf build` makes components"#]],
+    );
+    refused(
+        &wat::parse_str("(module)").unwrap(),
+        expect![[r#"
+        udfs/f.wasm is a core WebAssembly module, not a component; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: `wasmpipe udf build` makes the component of a module; `wasm-tools component new` does so too"#]],
+    );
+    refused(
+        &wasm[..6],
+        expect![[r#"
+        udfs/f.wasm is a truncated file; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: copy or build it again"#]],
+    );
+    refused(
+        &wasm[..wasm.len() / 2],
+        expect![[r#"
+            udfs/f.wasm is a truncated component (failed to parse WebAssembly module: wasm component contains an invalid module section: section range 372..1346 is out of bounds (bound = 1115)); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: copy or build it again"#]],
+    );
+    refused(
+        &damaged,
+        expect![[r#"
+        udfs/f.wasm is a damaged or unsupported component (failed to parse WebAssembly module: section size mismatch: unexpected data at the end of the section (at offset 0x70)); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: copy or build it again"#]],
+    );
+    refused(
+        b"\0asm\x0e\0\x01\0",
+        expect![[r#"
+        udfs/f.wasm is WebAssembly of the unknown version 14 (layer 1); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: build it with tools of the time of this wasmpipe"#]],
+    );
+    refused(
+        &cwasm,
+        expect![[r#"
+        udfs/f.wasm is precompiled WebAssembly (.cwasm), which is native code that no sandbox holds; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: name the .wasm file that it was made of; wasmpipe compiles and keeps the result by itself"#]],
+    );
+    refused(
+        b"\x7fELF\x02\x01\x01\0",
+        expect![[r#"
+        udfs/f.wasm is a native program or library (ELF); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: `wasmpipe udf build` makes components"#]],
+    );
+    refused(
+        b"\n(component)",
+        expect![[r#"
+        udfs/f.wasm is WebAssembly in text form; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: `wasm-tools parse` makes it binary"#]],
+    );
+    refused(
+        b"PAR1\x15\x04\x15\x10",
+        expect![[r#"
+        udfs/f.wasm is not WebAssembly (it starts with 50 41 52 31 15 04 15 10); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: `wasmpipe udf build` makes components"#]],
+    );
+}
+
+#[test]
+fn r10_components_of_other_worlds() {
+    let run = r#"(component (core module $m (func (export "run"))) (core instance $i (instantiate $m))
+        (func $run (canon lift (core func $i "run"))) (instance $cli (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $cli)))"#;
+    refused(
+        &wat::parse_str(run).unwrap(),
+        expect![[r#"
+        udfs/f.wasm is a component of another world: it exports wasi:cli/run@0.2.0, and not wasmpipe:udf/functions@0.1.0; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: `wasmpipe udf build` makes components"#]],
+    );
+    refused(
+        &wat::parse_str("(component)").unwrap(),
+        expect![[r#"
+        udfs/f.wasm is a component that exports nothing; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: export a function with the guest SDK; if it did, the file may be truncated"#]],
+    );
+    let newer = Script { version: "0.2.0", ..Script::new("map") };
+    refused(
+        &newer.wasm(),
+        expect![[r#"
+        udfs/f.wasm is a component of the contract's version 0.2.0, and this wasmpipe speaks 0.1.0 (it uses wasmpipe:udf/functions@0.2.0); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: use the wasmpipe of that version, or rebuild the component with the guest SDK of this one"#]],
+    );
+    let half = run.replace("wasi:cli/run@0.2.0", "wasmpipe:udf/functions@0.1.0");
+    refused(
+        &wat::parse_str(half).unwrap(),
+        expect![[r#"
+        udfs/f.wasm is a component of another world: it exports wasmpipe:udf/functions@0.1.0, and not wasmpipe:udf/blocks@0.1.0; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: `wasmpipe udf build` makes components"#]],
+    );
+    let typed = Script::new("map").wat().replace(r#"(field "row" u32)"#, r#"(field "row" s32)"#);
+    refused(
+        &wat::parse_str(typed).unwrap(),
+        expect![[r#"
+            udfs/f.wasm is a component whose imports or exports do not fit (failed to convert function to given type: type mismatch with results: type mismatch for field errors: type mismatch for field row: expected `u32` found `s32`); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: build it against the `wit` folder of this wasmpipe"#]],
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let file = File::new(b"");
+    let missing = Component::load(&ENGINE, &file.0.path().join("g.wasm")).unwrap_err();
+    expect![[r#"
+        component udfs/g.wasm cannot be read
+        hint: `component` names a .wasm file, relative to the pipeline file"#]]
+    .assert_eq(&plain(&missing.to_string(), file.0.path()));
+    let folder = Component::load(&ENGINE, file.0.path()).unwrap_err();
+    assert!(matches!(folder, UdfError::Read { .. }));
+    fs::File::options().write(true).open(file.path()).unwrap().set_len(COMPONENT_BYTES_MAX + 1).unwrap();
+    let large = Component::load(&ENGINE, &file.path()).unwrap_err();
+    expect![[r#"
+        udfs/f.wasm is larger than component_bytes_max = 67108864 bytes; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: strip debug information, or split the component"#]].assert_eq(&plain(&large.to_string(), file.0.path()));
+}
+
+#[test]
+fn components_that_describe_themselves_wrongly() {
+    let check = |describe: &str, expected: Expect| {
+        let script = Script { describe: describe.to_owned(), ..Script::new("map") };
+        refused(&script.wasm(), expected);
+    };
+    check(
+        "",
+        expect![[r#"
+        component udfs/f.wasm describes its functions wrongly: EOF while parsing a value at line 1 column 0
+        hint: see `describe` of wasmpipe:udf/arrow-udf@0.1.0 in `wit/udf.wit`; report it to the component's author"#]],
+    );
+    check(
+        r#"{"functions":[]}"#,
+        expect![[r#"
+        component udfs/f.wasm describes its functions wrongly: it offers no function
+        hint: see `describe` of wasmpipe:udf/arrow-udf@0.1.0 in `wit/udf.wit`; report it to the component's author"#]],
+    );
+    check(
+        r#"{"functions":[{"name":"f","kind":"join"}]}"#,
+        expect![[r#"
+            component udfs/f.wasm describes its functions wrongly: unknown variant `join`, expected one of `map`, `filter`, `flat-map`, `map-batches` at line 1 column 39
+            hint: see `describe` of wasmpipe:udf/arrow-udf@0.1.0 in `wit/udf.wit`; report it to the component's author"#]],
+    );
+    check(
+        r#"{"functions":[{"name":"a b\n","kind":"map"}]}"#,
+        expect![[r#"
+            component udfs/f.wasm describes its functions wrongly: `a b` is no name for a function
+            hint: see `describe` of wasmpipe:udf/arrow-udf@0.1.0 in `wit/udf.wit`; report it to the component's author"#]],
+    );
+    check(
+        r#"{"functions":[{"name":"f","kind":"map"},{"name":"f","kind":"filter"}]}"#,
+        expect![[r#"
+            component udfs/f.wasm describes its functions wrongly: it offers `f` twice
+            hint: see `describe` of wasmpipe:udf/arrow-udf@0.1.0 in `wit/udf.wit`; report it to the component's author"#]],
+    );
+    let traps = Script { on_start: "unreachable".to_owned(), ..Script::new("map") };
+    refused(
+        &traps.wasm(),
+        expect![[r#"
+            component udfs/f.wasm does not say what it offers: it trapped: wasm `unreachable` instruction executed
+            hint: no row is involved yet: this is a defect of the component; report it to its author"#]],
+    );
+}
+
+#[test]
+fn bindings_are_checked() {
+    let schema = |fields: &[(&str, DataType)]| {
+        let fields: Vec<Field> = fields.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect();
+        wire::schema_message(&Schema::new(fields)).unwrap()
+    };
+    let needs = |fields: &[(&str, DataType)], expected: Expect| {
+        unbound(&Script { needs: schema(fields), ..Script::new("map") }, expected);
+    };
+    let adds = |fields: &[(&str, DataType)], expected: Expect| {
+        unbound(&Script { adds: schema(fields), ..Script::new("map") }, expected);
+    };
+    needs(
+        &[("texts", DataType::Utf8)],
+        expect![[r#"
+        stage 2: `f` of udfs/f.wasm needs a column `texts`, which does not reach it
+        hint: the columns here are id, text"#]],
+    );
+    needs(
+        &[("id", DataType::Int32)],
+        expect![[r#"
+        stage 2: `f` of udfs/f.wasm needs `id` as Int32, and it is Int64
+        hint: only widening that loses nothing is done by itself; convert the column in the source or in a stage before"#]],
+    );
+    needs(
+        &[("text", DataType::Utf8), ("text", DataType::Utf8)],
+        expect![[r#"
+            stage 2: `f` of udfs/f.wasm binds wrongly: its schema `needs` has `text` twice
+            hint: this is a defect of the function; report it to its author"#]],
+    );
+    adds(
+        &[("id", DataType::Int64)],
+        expect![[r#"
+        stage 2: `f` of udfs/f.wasm adds a column `id`, which reaches it already
+        hint: two stages must not add the same column; rename one, or drop the earlier"#]],
+    );
+    adds(
+        &[("a", DataType::Int64), ("a", DataType::Int64)],
+        expect![[r#"
+            stage 2: `f` of udfs/f.wasm binds wrongly: its schema `adds` has `a` twice
+            hint: this is a defect of the function; report it to its author"#]],
+    );
+    unbound(
+        &Script { needs: b"nonsense".to_vec(), ..Script::new("map") },
+        expect![[r#"
+            stage 2: `f` of udfs/f.wasm binds wrongly: its schema `needs` does not start with the continuation marker 0xFFFFFFFF
+            hint: this is a defect of the function; report it to its author"#]],
+    );
+    let replaces = Script { adds: schema(&[("text", DataType::Int64)]), ..Script::new("map") };
+    bind(&ENGINE, &spec(&replaces.wasm(), Limits::default()).unwrap()).unwrap();
+}
+
+#[test]
+fn a_function_that_does_not_exist() {
+    let spec = spec(&Script::new("map").wasm(), Limits::default()).unwrap();
+    let spec = Spec { function: "g".to_owned(), ..(*spec).clone() };
+    let error = bind(&ENGINE, &spec).unwrap_err().to_string();
+    expect![[r#"
+        stage 2: `g` of udfs/f.wasm does not exist
+        hint: the component offers f"#]]
+    .assert_eq(&plain(&error, spec.component.path().parent().unwrap()));
+}
+
+#[test]
+fn a_binding_that_changed_is_an_error() {
+    let spec = spec(&Script::new("map").wasm(), Limits::default()).unwrap();
+    let mut binding = bind(&ENGINE, &spec).unwrap();
+    binding.adds = Arc::new(Schema::empty());
+    let error = Instance::new(&ENGINE, &spec, &binding).unwrap_err().to_string();
+    expect![[r#"
+        stage 2: `f` of udfs/f.wasm bound in another way than at plan time, with the same config and input
+        hint: a function must be pure; report it to its author"#]]
+    .assert_eq(&plain(&error, spec.component.path().parent().unwrap()));
+}
+
+#[test]
+fn answers_of_every_lineage() {
+    let same = answer(&Script::new("map"));
+    assert_eq!((column(&same), same.lineage), (vec![3, 5, 4], Lineage::Same));
+    let kept = answer(&Script::kept(&[0b101], &[3, 4]));
+    assert_eq!((column(&kept), kept.lineage), (vec![3, 4], Lineage::Kept(vec![true, false, true].into())));
+    let counts = answer(&Script::counts(&[2, 0, 1], &[1, 2, 3]));
+    assert_eq!((column(&counts), counts.lineage), (vec![1, 2, 3], Lineage::Counts(vec![2, 0, 1])));
+}
+
+#[test]
+fn an_answer_without_columns_has_rows() {
+    let none = wire::schema_message(&Schema::empty()).unwrap();
+    let script = Script { adds: none, ..Script::kept(&[0b110], &[]).batch(vec![]) };
+    let answer = answer(&script);
+    assert_eq!((answer.batch.num_rows(), answer.batch.num_columns()), (2, 0));
+}
+
+#[test]
+fn a_failed_row_has_no_output() {
+    let answer = answer(&Script::new("map").errors(&[(1, "no\nsense")]));
+    assert_eq!(column(&answer), [3, 4]);
+    assert_eq!(answer.lineage, Lineage::Kept(vec![true, false, true].into()));
+    let error = RowError { row: 1, message: "no\\nsense".to_owned() };
+    assert_eq!(answer.errors, [error]);
+    let none = wire::schema_message(&Schema::empty()).unwrap();
+    let script = Script { adds: none, ..Script::new("map").batch(vec![]).errors(&[(0, "a"), (2, "b")]) };
+    assert_eq!(self::answer(&script).batch.num_rows(), 1);
+}
+
+#[test]
+fn s12_lies_break_the_function() {
+    fails(
+        &Script::new("map").batch(lengths(&[3, 5])),
+        expect![[r#"
+        broken: stage 2: `f` answered wrongly: its batch has 2 rows where its lineage makes 3
+        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::new("map").batch(vec![]),
+        expect![[r#"
+        broken: stage 2: `f` answered wrongly: its batch has 0 bytes, too few for a record batch message
+        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::new("filter"),
+        expect![[r#"
+        broken: stage 2: `f` answered wrongly: a filter function with the lineage `same`
+        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::kept(&[0b1101], &[3, 4]),
+        expect![[r#"
+        broken: stage 2: `f` answered wrongly: a bitmap with bits beyond the last row
+        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::kept(&[1, 0], &[3]),
+        expect![[r#"
+        broken: stage 2: `f` answered wrongly: a bitmap of 2 bytes for 3 rows
+        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::counts(&[1, 1], &[3, 4]),
+        expect![[r#"
+        broken: stage 2: `f` answered wrongly: 2 counts for 3 rows
+        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::counts(&[1, 1, 1], &[3, 4]),
+        expect![[r#"
+        broken: stage 2: `f` answered wrongly: its batch has 2 rows where its lineage makes 3
+        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::new("map").errors(&[(3, "beyond")]),
+        expect![[r#"
+        broken: stage 2: `f` answered wrongly: an error for row 3 of a block of 3 rows
+        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::new("map").errors(&[(1, "a"), (1, "b")]),
+        expect![[r#"
+            broken: stage 2: `f` answered wrongly: row errors out of order, 1 before 1
+            hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::kept(&[0b101], &[3, 4]).errors(&[(0, "kept")]),
+        expect![[r#"
+            broken: stage 2: `f` answered wrongly: row 0 with an error and with output
+            hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+    fails(
+        &Script::new("map").lineage(7, vec![], 0),
+        expect![[r#"
+        broken: stage 2: `f` breaks the component model's rules for values: unexpected discriminant: 7
+        hint: rebuild the component; if it stays, report it to its author"#]],
+    );
+    fails(
+        &Script::new("map").lineage(KEPT, vec![], 1 << 30),
+        expect![[r#"
+            broken: stage 2: `f` breaks the component model's rules for values: list pointer/length out of bounds of memory
+            hint: rebuild the component; if it stays, report it to its author"#]],
+    );
+    let none = wire::schema_message(&Schema::empty()).unwrap();
+    fails(
+        &Script { adds: none, ..Script::new("map") },
+        expect![[r#"
+            broken: stage 2: `f` answered wrongly: a batch of 256 bytes where it adds no column
+            hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+    );
+}
+
+#[test]
+fn s9_amplified_rows_cost_the_block() {
+    let none = wire::schema_message(&Schema::empty()).unwrap();
+    let script = Script { adds: none, ..Script::counts(&[u32::MAX; 3], &[]).batch(vec![]) };
+    fails(
+        &script,
+        expect![[r#"
+        trap: stage 2: `f` answered with too many rows: answer_rows_max = 16777216, they are 12884901885
+        hint: raise `answer_rows_max` in this stage of the pipeline file"#]],
+    );
+    let narrow = Limits { answer_bytes_max: 100, ..Limits::default() };
+    expect![[r#"
+        trap: stage 2: `f` answered with too much data: answer_bytes_max = 100 bytes
+        hint: raise `answer_bytes_max` in this stage of the pipeline file"#]]
+    .assert_eq(&failure(&mut start(&Script::new("map"), narrow)));
+}
+
+#[test]
+fn s11_a_trap_costs_the_block_and_not_the_next() {
+    let on_process = "(if (i32.gt_u (local.get $block) (i32.const 400)) (then unreachable))";
+    let mut instance = start(&Script::new("map").on_process(on_process), Limits::default());
+    let long = texts(&["x".repeat(400).as_str()]);
+    let error = instance.process(&long).unwrap_err();
+    expect![[r#"
+        stage 2: `f` trapped: wasm `unreachable` instruction executed
+        hint: the function fails on some row; run it on these rows alone to see which"#]]
+    .assert_eq(&error.to_string());
+    assert_eq!(column(&instance.process(&block()).unwrap()), [3, 5, 4]);
+}
+
+#[test]
+fn s11_ways_to_fail() {
+    let trap = |wat: &str, expected: Expect| fails(&Script::new("map").on_process(wat), expected);
+    trap(
+        "(drop (i32.div_u (i32.const 1) (i32.const 0)))",
+        expect![[r#"
+            trap: stage 2: `f` trapped: integer divide by zero
+            hint: the function fails on some row; run it on these rows alone to see which"#]],
+    );
+    trap(
+        "(drop (i32.load (i32.const -1)))",
+        expect![[r#"
+        trap: stage 2: `f` trapped: out of bounds memory access
+        hint: the function fails on some row; run it on these rows alone to see which"#]],
+    );
+    trap(
+        "(drop (call $deep (i32.const 0)))",
+        expect![[r#"
+        trap: stage 2: `f` ran out of stack
+        hint: it recurses too deeply for some row"#]],
+    );
+    trap(
+        "(call $exit (i32.const 0))",
+        expect![[r#"
+        trap: stage 2: `f` used `wasi:cli/exit@0.2.0#exit`, which it was not given
+        hint: functions have no files, clock, network or environment; rebuild it without them"#]],
+    );
+    trap(
+        "(call $log (i32.const 0) (i32.const -8) (i32.const 100))",
+        expect![[r#"
+            broken: stage 2: `f` breaks the component model's rules for values: string pointer/length out of bounds of memory
+            hint: rebuild the component; if it stays, report it to its author"#]],
+    );
+    let gives_up = Say { error: Some("no model\n".to_owned()), ..Script::new("map").answer };
+    fails(
+        &Script { answer: gives_up, ..Script::new("map") },
+        expect![[r#"
+            trap: stage 2: `f` gave up on the block: no model
+            hint: the words are the function's own; its documentation should know them"#]],
+    );
+}
+
+#[test]
+fn s1_endless_loops_end() {
+    let _clock = Clock::start();
+    let before = Instant::now();
+    let forever = "(loop $forever (br $forever))";
+    let mut instance = start(&Script::new("map").on_process(forever), hasty());
+    expect![[r#"
+        trap: stage 2: `f` ran out of time: block_seconds_max = 0.2 s
+        hint: raise `block_seconds_max` in this stage of the pipeline file"#]]
+    .assert_eq(&failure(&mut instance));
+    let calls = "(loop $forever (call $count (i32.const 0) (i32.const 1) (i64.const 1)) (br $forever))";
+    let mut instance = start(&Script::new("map").on_process(calls), hasty());
+    assert!(failure(&mut instance).contains("block_seconds_max"));
+    let script = Script { on_bind: forever.to_owned(), ..Script::new("map") };
+    let error = bind(&ENGINE, &spec(&script.wasm(), hasty()).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("block_seconds_max"));
+    assert!(before.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn s5_memory_has_a_limit() {
+    let small = || Limits { memory_bytes_max: 1 << 20, ..Limits::default() };
+    let grow = "(loop $more (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable)) (br $more))";
+    let mut instance = start(&Script::new("map").on_process(grow), small());
+    expect![[r#"
+        trap: stage 2: `f` ran out of memory: memory_bytes_max = 1048576 bytes, it wanted 1114112
+        hint: raise `memory_bytes_max` in this stage of the pipeline file"#]]
+    .assert_eq(&failure(&mut instance));
+    let script = Script { pages: 17, ..Script::new("map") };
+    let error = bind(&ENGINE, &spec(&script.wasm(), small()).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("memory_bytes_max = 1048576"), "{error}");
+}
+
+#[test]
+fn s6_a_leak_costs_a_block_now_and_then() {
+    let limits = Limits { memory_bytes_max: 1 << 20, ..Limits::default() };
+    // Its allocator never frees.
+    let mut instance = start(&Script::new("map").on_process("(drop (memory.grow (i32.const 3)))"), limits);
+    let results: Vec<bool> = (0..4000).map(|_| instance.process(&block()).is_ok()).collect();
+    let failed = results.iter().filter(|ok| !**ok).count();
+    assert!((1..100).contains(&failed), "{failed}");
+    // The call after a failed one has a new guest.
+    assert!(results.windows(2).all(|pair| pair[0] || pair[1]));
+}
+
+#[test]
+fn counters_of_failed_calls_do_not_count() {
+    let wat = "(call $count (i32.const 1024) (i32.const 1) (i64.const 5))
+        (if (i32.gt_u (local.get $block) (i32.const 400)) (then unreachable))";
+    let mut instance = start(&Script::new("map").on_process(wat), Limits::default());
+    instance.process(&block()).unwrap();
+    instance.process(&texts(&["x".repeat(400).as_str()])).unwrap_err();
+    instance.process(&block()).unwrap();
+    // The guest's memory starts with its description, so the counter's name is `{`.
+    assert_eq!(instance.take_counts().into_iter().collect::<Vec<_>>(), [("{".to_owned(), 10)]);
+    assert!(instance.take_counts().is_empty());
+}
+
+#[test]
+fn last_words_are_in_the_message() {
+    let wat = "(call $log (i32.const 4) (i32.const 1024) (i32.const 14)) unreachable";
+    fails(
+        &Script::new("map").on_process(wat),
+        expect![[r#"
+        trap: stage 2: `f` trapped: wasm `unreachable` instruction executed; its last words: {"functions":[
+        hint: the function fails on some row; run it on these rows alone to see which"#]],
+    );
+}
+
+#[test]
+fn compiled_components_are_kept_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let engine = Engine::new(Some(cache.clone())).unwrap();
+    let file = File::new(&Script::new("map").wasm());
+    Component::load(&engine, &file.path()).unwrap();
+    let kept = only_file(&cache.join("components"));
+    let whole = fs::read(&kept).unwrap();
+    for damaged in [&b""[..], &whole[..whole.len() - 1], &[&[0; 32], &whole[32..]].concat()] {
+        fs::write(&kept, damaged).unwrap();
+        Component::load(&engine, &file.path()).unwrap();
+        assert!(fs::read(&kept).unwrap().len() == whole.len());
+    }
+    assert_eq!(mode(&cache.join("components")), 0o700);
+}
+
+#[test]
+fn a_cache_behind_a_link_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("components")).unwrap();
+    assert!(matches!(Engine::new(Some(folder.path().to_owned())), Err(UdfError::Cache { .. })));
+}
+
+fn only_file(folder: &Path) -> PathBuf {
+    let files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1);
+    files[0].clone()
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}

@@ -1,0 +1,520 @@
+//! K and P: kills at every durable step, other writers, stores that fail, and SIGKILL of the real binary at random moments.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Int32Type;
+use object_store::Result;
+use wasmpipe::observe::Outcome;
+use wasmpipe::store::{Act, Watch};
+
+use crate::support::seam::{Crash, Reads, Stop};
+use crate::support::{Bench, Multiset, id_files, number_batch, once, run};
+
+const PIPELINE: &str = r#"
+[source]
+path = "in"
+id = "id"
+[[stage]]
+component = "{guests}/hostile.wasm"
+function = "twice"
+[sink]
+path = "out"
+columns = ["id", "twice"]
+[checkpoint]
+path = "checkpoint"
+group_rows_max = 10
+[run]
+workers = 2
+readers = 2
+block_rows_max = 4
+"#;
+
+fn expected(numbers: impl IntoIterator<Item = i64>) -> Multiset {
+    once(numbers.into_iter().flat_map(|n| [format!("id-{n}|{n}"), format!("id-{n}|{n}")]))
+}
+
+fn bench(text: &str) -> Bench {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..25, 8);
+    bench.numbers("b.parquet", 25..40, 6);
+    bench.pipeline(text);
+    bench
+}
+
+/// Everything that must hold after a job ended in order, however it got there.
+#[track_caller]
+fn assert_exactly_once(bench: &Bench, context: &str) {
+    assert_eq!(bench.output("out"), expected(0..40), "{context}");
+    bench.assert_manifest_is_folder();
+    let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
+    assert_eq!(bench.run().finished().run, None, "{context}");
+    assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before, "{context}");
+}
+
+#[test]
+fn k1_k2_every_durable_step_is_a_safe_place_to_die() {
+    for text in [PIPELINE.to_string(), PIPELINE.replace("id = \"id\"\n", "")] {
+        let undisturbed = Arc::new(Crash::never());
+        bench(&text).run_with(&undisturbed, false).finished();
+        let steps = undisturbed.steps();
+        for stop in (0..steps).flat_map(|step| [Stop::Before(step), Stop::After(step)]) {
+            let bench = bench(&text);
+            let crash = Arc::new(Crash::at(stop));
+            let died = bench.run_with(&crash, false);
+            // How rows fall into files varies a little, so a run may have fewer steps.
+            let (Stop::Before(step) | Stop::After(step)) = stop;
+            assert!(died.error.is_some() || crash.steps() <= step + 1, "{stop:?} of {steps} was not noticed");
+            bench.run().finished();
+            assert_exactly_once(&bench, &format!("{stop:?} of {steps}"));
+        }
+        println!("{} points, none lost, none doubled", steps * 2);
+    }
+}
+
+#[test]
+fn k1_large_files_are_uploaded_in_parts_and_a_half_written_one_is_removed() {
+    let text: ArrayRef = Arc::new((0..3000).map(|n| Some(pseudo_random_text(n))).collect::<StringArray>());
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..3000));
+    let batch = RecordBatch::try_from_iter([("n", numbers), ("text", text)]).unwrap();
+    let job = "[source]\npath = \"in\"\n[sink]\npath = \"out\"\ncompression = \"none\"\n[checkpoint]\npath = \"checkpoint\"\n";
+    let make = || {
+        let bench = Bench::new();
+        bench.file("a.parquet", &batch, 500);
+        bench.pipeline(job);
+        bench
+    };
+    let crash = Arc::new(Crash::never());
+    let undisturbed = make();
+    undisturbed.run_with(&crash, false).finished();
+    let parts = |seen: &String| seen.starts_with("sink UploadPart");
+    assert!(crash.seen().iter().filter(|seen| parts(seen)).count() >= 2, "{:?}", crash.seen());
+    let step = crash.seen().iter().rposition(parts).unwrap() as u64;
+    for stop in [Stop::Before(step), Stop::After(step), Stop::After(step + 1), Stop::Before(step + 2)] {
+        let bench = make();
+        bench.run_with(&Arc::new(Crash::at(stop)), false);
+        bench.run().finished();
+        assert_eq!(bench.output("out"), undisturbed.output("out"));
+        bench.assert_manifest_is_folder();
+    }
+}
+
+/// About 10 kB that do not compress.
+fn pseudo_random_text(seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'!' + (state % 90) as u8)
+    };
+    (0..10_000).map(|_| next()).collect()
+}
+
+#[test]
+fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
+    let undisturbed = Arc::new(Crash::never());
+    bench(PIPELINE).run_with(&undisturbed, false).finished();
+    let is = |what: &'static str| move |seen: &String| seen.contains(what);
+    let open = undisturbed.seen().iter().position(is("Put lane/0/0000000000")).unwrap() as u64;
+    let bench = bench(PIPELINE);
+    bench.run_with(&Arc::new(Crash::at(Stop::After(open))), false);
+    for _ in 0..9 {
+        bench.run_with(&Arc::new(Crash::at(Stop::After(0))), false);
+    }
+    assert_eq!(bench.inspect()["entries"].as_array().unwrap().len(), 10);
+    bench.run().finished();
+    assert_exactly_once(&bench, "after ten kills");
+
+    let before_close = undisturbed.steps() - 1;
+    let second = self::bench(PIPELINE);
+    second.run_with(&Arc::new(Crash::at(Stop::Before(before_close))), false);
+    assert_eq!(second.inspect()["rows_committed"], 40);
+    let resumed = second.run();
+    assert_eq!((resumed.finished().rows_skipped, resumed.finished().rows_read), (40, 0));
+    assert_exactly_once(&second, "after a kill before close");
+}
+
+/// Lets one durable step wait until it is told to go on.
+#[derive(Debug)]
+struct Pause {
+    at: &'static str,
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Pause {
+    fn before(at: &'static str) -> Arc<Pause> {
+        Arc::new(Pause { at, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    fn wait_until_paused(&self) {
+        let state = self.state.lock().unwrap();
+        let (_state, timeout) =
+            self.changed.wait_timeout_while(state, Duration::from_secs(60), |state| !state.0).unwrap();
+        assert!(!timeout.timed_out(), "{} never came", self.at);
+    }
+
+    fn go_on(&self) {
+        self.state.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Watch for Pause {
+    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        let mut state = self.state.lock().unwrap();
+        if !state.0 && format!("{store} {act:?} {object}").contains(self.at) {
+            state.0 = true;
+            self.changed.notify_all();
+            drop(self.changed.wait_while(state, |state| !state.1).unwrap());
+        }
+        Ok(())
+    }
+
+    fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Z stops before its second entry; R does the whole job; Z goes on.
+fn zombie(stopped_at: &'static str) {
+    let bench = bench(PIPELINE);
+    let pause = Pause::before(stopped_at);
+    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
+    let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
+    pause.wait_until_paused();
+    bench.run().finished();
+    let manifest = bench.inspect()["files"].clone();
+    pause.go_on();
+    let fenced = stopped.join().unwrap();
+    assert_eq!(fenced.summary().outcome, Outcome::Fenced, "{:?}", fenced.error);
+    assert!(fenced.error().contains("another run has taken over"), "{}", fenced.error());
+    assert_eq!(bench.inspect()["files"], manifest);
+    assert_eq!(bench.output("out").values().sum::<u64>() >= 80, true);
+    // What the zombie wrote late is gone at the latest after the next open.
+    bench.numbers("c.parquet", 40..41, 10);
+    bench.run().finished();
+    assert_eq!(bench.output("out"), expected(0..41));
+    bench.assert_manifest_is_folder();
+}
+
+#[test]
+fn p1_a_writer_that_was_stopped_before_its_segment_is_fenced() {
+    zombie("checkpoint Put lane/0/0000000001");
+}
+
+#[test]
+fn p3_a_late_upload_of_a_stopped_writer_lands_on_a_name_of_its_own() {
+    zombie("sink Put");
+}
+
+#[test]
+fn p6_an_open_that_lands_after_another_commit_sees_it() {
+    let bench = bench(PIPELINE);
+    // A stops before its third entry; R wants to open, but A's second commit lands first.
+    let (first, second) = (Pause::before("Put lane/0/0000000002"), Pause::before("Put lane/0/0000000002"));
+    let start = |pause: &Arc<Pause>| {
+        let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(pause));
+        std::thread::spawn(move || run(&pipeline, &watch, false))
+    };
+    let a = start(&first);
+    first.wait_until_paused();
+    let r = start(&second);
+    second.wait_until_paused();
+    first.go_on();
+    let until = Instant::now() + Duration::from_secs(60);
+    while bench.inspect()["entries"].as_array().unwrap().len() < 3 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    second.go_on();
+    let outcomes = [a.join().unwrap().summary().outcome, r.join().unwrap().summary().outcome];
+    assert!(outcomes.contains(&Outcome::Finished), "{outcomes:?}");
+    bench.run().finished();
+    assert_exactly_once(&bench, "two writers");
+}
+
+#[test]
+fn p7_a_new_job_in_the_same_place_does_not_use_the_old_id_file() {
+    let text = PIPELINE.replace("readers = 2", "readers = 1");
+    let bench = bench(&text);
+    let until_first_commits = |bench: &Bench| {
+        bench.run_with(&Arc::new(Crash::at(Stop::Before(12))), false);
+        bench.inspect()["rows_committed"].as_u64().unwrap()
+    };
+    let repack = |bench: &Bench, name: &str| {
+        for file in bench.snapshot("in").keys() {
+            std::fs::remove_file(file).unwrap();
+        }
+        bench.file(name, &number_batch((0..40).rev()), 9);
+    };
+    assert!(until_first_commits(&bench) > 0);
+    repack(&bench, "p.parquet");
+    bench.run().finished();
+    assert_eq!(id_files(bench.inspect()["job"].as_str().unwrap()), 1, "an id file was built");
+    for folder in ["checkpoint", "out", "in"] {
+        std::fs::remove_dir_all(bench.path(folder)).unwrap();
+    }
+    std::fs::create_dir(bench.path("in")).unwrap();
+    bench.numbers("a.parquet", (0..40).rev(), 8);
+    assert!(until_first_commits(&bench) > 0);
+    repack(&bench, "q.parquet");
+    bench.run().finished();
+    assert_exactly_once(&bench, "the second job");
+}
+
+#[test]
+fn p10_blocks_of_one_unit_reach_several_files_and_small_blocks_pass_after_a_filter() {
+    let filter = "[[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"drop_odd\"\n[[stage]]";
+    let text = PIPELINE.replacen("[[stage]]", filter, 1).replace("[sink]", "[sink]\nfile_bytes_max = 1");
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..100, 100);
+    bench.pipeline(&text.replace("group_rows_max = 10", "group_rows_max = 30"));
+    bench.run().finished();
+    assert_eq!(bench.output("out"), expected((0..100).filter(|n| n % 2 == 0)));
+    let files = bench.inspect()["files"].as_array().unwrap().len();
+    assert!(files > 10, "{files} files of one unit");
+}
+
+#[test]
+fn p12_a_lost_connection_in_the_middle_of_a_unit_goes_on_where_it_was() {
+    for failing in [vec![2], vec![3], vec![2, 3, 4], vec![3, 5, 7]] {
+        let bench = bench(&PIPELINE.replace("readers = 2", "readers = 1"));
+        let reads = Arc::new(Reads::failing(failing.clone()));
+        bench.run_with(&reads, false).finished();
+        assert_exactly_once(&bench, &format!("reads {failing:?} failed"));
+    }
+}
+
+#[test]
+fn p12_a_store_that_stays_away_fails_the_run_resumably() {
+    let bench = bench(&PIPELINE.replace("readers = 2", "readers = 1"));
+    let reads = Arc::new(Reads::failing(5..100));
+    let failed = bench.run_with(&reads, false);
+    assert!(failed.error().contains("connection reset") && failed.error().contains("hint:"), "{}", failed.error());
+    assert!(failed.summary().commits > 0);
+    bench.run().finished();
+    assert_exactly_once(&bench, "after the store came back");
+}
+
+#[test]
+fn p13_ids_of_other_but_convertible_types_are_the_same_ids() {
+    let text = PIPELINE.replace("id = \"id\"", "id = [\"id\", \"k\"]");
+    let bench = Bench::new();
+    let batch = |ids: ArrayRef, k: ArrayRef| {
+        let n: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ids.len() as i64));
+        RecordBatch::try_from_iter([("id", ids), ("k", k), ("n", n)]).unwrap()
+    };
+    let strings = || (0..20).map(|n| Some(format!("id-{n}"))).collect::<StringArray>();
+    bench.file("a.parquet", &batch(Arc::new(strings()), Arc::new(Int64Array::from_iter_values(0..20))), 7);
+    bench.pipeline(&text);
+    bench.run().finished();
+    std::fs::remove_file(bench.path("in/a.parquet")).unwrap();
+    let names = strings();
+    let dictionary: DictionaryArray<Int32Type> = names.iter().flatten().collect();
+    bench.file("b.parquet", &batch(Arc::new(dictionary), Arc::new(Int32Array::from_iter_values(0..20))), 5);
+    let second = bench.run();
+    assert_eq!((second.finished().rows_known, second.finished().rows_read), (20, 0));
+}
+
+#[test]
+fn p16_an_id_in_two_objects_is_two_rows_until_the_source_is_repacked() {
+    let bench = Bench::new();
+    bench.numbers("p.parquet", [7, 1], 10);
+    bench.numbers("q.parquet", [7, 2], 10);
+    bench
+        .pipeline(&PIPELINE.replace("readers = 2", "readers = 1").replace("group_rows_max = 10", "group_rows_max = 2"));
+    let first_commit = {
+        let crash = Arc::new(Crash::never());
+        let other = Bench::new();
+        other.numbers("p.parquet", [7, 1], 10);
+        other.numbers("q.parquet", [7, 2], 10);
+        other.pipeline(
+            &PIPELINE.replace("readers = 2", "readers = 1").replace("group_rows_max = 10", "group_rows_max = 2"),
+        );
+        other.run_with(&crash, false).finished();
+        crash.seen().iter().position(|seen| seen.contains("Put lane/0/0000000001")).unwrap() as u64
+    };
+    let died = bench.run_with(&Arc::new(Crash::at(Stop::Before(first_commit + 1))), false);
+    assert_eq!(died.summary().rows_committed, 2);
+    let resumed = bench.run();
+    assert_eq!(
+        (resumed.finished().rows_known, resumed.finished().rows_read),
+        (0, 2),
+        "within one listing each row is its own"
+    );
+    assert_eq!(bench.output("out")["id-7|7"], 4);
+    std::fs::rename(bench.path("in/p.parquet"), bench.path("in/p2.parquet")).unwrap();
+    let repacked = bench.run();
+    assert_eq!((repacked.finished().rows_known, repacked.finished().rows_read), (2, 0));
+    assert_eq!(bench.output("out").values().sum::<u64>(), 8);
+}
+
+#[test]
+fn k9_orphans_are_removed_and_other_files_are_not() {
+    let bench = bench(PIPELINE);
+    let crash = Arc::new(Crash::never());
+    self::bench(PIPELINE).run_with(&crash, false).finished();
+    let segment = crash.seen().iter().position(|seen| seen.contains("Put lane/0/0000000002")).unwrap() as u64;
+    bench.run_with(&Arc::new(Crash::at(Stop::Before(segment))), false);
+    let job = bench.inspect()["job"].as_str().unwrap().to_string();
+    let dead = bench.inspect()["entries"][0]["token"].as_str().unwrap().to_string();
+    let staged = bench.path(&format!("out/{job}-0-{dead}-000777.parquet#1"));
+    let kept = [
+        bench.path("out/notes.txt"),
+        bench.path(&format!("out/{job}.parquet.txt")),
+        bench.path(&format!("out/{job}-0-{dead}-000001.parquet.bak")),
+        bench.path("out/other.parquet#1"),
+    ];
+    std::fs::write(&staged, "half").unwrap();
+    kept.iter().for_each(|path| std::fs::write(path, "mine").unwrap());
+    bench.run().finished();
+    assert!(!staged.exists());
+    for path in &kept {
+        assert_eq!(std::fs::read(path).unwrap(), b"mine", "{}", path.display());
+        std::fs::remove_file(path).unwrap();
+    }
+    assert_exactly_once(&bench, "after the sweep");
+}
+
+#[test]
+fn a_damaged_log_is_named_and_never_guessed_at() {
+    let cases: [(&str, &[u8], &str); 4] = [
+        ("zero bytes", b"", "it has no bytes"),
+        ("torn", b"{\"entry\": \"segment\", \"for", "is damaged"),
+        ("newer", b"{\"entry\": \"segment\", \"format\": 99}", "format 99"),
+        ("foreign", b"hello", "is damaged"),
+    ];
+    for (what, bytes, words) in cases {
+        let bench = bench(PIPELINE);
+        bench.run_with(&Arc::new(Crash::at(Stop::Before(14))), false);
+        let entry = bench.path("checkpoint/lane/0/0000000001");
+        assert!(entry.exists());
+        std::fs::write(&entry, bytes).unwrap();
+        let before = bench.snapshot("out");
+        let failed = bench.run();
+        assert!(
+            failed.error().contains("lane/0/0000000001") && failed.error().contains(words),
+            "{what}: {}",
+            failed.error()
+        );
+        assert_eq!(bench.snapshot("out"), before, "{what}: nothing is deleted");
+    }
+    let bench = bench(PIPELINE);
+    bench.run().finished();
+    std::fs::remove_file(bench.path("checkpoint/lane/0/0000000001")).unwrap();
+    assert!(bench.run().error().contains("lane/0/0000000001"));
+    std::fs::remove_file(bench.path("checkpoint/root/0000000000")).unwrap();
+    assert!(bench.run().refused().contains("root/0000000000"), "a log without a root is not a new job");
+}
+
+#[test]
+fn a_sink_file_that_was_deleted_or_cut_is_noticed() {
+    let bench = bench(PIPELINE);
+    bench.run().finished();
+    let name = bench.inspect()["files"][0]["path"].as_str().unwrap().to_string();
+    std::fs::write(bench.path("out").join(&name), "x").unwrap();
+    assert!(bench.run().error().contains(&name));
+    std::fs::remove_file(bench.path("out").join(&name)).unwrap();
+    assert!(bench.run().error().contains(&format!("{name} is missing")));
+}
+
+/// SIGKILL of the real binary at random moments, many times, then a finish.
+fn random_kills(text: &str, rows: i64, kills: usize, least_after_commit: usize) {
+    let bench = Bench::new();
+    for file in 0..4 {
+        bench.numbers(&format!("{file}.parquet"), rows / 4 * file..rows / 4 * (file + 1), 97);
+    }
+    bench.pipeline(text);
+    let (mut after_commit, mut last) = (0, 0);
+    for kill in 0..kills {
+        let before = last;
+        let mut child = bench
+            .command(&["run", "pipeline.toml", "--quiet"])
+            .env("WASMPIPE_LOG", "wasmpipe::pipeline=info")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The pause is random, but begins when this run has committed something.
+        let stderr = child.stderr.take().unwrap();
+        let committed =
+            BufReader::new(stderr).lines().map_while(std::result::Result::ok).any(|line| line.contains("committed"));
+        std::thread::sleep(Duration::from_micros(pseudo_random(kill) % 30_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        last = bench.inspect()["rows_committed"].as_u64().unwrap();
+        println!("kill {kill}: {last} rows committed");
+        assert!(last >= before, "committed rows only rise: {before}, {last}");
+        after_commit += usize::from(committed && last > before);
+    }
+    assert!(after_commit >= least_after_commit, "{after_commit} of {kills} kills came after a commit of their run");
+    assert!((last as i64) < rows, "the job ended before the kills");
+    let finish = bench.wasmpipe(&["run", "pipeline.toml"]);
+    assert_eq!(finish.status.code(), Some(0), "{}", String::from_utf8_lossy(&finish.stderr));
+    assert_eq!(bench.output("out"), expected(0..rows / 4 * 4));
+    bench.assert_manifest_is_folder();
+    let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
+    assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(0));
+    assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before);
+}
+
+fn pseudo_random(seed: usize) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (u64::from(now.subsec_nanos()) ^ seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+}
+
+const SLOW: &str = r#"
+[source]
+path = "in"
+id = "id"
+[[stage]]
+component = "{guests}/hostile.wasm"
+function = "sleepy"
+config = { iterations = 400000 }
+[[stage]]
+component = "{guests}/hostile.wasm"
+function = "twice"
+[sink]
+path = "out"
+columns = ["id", "twice"]
+[checkpoint]
+path = "checkpoint"
+group_rows_max = 100
+[run]
+block_rows_max = 50
+"#;
+
+#[test]
+fn k5_twenty_kills_at_random_moments_with_ids() {
+    random_kills(SLOW, 12_000, 20, 15);
+}
+
+#[test]
+fn k5_soak_twenty_kills_at_random_moments_by_position() {
+    let (rows, kills) = if std::env::var_os("WASMPIPE_SOAK").is_some() { (12_000, 20) } else { (4_000, 4) };
+    random_kills(&SLOW.replace("id = \"id\"\n", ""), rows, kills, kills * 3 / 4);
+}
+
+#[test]
+fn the_first_signal_drains_and_the_next_run_goes_on() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..20_000, 500);
+    bench.pipeline(&SLOW.replace("group_rows_max = 100", "group_rows_max = 1000000"));
+    let child = bench.command(&["run", "pipeline.toml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+    let inspect = bench.inspect();
+    assert_eq!(inspect["closed"], "stopped");
+    let committed = inspect["rows_committed"].as_u64().unwrap();
+    assert!((1..20_000).contains(&committed), "the open group was committed: {committed}");
+    let resumed = bench.run();
+    assert_eq!(resumed.finished().rows_skipped, committed);
+    assert_eq!(bench.output("out"), expected(0..20_000));
+}

@@ -1,0 +1,137 @@
+//! The tree's own rules. The folder listing is the architecture, so which room may name which is a table, and the map of
+//! acceptance cases names tests that exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Room -> rooms that it may name.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("block", &[]),
+    ("columns", &[]),
+    ("observe", &[]),
+    ("store", &[]),
+    ("config", &[]),
+    ("source", &["block", "columns", "store"]),
+    ("filter", &[]),
+    ("udf", &["block", "columns"]),
+    ("sink", &["store"]),
+    ("commit", &["sink", "source", "store"]),
+    ("plan", &["columns", "commit", "config", "filter", "sink", "source", "store", "udf"]),
+    ("pipeline", &["block", "columns", "commit", "filter", "observe", "plan", "sink", "source", "store", "udf"]),
+    ("cli", &["commit", "config", "observe", "pipeline", "plan", "store", "udf"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The first part of a path below `host/src`: `udf/call.rs` and `udf.rs` are of the room `udf`.
+fn room_of(file: &Path) -> String {
+    let relative = file.strip_prefix(root().join("host/src")).unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_string()
+}
+
+/// Rooms that a source text names as `crate::room`, in one line or in a list over several.
+fn named_rooms(text: &str) -> BTreeSet<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    let mut rooms = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            None => drop(rooms.insert(word(rest))),
+            Some(list) => {
+                let list = list.split("};").next().unwrap();
+                rooms.extend(list.split(',').map(|item| word(item.trim())));
+            }
+        }
+    }
+    rooms
+}
+
+#[test]
+fn every_room_names_only_the_rooms_that_it_may() {
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for file in rust_files(&root().join("host/src")) {
+        let room = room_of(&file);
+        if room == "lib" || room == "main" {
+            continue;
+        }
+        let allowed = arrows.get(room.as_str()).unwrap_or_else(|| panic!("the room `{room}` is not in the table"));
+        for named in named_rooms(&std::fs::read_to_string(&file).unwrap()) {
+            if arrows.contains_key(named.as_str()) && named != room && !allowed.contains(&named.as_str()) {
+                wrong.push(format!("{} names crate::{named}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Words and who may say them.
+#[test]
+fn some_things_are_done_in_one_room_only() {
+    let rules: [(&str, &[&str]); 4] = [
+        ("wasmtime::", &["udf"]),
+        ("println!(", &["cli"]),
+        ("std::thread::Builder", &["pipeline"]),
+        ("LocalFileSystem::new", &["store"]),
+    ];
+    for file in rust_files(&root().join("host/src")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (word, rooms) in rules {
+            let is_said = text.contains(word) && !rooms.contains(&room_of(&file).as_str());
+            assert!(!is_said, "{} says {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_map_of_cases_names_tests_that_exist_and_run() {
+    let text = std::fs::read_to_string(root().join("tests/cases.toml")).unwrap();
+    let map: BTreeMap<String, Vec<String>> = toml::from_str(&text).unwrap();
+    let tests = all_tests();
+    for (case, named) in &map {
+        assert!(!named.is_empty(), "{case} names no test");
+        for test in named {
+            assert!(tests.contains(test), "{case} names {test}, which is no test that runs");
+        }
+    }
+    let landed = [
+        "R1", "R2", "R3", "R4", "R5", "R6", "R8", "R10", "F1", "F2", "F3", "F5", "F6", "F7", "F8", "F9", "F10", "F11",
+        "F12", "C1", "C2", "C4", "C5", "K1", "K2", "K5", "K9", "S1", "S3", "S5", "S11", "S12", "P1", "P3", "P7", "P10",
+        "P12", "P15", "P16",
+    ];
+    for case in landed {
+        assert!(map.contains_key(case), "{case} is missing in tests/cases.toml");
+    }
+}
+
+/// `crash::p1_...` for every function under `#[test]` that is not ignored, in the integration tests.
+fn all_tests() -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    for file in rust_files(&root().join("tests/it")) {
+        let module = file.file_stem().unwrap().to_str().unwrap().to_string();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for pair in lines.windows(2) {
+            if let ("#[test]", Some(rest)) = (pair[0], pair[1].strip_prefix("fn ")) {
+                tests.insert(format!("{module}::{}", rest.split('(').next().unwrap()));
+            }
+        }
+    }
+    tests
+}

@@ -1,0 +1,18 @@
+//! The integration tests: whole jobs, in this process with a storage seam that can stop the world, and with the real
+//! binary. The oracle is a model: the output multiset equals what one undisturbed run gives.
+//!
+//! * `support` - corpora, pipeline files, runs, outputs.
+//! * `refuse` - mistakes are refused before anything is written (R).
+//! * `resume` - which rows a second run does (F).
+//! * `complete` - what counts as done (C).
+//! * `crash` - kills at every durable step, and at random moments (K, P).
+//! * `sandbox` - functions that misbehave (S).
+//! * `house` - the tree's own rules: which room may name which, and the map of cases.
+
+mod complete;
+mod crash;
+mod house;
+mod refuse;
+mod resume;
+mod sandbox;
+mod support;

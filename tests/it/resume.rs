@@ -1,0 +1,282 @@
+//! F: which rows a second run does.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use wasmpipe::store::Unwatched;
+
+use crate::support::seam::{Crash, Reads, Stop};
+use crate::support::{Bench, Multiset, id_files, number_batch, once, write_parquet};
+
+fn pipeline(id: bool, extra: &str) -> String {
+    let id = if id { "id = \"id\"" } else { "" };
+    format!(
+        r#"
+[source]
+path = "in"
+{id}
+[[stage]]
+component = "{{guests}}/hostile.wasm"
+function = "double"
+[sink]
+path = "out"
+[checkpoint]
+path = "checkpoint"
+group_rows_max = 10
+[run]
+workers = 2
+readers = 1
+block_rows_max = 5
+{extra}
+"#
+    )
+}
+
+fn doubled(numbers: impl IntoIterator<Item = i64>) -> Multiset {
+    once(numbers.into_iter().map(|n| format!("id-{n}|{n}|{}", n * 2)))
+}
+
+/// Runs until at least `rows` rows are committed, then dies.
+fn die_after(bench: &Bench, commits: u64) {
+    // A commit with ids is three steps: sink file, id file, segment.
+    for stop in 1.. {
+        let _ = std::fs::remove_dir_all(bench.path("checkpoint"));
+        let _ = std::fs::remove_dir_all(bench.path("out"));
+        let ran = bench.run_with(&Arc::new(Crash::at(Stop::Before(stop))), false);
+        if ran.summary().commits >= commits {
+            return;
+        }
+        assert!(ran.error.is_some(), "the job ended before {commits} commits");
+    }
+}
+
+#[test]
+fn f1_half_done_then_the_other_half() {
+    for id in [true, false] {
+        let bench = Bench::new();
+        bench.numbers("a.parquet", 0..100, 30);
+        bench.pipeline(&pipeline(id, ""));
+        die_after(&bench, 5);
+        let half = bench.inspect()["rows_committed"].as_u64().unwrap();
+        assert!((50..100).contains(&half), "{half}");
+        let second = bench.run();
+        assert_eq!((second.finished().rows_skipped, second.finished().rows_read), (half, 100 - half));
+        assert_eq!(bench.output("out"), doubled(0..100));
+        bench.assert_manifest_is_folder();
+    }
+}
+
+#[test]
+fn f2_scattered_rows_done_then_the_complement_in_order() {
+    let bench = Bench::new();
+    bench.file("a.parquet", &number_batch([1, 3, 7]), 10);
+    bench.pipeline(&pipeline(true, ""));
+    bench.run().finished();
+    std::fs::remove_file(bench.path("in/a.parquet")).unwrap();
+    bench.numbers("b.parquet", 0..10, 4);
+    let second = bench.run();
+    assert_eq!((second.finished().rows_known, second.finished().rows_read), (3, 7));
+    assert_eq!(bench.output("out"), doubled(0..10));
+    let order: Vec<i64> = last_output(&bench);
+    assert_eq!(order, [0, 2, 4, 5, 6, 8, 9]);
+}
+
+/// Column `n` of the newest sink file.
+fn last_output(bench: &Bench) -> Vec<i64> {
+    let inspect = bench.inspect();
+    let file = inspect["files"].as_array().unwrap().last().unwrap()["path"].as_str().unwrap().to_string();
+    let batches = crate::support::read_parquet(&bench.path("out").join(file));
+    let column = |batch: &RecordBatch| batch.column(1).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
+    batches.iter().flat_map(column).collect()
+}
+
+#[test]
+fn f3_done_rows_lie_in_many_segments_and_some_are_gone_from_the_input() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..200, 50);
+    bench.pipeline(&pipeline(true, ""));
+    bench.run().finished();
+    assert!(bench.inspect()["commits"].as_u64().unwrap() >= 20);
+    std::fs::remove_file(bench.path("in/a.parquet")).unwrap();
+    bench.numbers("b.parquet", 100..300, 64);
+    let second = bench.run();
+    assert_eq!((second.finished().rows_known, second.finished().rows_read), (100, 100));
+    assert_eq!(bench.output("out"), doubled(0..300));
+    assert_eq!(bench.run().finished().run, None);
+}
+
+#[test]
+fn f5_without_a_checkpoint_everything_is_done_and_nothing_is_filtered() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..40, 10);
+    let text = pipeline(true, "");
+    let without = text.replace("[checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 10\n", "");
+    bench.pipeline(&without);
+    let output = bench.wasmpipe(&["run", "pipeline.toml"]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no [checkpoint]"));
+    assert_eq!(bench.output("out"), doubled(0..40));
+    assert!(!bench.path("checkpoint").exists());
+    let manifest = bench.snapshot("out/_wasmpipe").into_keys().next().unwrap();
+    assert_eq!(id_files(manifest.file_stem().unwrap().to_str().unwrap()), 0, "no filter, no cost");
+    assert!(bench.run().refused().contains("holds output of another job"), "a second run would double the output");
+}
+
+#[test]
+fn f6_a_finished_job_run_again_writes_nothing_and_exits_0() {
+    for id in [true, false] {
+        let bench = Bench::new();
+        bench.numbers("a.parquet", 0..40, 10);
+        bench.pipeline(&pipeline(id, ""));
+        assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(0));
+        let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
+        let again = bench.wasmpipe(&["run", "pipeline.toml"]);
+        assert_eq!(again.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&again.stdout).contains("finished before"));
+        assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before);
+    }
+}
+
+#[test]
+fn f7_new_objects_are_done_and_a_third_run_does_nothing() {
+    for id in [true, false] {
+        let bench = Bench::new();
+        bench.numbers("a.parquet", 0..40, 10);
+        bench.pipeline(&pipeline(id, ""));
+        bench.run().finished();
+        bench.numbers("b.parquet", 40..70, 10);
+        let second = bench.run();
+        assert_eq!((second.finished().rows_skipped, second.finished().rows_read), (40, 30));
+        assert_eq!(bench.output("out"), doubled(0..70));
+        let before = bench.snapshot("checkpoint");
+        assert_eq!(bench.run().finished().run, None);
+        assert_eq!(bench.snapshot("checkpoint"), before);
+    }
+}
+
+#[test]
+fn f8_commands_that_read_do_not_write() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..40, 10);
+    bench.pipeline(&pipeline(true, ""));
+    die_after(&bench, 2);
+    let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
+    assert!(bench.wasmpipe(&["plan", "pipeline.toml"]).status.success());
+    assert!(bench.wasmpipe(&["checkpoint", "inspect", "checkpoint"]).status.success());
+    bench.inspect();
+    assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before);
+}
+
+#[test]
+fn f9_finished_objects_are_not_opened_and_finished_row_groups_not_read() {
+    let bench = Bench::new();
+    for file in 0..8 {
+        bench.numbers(&format!("{file}.parquet"), file * 10..file * 10 + 10, 10);
+    }
+    bench.pipeline(&pipeline(false, ""));
+    bench.run().finished();
+    bench.numbers("8.parquet", 80..81, 10);
+    let reads = Arc::new(Reads::default());
+    bench.run_with(&reads, false).finished();
+    assert_eq!(reads.of("8.parquet"), reads.all(), "only the new object is read");
+
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..100, 10);
+    bench.pipeline(&pipeline(false, ""));
+    die_after(&bench, 9);
+    let reads = Arc::new(Reads::default());
+    let last = bench.run_with(&reads, false);
+    assert!(last.finished().rows_read <= 10);
+    assert!(reads.all() <= 4, "head, tail and one row group, not {} reads", reads.all());
+}
+
+#[test]
+fn f10_a_changed_object_is_noticed_and_a_copied_one_is_not_taken_for_changed() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..50, 10);
+    bench.pipeline(&pipeline(false, ""));
+    die_after(&bench, 2);
+    let committed = bench.inspect()["rows_committed"].as_u64().unwrap();
+    std::fs::copy(bench.path("in/a.parquet"), bench.path("copy")).unwrap();
+    std::fs::remove_file(bench.path("in/a.parquet")).unwrap();
+    std::fs::rename(bench.path("copy"), bench.path("in/a.parquet")).unwrap();
+    let resumed = bench.run();
+    assert_eq!(resumed.finished().rows_skipped, committed);
+    assert_eq!(bench.output("out"), doubled(0..50));
+
+    bench.numbers("a.parquet", 100..150, 10);
+    let refused = bench.run();
+    assert!(refused.error().contains("1 changed: a.parquet"), "{}", refused.error());
+    assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(2));
+    let accepted = bench.run_with(&Arc::new(Unwatched), true);
+    assert_eq!(accepted.finished().rows_read, 50);
+    let mut both = doubled(0..50);
+    both.extend(doubled(100..150));
+    assert_eq!(bench.output("out"), both);
+}
+
+#[test]
+fn f10_a_gone_object_is_refused_by_name_in_position_mode() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..10, 10);
+    bench.numbers("b.parquet", 10..20, 10);
+    bench.pipeline(&pipeline(false, ""));
+    bench.run().finished();
+    std::fs::remove_file(bench.path("in/b.parquet")).unwrap();
+    assert!(bench.run().error().contains("1 gone: b.parquet"));
+}
+
+#[test]
+fn f11_the_output_does_not_depend_on_sizes_workers_or_projection() {
+    let expected = doubled(0..500);
+    for (block, group, workers, readers) in [(1, 7, 1, 1), (64, 1000, 4, 3), (500, 20, 2, 2)] {
+        let bench = Bench::new();
+        bench.numbers("a.parquet", 0..300, 90);
+        bench.numbers("b.parquet", 300..500, 1000);
+        let text = pipeline(true, "")
+            .replace("group_rows_max = 10", &format!("group_rows_max = {group}"))
+            .replace("block_rows_max = 5", &format!("block_rows_max = {block}"))
+            .replace("workers = 2", &format!("workers = {workers}"))
+            .replace("readers = 1", &format!("readers = {readers}"));
+        bench.pipeline(&text);
+        bench.run().finished();
+        assert_eq!(bench.output("out"), expected);
+        std::fs::remove_dir_all(bench.path("out")).unwrap();
+        std::fs::remove_dir_all(bench.path("checkpoint")).unwrap();
+        bench.pipeline(&text.replace("[sink]", "[sink]\ncolumns = [\"double\"]"));
+        bench.run().finished();
+        assert_eq!(bench.output("out"), once((0..500).map(|n| (n * 2).to_string())));
+    }
+}
+
+#[test]
+fn f12_a_repacked_source_redoes_nothing_that_is_done() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..100, 30);
+    bench.numbers("b.parquet", 100..200, 25);
+    bench.pipeline(&pipeline(true, ""));
+    die_after(&bench, 9);
+    let half = bench.inspect()["rows_committed"].as_u64().unwrap();
+    for name in ["a", "b"] {
+        std::fs::remove_file(bench.path(&format!("in/{name}.parquet"))).unwrap();
+    }
+    let mut shuffled: Vec<i64> = (0..200).collect();
+    shuffled.sort_by_key(|n| (n * 7919) % 211);
+    bench.file("packed-0.parquet", &number_batch(shuffled[..77].iter().copied()), 9);
+    bench.file("packed-1.parquet", &number_batch(shuffled[77..].iter().copied()), 50);
+    let resumed = bench.run();
+    assert_eq!((resumed.finished().rows_known, resumed.finished().rows_read), (half, 200 - half));
+    assert_eq!(bench.output("out"), doubled(0..200));
+    bench.assert_manifest_is_folder();
+    assert_eq!(bench.run().finished().run, None);
+}
+
+#[test]
+fn repeated_ids_in_one_listing_are_rows_of_their_own() {
+    let bench = Bench::new();
+    let ids: StringArray = vec!["x", "x", "y"].into();
+    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("n", Arc::new(Int64Array::from(vec![1, 2, 3])))];
+    write_parquet(&bench.path("in/a.parquet"), &RecordBatch::try_from_iter(columns).unwrap(), 10);
+    bench.pipeline(&pipeline(true, ""));
+    assert_eq!(bench.run().finished().rows_written, 3);
+}

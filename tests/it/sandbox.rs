@@ -1,0 +1,128 @@
+//! S: functions that misbehave cost their own rows, never the job or the machine.
+
+use crate::support::{Bench, once};
+
+fn pipeline(component: &str, stage: &str) -> String {
+    format!(
+        "[source]\npath = \"in\"\n[[stage]]\ncomponent = \"{{guests}}/{component}.wasm\"\n{stage}\n[sink]\npath = \"out\"\n\
+         [checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 10\n[run]\nworkers = 1\nreaders = 1\nblock_rows_max = 5\n"
+    )
+}
+
+fn bench(component: &str, stage: &str) -> Bench {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..20, 20);
+    bench.pipeline(&pipeline(component, stage));
+    bench
+}
+
+#[track_caller]
+fn fails_with(bench: &Bench, words: &[&str]) {
+    let ran = bench.run();
+    let message = ran.error();
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in:\n{message}");
+    }
+}
+
+#[test]
+fn s1_an_endless_loop_ends_at_the_time_limit_and_names_it() {
+    let bench = bench("hostile", "function = \"spin\"\nblock_seconds_max = 0.2");
+    fails_with(&bench, &["spin", "stage 1", "a.parquet row", "block_seconds_max", "hint:"]);
+    assert_eq!(bench.output("out").len(), 0);
+}
+
+#[test]
+fn s1_an_endless_loop_in_bind_is_refused() {
+    let bench = bench("hostile", "function = \"spin_in_bind\"\nblock_seconds_max = 0.2");
+    let refused = bench.run();
+    assert!(refused.refused().contains("block_seconds_max"), "{}", refused.refused());
+}
+
+#[test]
+fn s3_endless_recursion_is_a_trap() {
+    fails_with(&bench("hostile", "function = \"deep_recursion\""), &["deep_recursion", "trapped", "a.parquet row"]);
+}
+
+#[test]
+fn s5_memory_without_end_meets_its_limit() {
+    let stage = "function = \"grow\"\nmemory_bytes_max = \"32 MiB\"";
+    fails_with(&bench("hostile", stage), &["grow", "memory_bytes_max", "a.parquet row", "hint:"]);
+}
+
+#[test]
+fn s11_under_skip_a_trap_costs_its_block_and_the_next_is_unharmed() {
+    let bench = bench("hostile", "function = \"panics_on\"\nconfig = { at = 7 }\non_error = \"skip\"");
+    let ran = bench.run();
+    assert_eq!((ran.finished().rows_failed, ran.finished().rows_written), (5, 15));
+    let survivors = (0..5).chain(10..20);
+    assert_eq!(bench.output("out"), once(survivors.map(|n| format!("id-{n}|{n}|{n}"))));
+    assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(3));
+}
+
+#[test]
+fn s11_under_fail_the_message_of_a_panic_is_shown() {
+    fails_with(
+        &bench("hostile", "function = \"panics_on\"\nconfig = { at = 7 }"),
+        &["panics_on", "a.parquet row", "poison"],
+    );
+}
+
+#[test]
+fn s12_answers_that_break_the_contract_end_the_run_and_no_row_is_blamed() {
+    for (function, lies) in LIES {
+        bench("liar", &format!("function = \"{function}\"")).run().finished();
+        for lie in *lies {
+            let stage = format!("function = \"{function}\"\nconfig = {{ lie = \"{lie}\" }}\non_error = \"skip\"");
+            let bench = bench("liar", &stage);
+            let ran = bench.run();
+            assert!(ran.error.is_some(), "{function}: {lie} was believed: {:?}", bench.output("out"));
+            if let Some(summary) = &ran.summary {
+                assert_eq!((summary.rows_failed, summary.rows_written), (0, 0), "{function}: {lie}");
+            }
+        }
+    }
+}
+
+const LIES: &[(&str, &[&str])] = &[
+    (
+        "liar_map",
+        &[
+            "needs_unknown_column",
+            "needs_twice",
+            "needs_no_message",
+            "needs_record_batch",
+            "adds_twice",
+            "adds_no_message",
+            "adds_trailing_bytes",
+            "row_more",
+            "row_fewer",
+            "other_schema",
+            "extra_column",
+            "missing_column",
+            "null_in_non_null",
+            "invalid_utf8",
+            "offsets_descend",
+            "offset_beyond_end",
+            "length_huge",
+            "length_negative",
+            "node_length_other",
+            "buffer_beyond_body",
+            "buffer_negative",
+            "compressed",
+            "trailing_bytes",
+            "truncated",
+            "two_messages",
+            "schema_message",
+            "no_marker",
+            "metadata_size_huge",
+            "empty_batch",
+            "lineage_of_other_kind",
+            "error_out_of_range",
+            "errors_descend",
+            "errors_doubled",
+        ],
+    ),
+    ("liar_filter", &["batch_where_none", "kept_too_short", "kept_too_long", "error_with_rows"]),
+    ("liar_flat_map", &["counts_too_few", "counts_too_many", "counts_sum_more", "error_with_rows"]),
+];

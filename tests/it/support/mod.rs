@@ -1,0 +1,244 @@
+//! What the tests share: a folder with a corpus and a pipeline file, runs of it, and its output as a multiset.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+pub mod seam;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
+use wasmpipe::config;
+use wasmpipe::observe::{Outcome, Progress, Summary};
+use wasmpipe::pipeline::{self, Control};
+use wasmpipe::plan::{self, Options};
+use wasmpipe::store::{Unwatched, Watch};
+
+/// Rows as text, with how often each is there.
+pub type Multiset = BTreeMap<String, u64>;
+
+/// A folder with everything a job needs.
+pub struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        Bench { folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes `in/<name>` with columns `id` (string) and `n`, in row groups of `group` rows.
+    pub fn numbers(&self, name: &str, numbers: impl IntoIterator<Item = i64>, group: usize) {
+        self.file(name, &number_batch(numbers), group);
+    }
+
+    pub fn file(&self, name: &str, batch: &RecordBatch, group: usize) {
+        write_parquet(&self.path("in").join(name), batch, group);
+    }
+
+    /// Writes `pipeline.toml`; `{guests}` stands for the folder of test guests.
+    pub fn pipeline(&self, text: &str) -> PathBuf {
+        self.pipeline_at("pipeline.toml", text)
+    }
+
+    pub fn pipeline_at(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text.replace("{guests}", guests().to_str().unwrap())).unwrap();
+        path
+    }
+
+    /// Runs `pipeline.toml` in this process.
+    pub fn run(&self) -> Ran {
+        self.run_with(&Arc::new(Unwatched), false)
+    }
+
+    pub fn run_with<W: Watch + 'static>(&self, watch: &Arc<W>, accept_change: bool) -> Ran {
+        run(&self.path("pipeline.toml"), watch, accept_change)
+    }
+
+    /// Runs the real binary.
+    pub fn wasmpipe(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wasmpipe"));
+        command.args(args).current_dir(self.folder.path()).env("WASMPIPE_CACHE", cache());
+        command
+    }
+
+    /// The rows of every Parquet file in the folder, as a reader who globs it sees them.
+    pub fn output(&self, folder: &str) -> Multiset {
+        read_folder(&self.path(folder))
+    }
+
+    /// Every file below a folder with its bytes, to see that nothing was written.
+    pub fn snapshot(&self, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![self.path(folder)];
+        while let Some(next) = folders.pop() {
+            for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).unwrap();
+                    files.insert(path, bytes);
+                }
+            }
+        }
+        files
+    }
+
+    /// `checkpoint inspect --json` of `checkpoint/`.
+    pub fn inspect(&self) -> serde_json::Value {
+        let output = self.wasmpipe(&["checkpoint", "inspect", "--json", "checkpoint"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The checkpoint's file list is the sink's folder: nothing is missing, nothing is left over.
+    pub fn assert_manifest_is_folder(&self) {
+        let inspect = self.inspect();
+        let named = inspect["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap().to_string());
+        let mut named: Vec<String> = named.collect();
+        named.sort();
+        let mut found: Vec<String> = std::fs::read_dir(self.path("out"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "_wasmpipe")
+            .collect();
+        found.sort();
+        assert_eq!(found, named);
+    }
+}
+
+/// How a run in this process went.
+#[derive(Debug)]
+pub struct Ran {
+    pub summary: Option<Summary>,
+    pub error: Option<String>,
+}
+
+impl Ran {
+    pub fn summary(&self) -> &Summary {
+        self.summary.as_ref().unwrap_or_else(|| panic!("refused: {}", self.error()))
+    }
+
+    pub fn error(&self) -> &str {
+        self.error.as_deref().unwrap_or("")
+    }
+
+    /// The summary of a run that finished.
+    #[track_caller]
+    pub fn finished(&self) -> &Summary {
+        assert!(self.error.is_none(), "{}", self.error());
+        let summary = self.summary();
+        assert!(matches!(summary.outcome, Outcome::Finished | Outcome::FinishedWithFailedRows), "{summary:?}");
+        summary
+    }
+
+    /// The message of a job that was refused while it was planned.
+    #[track_caller]
+    pub fn refused(&self) -> &str {
+        assert!(self.summary.is_none(), "not refused: {:?}", self.summary);
+        self.error()
+    }
+}
+
+/// Plans and runs a pipeline file in this process.
+pub fn run<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: bool) -> Ran {
+    let refused = |error: String| Ran { summary: None, error: Some(error) };
+    let config = match config::load(pipeline) {
+        Ok(config) => config,
+        Err(problems) => return refused(problems.to_string()),
+    };
+    let watch: Arc<dyn Watch> = Arc::<W>::clone(watch);
+    let engine = pipeline::engine(&cache()).unwrap();
+    let options = Options { accept_change, engine, cache: cache(), watch };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let plan = match runtime.block_on(plan::make(&config, &options)) {
+        Ok(plan) => plan,
+        Err(error) => return refused(error.to_string()),
+    };
+    let (summary, error) = pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
+    Ran { summary: Some(summary), error: error.map(|error| error.to_string()) }
+}
+
+/// Test guests, built by `cargo xtask test`.
+pub fn guests() -> PathBuf {
+    let folder = std::env::var_os("WASMPIPE_TEST_GUESTS").map(PathBuf::from);
+    folder
+        .expect("the tests need guests\nhint: run `cargo xtask test`, which builds them and sets WASMPIPE_TEST_GUESTS")
+}
+
+/// Derived files of all tests: compiling a guest once is enough, and id files carry their job's name.
+fn cache() -> PathBuf {
+    guests().join("cache")
+}
+
+/// Id files that were built for a job.
+pub fn id_files(job: &str) -> usize {
+    let files = std::fs::read_dir(cache().join("ids")).into_iter().flatten().flatten();
+    files.filter(|entry| entry.file_name().to_str().unwrap().starts_with(job)).count()
+}
+
+/// `id` is `id-<number>`, `n` the number.
+pub fn number_batch(numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
+    let numbers: Vec<i64> = numbers.into_iter().collect();
+    let ids: StringArray = numbers.iter().map(|number| Some(format!("id-{number}"))).collect();
+    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("n", Arc::new(Int64Array::from(numbers)))];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+pub fn write_parquet(path: &Path, batch: &RecordBatch, group: usize) {
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+pub fn read_parquet(path: &Path) -> Vec<RecordBatch> {
+    let file = std::fs::File::open(path).unwrap();
+    ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().map(Result::unwrap).collect()
+}
+
+pub fn read_folder(folder: &Path) -> Multiset {
+    let mut rows = Multiset::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "parquet") {
+            read_parquet(&entry.path()).iter().for_each(|batch| add_rows(&mut rows, batch));
+        }
+    }
+    rows
+}
+
+fn add_rows(rows: &mut Multiset, batch: &RecordBatch) {
+    let options = FormatOptions::default().with_null("null");
+    let columns: Vec<_> =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
+    for row in 0..batch.num_rows() {
+        let cells: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+        *rows.entry(cells.join("|")).or_default() += 1;
+    }
+}
+
+/// A multiset of rows, each once.
+pub fn once(rows: impl IntoIterator<Item = String>) -> Multiset {
+    let mut set = Multiset::new();
+    rows.into_iter().for_each(|row| *set.entry(row).or_default() += 1);
+    set
+}

@@ -1,0 +1,109 @@
+//! Watches of the storage seam: one that counts and stops, as a crash does, and one that fails reads.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use object_store::{Error, Result};
+use wasmpipe::store::{Act, Watch};
+
+/// Where the world stops.
+#[derive(Clone, Copy, Debug)]
+pub enum Stop {
+    /// Before durable step number n happens.
+    Before(u64),
+    /// After it happened, but before anybody knows.
+    After(u64),
+}
+
+/// Counts durable steps; from the stop on none of them happens any more, as if the process had died.
+#[derive(Debug)]
+pub struct Crash {
+    stop: Option<Stop>,
+    steps: AtomicU64,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Crash {
+    pub fn never() -> Crash {
+        Crash { stop: None, steps: AtomicU64::new(0), seen: Mutex::default() }
+    }
+
+    pub fn at(stop: Stop) -> Crash {
+        Crash { stop: Some(stop), ..Crash::never() }
+    }
+
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::SeqCst)
+    }
+
+    /// What happened, in order, as `store act object`.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn dead() -> Error {
+    Error::Generic { store: "crash", source: "the process is dead".into() }
+}
+
+impl Watch for Crash {
+    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        if !act.is_durable() {
+            return Ok(());
+        }
+        let step = self.steps.fetch_add(1, Ordering::SeqCst);
+        self.seen.lock().unwrap().push(format!("{store} {act:?} {object}"));
+        match self.stop {
+            Some(Stop::Before(stop)) if step >= stop => Err(dead()),
+            Some(Stop::After(stop)) if step > stop => Err(dead()),
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&self, act: Act, _: &str, _: &str) -> Result<()> {
+        match self.stop {
+            Some(Stop::After(stop)) if act.is_durable() && self.steps() > stop => Err(dead()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Counts reads of source objects, by name, and fails some of them.
+#[derive(Debug, Default)]
+pub struct Reads {
+    seen: Mutex<Vec<String>>,
+    /// Ordinals of reads that fail, once each.
+    failing: Vec<usize>,
+}
+
+impl Reads {
+    pub fn failing(reads: impl IntoIterator<Item = usize>) -> Reads {
+        Reads { failing: reads.into_iter().collect(), ..Reads::default() }
+    }
+
+    pub fn of(&self, object: &str) -> usize {
+        self.seen.lock().unwrap().iter().filter(|seen| *seen == object).count()
+    }
+
+    pub fn all(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+impl Watch for Reads {
+    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        if act != Act::Get || store != "source" {
+            return Ok(());
+        }
+        let mut seen = self.seen.lock().unwrap();
+        seen.push(object.into());
+        if self.failing.contains(&(seen.len() - 1)) {
+            return Err(Error::Generic { store: "test", source: "connection reset".into() });
+        }
+        Ok(())
+    }
+
+    fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+}

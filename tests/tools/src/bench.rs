@@ -1,0 +1,76 @@
+//! What does a whole job cost, and what of that is the checkpoint?
+//!
+//! Expected: time = bytes * (decode + three guests + encode) / workers; a commit is a few syncs, so forty commits cost
+//! well under a tenth of a second each, and the ratio of the two is near 1. Pairs, one after the other, and the median
+//! of their ratios: what else the machine does hits both halves of a pair alike.
+
+use crate::corpus::Packed;
+use crate::job::{Cut, Job, Summary};
+use crate::quickstart::{gentle, pack};
+use crate::{Options, Result};
+
+const PAIRS: usize = 5;
+
+pub(crate) fn measure(options: &Options) -> Result {
+    let packed = pack(options)?;
+    eprintln!("{packed}");
+    let job = Job { wasmpipe: &options.wasmpipe, work: &options.work, name: "bench" };
+    let on = gentle(&packed);
+    let off = Cut { checkpoint: false, ..on };
+    timed(&job, on)?; // Warms the page cache and the cache of compiled components.
+    let pairs = (0..PAIRS).map(|_| Ok((timed(&job, on)?, timed(&job, off)?))).collect::<Result<Vec<_>>>()?;
+    print!("{}", table(&packed, on.workers, &pairs)?);
+    Ok(())
+}
+
+fn timed(job: &Job, cut: Cut) -> Result<Summary> {
+    job.prepare(cut)?;
+    let summary = job.run()?;
+    eprintln!("checkpoint {}: {summary}", if cut.checkpoint { "on " } else { "off" });
+    Ok(summary)
+}
+
+fn table(packed: &Packed, workers: usize, pairs: &[(Summary, Summary)]) -> Result<String> {
+    let mut seconds = Vec::new();
+    for (on, off) in pairs {
+        seconds.push((on.seconds()?, off.seconds()?));
+    }
+    let on = median(seconds.iter().map(|(on, _)| *on));
+    let off = median(seconds.iter().map(|(_, off)| *off));
+    let ratio = median(seconds.iter().map(|(on, off)| on / off));
+    let (rows, megabytes) = (packed.rows as f64, packed.text_bytes as f64 / 1e6);
+    let mut lines = vec![
+        format!("{packed}; {workers} workers; medians of {PAIRS} pairs."),
+        String::new(),
+        "| | checkpoint on | off | on / off |".to_owned(),
+        "|---|---:|---:|---:|".to_owned(),
+        format!("| seconds | {on:.2} | {off:.2} | {ratio:.3} |"),
+        format!("| rows/s | {:.0} | {:.0} | |", rows / on, rows / off),
+        format!("| MB/s of text | {:.1} | {:.1} | |", megabytes / on, megabytes / off),
+        String::new(),
+    ];
+    lines.extend(shares(pairs));
+    Ok(lines.join("\n") + "\n")
+}
+
+/// Where the workers' time went, with the checkpoint on.
+fn shares(pairs: &[(Summary, Summary)]) -> Vec<String> {
+    let names: Vec<&str> = pairs.first().map(|(on, _)| on.parts()).unwrap_or_default().iter().map(|p| p.0).collect();
+    let spent = |name: &str| {
+        let of = |summary: &Summary| summary.parts().iter().find(|part| part.0 == name).map_or(0.0, |part| part.1);
+        median(pairs.iter().map(|(on, _)| of(on)))
+    };
+    let all: f64 = names.iter().map(|name| spent(name)).sum();
+    let mut lines = vec!["| part | seconds, all workers | share |".to_owned(), "|---|---:|---:|".to_owned()];
+    lines.extend(names.iter().map(|name| {
+        let seconds = spent(name);
+        format!("| {name} | {seconds:.2} | {:.1} % |", 100.0 * seconds / all)
+    }));
+    lines
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

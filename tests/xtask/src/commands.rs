@@ -1,0 +1,101 @@
+//! What each command does, in order.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cargo::cargo;
+use crate::{Result, guests, place, process, python, toolchain};
+
+pub(crate) fn setup() -> Result {
+    toolchain::ensure()?;
+    let python = python::ensure()?;
+    eprintln!("setup: ok (guests can be compiled, {} has pyarrow)", python.display());
+    Ok(())
+}
+
+pub(crate) fn quickstart(options: &[&str]) -> Result {
+    toolchain::ensure()?;
+    run_tools("quickstart", options)
+}
+
+pub(crate) fn bench(options: &[&str]) -> Result {
+    toolchain::ensure()?;
+    run_tools("bench", options)
+}
+
+pub(crate) fn test(filters: &[&str]) -> Result {
+    toolchain::ensure()?;
+    let python = python::ensure()?;
+    // Before anything long: a guest's unit tests need no host.
+    if filters.is_empty() {
+        test_guests_natively()?;
+    }
+    let guests = guests::ensure(&build_for_tests()?)?;
+    test_host(&python, &guests, filters, Length::Short)
+}
+
+pub(crate) fn soak() -> Result {
+    toolchain::ensure()?;
+    let python = python::ensure()?;
+    let guests = guests::ensure(&build_for_tests()?)?;
+    test_host(&python, &guests, &["soak"], Length::Full)?;
+    quickstart(&[])
+}
+
+pub(crate) fn lint() -> Result {
+    let (root, target) = (place::root(), place::target()?);
+    cargo(&root, &target, |cargo| cargo.args(["fmt", "--all", "--check"]))?;
+    cargo(&root, &target, |cargo| cargo.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    cargo(&root, &target, |cargo| {
+        cargo.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps", "--document-private-items"])
+    })
+}
+
+/// Whether tests that can take long do.
+#[derive(Clone, Copy, PartialEq)]
+enum Length {
+    Short,
+    Full,
+}
+
+fn test_host(python: &Path, guests: &Path, filters: &[&str], length: Length) -> Result {
+    cargo(&place::root(), &place::target()?, |cargo| {
+        if length == Length::Full {
+            cargo.env("WASMPIPE_SOAK", "1");
+        }
+        cargo
+            .env("WASMPIPE_TEST_PYTHON", python)
+            .env("WASMPIPE_TEST_GUESTS", guests)
+            .args(["test", "-p", "wasmpipe-ids", "-p", "wasmpipe", "--"])
+            .args(filters)
+    })
+}
+
+/// The binary that tests use. What they need is built with it, in one go.
+fn build_for_tests() -> Result<PathBuf> {
+    let target = place::target()?;
+    cargo(&place::root(), &target, |cargo| cargo.args(["build", "-p", "wasmpipe"]))?;
+    Ok(target.join("debug/wasmpipe"))
+}
+
+/// Functions are plain Rust: their tests run where `cargo test` runs.
+fn test_guests_natively() -> Result {
+    let target = place::guests_native_target()?;
+    for package in [place::packages("guest-sdk"), place::packages("udfs")].concat() {
+        cargo(&package, &target, |cargo| cargo.args(["test", "--quiet"]))?;
+    }
+    Ok(())
+}
+
+/// Builds the released binary and the guest, and lets `wasmpipe-tools` work with them.
+fn run_tools(what: &str, options: &[&str]) -> Result {
+    let (root, target) = (place::root(), place::target()?);
+    // Every crate of the lock file, also those for other systems: the registry is the corpus.
+    cargo(&root, &target, |cargo| cargo.args(["fetch", "--quiet"]))?;
+    cargo(&root, &target, |cargo| cargo.args(["build", "--release", "-p", "wasmpipe", "-p", "wasmpipe-tools"]))?;
+    let wasmpipe = target.join("release/wasmpipe");
+    let component = guests::one(&wasmpipe, "code")?;
+    let mut tools = Command::new(target.join("release/wasmpipe-tools"));
+    tools.arg(what).arg("--wasmpipe").arg(wasmpipe).arg("--component").arg(component);
+    process::run(tools.arg("--work").arg(place::made(what)).args(options))
+}

@@ -1,0 +1,67 @@
+//! `cargo xtask`: the project's automation. One command sets everything up, one runs all tests, one tells the
+//! quickstart's story. It needs nothing but the standard library, so that it is there in seconds; what works on data
+//! is `wasmpipe-tools`, which this builds.
+//!
+//!  - `place.rs`      where things lie, and where they are cached
+//!  - `process.rs`    other programs, run and named in every error
+//!  - `cargo.rs`      cargo, with one target folder for all clones
+//!  - `toolchain.rs`  what compiles guests
+//!  - `python.rs`     what reads our files in tests, other than ourselves
+//!  - `guests.rs`     guests for tests, built when their sources changed
+//!  - `commands.rs`   the commands
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program of the project's own")]
+
+mod cargo;
+mod commands;
+mod guests;
+mod place;
+mod process;
+mod python;
+mod toolchain;
+
+use std::process::ExitCode;
+
+/// What failed, and what to do next, for a person.
+type Result<T = ()> = std::result::Result<T, String>;
+
+const HELP: &str = "\
+The project's automation.
+
+  cargo xtask setup                  install what is missing: a tool chain for guests, pyarrow for tests
+  cargo xtask quickstart [--small]   run a job over real data, kill it, resume it, prove the output
+  cargo xtask test [FILTER...]       all tests, or those of the host whose names hold a FILTER
+  cargo xtask lint                   formatting, clippy and docs, warnings denied
+  cargo xtask soak                   the tests at full size, and the quickstart
+  cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md
+
+Builds go to CARGO_TARGET_DIR, or to ~/.cache/wasmpipe/target, which all clones share.
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match obey(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(words: &[String]) -> Result {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["setup"] => commands::setup(),
+        ["quickstart", options @ ..] => commands::quickstart(options),
+        ["test", filters @ ..] => commands::test(filters),
+        ["lint"] => commands::lint(),
+        ["soak"] => commands::soak(),
+        ["bench", options @ ..] => commands::bench(options),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        [unknown, ..] => Err(format!("no command `{unknown}`\n\n{HELP}")),
+    }
+}

@@ -7,11 +7,13 @@
 //! * `complete` - what counts as done (C).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `sandbox` - functions that misbehave (S).
+//! * `other_readers` - what pyarrow sees.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
 
 mod complete;
 mod crash;
 mod house;
+mod other_readers;
 mod refuse;
 mod resume;
 mod sandbox;

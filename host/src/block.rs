@@ -257,7 +257,7 @@ mod tests {
     fn block(values: &[i64]) -> Block {
         let batch =
             RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(values.to_vec())) as ArrayRef)]).unwrap();
-        let rows = vec![10..10 + values.len() as u64];
+        let rows = std::iter::once(10..10 + values.len() as u64).collect();
         Block::new(batch, Origin { object: "a.parquet".into(), object_index: 0, rows, ids: None })
     }
 

@@ -128,7 +128,7 @@ pub fn run(
     let job_name = plan.root.as_ref().map(|root| root.genesis.job.clone()).unwrap_or_default();
     let plan = Arc::new(plan);
     let (lane, job) = match runtime.block_on(open::open(&plan, progress)) {
-        Ok(Opening::Open(lane, job)) => (lane, job),
+        Ok(Opening::Open(opened)) => *opened,
         Ok(Opening::Finished { failed_rows }) => {
             let mut summary = progress.summary(outcome_of_finished(failed_rows), &job_name, None, started.elapsed());
             summary.rows_failed_in_all = failed_rows;

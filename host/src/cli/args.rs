@@ -67,7 +67,7 @@ pub(super) enum UdfCommand {
 pub(super) struct UdfBuild {
     /// The crate's folder
     pub dir: PathBuf,
-    /// The component's file [default: DIR/<name>.wasm]
+    /// The component's file, NAME.wasm in DIR unless given (NAME is the package's)
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }

@@ -175,10 +175,8 @@ async fn put(store: &Store, lane: u32, number: u64, bytes: &Bytes) -> Result<Put
         if attempt > 0 {
             tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
         }
-        let cause = match store.objects().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await {
-            Ok(_) => return Ok(Put::Mine),
-            Err(cause) => cause,
-        };
+        let put = store.objects().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await;
+        let Err(cause) = put else { return Ok(Put::Mine) };
         match get(store, &name).await {
             Ok(Some(found)) if found == *bytes => return Ok(Put::Mine),
             Ok(Some(_)) => return Ok(Put::Foreign),

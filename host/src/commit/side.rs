@@ -103,7 +103,7 @@ pub(super) async fn write_coverage(
     group: u64,
     objects: &[CoveredObject],
 ) -> Result<SideFile, CommitError> {
-    let rows: Vec<(&CoveredObject, Option<(&str, u64, u64)>)> = objects.iter().flat_map(coverage_rows).collect();
+    let rows: Vec<CoverageRow> = objects.iter().flat_map(coverage_rows).collect();
     let strings = |text: fn(&CoveredObject) -> &str| {
         Arc::new(rows.iter().map(|(object, _)| Some(text(object))).collect::<StringArray>()) as ArrayRef
     };
@@ -123,7 +123,10 @@ pub(super) async fn write_coverage(
     write(store, format!("side/{token}-coverage-{group}.parquet"), &batch).await
 }
 
-fn coverage_rows(object: &CoveredObject) -> Vec<(&CoveredObject, Option<(&'static str, u64, u64)>)> {
+/// An object, and the state, start and end of one range of it.
+type CoverageRow<'a> = (&'a CoveredObject, Option<(&'static str, u64, u64)>);
+
+fn coverage_rows(object: &CoveredObject) -> Vec<CoverageRow<'_>> {
     let of = |state, ranges: &[(u64, u64)]| {
         ranges.iter().map(|&(start, end)| (object, Some((state, start, end)))).collect::<Vec<_>>()
     };

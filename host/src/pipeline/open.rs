@@ -35,7 +35,7 @@ pub(super) enum Opening {
     /// Every row is covered and the lane is closed: nothing is written, not even an open.
     Finished { failed_rows: u64 },
     /// The lane is ours.
-    Open(Lane, Job),
+    Open(Box<(Lane, Job)>),
 }
 
 /// What is left to do.
@@ -101,7 +101,7 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         pending: pending(pinned, state),
         done,
     };
-    Ok(Opening::Open(lane, job))
+    Ok(Opening::Open(Box::new((lane, job))))
 }
 
 fn count_covered(state: &LaneState, progress: &Progress) {

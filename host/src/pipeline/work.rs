@@ -14,7 +14,7 @@ use super::{Emitted, Flow, RunError, lock};
 use crate::block::Block;
 use crate::columns;
 use crate::commit::RowState;
-use crate::observe::add_time;
+use crate::observe::{add, add_time};
 use crate::plan::{OnError, Stage};
 use crate::udf::{CallError, Instance};
 
@@ -28,7 +28,7 @@ pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
         if flow.is_dead() {
             continue;
         }
-        if let Err(error) = (Drive { flow, instances: &mut instances }).drive(block, ticket) {
+        if let Err(error) = (Drive { flow, instances: &mut instances, in_guest: 0 }).drive(block, ticket) {
             flow.die(error);
         }
     }
@@ -37,6 +37,8 @@ pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
 struct Drive<'a> {
     flow: &'a Flow,
     instances: &'a mut [Option<Instance>],
+    /// Nanoseconds inside functions during the current stage.
+    in_guest: u64,
 }
 
 impl Drive<'_> {
@@ -84,7 +86,8 @@ impl Drive<'_> {
         let before = block.failures.len();
         let block = fail_nulls(index, stage, block).map_err(|error| broken(stage, &error))?;
         let block = if block.batch.num_rows() == 0 { block } else { self.call(index, block)? };
-        add_time(&flow.progress.times.boundary, start);
+        let outside = (start.elapsed().as_nanos() as u64).saturating_sub(std::mem::take(&mut self.in_guest));
+        add(&flow.progress.times.boundary, outside);
         if block.failures.len() > before {
             self.settle_failures(stage, &block, before)?;
         }
@@ -122,9 +125,11 @@ impl Drive<'_> {
             None => Instance::new(&flow.plan.engine, &stage.spec, &stage.binding)
                 .map_err(|error| CallError::Trap { message: error.to_string() })?,
         };
-        let start = Instant::now();
-        let answer = instance.process(input)?;
-        add_time(&flow.progress.times.guest, start);
+        let answer = instance.process(input);
+        let spent = instance.take_time().as_nanos() as u64;
+        add(&flow.progress.times.guest, spent);
+        self.in_guest += spent;
+        let answer = answer?;
         let counts = instance.take_counts();
         if !counts.is_empty() {
             let mut all = lock(&flow.guest_counts);
@@ -210,7 +215,7 @@ fn record(block: &Block, ticket: &Ticket) {
     group.cover(&origin.object, origin.rows.iter().cloned(), RowState::Done);
     for row in (0..origin.len() as u32).filter(|&row| is_failed[row as usize]) {
         let row = origin.object_row(row);
-        group.cover(&origin.object, [row..row + 1], RowState::Failed);
+        group.cover(&origin.object, std::iter::once(row..row + 1), RowState::Failed);
     }
     if let Some(ids) = &origin.ids {
         group.ids.push(if failed == 0 { ids.clone() } else { without(ids, &is_failed) });

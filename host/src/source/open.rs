@@ -14,6 +14,7 @@ use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use parquet::file::statistics::Statistics;
 
 use super::{Object, SourceError};
 use crate::columns;
@@ -242,7 +243,7 @@ impl Opened {
         let schema = self.metadata.parquet_schema();
         let leaf = schema.columns().iter().position(|leaf| leaf.path().parts() == [column.to_string()])?;
         let groups = self.metadata.metadata().row_groups().iter();
-        groups.map(|group| group.column(leaf).statistics().and_then(|statistics| statistics.null_count_opt())).sum()
+        groups.map(|group| group.column(leaf).statistics().and_then(Statistics::null_count_opt)).sum()
     }
 }
 

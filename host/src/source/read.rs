@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::RowSelection;
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::open::arrange;
 use super::{SourceError, Unit};
@@ -195,7 +196,7 @@ impl<'a> UnitReader<'a> {
         let metadata = self.unit.object.metadata.metadata().row_group(self.unit.row_group);
         let read = |name: &str| self.schema.field_with_name(name).is_ok();
         let columns = metadata.columns().iter().filter(|column| read(&column.column_path().parts()[0]));
-        let bytes: i64 = columns.map(|column| column.uncompressed_size()).sum();
+        let bytes: i64 = columns.map(ColumnChunkMetaData::uncompressed_size).sum();
         let rows = self.unit.rows.end - self.unit.rows.start;
         (u64::try_from(bytes).unwrap_or(0) / rows.max(1)).max(1)
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::{BooleanBuffer, Buffer};
@@ -29,6 +30,7 @@ pub struct Instance {
     binding: Binding,
     encoder: Encoder,
     guest: Option<Guest>,
+    spent: Duration,
     counts: BTreeMap<String, u64>,
 }
 
@@ -71,6 +73,7 @@ impl Instance {
             spec: Arc::clone(spec),
             binding: binding.clone(),
             encoder: Encoder::new(&binding.needs),
+            spent: Duration::ZERO,
             guest: Some(guest),
             counts: BTreeMap::new(),
         })
@@ -91,6 +94,11 @@ impl Instance {
     /// What the function counted in successful calls since this was last asked.
     pub fn take_counts(&mut self) -> BTreeMap<String, u64> {
         std::mem::take(&mut self.counts)
+    }
+
+    /// Time in the function, copying in and out included, since this was last asked.
+    pub fn take_time(&mut self) -> Duration {
+        std::mem::take(&mut self.spent)
     }
 
     fn assert_needs(&self, block: &RecordBatch) {
@@ -115,7 +123,11 @@ impl Instance {
     }
 
     fn call(&mut self, guest: &mut Guest, block: &RecordBatch) -> Result<Answer, Fault> {
-        let answer = guest.process(self.encoder.encode(block))?;
+        let message = self.encoder.encode(block);
+        let start = Instant::now();
+        let answer = guest.process(message);
+        self.spent += start.elapsed();
+        let answer = answer?;
         check(answer, block.num_rows(), &self.binding, &self.spec.limits)
     }
 
@@ -166,7 +178,7 @@ fn defect(what: impl fmt::Display) -> Fault {
 
 fn too_many(rows: u64, limits: &Limits) -> Fault {
     Fault::Lost(format!(
-        "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: raise `answer_rows_max` in this stage of the pipeline file",
+        "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: lower `block_rows_max` under [run] of the pipeline file, or let the function answer with less",
         limits.answer_rows_max
     ))
 }

@@ -213,8 +213,10 @@ fn out_of_memory(limits: &Limits, phase: Phase, wanted: u64, last_words: &str) -
 fn too_much(limits: &Limits, phase: Phase) -> String {
     let bytes = phase.bytes_max(limits);
     if phase == Phase::Process {
-        let hint = phase.advise_limit("answer_bytes_max");
-        return format!("answered with too much data: answer_bytes_max = {bytes} bytes\nhint: {hint}");
+        return format!(
+            "answered with too much data: answer_bytes_max = {bytes} bytes\nhint: lower `block_rows_max` under [run] of the \
+             pipeline file, or let the function answer with less"
+        );
     }
     format!(
         "answered with too much data: talk_bytes_max = {bytes} bytes\nhint: this limit is fixed; report it to the component's author"

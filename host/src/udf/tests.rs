@@ -729,12 +729,12 @@ fn s9_amplified_rows_cost_the_block() {
         &script,
         expect![[r#"
         trap: stage 2: `f` answered with too many rows: answer_rows_max = 16777216, they are 12884901885
-        hint: raise `answer_rows_max` in this stage of the pipeline file"#]],
+        hint: lower `block_rows_max` under [run] of the pipeline file, or let the function answer with less"#]],
     );
     let narrow = Limits { answer_bytes_max: 100, ..Limits::default() };
     expect![[r#"
         trap: stage 2: `f` answered with too much data: answer_bytes_max = 100 bytes
-        hint: raise `answer_bytes_max` in this stage of the pipeline file"#]]
+        hint: lower `block_rows_max` under [run] of the pipeline file, or let the function answer with less"#]]
     .assert_eq(&failure(&mut start(&Script::new("map"), narrow)));
 }
 

@@ -32,8 +32,6 @@ pub struct Block {
 pub struct Origin {
     /// The object's path, relative to the source root.
     pub object: Arc<str>,
-    /// The object's place in the run's listing.
-    pub object_index: u32,
     /// Row ordinals in the object, ascending and disjoint.
     pub rows: Vec<Range<u64>>,
     /// The id columns of these rows in the job's id types, if the job has ids.
@@ -48,7 +46,7 @@ pub struct Failure {
     /// Index of the stage it failed in.
     pub stage: usize,
     /// What the function or the host said.
-    pub message: String,
+    pub message: Arc<str>,
 }
 
 /// How many output rows came of each input row of a call. Output rows stand in the order of their input rows.
@@ -63,15 +61,6 @@ pub enum Lineage {
 }
 
 impl Lineage {
-    /// Output rows that this lineage speaks of, for `input` input rows.
-    pub fn output_rows(&self, input: usize) -> u64 {
-        match self {
-            Lineage::Same => input as u64,
-            Lineage::Kept(bits) => bits.count_set_bits() as u64,
-            Lineage::Counts(counts) => counts.iter().map(|&count| u64::from(count)).sum(),
-        }
-    }
-
     /// For every output row, the ordinal of its input row. `None` for `Same`.
     fn inputs(&self) -> Option<Vec<u32>> {
         match self {
@@ -198,7 +187,7 @@ impl Block {
 
     /// Fails source rows, given by their ordinals in the origin: notes them, and drops every current row that came of
     /// them. A source row that fails twice is noted once.
-    pub fn fail(self, stage: usize, rows: impl IntoIterator<Item = (u32, String)>) -> Result<Block, ArrowError> {
+    pub fn fail(self, stage: usize, rows: impl IntoIterator<Item = (u32, Arc<str>)>) -> Result<Block, ArrowError> {
         let mut failed = vec![false; self.origin.len()];
         let mut failures = Vec::new();
         for (row, message) in rows {
@@ -217,7 +206,8 @@ impl Block {
     /// Fails every source row that still has a current row.
     pub fn fail_all(self, stage: usize, message: &str) -> Result<Block, ArrowError> {
         let rows = self.batch.num_rows() as u32;
-        let failed: Vec<(u32, String)> = (0..rows).map(|row| (self.parent(row), message.to_string())).collect();
+        let message: Arc<str> = message.into();
+        let failed: Vec<(u32, Arc<str>)> = (0..rows).map(|row| (self.parent(row), Arc::clone(&message))).collect();
         self.fail(stage, failed)
     }
 
@@ -258,7 +248,7 @@ mod tests {
         let batch =
             RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(values.to_vec())) as ArrayRef)]).unwrap();
         let rows = std::iter::once(10..10 + values.len() as u64).collect();
-        Block::new(batch, Origin { object: "a.parquet".into(), object_index: 0, rows, ids: None })
+        Block::new(batch, Origin { object: "a.parquet".into(), rows, ids: None })
     }
 
     fn adds(values: &[&str]) -> RecordBatch {
@@ -284,7 +274,7 @@ mod tests {
         let out = block(&[5, 6])
             .advance(&[0], &Lineage::Counts(vec![2, 1]), &adds(&["a", "b", "c"]), &schema())
             .unwrap()
-            .fail(1, [(0, "bad".to_string()), (0, "worse".to_string())])
+            .fail(1, [(0, "bad".into()), (0, "worse".into())])
             .unwrap();
         assert_eq!(out.batch.num_rows(), 1);
         assert_eq!(out.parent(0), 1);
@@ -310,7 +300,7 @@ mod tests {
     fn rows_are_described_across_gaps() {
         let ids =
             RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["u", "v", "w"])) as ArrayRef)]).unwrap();
-        let origin = Origin { object: "b".into(), object_index: 1, rows: vec![3..4, 9..11], ids: Some(ids) };
+        let origin = Origin { object: "b".into(), rows: vec![3..4, 9..11], ids: Some(ids) };
         assert_eq!(origin.describe(2), "b row 10 (id=w)");
     }
 }

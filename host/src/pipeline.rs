@@ -40,7 +40,7 @@ use crate::sink::{Receipt, Sink, SinkError};
 use crate::source::SourceError;
 use crate::udf;
 use budget::Budget;
-use groups::{Complete, Groups, Ticket};
+use groups::{Groups, InFlight, Ticket};
 use open::{Job, Opening};
 use read::WorkList;
 
@@ -150,7 +150,9 @@ pub fn run(
     let (outcome, error) = match ended {
         Ok(outcome) => (outcome, flow.take_error()),
         Err(error) => {
-            let error = flow.take_error().unwrap_or(error);
+            // Who was fenced must know, whatever else went wrong before.
+            let is_fenced = outcome_of_error(&error) == Outcome::Fenced;
+            let error = flow.take_error().filter(|_| !is_fenced).unwrap_or(error);
             (outcome_of_error(&error), Some(error))
         }
     };
@@ -199,7 +201,7 @@ fn start(
     control: &Control,
     progress: &Arc<Progress>,
     runtime: &tokio::runtime::Runtime,
-) -> (Arc<Flow>, UnboundedReceiver<Complete>, Vec<JoinHandle<()>>) {
+) -> (Arc<Flow>, UnboundedReceiver<Arc<InFlight>>, Vec<JoinHandle<()>>) {
     let run = plan.run;
     let (complete_sender, complete) = tokio::sync::mpsc::unbounded_channel();
     let (block_sender, blocks) = crossbeam_channel::bounded::<Emitted>(run.workers * QUEUED_PER_WORKER);
@@ -276,7 +278,7 @@ impl Flow {
     async fn commit_loop(
         &self,
         mut lane: Lane,
-        mut complete: UnboundedReceiver<Complete>,
+        mut complete: UnboundedReceiver<Arc<InFlight>>,
         started: Instant,
         report: &mut impl FnMut(&Progress),
     ) -> Result<Outcome, RunError> {
@@ -298,6 +300,7 @@ impl Flow {
                     if let Err(error) = committed {
                         return Err(self.abandon(error, durable, complete).await);
                     }
+                    self.groups.committed();
                 }
                 _ = beat.tick() => {
                     self.groups.close_if_old();
@@ -345,13 +348,13 @@ impl Flow {
         Ok(())
     }
 
-    /// After a commit failed: of groups for which no segment was ever sent the files are removed if this run was
-    /// fenced. Otherwise the next run removes them.
+    /// After a commit failed. If this run was fenced, files that are complete but for which no segment was ever sent are
+    /// removed; everything else is left to the next run, which knows what counts.
     async fn abandon<F>(
         &self,
         error: RunError,
         mut durable: FuturesUnordered<F>,
-        mut complete: UnboundedReceiver<Complete>,
+        mut complete: UnboundedReceiver<Arc<InFlight>>,
     ) -> RunError
     where
         F: Future<Output = Result<(Group, Receipt), SinkError>>,
@@ -380,9 +383,10 @@ impl Flow {
 
     /// Leaves the lane in order: the manifest if all is done, the summary, then `close`.
     async fn close(&self, mut lane: Lane, started: Instant) -> Result<Outcome, RunError> {
-        let stopped = self.control.is_stopped() || self.is_dead();
+        // Everything was emitted and committed even so, if the request to stop came late enough.
+        let stopped = self.is_dead() || (self.control.is_stopped() && !self.work.is_finished());
         let failed = lock(&self.error).is_some();
-        let (how, outcome) = match (failed, stopped && !self.work.is_finished()) {
+        let (how, outcome) = match (failed, stopped) {
             (true, _) => (Close::Failed, Outcome::Failed),
             (_, true) => (Close::Stopped, Outcome::Interrupted),
             _ => (Close::Finished, self.finish(&mut lane).await?),
@@ -406,8 +410,10 @@ impl Flow {
     }
 }
 
-async fn make_durable(complete: Complete) -> Result<(Group, Receipt), SinkError> {
-    let Complete { group, files } = complete;
+/// Closing a file encodes its last row group, so it happens on a thread that may be kept busy.
+async fn make_durable(group: Arc<InFlight>) -> Result<(Group, Receipt), SinkError> {
+    let closed = tokio::task::spawn_blocking(move || group.close()).await;
+    let (group, files) = closed.expect("closing a group does not panic")?;
     let mut receipt = Receipt::default();
     for file in files {
         receipt.files.push(file.complete().await?);

@@ -1,14 +1,13 @@
 //! Where objects live: a path or URL becomes an object store whose names are relative to one root.
 //!
-//! Every request of the product goes through `Watched`, the storage seam: it counts requests, and a `Watch` may stop
-//! the world before or after any of them, which is how a crash is a few lines of test code. Nothing here knows what the
+//! Every request of the product goes through `Watched`, the storage seam: a `Watch` may stop the world before or
+//! after any of them, which is how a crash is a few lines of test code. Nothing here knows what the
 //! objects mean.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -28,20 +27,6 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     url: String,
     local: Option<PathBuf>,
-    counts: Arc<Counts>,
-}
-
-/// Requests made through a store.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Reads of objects or ranges of objects.
-    pub gets: AtomicU64,
-    /// Objects, or parts of objects, written.
-    pub puts: AtomicU64,
-    /// Objects deleted.
-    pub deletes: AtomicU64,
-    /// Listings.
-    pub lists: AtomicU64,
 }
 
 /// What is about to happen, or has happened, at a store.
@@ -70,7 +55,7 @@ impl Act {
     }
 }
 
-/// Sees every request before and after it happens. An error from `before` prevents the request, an error from `after`
+/// Sees every request before it happens, and every one but listings after it. An error from `before` prevents the request, an error from `after`
 /// hides its success.
 pub trait Watch: fmt::Debug + Send + Sync {
     /// Called before the request is sent.
@@ -98,19 +83,16 @@ impl Store {
         let root = resolve(folder);
         let prefix = Path::from_absolute_path(&root)?;
         let files = LocalFileSystem::new().with_fsync(true);
-        let counts = Arc::new(Counts::default());
-        let seam = Watched { inner: PrefixStore::new(files, prefix), name, watch: Arc::clone(watch), counts };
-        let counts = Arc::clone(&seam.counts);
+        let seam = Watched { inner: PrefixStore::new(files, prefix), name, watch: Arc::clone(watch) };
         let url = format!("file://{}", root.display());
-        Ok(Store { objects: Arc::new(seam), url, local: Some(root), counts })
+        Ok(Store { objects: Arc::new(seam), url, local: Some(root) })
     }
 
     /// A store that is forgotten when the process ends.
     pub fn memory(name: &'static str) -> Store {
-        let counts = Arc::new(Counts::default());
         let watch: Arc<dyn Watch> = Arc::new(Unwatched);
-        let seam = Watched { inner: InMemory::new(), name, watch, counts: Arc::clone(&counts) };
-        Store { objects: Arc::new(seam), url: "memory:".into(), local: None, counts }
+        let seam = Watched { inner: InMemory::new(), name, watch };
+        Store { objects: Arc::new(seam), url: "memory:".into(), local: None }
     }
 
     /// The store itself.
@@ -126,11 +108,6 @@ impl Store {
     /// The root's folder, if it is on a local file system.
     pub fn local_root(&self) -> Option<&FsPath> {
         self.local.as_deref()
-    }
-
-    /// Requests so far.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
     }
 
     /// Whether `other`'s root lies in this root or is the same.
@@ -169,25 +146,16 @@ pub fn resolve(path: &FsPath) -> PathBuf {
     }
 }
 
-/// An object store whose every request is counted and watched.
+/// An object store whose every request is watched.
 #[derive(Debug)]
 struct Watched<S> {
     inner: S,
     name: &'static str,
     watch: Arc<dyn Watch>,
-    counts: Arc<Counts>,
 }
 
 impl<S> Watched<S> {
     fn before(&self, act: Act, object: &str) -> Result<()> {
-        let counter = match act {
-            Act::Get => &self.counts.gets,
-            Act::Put | Act::UploadPart => &self.counts.puts,
-            Act::Delete => &self.counts.deletes,
-            Act::List => &self.counts.lists,
-            Act::UploadStart | Act::UploadComplete => return self.watch.before(act, self.name, object),
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
         self.watch.before(act, self.name, object)
     }
 
@@ -215,13 +183,8 @@ impl<S: ObjectStore> ObjectStore for Watched<S> {
         self.before(Act::UploadStart, location.as_ref())?;
         let inner = self.inner.put_multipart_opts(location, opts).await?;
         self.after(Act::UploadStart, location.as_ref())?;
-        let watched = WatchedUpload {
-            inner,
-            object: location.as_ref().into(),
-            name: self.name,
-            watch: Arc::clone(&self.watch),
-            counts: Arc::clone(&self.counts),
-        };
+        let watched =
+            WatchedUpload { inner, object: location.as_ref().into(), name: self.name, watch: Arc::clone(&self.watch) };
         Ok(Box::new(watched))
     }
 
@@ -240,10 +203,9 @@ impl<S: ObjectStore> ObjectStore for Watched<S> {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let (name, watch, counts) = (self.name, Arc::clone(&self.watch), Arc::clone(&self.counts));
+        let (name, watch) = (self.name, Arc::clone(&self.watch));
         let asked = locations.map(move |location| {
             let location = location?;
-            counts.deletes.fetch_add(1, Ordering::Relaxed);
             watch.before(Act::Delete, name, location.as_ref())?;
             Ok(location)
         });
@@ -282,13 +244,11 @@ struct WatchedUpload {
     object: Arc<str>,
     name: &'static str,
     watch: Arc<dyn Watch>,
-    counts: Arc<Counts>,
 }
 
 #[async_trait::async_trait]
 impl MultipartUpload for WatchedUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.counts.puts.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.watch.before(Act::UploadPart, self.name, &self.object) {
             return Box::pin(async move { Err(error) });
         }

@@ -518,3 +518,44 @@ fn the_first_signal_drains_and_the_next_run_goes_on() {
     assert_eq!(resumed.finished().rows_skipped, committed);
     assert_eq!(bench.output("out"), expected(0..20_000));
 }
+
+#[test]
+fn a_drain_that_takes_too_long_is_an_interruption_and_not_a_finish() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..400, 400);
+    let slow = SLOW.replace("400000", "20000000").replace("[run]", "[run]\ndrain_seconds = 0\nworkers = 1");
+    bench.pipeline(&slow);
+    let child = bench.command(&["run", "pipeline.toml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Everything is read at once; the worker is in its first blocks.
+    std::thread::sleep(Duration::from_millis(1000));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stdout));
+    let inspect = bench.inspect();
+    assert_eq!(inspect["closed"], "stopped");
+    assert!(inspect["rows_committed"].as_u64().unwrap() < 400);
+}
+
+#[test]
+fn an_open_that_was_void_leaves_no_token_behind() {
+    let bench = bench(PIPELINE);
+    // A wants to open at 0 and is overtaken; it opens later under another name, so nobody takes A for dead.
+    let pause = Pause::before("checkpoint Put lane/0/0000000000");
+    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
+    let late = std::thread::spawn(move || run(&pipeline, &watch, false));
+    pause.wait_until_paused();
+    bench.run().finished();
+    pause.go_on();
+    late.join().unwrap().finished();
+    let tokens: Vec<String> = bench.inspect()["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["entry"] == "open")
+        .map(|entry| entry["token"].as_str().unwrap().to_string())
+        .collect();
+    assert_eq!(tokens.len(), 2);
+    assert_ne!(tokens[0], tokens[1]);
+    assert_exactly_once(&bench, "after an open that came late");
+}

@@ -205,8 +205,10 @@ fn f10_a_changed_object_is_noticed_and_a_copied_one_is_not_taken_for_changed() {
     assert_eq!(bench.output("out"), doubled(0..50));
 
     bench.numbers("a.parquet", 100..150, 10);
+    let before = bench.snapshot("checkpoint");
     let refused = bench.run();
     assert!(refused.error().contains("1 changed: a.parquet"), "{}", refused.error());
+    assert_eq!(bench.snapshot("checkpoint"), before, "a refusal fences nobody");
     assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(2));
     let accepted = bench.run_with(&Arc::new(Unwatched), true);
     assert_eq!(accepted.finished().rows_read, 50);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::text::{bytes, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error};
 use crate::commit::{
-    Close, CommitError, FileEntry, Genesis, GroupCounts, LaneEntry, LaneState, Logged, Root, RowState, SideFile,
+    Close, CommitError, FileEntry, Genesis, GroupCounts, LANE, LaneEntry, LaneState, Logged, Root, RowState, SideFile,
     read_lane,
 };
 use crate::store::{Store, Unwatched, Watch};
@@ -71,7 +71,7 @@ async fn report(options: &args::Inspect) -> Result<Option<Report>, CommitError> 
     let store =
         opened.map_err(|cause| CommitError::Store { what: "open", name: options.path.display().to_string(), cause })?;
     let Some(root) = Root::read(&store).await? else { return Ok(None) };
-    let entries = read_lane(&store, 0, None).await?;
+    let entries = read_lane(&store, LANE, None).await?;
     let state = LaneState::replay(&store, &entries, &root.pinned(&store).await?).await?;
     Ok(Some(make(&root.genesis, state, entries)))
 }
@@ -94,7 +94,7 @@ fn make(genesis: &Genesis, state: LaneState, entries: Vec<Logged>) -> Report {
         closed: state.closed,
         id_files: state.ids.into_iter().map(|(_, file)| file).collect(),
         files: state.files,
-        entries: entries.into_iter().map(|Logged { number, entry }| Entry { lane: 0, number, entry }).collect(),
+        entries: entries.into_iter().map(|Logged { number, entry }| Entry { lane: LANE, number, entry }).collect(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::config;
 use crate::observe::{Outcome, Progress, Summary, get};
 use crate::pipeline::{self, Control};
-use crate::plan::{self, OnError, Options, Plan, PlanError};
+use crate::plan::{self, OnError, Options, Plan, PlanError, Stage};
 use crate::store::Unwatched;
 
 /// Between progress lines.
@@ -36,6 +36,9 @@ pub(super) fn run(options: &args::Run) -> u8 {
     if let Some(error) = &error {
         print_error(error);
     }
+    if is_refusal(error.as_ref()) {
+        return REFUSED;
+    }
     print_summary(&summary);
     if let Some(file) = &options.summary
         && let Err(error) = write_summary(file, &summary)
@@ -47,7 +50,6 @@ pub(super) fn run(options: &args::Run) -> u8 {
         Outcome::Finished => FINISHED,
         Outcome::FinishedWithFailedRows => FINISHED_WITH_FAILED_ROWS,
         Outcome::Interrupted => INTERRUPTED,
-        Outcome::Failed if is_refusal(error.as_ref()) => REFUSED,
         Outcome::Failed => FAILED,
         Outcome::Fenced => FENCED,
     }
@@ -196,6 +198,9 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
     for stage in &plan.stages {
         println!("{}", stage.label);
         println!("            {}", stage.spec.component.path().display());
+        if let Some(doc) = documentation(stage) {
+            println!("            {doc}");
+        }
         println!("            needs {}", columns(&stage.binding.needs));
         println!("            adds {}", columns(&stage.binding.adds));
         let on_error = if stage.on_error == OnError::Skip { "are left out" } else { "end the run" };
@@ -210,6 +215,13 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
     }
     println!("run         {} workers, {} readers", plan.run.workers, plan.run.readers);
     FINISHED
+}
+
+/// The first line of what the function's author says about it.
+fn documentation(stage: &Stage) -> Option<&str> {
+    let functions = stage.spec.component.functions();
+    let function = functions.iter().find(|function| function.name == stage.spec.function)?;
+    function.doc.lines().next().filter(|line| !line.trim().is_empty())
 }
 
 fn columns(schema: &arrow::datatypes::Schema) -> String {

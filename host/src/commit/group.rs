@@ -80,9 +80,4 @@ impl Group {
         let object = self.objects.get_mut(path).expect("named before it is covered");
         rows.into_iter().for_each(|range| object.coverage.set(range, state));
     }
-
-    /// Whether there is nothing to commit.
-    pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
-    }
 }

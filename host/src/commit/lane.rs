@@ -17,8 +17,8 @@ use super::{CommitError, side};
 use crate::sink::Receipt;
 use crate::store::Store;
 
-/// Coverage longer than this goes into a side file; an entry stays below 1 MiB.
-const INLINE_COVERAGE_RANGES_MAX: usize = 8_000;
+/// Coverage that takes more bytes than this goes into a side file; an entry stays below 1 MiB.
+const INLINE_COVERAGE_BYTES_MAX: usize = 256 << 10;
 /// Entries read at a time.
 const READS_MAX: usize = 32;
 /// Listings until a hole in a lane is believed.
@@ -73,8 +73,9 @@ pub struct LaneState {
 impl Lane {
     /// Takes the lane: after this, whoever wrote before will find out at its next append.
     pub async fn open(store: &Store, lane: u32, root: u64) -> Result<Lane, CommitError> {
-        let token = super::random_name();
         loop {
+            // Of this attempt only: whoever replays a void open takes its token for dead, and sweeps what carries it.
+            let token = super::random_name();
             let number = numbers(store, lane).await?.last().map_or(0, |last| last + 1);
             let entry = LaneEntry::Open {
                 format: FORMAT,
@@ -84,7 +85,7 @@ impl Lane {
                 host: host_name(),
                 pid: std::process::id(),
             };
-            match put(store, lane, number, &encode(&entry)).await? {
+            match create(store, &entry_name(lane, number), &encode(&entry)).await? {
                 Put::Mine => {}
                 Put::Foreign => continue,
             }
@@ -106,6 +107,11 @@ impl Lane {
         self.opened
     }
 
+    /// Whether nobody has opened the lane since. True now says nothing about later; only an append does.
+    pub async fn is_last(&self) -> Result<bool, CommitError> {
+        Ok(numbers(&self.store, self.lane).await?.last() == Some(&(self.next - 1)))
+    }
+
     /// Entries that follow are written under this root entry.
     pub fn follow_root(&mut self, root: u64) {
         self.root = root;
@@ -115,9 +121,8 @@ impl Lane {
     pub async fn commit(&mut self, group: Group, receipt: Receipt) -> Result<u64, CommitError> {
         let ids = side::write_ids(&self.store, &self.token, group.number, &group.ids).await?;
         let coverage: Vec<CoveredObject> = group.objects.iter().map(|(path, covered)| covered.to_entry(path)).collect();
-        let ranges: usize =
-            coverage.iter().map(|object| 1 + object.done.len() + object.known.len() + object.failed.len()).sum();
-        let (coverage, coverage_file) = if ranges <= INLINE_COVERAGE_RANGES_MAX {
+        let bytes = serde_json::to_vec_pretty(&coverage).expect("coverage is JSON").len();
+        let (coverage, coverage_file) = if bytes <= INLINE_COVERAGE_BYTES_MAX {
             (Some(coverage), None)
         } else {
             (None, Some(side::write_coverage(&self.store, &self.token, group.number, &coverage).await?))
@@ -144,7 +149,7 @@ impl Lane {
 
     async fn append(&mut self, entry: &LaneEntry) -> Result<u64, CommitError> {
         let number = self.next;
-        match put(&self.store, self.lane, number, &encode(entry)).await? {
+        match create(&self.store, &entry_name(self.lane, number), &encode(entry)).await? {
             Put::Mine => {
                 self.next += 1;
                 Ok(number)
@@ -160,16 +165,17 @@ impl From<crate::sink::SinkFile> for FileEntry {
     }
 }
 
-enum Put {
+/// Whose entry stands at a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
     Mine,
     Foreign,
 }
 
 /// Creates an entry. After an unclear answer it reads the number: the same bytes are mine, others are foreign, and if
 /// there is nothing the same bytes go to the same number again.
-async fn put(store: &Store, lane: u32, number: u64, bytes: &Bytes) -> Result<Put, CommitError> {
-    let name = entry_name(lane, number);
-    let path = Path::from(name.as_str());
+pub(super) async fn create(store: &Store, name: &str, bytes: &Bytes) -> Result<Put, CommitError> {
+    let path = Path::from(name);
     let mut unclear = None;
     for attempt in 0..APPEND_ATTEMPTS {
         if attempt > 0 {
@@ -177,7 +183,7 @@ async fn put(store: &Store, lane: u32, number: u64, bytes: &Bytes) -> Result<Put
         }
         let put = store.objects().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await;
         let Err(cause) = put else { return Ok(Put::Mine) };
-        match get(store, &name).await {
+        match get(store, name).await {
             Ok(Some(found)) if found == *bytes => return Ok(Put::Mine),
             Ok(Some(_)) => return Ok(Put::Foreign),
             Ok(None) | Err(_) => unclear = Some(cause),

@@ -41,6 +41,9 @@ pub use recover::{Swept, check_files, other_jobs, sweep};
 pub use root::{Listing, Pinned, Root, random_name, schema_from_hex, schema_to_hex};
 pub use side::{read_ids, write_ids, write_listing};
 
+/// The lane that holds everything, until jobs have several.
+pub const LANE: u32 = 0;
+
 /// What can go wrong with a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {

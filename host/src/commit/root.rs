@@ -6,10 +6,11 @@ use arrow_ipc::convert::try_schema_from_ipc_buffer;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode};
 
-use super::entry::{FORMAT, Fingerprint, Genesis, RootEntry, SideFile, number_name};
+use super::entry::{Fingerprint, Genesis, RootEntry, SideFile, number_name};
+use super::lane::{Put, create};
 use super::{CommitError, side};
 use crate::source::Object;
 use crate::store::Store;
@@ -131,14 +132,8 @@ fn parse(name: &str, bytes: &Bytes) -> Result<RootEntry, CommitError> {
 }
 
 async fn append(store: &Store, number: u64, entry: &RootEntry) -> Result<bool, CommitError> {
-    debug_assert_eq!(FORMAT, 0);
     let bytes = Bytes::from(serde_json::to_vec_pretty(entry).expect("entries are JSON"));
-    let path = Path::from(name(number));
-    match store.objects().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await {
-        Ok(_) => Ok(true),
-        Err(object_store::Error::AlreadyExists { .. }) => Ok(get(store, &name(number)).await? == Some(bytes)),
-        Err(cause) => Err(CommitError::store("create", name(number), cause)),
-    }
+    Ok(create(store, &name(number), &bytes).await? == Put::Mine)
 }
 
 pub(super) async fn get(store: &Store, name: &str) -> Result<Option<Bytes>, CommitError> {

@@ -136,9 +136,9 @@ pub struct Checkpoint {
     pub path: At<String>,
     /// `group_rows_max = 4000000`: the most source rows of one group. At least 1.
     pub group_rows_max: Option<At<u64>>,
-    /// `group_bytes_max = "64 MiB"`: the most bytes of results of one group. At least 1.
+    /// `group_bytes_max = "64 MiB"`: the most bytes of decoded source columns of one group. At least 1.
     pub group_bytes_max: Option<At<u64>>,
-    /// `group_seconds_max = 30`: the longest time from a group's first row to its commit, in seconds. More than 0, at
+    /// `group_seconds_max = 30`: the longest time from a group's first row to its last, in seconds. More than 0, at
     /// most a year; a fraction is fine.
     pub group_seconds_max: Option<At<Duration>>,
 }

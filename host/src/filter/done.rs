@@ -20,7 +20,7 @@ pub struct DoneIds {
 pub enum FilterError {
     /// It could not be built.
     #[error(
-        "id file {path}: {cause}\nhint: nothing is lost; make room there, or name another folder with XDG_CACHE_HOME"
+        "id file {path}: {cause}\nhint: nothing is lost; make room there, or name another folder with WASMPIPE_CACHE"
     )]
     Build {
         /// The file.
@@ -30,7 +30,7 @@ pub enum FilterError {
         cause: BuildError,
     },
     /// The operating system refused it.
-    #[error("id file {path}: {cause}\nhint: nothing is lost; name a local folder with XDG_CACHE_HOME")]
+    #[error("id file {path}: {cause}\nhint: nothing is lost; name a local folder with WASMPIPE_CACHE")]
     Io {
         /// The file or folder.
         path: String,
@@ -50,28 +50,17 @@ pub enum FilterError {
 }
 
 impl DoneIds {
-    /// The file `name` in `folder`; built from `batches` if it is not there or damaged.
-    pub fn open_or_build<E>(
-        folder: &Path,
-        name: &str,
-        memory_bytes_max: usize,
-        batches: impl FnOnce() -> Result<Vec<RecordBatch>, E>,
-    ) -> Result<DoneIds, E>
-    where
-        E: From<FilterError>,
-    {
+    /// The file `name` in `folder`, if it was built before. One that is damaged is removed.
+    pub fn find(folder: &Path, name: &str) -> Result<Option<DoneIds>, FilterError> {
         let path = folder.join(name);
         match DoneIds::open(&path) {
-            Ok(Some(done)) => return Ok(done),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "building the id file anew");
+            Err(FilterError::Damaged { cause, .. }) => {
+                tracing::warn!(%cause, path = %path.display(), "building the id file anew");
                 std::fs::remove_file(&path).map_err(|cause| io(&path, cause))?;
+                Ok(None)
             }
+            result => result,
         }
-        build(folder, &path, memory_bytes_max, &batches()?)?;
-        let built = DoneIds::open(&path)?;
-        Ok(built.ok_or_else(|| io(&path, std::io::ErrorKind::NotFound.into()))?)
     }
 
     fn open(path: &Path) -> Result<Option<DoneIds>, FilterError> {
@@ -82,40 +71,54 @@ impl DoneIds {
         };
         // SAFETY: the file is only ever replaced as a whole, never changed in place.
         let mapped = unsafe { Mmap::map(&file) }.map_err(|cause| io(path, cause))?;
-        let damaged = |cause| FilterError::Damaged { path: path.display().to_string(), cause };
-        let ids = Ids::open(mapped).map_err(damaged)?;
-        ids.verify().map_err(damaged)?;
+        let ids = Ids::open(mapped).map_err(|cause| damaged(path, cause))?;
         Ok(Some(DoneIds { ids, path: path.into() }))
     }
 
-    /// For each row whether its id is done.
+    /// For each row whether its id is done. A file that turns out damaged is removed, so that the next run builds it.
     pub fn are_done(&self, ids: &RecordBatch) -> Result<Vec<bool>, FilterError> {
-        let keys = Keys::encode(ids);
-        self.ids.ask(keys.iter()).map_err(|cause| FilterError::Damaged { path: self.path.display().to_string(), cause })
-    }
-
-    /// How many ids.
-    pub fn len(&self) -> u64 {
-        self.ids.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.ids.ask(Keys::encode(ids).iter()).map_err(|cause| {
+            let _ = std::fs::remove_file(&self.path);
+            damaged(&self.path, cause)
+        })
     }
 }
 
-fn build(folder: &Path, path: &Path, memory_bytes_max: usize, batches: &[RecordBatch]) -> Result<(), FilterError> {
-    std::fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
-    let failed = |cause| FilterError::Build { path: path.display().to_string(), cause };
-    let mut builder = Builder::new(folder, memory_bytes_max);
-    for batch in batches {
-        for key in Keys::encode(batch).iter() {
-            builder.add(key).map_err(failed)?;
-        }
+/// Builds an id file from batches of ids, in bounded memory.
+pub struct DoneIdsBuilder {
+    builder: Builder,
+    path: PathBuf,
+}
+
+impl DoneIdsBuilder {
+    /// For the file `name` in `folder`, which is made if need be.
+    pub fn new(folder: &Path, name: &str, memory_bytes_max: usize) -> Result<DoneIdsBuilder, FilterError> {
+        std::fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
+        Ok(DoneIdsBuilder { builder: Builder::new(folder, memory_bytes_max), path: folder.join(name) })
     }
-    builder.finish(path).map_err(failed)?;
-    Ok(())
+
+    /// Adds the ids of a batch, in any order.
+    pub fn add(&mut self, ids: &RecordBatch) -> Result<(), FilterError> {
+        for key in Keys::encode(ids).iter() {
+            self.builder.add(key).map_err(|cause| cannot_build(&self.path, cause))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the file in its place and opens it.
+    pub fn finish(self) -> Result<DoneIds, FilterError> {
+        let DoneIdsBuilder { builder, path } = self;
+        builder.finish(&path).map_err(|cause| cannot_build(&path, cause))?;
+        DoneIds::open(&path)?.ok_or_else(|| io(&path, std::io::ErrorKind::NotFound.into()))
+    }
+}
+
+fn cannot_build(path: &Path, cause: BuildError) -> FilterError {
+    FilterError::Build { path: path.display().to_string(), cause }
+}
+
+fn damaged(path: &Path, cause: Damage) -> FilterError {
+    FilterError::Damaged { path: path.display().to_string(), cause }
 }
 
 fn io(path: &Path, cause: std::io::Error) -> FilterError {

@@ -7,5 +7,5 @@
 mod done;
 mod key;
 
-pub use done::{DoneIds, FilterError};
+pub use done::{DoneIds, DoneIdsBuilder, FilterError};
 pub use key::{Keys, is_supported, supported};

@@ -26,7 +26,7 @@ pub struct Progress {
     pub rows_committed: AtomicU64,
     /// Commits of this run.
     pub commits: AtomicU64,
-    /// Objects of the source, and those that are finished.
+    /// Objects of the source.
     pub objects: AtomicU64,
     /// Objects opened by this run.
     pub objects_opened: AtomicU64,
@@ -49,7 +49,7 @@ pub struct Times {
     pub boundary: AtomicU64,
     /// Encoding sink files, waiting for their uploads included.
     pub write: AtomicU64,
-    /// Making groups durable and appending segments.
+    /// Writing id files and appending segments.
     pub commit: AtomicU64,
 }
 
@@ -133,7 +133,7 @@ pub struct Summary {
     pub seconds_boundary: f64,
     /// Over all threads: encoding sink files.
     pub seconds_write: f64,
-    /// Making groups durable and appending.
+    /// Writing id files and appending segments.
     pub seconds_commit: f64,
 }
 

@@ -1,9 +1,9 @@
 //! Which rows are in which group. A group is fixed as readers emit rows: every block gets a ticket for the group that is
 //! open then, and for its place in the reader's order. A group that is closed, and whose every block is in a file, is
-//! complete and goes to the commit.
+//! complete and goes to the commit. Few groups may be on their way at once: a reader that would open one more waits.
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -13,17 +13,17 @@ use crate::commit::{Group, GroupLimits, RowState};
 use crate::sink::{ClosedFile, SinkError, Stream};
 use crate::source::{Opened, Rows};
 
-/// A group with all its files, closed but not durable yet.
-pub(super) struct Complete {
-    pub(super) group: Group,
-    pub(super) files: Vec<ClosedFile>,
-}
+/// Groups between their first row and their segment.
+const GROUPS_MAX: usize = 8;
+/// How often a reader that waits for room looks whether the run is over.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// All groups of a run.
 pub(super) struct Groups {
     limits: GroupLimits,
     readers: usize,
     state: Mutex<State>,
+    committed: Condvar,
 }
 
 struct State {
@@ -31,8 +31,10 @@ struct State {
     next: u64,
     /// Groups that are neither complete nor given up.
     unfinished: usize,
+    /// Groups that are neither committed nor given up.
+    uncommitted: usize,
     /// Gone when no group can come any more, which ends the commit loop.
-    sender: Option<UnboundedSender<Complete>>,
+    sender: Option<UnboundedSender<Arc<InFlight>>>,
     has_ended: bool,
 }
 
@@ -70,9 +72,24 @@ pub(super) struct Ticket {
 }
 
 impl Groups {
-    pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Complete>) -> Groups {
-        let state = State { open: None, next: 0, unfinished: 0, sender: Some(sender), has_ended: false };
-        Groups { limits, readers, state: Mutex::new(state) }
+    pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Arc<InFlight>>) -> Groups {
+        let state =
+            State { open: None, next: 0, unfinished: 0, uncommitted: 0, sender: Some(sender), has_ended: false };
+        Groups { limits, readers, state: Mutex::new(state), committed: Condvar::new() }
+    }
+
+    /// Waits until a group may be opened, if none is open; gives up when the run is over.
+    pub(super) fn wait_for_room(&self, is_over: impl Fn() -> bool) {
+        let mut state = lock(&self.state);
+        while state.open.is_none() && state.uncommitted >= GROUPS_MAX && !is_over() {
+            state = self.committed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// A group became a segment.
+    pub(super) fn committed(&self) {
+        lock(&self.state).uncommitted -= 1;
+        self.committed.notify_all();
     }
 
     /// A place for a block of `rows` rows of the object, in the group that is open now.
@@ -110,6 +127,7 @@ impl Groups {
             let number = state.next;
             state.next += 1;
             state.unfinished += 1;
+            state.uncommitted += 1;
             state.open = Some(Open {
                 group: Arc::new(InFlight::new(number, self.readers)),
                 rows: 0,
@@ -153,9 +171,7 @@ impl Groups {
     fn close(&self, state: &mut State) {
         let Some(open) = state.open.take() else { return };
         lock(&open.group.tally).is_closed = true;
-        // Only a group without blocks on their way settles here, and such a group has no file that could fail to close.
-        let settled = open.group.settle().unwrap_or(Some(None));
-        state.settled(settled);
+        state.settle(&open.group);
     }
 
     /// A number that no group of this run has.
@@ -164,22 +180,29 @@ impl Groups {
     }
 
     /// Blocks of the group have arrived in files, or were given up.
-    pub(super) fn arrived(&self, group: &InFlight, blocks: u64) -> Result<(), SinkError> {
+    pub(super) fn arrived(&self, group: &Arc<InFlight>, blocks: u64) {
         lock(&group.tally).arrived += blocks;
-        let settled = group.settle()?;
-        lock(&self.state).settled(settled);
-        Ok(())
+        lock(&self.state).settle(group);
     }
 }
 
 impl State {
-    fn settled(&mut self, settled: Option<Option<Complete>>) {
-        let Some(complete) = settled else { return };
-        self.unfinished -= 1;
-        if let (Some(complete), Some(sender)) = (complete, &self.sender) {
-            // The commit loop is gone if it failed; then nothing can be committed any more.
-            let _ = sender.send(complete);
+    /// Once per group, when all of it is in: sends it to the commit, unless it was given up.
+    fn settle(&mut self, group: &Arc<InFlight>) {
+        let mut tally = lock(&group.tally);
+        if tally.is_settled || !tally.is_closed || tally.arrived < tally.emitted {
+            return;
         }
+        tally.is_settled = true;
+        self.unfinished -= 1;
+        match &self.sender {
+            Some(sender) if !tally.is_given_up => {
+                // The commit loop is gone if it failed; then nothing can be committed any more.
+                let _ = sender.send(Arc::clone(group));
+            }
+            _ => self.uncommitted -= 1,
+        }
+        drop(tally);
         self.end_if_done();
     }
 
@@ -208,22 +231,12 @@ impl InFlight {
         lock(&self.tally).is_given_up
     }
 
-    /// Once, when all is in: the complete group, or nothing if it was given up.
-    fn settle(&self) -> Result<Option<Option<Complete>>, SinkError> {
-        let mut tally = lock(&self.tally);
-        if tally.is_settled || !tally.is_closed || tally.arrived < tally.emitted {
-            return Ok(None);
-        }
-        tally.is_settled = true;
-        if tally.is_given_up {
-            return Ok(Some(None));
-        }
-        drop(tally);
+    /// Encodes what is left of the group's files, and takes the group out. Only for a group that was sent to the commit.
+    pub(super) fn close(&self) -> Result<(Group, Vec<ClosedFile>), SinkError> {
         let mut files = Vec::new();
         for stream in &self.streams {
             files.extend(stream.close()?);
         }
-        let group = std::mem::take(&mut *lock(&self.value));
-        Ok(Some(Some(Complete { group, files })))
+        Ok((std::mem::take(&mut *lock(&self.value)), files))
     }
 }

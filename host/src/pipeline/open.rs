@@ -2,7 +2,7 @@
 //! of the source with what was pinned, the sweep. In this order, so that whatever is decided or deleted is decided by
 //! who holds the lane.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use futures::TryStreamExt;
@@ -11,18 +11,17 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
 
 use super::RunError;
+use crate::commit::LANE;
 use crate::commit::{
     self, Close, CommitError, FORMAT, FileEntry, Genesis, Lane, LaneState, Listing, ObjectCoverage, Pinned, Root,
     RootEntry, RowState, random_name, read_lane,
 };
-use crate::filter::DoneIds;
+use crate::filter::{DoneIds, DoneIdsBuilder};
 use crate::observe::{Progress, Summary, add};
 use crate::plan::Plan;
 use crate::sink::Receipt;
 use crate::source::{self, Object};
 
-/// The lane that holds everything, until jobs have several.
-const LANE: u32 = 0;
 /// Memory for building the id file.
 const IDS_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Times that the root is read anew because somebody else appended to it.
@@ -75,8 +74,9 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         Some(root) => root.clone(),
         None => create(plan).await?,
     };
-    if let Some(state) = finished(plan, &root).await? {
+    if let Some(state) = look(plan, &root).await? {
         count_covered(&state, progress);
+        add(&progress.objects, state.objects.len() as u64);
         return Ok(Opening::Finished { failed_rows: failed_rows(&state) });
     }
     let mut lane = Lane::open(&plan.checkpoint, LANE, root.last).await?;
@@ -152,22 +152,27 @@ async fn read_root(plan: &Plan) -> Result<Root, RunError> {
     Ok(Root::read(&plan.checkpoint).await?.ok_or_else(gone)?)
 }
 
-/// The state of a job that needs no run: closed as finished, nothing new, nothing to accept.
-async fn finished(plan: &Plan, root: &Root) -> Result<Option<LaneState>, RunError> {
-    if plan.root.is_none() || root.fingerprint != plan.fingerprint {
+/// Looks at a job that has begun, before its lane is opened: what must be refused is refused without fencing anybody.
+/// Gives the state of a job that needs no run: closed as finished, nothing new, nothing to accept.
+async fn look(plan: &Plan, root: &Root) -> Result<Option<LaneState>, RunError> {
+    if plan.root.is_none() {
         return Ok(None);
     }
     let entries = read_lane(&plan.checkpoint, LANE, None).await?;
     let pinned = root.pinned(&plan.checkpoint).await?;
     let state = LaneState::replay(&plan.checkpoint, &entries, &pinned).await?;
+    commit::check_files(&state.files, &list_sink(plan).await?)?;
+    let mut drift = compare(&pinned, &plan.source.objects);
+    if drift.is_refusable(plan) {
+        drift.keep_copies_apart(plan, &state).await?;
+        drift.refuse_in_position_mode()?;
+    }
     let is_complete =
         |pinned: &Pinned| state.objects.get(pinned.object.path.as_ref()).is_some_and(ObjectCoverage::is_complete);
     let is_finished = state.closed == Some(Close::Finished)
-        && pinned.iter().all(is_complete)
-        && compare(&pinned, &plan.source.objects).is_same();
-    if is_finished {
-        commit::check_files(&state.files, &list_sink(plan).await?)?;
-    }
+        && root.fingerprint == plan.fingerprint
+        && drift.is_same()
+        && pinned.iter().all(is_complete);
     Ok(is_finished.then_some(state))
 }
 
@@ -210,11 +215,14 @@ async fn follow_source(
             return Ok((root, pinned, state));
         }
         drift.keep_copies_apart(plan, &state).await?;
-        if plan.ids.is_none() && !plan.accepts_change {
+        if drift.is_refusable(plan) {
             drift.refuse_in_position_mode()?;
         }
         let listing = drift.pin(&pinned, objects, root.last + 1);
         let rewritten = plan.ids.is_some() && drift.is_rewritten();
+        if !lane.is_last().await? {
+            return Err(CommitError::Fenced { lane: LANE, number: lane.opened() + 1 }.into());
+        }
         let entry = RootEntry::Source {
             format: FORMAT,
             listing: commit::write_listing(&plan.checkpoint, lane.token(), &listing).await?,
@@ -256,6 +264,11 @@ fn compare(pinned: &Listing, objects: &[Object]) -> Drift {
 impl Drift {
     fn is_same(&self) -> bool {
         self.new.is_empty() && self.gone.is_empty() && self.touched.is_empty()
+    }
+
+    /// By position, rows that are done mean nothing in another content, unless a person takes it as new.
+    fn is_refusable(&self, plan: &Plan) -> bool {
+        plan.ids.is_none() && !plan.accepts_change && !self.is_same()
     }
 
     /// Whether rows that are done may stand elsewhere now.
@@ -301,9 +314,9 @@ impl Drift {
     fn pin(&self, pinned: &Listing, objects: Vec<Object>, number: u64) -> Listing {
         let since: HashMap<&str, u64> =
             pinned.iter().map(|pinned| (pinned.object.path.as_ref(), pinned.since)).collect();
-        let is_changed = |path: &str| self.changed.iter().any(|changed| changed == path);
+        let changed: HashSet<&str> = self.changed.iter().map(String::as_str).collect();
         let pin = |object: Object| {
-            let before = since.get(object.path.as_ref()).filter(|_| !is_changed(&object.path));
+            let before = since.get(object.path.as_ref()).filter(|_| !changed.contains(object.path.as_ref()));
             let since = before.copied().unwrap_or(number);
             Pinned { object, since }
         };
@@ -331,12 +344,17 @@ async fn done_ids(plan: &Plan, root: &Root, state: &LaneState) -> Result<Option<
         digest.update(file.digest.as_bytes());
     }
     let name = format!("{}-{}.ids", root.genesis.job, &digest.finalize().to_hex()[..32]);
-    let mut batches = Vec::new();
-    for file in files {
-        batches.extend(commit::read_ids(&plan.checkpoint, file).await?);
-    }
     let folder = plan.cache.join("ids");
-    DoneIds::open_or_build(&folder, &name, IDS_MEMORY_BYTES_MAX, || Ok::<_, RunError>(batches)).map(Some)
+    if let Some(done) = DoneIds::find(&folder, &name)? {
+        return Ok(Some(done));
+    }
+    let mut builder = DoneIdsBuilder::new(&folder, &name, IDS_MEMORY_BYTES_MAX)?;
+    for file in files {
+        for batch in commit::read_ids(&plan.checkpoint, file).await? {
+            builder.add(&batch)?;
+        }
+    }
+    Ok(Some(builder.finish()?))
 }
 
 /// What a reader of the sink needs: exactly the files that count.

@@ -156,7 +156,8 @@ impl UnitWork<'_> {
     fn read(&self) -> Result<bool, RunError> {
         let pending = &self.flow.job.pending[self.unit.object.index as usize];
         let wanted = Rows::new(pending.missing(self.unit.rows.clone()));
-        let wanted = if self.flow.job.done.is_some() { self.ask_ids(wanted)? } else { wanted };
+        let wanted = if self.flow.job.done.is_some() { self.ask_ids(wanted)? } else { Some(wanted) };
+        let Some(wanted) = wanted else { return Ok(false) };
         let schema = &self.flow.plan.source.columns.schema;
         let mut rows = UnitReader::new(self.unit, schema, wanted, self.flow.plan.run.block, &self.flow.runtime);
         loop {
@@ -171,10 +172,11 @@ impl UnitWork<'_> {
         }
     }
 
-    /// Reads the ids of the wanted rows, before any other column, and keeps those rows that are not done by id.
-    fn ask_ids(&self, wanted: Rows) -> Result<Rows, RunError> {
+    /// Reads the ids of the wanted rows, before any other column, and keeps those rows that are not done by id. None if
+    /// the run ends meanwhile.
+    fn ask_ids(&self, wanted: Rows) -> Result<Option<Rows>, RunError> {
         let start = Instant::now();
-        let (Some(done), Some(ids)) = (&self.flow.job.done, &self.flow.plan.ids) else { return Ok(wanted) };
+        let (Some(done), Some(ids)) = (&self.flow.job.done, &self.flow.plan.ids) else { return Ok(Some(wanted)) };
         let mut left = Vec::new();
         let mut known = Vec::new();
         let schema = self.flow.plan.source.columns.schema.project(&ids.places).expect("places of columns");
@@ -182,6 +184,9 @@ impl UnitWork<'_> {
         let size = self.flow.plan.run.block;
         let mut reader = UnitReader::new(self.unit, &Arc::new(schema), wanted, size, &self.flow.runtime);
         while let Some((batch, rows)) = reader.next()? {
+            if self.flow.is_ending() {
+                return Ok(None);
+            }
             refuse_null_ids(&batch, &places, &self.unit.object, &rows)?;
             let (yes, no) = rows.split(&done.are_done(&batch)?);
             known.extend_from_slice(yes.ranges());
@@ -192,7 +197,7 @@ impl UnitWork<'_> {
             self.flow.groups.cover_known(&self.unit.object, &known);
         }
         add_time(&self.flow.progress.times.read, start);
-        Ok(Rows::new(left))
+        Ok(Some(Rows::new(left)))
     }
 
     fn emit(&self, batch: RecordBatch, rows: Rows) -> Result<(), RunError> {
@@ -202,6 +207,7 @@ impl UnitWork<'_> {
         add(&flow.progress.bytes_read, bytes);
         add(&flow.progress.rows_read, count);
         let share = flow.budget.take(bytes);
+        flow.groups.wait_for_room(|| flow.is_dead());
         let ticket = flow.groups.ticket(&self.unit.object, self.reader, count, share, bytes);
         let emitted = Emitted { block: Block::new(batch, origin), ticket };
         // Workers outlive readers unless they died, and then there is nothing to emit for.
@@ -219,7 +225,7 @@ impl UnitWork<'_> {
             }
         };
         let (path, rows) = (Arc::clone(&object.object.path), rows.ranges().to_vec());
-        Ok(Origin { object: path, object_index: object.index, rows, ids })
+        Ok(Origin { object: path, rows, ids })
     }
 }
 

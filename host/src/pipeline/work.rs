@@ -48,7 +48,7 @@ impl Drive<'_> {
         let Ticket { group, stream, sequence, share } = ticket;
         let start = Instant::now();
         let written = group.streams[stream].put(sequence, output, share, &self.flow.sink)?;
-        self.flow.groups.arrived(&group, written.len() as u64)?;
+        self.flow.groups.arrived(&group, written.len() as u64);
         add_time(&self.flow.progress.times.write, start);
         Ok(())
     }
@@ -110,8 +110,8 @@ impl Drive<'_> {
                 return Err(RunError::Failed(format!("{}: {}", self.of(stage), in_block(&message, &block))));
             }
         };
-        let errors: Vec<(u32, String)> =
-            answer.errors.into_iter().map(|error| (block.parent(error.row), error.message)).collect();
+        let errors: Vec<(u32, Arc<str>)> =
+            answer.errors.into_iter().map(|error| (block.parent(error.row), error.message.into())).collect();
         let adds = answer.batch.project(&stage.adds).map_err(|error| broken(stage, &error))?;
         let advanced = block.advance(&stage.carry, &answer.lineage, &adds, &stage.output);
         advanced.and_then(|block| block.fail(index, errors)).map_err(|error| broken(stage, &error))
@@ -123,7 +123,7 @@ impl Drive<'_> {
         let mut instance = match self.instances[index].take() {
             Some(instance) => instance,
             None => Instance::new(&flow.plan.engine, &stage.spec, &stage.binding)
-                .map_err(|error| CallError::Trap { message: error.to_string() })?,
+                .map_err(|error| CallError::Broken { message: error.to_string() })?,
         };
         let answer = instance.process(input);
         let spent = instance.take_time().as_nanos() as u64;
@@ -199,8 +199,9 @@ fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, ArrowE
             continue;
         }
         let rows = (0..column.len()).filter(|&row| column.is_null(row));
-        let message = format!("null in column `{}`, which the function takes without nulls", field.name());
-        failed.extend(rows.map(|row| (block.parent(row as u32), message.clone())));
+        let message: Arc<str> =
+            format!("null in column `{}`, which the function takes without nulls", field.name()).into();
+        failed.extend(rows.map(|row| (block.parent(row as u32), Arc::clone(&message))));
     }
     block.fail(index, failed)
 }

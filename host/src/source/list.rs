@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use globset::{GlobBuilder, GlobMatcher};
-use object_store::ObjectMeta;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::SourceError;
 use crate::store::Store;
@@ -37,8 +38,8 @@ enum Taken {
     File(String),
     /// Every file of the format below the root, but not in or at names that begin with `_` or `.`.
     Folder,
-    /// What the glob matches.
-    Glob(GlobMatcher),
+    /// What the glob matches; shallow if that lies in the root itself.
+    Glob { matcher: GlobMatcher, is_shallow: bool },
 }
 
 impl Pattern {
@@ -68,7 +69,8 @@ impl Pattern {
         let pattern = text[fixed.len()..].trim_start_matches('/');
         let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.to_string())?;
         let root = if fixed.is_empty() { "/".into() } else { PathBuf::from(fixed) };
-        Ok(Pattern { root, taken: Taken::Glob(glob.compile_matcher()) })
+        let is_shallow = !pattern.contains('/') && !pattern.contains("**");
+        Ok(Pattern { root, taken: Taken::Glob { matcher: glob.compile_matcher(), is_shallow } })
     }
 
     /// The folder that object paths are relative to.
@@ -78,16 +80,19 @@ impl Pattern {
 
     /// Whether it would take Parquet files of ours that lay in the folder `below` the root.
     pub fn takes_below(&self, below: &FsPath) -> bool {
-        let sample = below.join("0.parquet");
-        let side = below.join("side").join("0.parquet");
-        [sample, side].iter().any(|path| path.to_str().is_some_and(|path| self.takes(path)))
+        let samples = [
+            "0123456789abcdef-0-0123456789abcdef-000000.parquet",
+            "side/0123456789abcdef-ids-0.parquet",
+            "side/0123456789abcdef-listing-0123456789abcdef.parquet",
+        ];
+        samples.iter().any(|sample| below.join(sample).to_str().is_some_and(|path| self.takes(path)))
     }
 
     fn takes(&self, path: &str) -> bool {
         match &self.taken {
             Taken::File(name) => path == name,
             Taken::Folder => path.ends_with(".parquet") && !path.split('/').any(|part| part.starts_with(['_', '.'])),
-            Taken::Glob(glob) => glob.is_match(path),
+            Taken::Glob { matcher, .. } => matcher.is_match(path),
         }
     }
 }
@@ -101,20 +106,25 @@ fn is_staged(name: &str) -> bool {
 /// All objects that the pattern takes, sorted by path.
 pub async fn list(store: &Store, pattern: &Pattern) -> Result<Vec<Object>, SourceError> {
     let root = pattern.root.display().to_string();
-    let metas: Vec<ObjectMeta> = store
-        .objects()
-        .list(None)
-        .try_filter(|meta| std::future::ready(pattern.takes(meta.location.as_ref())))
-        .try_collect()
-        .await
-        .map_err(|cause| SourceError::Store { object: root.clone(), cause })?;
-    let mut objects: Vec<Object> = metas.into_iter().map(Object::from).collect();
+    let metas = candidates(store, pattern).await.map_err(|cause| SourceError::Store { object: root, cause })?;
+    let metas = metas.into_iter().filter(|meta| pattern.takes(meta.location.as_ref()));
+    let mut objects: Vec<Object> = metas.map(Object::from).collect();
     objects.sort_by(|a, b| a.path.cmp(&b.path));
     if let Some(folder) = store.local_root() {
         refuse_hidden(folder, pattern)?;
         refuse_twins(folder, &objects)?;
     }
     Ok(objects)
+}
+
+/// Looks no further than it must: folders beside the source may be huge, or closed to this user.
+async fn candidates(store: &Store, pattern: &Pattern) -> object_store::Result<Vec<ObjectMeta>> {
+    let objects = store.objects();
+    match &pattern.taken {
+        Taken::File(name) => Ok(vec![objects.head(&Path::parse(name)?).await?]),
+        Taken::Glob { is_shallow: true, .. } => Ok(objects.list_with_delimiter(None).await?.objects),
+        Taken::Glob { .. } | Taken::Folder => objects.list(None).try_collect().await,
+    }
 }
 
 impl From<ObjectMeta> for Object {
@@ -139,15 +149,15 @@ fn refuse_twins(folder: &FsPath, objects: &[Object]) -> Result<(), SourceError> 
 }
 
 fn refuse_hidden(folder: &FsPath, pattern: &Pattern) -> Result<(), SourceError> {
-    let Taken::Glob(glob) = &pattern.taken else { return Ok(()) };
+    let Taken::Glob { matcher, is_shallow } = &pattern.taken else { return Ok(()) };
     let mut folders = vec![folder.to_path_buf()];
     while let Some(next) = folders.pop() {
         for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
             if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else if is_staged(&name) && path.strip_prefix(folder).is_ok_and(|relative| glob.is_match(relative)) {
+                folders.extend((!is_shallow).then_some(path));
+            } else if is_staged(&name) && path.strip_prefix(folder).is_ok_and(|relative| matcher.is_match(relative)) {
                 let message = "ends in # and digits, which local stores keep for unfinished uploads".to_string();
                 return Err(SourceError::Bad { object: name, message, hint: "rename it, or narrow the glob" });
             }

@@ -147,10 +147,21 @@ pub struct Unit {
 pub async fn open(store: &Store, object: &Object, index: u32) -> Result<Opened, SourceError> {
     let fetch = Fetch::new(store, object);
     let (metadata, digest) = read_footer(&fetch).await?;
-    let rows = metadata.file_metadata().num_rows().try_into().unwrap_or(0);
+    let rows = count_rows(&metadata).map_err(|message| SourceError::bad(&object.path, message))?;
     let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
         .map_err(|error| SourceError::bad(&object.path, error))?;
     Ok(Opened { object: object.clone(), index, digest, rows, metadata, fetch })
+}
+
+/// Rows of all row groups, which must be what the footer says in all.
+fn count_rows(metadata: &ParquetMetaData) -> Result<u64, String> {
+    let groups = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
+    let rows: Option<u64> = groups.sum();
+    let said = metadata.file_metadata().num_rows();
+    match rows {
+        Some(rows) if u64::try_from(said) == Ok(rows) => Ok(rows),
+        _ => Err(format!("the footer says {said} rows, its row groups say otherwise")),
+    }
 }
 
 /// The schema of an object in plain types.

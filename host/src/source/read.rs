@@ -111,6 +111,8 @@ pub struct UnitReader<'a> {
 }
 
 struct Decoding {
+    /// Rows that were left when it began; a decoder that gives none would be begun for ever.
+    left: u64,
     decoder: ParquetPushDecoder,
     places: Vec<usize>,
 }
@@ -144,6 +146,10 @@ impl<'a> UnitReader<'a> {
             }
             match self.decode()? {
                 Some(batch) => self.parts = split(&batch, self.size.bytes_max),
+                None if self.decoding.as_ref().is_some_and(|decoding| decoding.left == self.left.len()) => {
+                    let group = self.unit.row_group;
+                    return Err(self.bad(format!("row group {group} has fewer rows than the footer says")));
+                }
                 None => self.decoding = None,
             }
         }
@@ -159,11 +165,11 @@ impl<'a> UnitReader<'a> {
             .with_row_selection(window.within(self.unit.rows.start))
             .with_batch_size(self.batch_rows());
         let decoder = builder.build().map_err(|error| self.bad(error))?;
-        Ok(Decoding { decoder, places })
+        Ok(Decoding { left: self.left.len(), decoder, places })
     }
 
     fn decode(&mut self) -> Result<Option<RecordBatch>, SourceError> {
-        let Decoding { decoder, places } = self.decoding.as_mut().expect("started by the caller");
+        let Decoding { decoder, places, .. } = self.decoding.as_mut().expect("started by the caller");
         let path = &self.unit.object.object.path;
         loop {
             match decoder.try_decode().map_err(|error| SourceError::bad(path, error))? {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -138,17 +139,23 @@ fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
     assert_exactly_once(&second, "after a kill before close");
 }
 
-/// Lets one durable step wait until it is told to go on.
+/// Lets one request wait until it is told to go on.
 #[derive(Debug)]
 struct Pause {
     at: &'static str,
+    /// How many such requests pass before.
+    passing: AtomicUsize,
     state: Mutex<(bool, bool)>,
     changed: Condvar,
 }
 
 impl Pause {
     fn before(at: &'static str) -> Arc<Pause> {
-        Arc::new(Pause { at, state: Mutex::default(), changed: Condvar::new() })
+        Pause::after_passing(at, 0)
+    }
+
+    fn after_passing(at: &'static str, passing: usize) -> Arc<Pause> {
+        Arc::new(Pause { at, passing: passing.into(), state: Mutex::default(), changed: Condvar::new() })
     }
 
     fn wait_until_paused(&self) {
@@ -168,6 +175,10 @@ impl Watch for Pause {
     fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
         let mut state = self.state.lock().unwrap();
         if !state.0 && format!("{store} {act:?} {object}").contains(self.at) {
+            if self.passing.load(Ordering::SeqCst) > 0 {
+                self.passing.fetch_sub(1, Ordering::SeqCst);
+                return Ok(());
+            }
             state.0 = true;
             self.changed.notify_all();
             drop(self.changed.wait_while(state, |state| !state.1).unwrap());
@@ -558,4 +569,22 @@ fn an_open_that_was_void_leaves_no_token_behind() {
     assert_eq!(tokens.len(), 2);
     assert_ne!(tokens[0], tokens[1]);
     assert_exactly_once(&bench, "after an open that came late");
+}
+
+#[test]
+fn a_zombie_does_not_pin_a_source_that_it_saw_too_late() {
+    let bench = bench(&PIPELINE.replace("readers = 2", "readers = 1"));
+    bench.run_with(&Arc::new(Crash::at(Stop::Before(9))), false);
+    // Z has opened the lane, but not compared the source yet (the first reading of the listing is before the open).
+    let pause = Pause::after_passing("listing", 1);
+    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
+    let zombie = std::thread::spawn(move || run(&pipeline, &watch, false));
+    pause.wait_until_paused();
+    // R does more of the job and dies, then the source is repacked, then Z wakes up.
+    bench.run_with(&Arc::new(Crash::at(Stop::Before(8))), false);
+    std::fs::rename(bench.path("in/a.parquet"), bench.path("in/z.parquet")).unwrap();
+    pause.go_on();
+    assert_eq!(zombie.join().unwrap().summary().outcome, Outcome::Fenced);
+    bench.run().finished();
+    assert_exactly_once(&bench, "after a zombie that saw another source");
 }

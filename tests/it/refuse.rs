@@ -237,3 +237,55 @@ fn a_plan_is_printed_and_writes_nothing() {
     );
     assert!(bench.snapshot("checkpoint").is_empty() && bench.snapshot("out").is_empty());
 }
+
+#[test]
+fn r6_output_that_would_become_input_is_refused_however_it_gets_there() {
+    let bench = Bench::new();
+    bench.numbers("train-0.parquet", 0..10, 5);
+    let deep = DOUBLE.replace("path = \"in\"", "path = \"in/**/*-*.parquet\"").replace("\"out\"", "\"in/out\"");
+    bench.pipeline(&deep);
+    assert_mentions(&refused_twice(&bench), &["the sink lies in the source"]);
+    bench.pipeline(DOUBLE);
+    std::fs::create_dir(bench.path("out")).unwrap();
+    std::os::unix::fs::symlink(bench.path("out"), bench.path("in/link")).unwrap();
+    bench.run().finished();
+    let again = bench.run();
+    assert_mentions(again.refused(), &["link/", "which this job writes"]);
+}
+
+#[test]
+fn a_footer_that_contradicts_itself_is_refused_and_never_read_for_ever() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..10, 5);
+    let path = bench.path("in/a.parquet");
+    let honest = std::fs::read(&path).unwrap();
+    bench.pipeline(DOUBLE);
+    // Every byte of the footer, one at a time: an error or the honest result, and always an end.
+    let footer = u32::from_le_bytes(honest[honest.len() - 8..honest.len() - 4].try_into().unwrap()) as usize;
+    for at in (honest.len() - 8 - footer..honest.len() - 8).step_by(7) {
+        let mut lying = honest.clone();
+        lying[at] ^= 2;
+        std::fs::write(&path, &lying).unwrap();
+        let ran = bench.run();
+        if let Some(error) = &ran.error {
+            assert!(error.contains("hint:"), "byte {at}: {error}");
+        }
+        for folder in ["checkpoint", "out"] {
+            let _ = std::fs::remove_dir_all(bench.path(folder));
+        }
+    }
+}
+
+#[test]
+fn two_columns_of_one_name_are_refused() {
+    let bench = Bench::new();
+    let schema = arrow::datatypes::Schema::new(vec![
+        arrow::datatypes::Field::new("n", arrow::datatypes::DataType::Int64, true),
+        arrow::datatypes::Field::new("n", arrow::datatypes::DataType::Int64, true),
+    ]);
+    let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(&column), column]).unwrap();
+    bench.file("a.parquet", &batch, 10);
+    bench.pipeline(&DOUBLE.replace("id = \"id\"\n", ""));
+    assert_mentions(&refused_twice(&bench), &["2 columns of the name `n`"]);
+}

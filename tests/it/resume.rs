@@ -282,3 +282,22 @@ fn repeated_ids_in_one_listing_are_rows_of_their_own() {
     bench.pipeline(&pipeline(true, ""));
     assert_eq!(bench.run().finished().rows_written, 3);
 }
+
+#[test]
+fn a_touched_object_of_which_nothing_is_done_is_no_rewrite() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", [1, 2, 3, 99], 10);
+    bench.numbers("b.parquet", [1, 2, 3, 4], 10);
+    bench.pipeline(&pipeline(true, "").replace("group_rows_max = 10", "group_rows_max = 4"));
+    die_after(&bench, 1);
+    assert!(bench.inspect()["rows_committed"].as_u64().unwrap() < 8);
+    let bytes = std::fs::read(bench.path("in/b.parquet")).unwrap();
+    std::fs::remove_file(bench.path("in/b.parquet")).unwrap();
+    std::fs::write(bench.path("in/b.parquet"), bytes).unwrap();
+    assert_eq!(bench.run().finished().rows_known, 0);
+    let mut expected = doubled([1, 2, 3, 99]);
+    for (row, count) in doubled([1, 2, 3, 4]) {
+        *expected.entry(row).or_default() += count;
+    }
+    assert_eq!(bench.output("out"), expected);
+}

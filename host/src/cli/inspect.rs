@@ -47,7 +47,7 @@ pub(super) fn inspect(options: &args::Inspect) -> u8 {
     let runtime = runtime.expect("a runtime without threads starts");
     match runtime.block_on(report(options)) {
         Ok(Some(report)) if options.json => {
-            println!("{}", serde_json::to_string_pretty(&report).expect("plain values are JSON"));
+            out!("{}", serde_json::to_string_pretty(&report).expect("plain values are JSON"));
             FINISHED
         }
         Ok(Some(report)) => {
@@ -55,7 +55,7 @@ pub(super) fn inspect(options: &args::Inspect) -> u8 {
             FINISHED
         }
         Ok(None) => {
-            eprintln!("error: {} is no checkpoint\nhint: name the folder of [checkpoint] path", options.path.display());
+            say!("error: {} is no checkpoint\nhint: name the folder of [checkpoint] path", options.path.display());
             REFUSED
         }
         Err(error) => {
@@ -99,14 +99,14 @@ fn make(genesis: &Genesis, state: LaneState, entries: Vec<Logged>) -> Report {
 }
 
 fn print(report: &Report) {
-    println!("job       {}", report.job);
-    println!("source    {}", report.source);
-    println!("sink      {}", report.sink);
-    println!(
+    out!("job       {}", report.job);
+    out!("source    {}", report.source);
+    out!("sink      {}", report.sink);
+    out!(
         "ids       {}",
         if report.id_columns.is_empty() { "by position".into() } else { report.id_columns.join(", ") }
     );
-    println!(
+    out!(
         "rows      {} committed: {} done, {} known, {} failed",
         number(report.rows_committed),
         number(report.rows_done),
@@ -114,10 +114,10 @@ fn print(report: &Report) {
         number(report.rows_failed)
     );
     let size: u64 = report.files.iter().map(|file| file.bytes).sum();
-    println!("output    {} rows in {} files, {}", number(report.counts.rows_written), report.files.len(), bytes(size));
-    println!("commits   {}", number(report.commits));
+    out!("output    {} rows in {} files, {}", number(report.counts.rows_written), report.files.len(), bytes(size));
+    out!("commits   {}", number(report.commits));
     for Entry { number, entry, .. } in &report.entries {
-        println!("  {number:>6}  {}", line(entry));
+        out!("  {number:>6}  {}", line(entry));
     }
 }
 

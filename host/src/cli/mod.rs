@@ -7,7 +7,21 @@
 //! * `udf_build` - from a guest crate to a component.
 //! * `text` - how numbers, sizes and times are written.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that prints")]
+/// A line of data, to stdout. A reader that has gone away is no reason to stop.
+macro_rules! out {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// A line of talk, to stderr.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
 
 mod args;
 mod inspect;
@@ -52,7 +66,12 @@ pub fn main() -> ExitCode {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("WASMPIPE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .init();
 }
 
 /// The local folder for derived files: `WASMPIPE_CACHE`, else `wasmpipe` in `XDG_CACHE_HOME` or `~/.cache`.
@@ -68,16 +87,16 @@ fn cache_folder() -> PathBuf {
 fn print_error(error: &dyn std::error::Error) {
     let text = error.to_string();
     let (what, hint) = text.split_once("\nhint: ").map_or((text.as_str(), None), |(what, hint)| (what, Some(hint)));
-    eprintln!("error: {what}");
+    say!("error: {what}");
     let mut cause = error.source();
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
         if !what.contains(&inner_text) {
-            eprintln!("  caused by: {inner_text}");
+            say!("  caused by: {inner_text}");
         }
         cause = inner.source();
     }
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        say!("hint: {hint}");
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn run(options: &args::Run) -> u8 {
         Err(code) => return code,
     };
     if !plan.is_durable {
-        eprintln!(
+        say!(
             "note: there is no [checkpoint] in {}: a run that stops before its end starts over, with an empty sink",
             plan.file.display()
         );
@@ -43,7 +43,7 @@ pub(super) fn run(options: &args::Run) -> u8 {
     if let Some(file) = &options.summary
         && let Err(error) = write_summary(file, &summary)
     {
-        eprintln!("error: cannot write the summary to {}: {error}", file.display());
+        say!("error: cannot write the summary to {}: {error}", file.display());
         return FAILED;
     }
     match summary.outcome {
@@ -66,7 +66,7 @@ fn stop_on_signals(control: &Control) {
         if control.stop() {
             std::process::exit(i32::from(INTERRUPTED));
         }
-        eprintln!("stopping: finishing what is in flight; once more to stop now");
+        say!("stopping: finishing what is in flight; once more to stop now");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         tracing::warn!(%error, "signals end the process at once; the next run goes on where this one was");
@@ -75,7 +75,7 @@ fn stop_on_signals(control: &Control) {
 
 fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
     let config = config::load(pipeline).map_err(|problems| {
-        eprintln!("{problems}");
+        say!("{problems}");
         REFUSED
     })?;
     let cache = cache_folder();
@@ -88,11 +88,11 @@ fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
     let runtime = runtime.expect("a runtime without threads starts");
     runtime.block_on(plan::make(&config, &options)).map_err(|error| match error {
         PlanError::Problems(problems) => {
-            eprintln!("{problems}");
+            say!("{problems}");
             REFUSED
         }
         PlanError::Refused(message) => {
-            eprintln!("error: {message}");
+            say!("error: {message}");
             REFUSED
         }
         other => {
@@ -126,7 +126,7 @@ impl Lines {
         let elapsed = self.started.elapsed().as_secs_f64();
         let read = get(&progress.rows_read);
         let rate = (read as f64 / elapsed) as u64;
-        eprintln!(
+        say!(
             "{}: {} rows read ({}/s), {} committed in {} commits, {} written",
             seconds(elapsed),
             number(read),
@@ -147,7 +147,7 @@ fn print_summary(summary: &Summary) {
         Outcome::Failed => "failed; the same command goes on from here",
         Outcome::Fenced => "fenced: another run took over",
     };
-    println!("{outcome}");
+    out!("{outcome}");
     let mut rows = vec![
         ("rows skipped (done before)", summary.rows_skipped),
         ("rows read", summary.rows_read),
@@ -162,17 +162,17 @@ fn print_summary(summary: &Summary) {
         rows.push(("rows failed, all runs", summary.rows_failed_in_all));
     }
     for (name, value) in rows {
-        println!("  {name:<28}{:>16}", number(value));
+        out!("  {name:<28}{:>16}", number(value));
     }
     let opened = format!("{} of {}", number(summary.objects_opened), number(summary.objects));
-    println!("  {:<28}{opened:>16}", "objects opened");
-    println!("  {:<28}{:>16}", "decoded", bytes(summary.bytes_read));
-    println!("  {:<28}{:>16}", "sink files", bytes(summary.bytes_written));
+    out!("  {:<28}{opened:>16}", "objects opened");
+    out!("  {:<28}{:>16}", "decoded", bytes(summary.bytes_read));
+    out!("  {:<28}{:>16}", "sink files", bytes(summary.bytes_written));
     for (name, count) in &summary.guest_counts {
-        println!("  {name:<28}{:>16}", number(*count));
+        out!("  {name:<28}{:>16}", number(*count));
     }
-    println!("  {:<28}{:>16}", "time", seconds(summary.seconds));
-    println!(
+    out!("  {:<28}{:>16}", "time", seconds(summary.seconds));
+    out!(
         "  thread seconds: read {:.1}, guest {:.1}, boundary {:.1}, write {:.1}, commit {:.1}",
         summary.seconds_read,
         summary.seconds_guest,
@@ -188,32 +188,32 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
         Err(code) => return code,
     };
     let size: u64 = plan.source.objects.iter().map(|object| object.size).sum();
-    println!("source      {}", plan.source.store.url());
-    println!("            {} objects, {}", number(plan.source.objects.len() as u64), bytes(size));
-    println!("            reads {}", columns(&plan.source.columns.schema));
+    out!("source      {}", plan.source.store.url());
+    out!("            {} objects, {}", number(plan.source.objects.len() as u64), bytes(size));
+    out!("            reads {}", columns(&plan.source.columns.schema));
     match &plan.ids {
-        Some(ids) => println!("            rows are known by {}", columns(&ids.schema)),
-        None => println!("            rows are known by position"),
+        Some(ids) => out!("            rows are known by {}", columns(&ids.schema)),
+        None => out!("            rows are known by position"),
     }
     for stage in &plan.stages {
-        println!("{}", stage.label);
-        println!("            {}", stage.spec.component.path().display());
+        out!("{}", stage.label);
+        out!("            {}", stage.spec.component.path().display());
         if let Some(doc) = documentation(stage) {
-            println!("            {doc}");
+            out!("            {doc}");
         }
-        println!("            needs {}", columns(&stage.binding.needs));
-        println!("            adds {}", columns(&stage.binding.adds));
+        out!("            needs {}", columns(&stage.binding.needs));
+        out!("            adds {}", columns(&stage.binding.adds));
         let on_error = if stage.on_error == OnError::Skip { "are left out" } else { "end the run" };
-        println!("            rows that fail {on_error}");
+        out!("            rows that fail {on_error}");
     }
-    println!("sink        {}", plan.sink.store.url());
-    println!("            writes {}", columns(&plan.sink.schema));
+    out!("sink        {}", plan.sink.store.url());
+    out!("            writes {}", columns(&plan.sink.schema));
     match (&plan.root, plan.is_durable) {
-        (_, false) => println!("checkpoint  none: a run that stops before its end starts over"),
-        (None, true) => println!("checkpoint  {}, new", plan.checkpoint.url()),
-        (Some(root), true) => println!("checkpoint  {}, job {}", plan.checkpoint.url(), root.genesis.job),
+        (_, false) => out!("checkpoint  none: a run that stops before its end starts over"),
+        (None, true) => out!("checkpoint  {}, new", plan.checkpoint.url()),
+        (Some(root), true) => out!("checkpoint  {}, job {}", plan.checkpoint.url(), root.genesis.job),
     }
-    println!("run         {} workers, {} readers", plan.run.workers, plan.run.readers);
+    out!("run         {} workers, {} readers", plan.run.workers, plan.run.readers);
     FINISHED
 }
 

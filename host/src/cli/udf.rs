@@ -15,8 +15,8 @@ pub(super) fn build(options: &args::UdfBuild) -> u8 {
     match checked {
         Ok(component) => {
             let names: Vec<&str> = component.functions().iter().map(|function| function.name.as_str()).collect();
-            println!("{} ({}): {}", built.path.display(), text::bytes(built.bytes), names.join(", "));
-            eprintln!("built with {}", built.toolchain);
+            out!("{} ({}): {}", built.path.display(), text::bytes(built.bytes), names.join(", "));
+            say!("built with {}", built.toolchain);
             FINISHED
         }
         Err(error) => {

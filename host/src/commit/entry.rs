@@ -28,9 +28,10 @@ pub enum RootEntry {
         format: u32,
         /// The whole listing from here on. A row's `since` is this entry's number if its content is new.
         listing: SideFile,
-        /// Per lane a number: every uncovered row is asked against the ids of segments below it. Absent if the source
-        /// only grew.
-        marks: Option<Vec<u64>>,
+        /// Whether rows that are done may stand elsewhere now. Then every uncovered row is asked against the ids of all
+        /// segments that were written under an earlier root entry. That is a fixed set once a lane was opened under this
+        /// one, whoever appended it: nobody can write under an earlier one any more.
+        rewritten: bool,
     },
 }
 

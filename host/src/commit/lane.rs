@@ -54,7 +54,7 @@ pub struct LaneState {
     pub objects: HashMap<String, ObjectCoverage>,
     /// Sink files that count.
     pub files: Vec<FileEntry>,
-    /// Id files, with the number of the segment that names each.
+    /// Id files, with the root entry under which each was written.
     pub ids: Vec<(u64, SideFile)>,
     /// Side files that a segment names.
     pub side_files: HashSet<String>,
@@ -287,6 +287,11 @@ impl LaneState {
         Ok(state)
     }
 
+    /// Whether every row of an object is covered.
+    pub fn is_complete(&self, path: &str) -> bool {
+        self.objects.get(path).is_some_and(ObjectCoverage::is_complete)
+    }
+
     async fn segment(
         &mut self,
         store: &Store,
@@ -298,7 +303,7 @@ impl LaneState {
         self.counts.add(&segment.counts);
         self.files.extend(segment.files.iter().cloned());
         self.side_files.extend(segment.ids.iter().chain(&segment.coverage_file).map(|file| file.path.clone()));
-        self.ids.extend(segment.ids.iter().map(|file| (number, file.clone())));
+        self.ids.extend(segment.ids.iter().map(|file| (segment.root, file.clone())));
         let read;
         let covered = match (&segment.coverage, &segment.coverage_file) {
             (Some(covered), _) => covered,

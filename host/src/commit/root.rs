@@ -38,8 +38,8 @@ pub struct Root {
     pub fingerprint: Fingerprint,
     /// The pinned listing.
     pub listing: SideFile,
-    /// Ids of segments below these numbers, per lane, are asked for every uncovered row.
-    pub marks: Option<Vec<u64>>,
+    /// Ids of segments that were written under an earlier root entry than this are asked for every uncovered row.
+    pub asked_below: Option<u64>,
     /// Side files that any root entry names.
     pub side_files: Vec<String>,
 }
@@ -111,15 +111,15 @@ fn follow(root: Option<Root>, number: u64, entry: RootEntry) -> Result<Root, Com
             last: 0,
             fingerprint: genesis.fingerprint.clone(),
             listing: genesis.listing.clone(),
-            marks: None,
+            asked_below: None,
             side_files: vec![genesis.listing.path.clone()],
             genesis: *genesis,
         }),
         (Some(root), RootEntry::Change { fingerprint, .. }) => Ok(Root { last: number, fingerprint, ..root }),
-        (Some(mut root), RootEntry::Source { listing, marks, .. }) => {
+        (Some(mut root), RootEntry::Source { listing, rewritten, .. }) => {
             root.side_files.push(listing.path.clone());
-            let marks = marks.or(root.marks);
-            Ok(Root { last: number, listing, marks, ..root })
+            let asked_below = if rewritten { Some(number) } else { root.asked_below };
+            Ok(Root { last: number, listing, asked_below, ..root })
         }
         (None, _) => Err(CommitError::damaged(name(number), "the first entry is not a genesis")),
         (Some(_), _) => Err(CommitError::damaged(name(number), "a second genesis")),

@@ -32,7 +32,7 @@ pub fn is_supported(data_type: &DataType) -> bool {
     data_type.is_integer()
         || matches!(data_type, Utf8 | LargeUtf8 | Binary | LargeBinary | FixedSizeBinary(_) | Boolean)
         || matches!(data_type, Date32 | Date64 | Time32(_) | Time64(_) | Timestamp(_, _))
-        || matches!(data_type, Decimal128(_, _) | Decimal256(_, _))
+        || matches!(data_type, Decimal32(_, _) | Decimal64(_, _) | Decimal128(_, _) | Decimal256(_, _))
 }
 
 impl Keys {
@@ -108,6 +108,8 @@ fn each(column: &ArrayRef, f: impl FnMut(&[u8])) {
         Timestamp(Millisecond, _) => signed::<TimestampMillisecondType>(column, f),
         Timestamp(Microsecond, _) => signed::<TimestampMicrosecondType>(column, f),
         Timestamp(Nanosecond, _) => signed::<TimestampNanosecondType>(column, f),
+        Decimal32(_, _) => signed::<Decimal32Type>(column, f),
+        Decimal64(_, _) => signed::<Decimal64Type>(column, f),
         Decimal128(_, _) => signed::<Decimal128Type>(column, f),
         Decimal256(_, _) => signed::<Decimal256Type>(column, f),
         Boolean => column.as_boolean().values().iter().map(|value| [u8::from(value)]).for_each(with(f)),

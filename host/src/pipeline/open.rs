@@ -167,12 +167,10 @@ async fn look(plan: &Plan, root: &Root) -> Result<Option<LaneState>, RunError> {
         drift.keep_copies_apart(plan, &state).await?;
         drift.refuse_in_position_mode()?;
     }
-    let is_complete =
-        |pinned: &Pinned| state.objects.get(pinned.object.path.as_ref()).is_some_and(ObjectCoverage::is_complete);
     let is_finished = state.closed == Some(Close::Finished)
         && root.fingerprint == plan.fingerprint
         && drift.is_same()
-        && pinned.iter().all(is_complete);
+        && pinned.iter().all(|pinned| state.is_complete(&pinned.object.path));
     Ok(is_finished.then_some(state))
 }
 
@@ -226,7 +224,7 @@ async fn follow_source(
         let entry = RootEntry::Source {
             format: FORMAT,
             listing: commit::write_listing(&plan.checkpoint, lane.token(), &listing).await?,
-            marks: rewritten.then(|| vec![lane.opened()]),
+            rewritten,
         };
         root.append(&plan.checkpoint, &entry).await?;
         root = read_root(plan).await?;
@@ -239,10 +237,12 @@ async fn follow_source(
 struct Drift {
     new: Vec<String>,
     gone: Vec<String>,
-    /// Another size or version: changed, or only copied.
-    touched: Vec<Object>,
-    /// Of those, what is really another content, or may be.
+    /// Another size or version: changed, or only copied. With the size that was pinned.
+    touched: Vec<(Object, u64)>,
+    /// Of those, what is another content.
     changed: Vec<String>,
+    /// Of those, what may be another content, but none of its rows is done, and its size is what it was.
+    unknown: Vec<String>,
 }
 
 fn compare(pinned: &Listing, objects: &[Object]) -> Drift {
@@ -252,7 +252,9 @@ fn compare(pinned: &Listing, objects: &[Object]) -> Drift {
     for object in objects {
         match before.remove(object.path.as_ref()) {
             None => drift.new.push(object.path.to_string()),
-            Some(was) if was.size != object.size || was.etag != object.etag => drift.touched.push(object.clone()),
+            Some(was) if was.size != object.size || was.etag != object.etag => {
+                drift.touched.push((object.clone(), was.size));
+            }
             Some(_) => {}
         }
     }
@@ -276,19 +278,19 @@ impl Drift {
         !self.gone.is_empty() || !self.changed.is_empty()
     }
 
-    /// A touched object of which rows are done is a copy if its digest is the one that the log names.
+    /// A touched object of which rows are done is a copy if its digest is the one that the log names. Of another one
+    /// only the size can tell.
     async fn keep_copies_apart(&mut self, plan: &Plan, state: &LaneState) -> Result<(), RunError> {
-        for object in &self.touched {
-            let is_copy = match state.objects.get(object.path.as_ref()) {
+        for (object, size_before) in &self.touched {
+            let path = object.path.to_string();
+            match state.objects.get(object.path.as_ref()) {
                 Some(covered) if covered.size == object.size => {
-                    source::open(&plan.source.store, object, 0).await?.digest == covered.digest
+                    if source::open(&plan.source.store, object, 0).await?.digest != covered.digest {
+                        self.changed.push(path);
+                    }
                 }
-                Some(_) => false,
-                // None of its rows is done. By position it may be anything; by id, rows done elsewhere may be in it now.
-                None => plan.ids.is_none(),
-            };
-            if !is_copy {
-                self.changed.push(object.path.to_string());
+                None if *size_before == object.size => self.unknown.push(path),
+                _ => self.changed.push(path),
             }
         }
         Ok(())
@@ -314,7 +316,7 @@ impl Drift {
     fn pin(&self, pinned: &Listing, objects: Vec<Object>, number: u64) -> Listing {
         let since: HashMap<&str, u64> =
             pinned.iter().map(|pinned| (pinned.object.path.as_ref(), pinned.since)).collect();
-        let changed: HashSet<&str> = self.changed.iter().map(String::as_str).collect();
+        let changed: HashSet<&str> = self.changed.iter().chain(&self.unknown).map(String::as_str).collect();
         let pin = |object: Object| {
             let before = since.get(object.path.as_ref()).filter(|_| !changed.contains(object.path.as_ref()));
             let since = before.copied().unwrap_or(number);
@@ -334,11 +336,11 @@ async fn list_sink(plan: &Plan) -> Result<Vec<ObjectMeta>, RunError> {
     listing.map_err(|cause| CommitError::Store { what: "list", name: "the sink".into(), cause }.into())
 }
 
-/// The ids below the marks, as a file that is asked. None while the source is what it was: then coverage says it all.
+/// The ids of rows that were done before the source was rewritten, as a file that is asked. None while the source is what it was: then coverage says it all.
 async fn done_ids(plan: &Plan, root: &Root, state: &LaneState) -> Result<Option<DoneIds>, RunError> {
-    let Some(&mark) = root.marks.as_ref().and_then(|marks| marks.first()) else { return Ok(None) };
+    let Some(below) = root.asked_below else { return Ok(None) };
     let files: Vec<&commit::SideFile> =
-        state.ids.iter().filter(|(number, _)| *number < mark).map(|(_, file)| file).collect();
+        state.ids.iter().filter(|(root, _)| *root < below).map(|(_, file)| file).collect();
     let mut digest = blake3::Hasher::new();
     for file in &files {
         digest.update(file.digest.as_bytes());
@@ -366,10 +368,21 @@ struct Manifest<'a> {
     files: &'a [FileEntry],
 }
 
-/// Writes `_wasmpipe/<job>.json` into the sink.
+/// Looks once more, with the eyes of a later run, before the job is called finished: every row covered, every file there.
+/// Then writes `_wasmpipe/<job>.json` into the sink.
 pub(super) async fn write_manifest(plan: &Plan, job: &Job) -> Result<(), RunError> {
+    let root = read_root(plan).await?;
     let entries = read_lane(&plan.checkpoint, LANE, None).await?;
-    let state = LaneState::replay(&plan.checkpoint, &entries, &Vec::new()).await?;
+    let pinned = root.pinned(&plan.checkpoint).await?;
+    let state = LaneState::replay(&plan.checkpoint, &entries, &pinned).await?;
+    if let Some(open) = pinned.iter().find(|pinned| !state.is_complete(&pinned.object.path)) {
+        let message = format!(
+            "rows of {} are not done although the run came to its end\nhint: run the same command again, it does what is left",
+            open.object.path
+        );
+        return Err(RunError::Failed(message));
+    }
+    commit::check_files(&state.files, &list_sink(plan).await?)?;
     let rows = state.files.iter().map(|file| file.rows).sum();
     let manifest = Manifest { format: FORMAT, job: &job.name, rows, files: &state.files };
     let name = format!("_wasmpipe/{}.json", job.name);

@@ -50,6 +50,7 @@ pub async fn make(config: &Config, options: &Options) -> Result<Plan, PlanError>
         refuse_other_roots(root, &source, &sink, &checkpoint)?;
     }
     refuse_other_jobs(&draft, &sink, root.as_ref()).await?;
+    let pattern = pattern.avoiding([&sink, &checkpoint].into_iter().filter_map(|own| own.local_root().map(Into::into)));
     let objects = source::list(&source, &pattern).await?;
     let footers = draft.footers(&source, &objects, root.as_ref()).await?;
     let schema = draft.source_schema(root.as_ref(), &footers)?;

@@ -30,6 +30,8 @@ pub struct Object {
 pub struct Pattern {
     root: PathBuf,
     taken: Taken,
+    /// Folders that no object may lie in, links resolved.
+    avoided: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ impl Pattern {
         }
         let kind = std::fs::metadata(path).map_err(|error| format!("cannot read {text}: {error}"))?;
         if kind.is_dir() {
-            return Ok(Pattern { root: path.into(), taken: Taken::Folder });
+            return Ok(Pattern { root: path.into(), taken: Taken::Folder, avoided: Vec::new() });
         }
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("the path names no file")?;
         if is_staged(name) {
@@ -60,7 +62,7 @@ impl Pattern {
             ));
         }
         let root = path.parent().unwrap_or(FsPath::new("/")).into();
-        Ok(Pattern { root, taken: Taken::File(name.into()) })
+        Ok(Pattern { root, taken: Taken::File(name.into()), avoided: Vec::new() })
     }
 
     fn glob(text: &str) -> Result<Pattern, String> {
@@ -70,7 +72,13 @@ impl Pattern {
         let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.to_string())?;
         let root = if fixed.is_empty() { "/".into() } else { PathBuf::from(fixed) };
         let is_shallow = !pattern.contains('/') && !pattern.contains("**");
-        Ok(Pattern { root, taken: Taken::Glob { matcher: glob.compile_matcher(), is_shallow } })
+        Ok(Pattern { root, taken: Taken::Glob { matcher: glob.compile_matcher(), is_shallow }, avoided: Vec::new() })
+    }
+
+    /// The same, but an object in one of these folders is an error, even if a link leads there.
+    #[must_use]
+    pub fn avoiding(self, folders: impl IntoIterator<Item = PathBuf>) -> Pattern {
+        Pattern { avoided: folders.into_iter().collect(), ..self }
     }
 
     /// The folder that object paths are relative to.
@@ -106,13 +114,13 @@ fn is_staged(name: &str) -> bool {
 /// All objects that the pattern takes, sorted by path.
 pub async fn list(store: &Store, pattern: &Pattern) -> Result<Vec<Object>, SourceError> {
     let root = pattern.root.display().to_string();
-    let metas = candidates(store, pattern).await.map_err(|cause| SourceError::Store { object: root, cause })?;
+    let metas = candidates(store, pattern).await.map_err(|cause| SourceError::from_store(&root, cause))?;
     let metas = metas.into_iter().filter(|meta| pattern.takes(meta.location.as_ref()));
     let mut objects: Vec<Object> = metas.map(Object::from).collect();
     objects.sort_by(|a, b| a.path.cmp(&b.path));
     if let Some(folder) = store.local_root() {
         refuse_hidden(folder, pattern)?;
-        refuse_twins(folder, &objects)?;
+        refuse_twins(folder, pattern, &objects)?;
     }
     Ok(objects)
 }
@@ -134,11 +142,17 @@ impl From<ObjectMeta> for Object {
     }
 }
 
-/// Two listed paths that are one file, by a symbolic link, would double its rows.
-fn refuse_twins(folder: &FsPath, objects: &[Object]) -> Result<(), SourceError> {
+/// Two listed paths that are one file, by a symbolic link, would double its rows; a link into the sink would do so
+/// without end.
+fn refuse_twins(folder: &FsPath, pattern: &Pattern, objects: &[Object]) -> Result<(), SourceError> {
     let mut seen = BTreeMap::new();
     for object in objects {
         let Ok(real) = folder.join(object.path.as_ref()).canonicalize() else { continue };
+        if let Some(own) = pattern.avoided.iter().find(|own| real.starts_with(own)) {
+            let message = format!("lies in {}, which this job writes", own.display());
+            let hint = "take it out of the source: output that is input again doubles rows without end";
+            return Err(SourceError::Bad { object: object.path.to_string(), message, hint });
+        }
         if let Some(first) = seen.insert(real, &object.path) {
             let message = format!("is the same file as {first}, by a symbolic link");
             let hint = "take one of the two out of the source: its rows would be in the output twice";

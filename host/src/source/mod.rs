@@ -56,6 +56,11 @@ impl SourceError {
             object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. } => {
                 SourceError::Changed { object }
             }
+            object_store::Error::InvalidPath { source } => SourceError::Bad {
+                object,
+                message: format!("a name below it cannot be used: {source}"),
+                hint: "rename it: names are UTF-8 without control characters",
+            },
             cause => SourceError::Store { object, cause },
         }
     }

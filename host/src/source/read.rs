@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -135,6 +136,10 @@ impl<'a> UnitReader<'a> {
     pub fn next(&mut self) -> Result<Option<(RecordBatch, Rows)>, SourceError> {
         loop {
             if let Some(batch) = self.parts.pop_front() {
+                if batch.num_rows() as u64 > self.left.len() {
+                    let group = self.unit.row_group;
+                    return Err(self.bad(format!("row group {group} has more rows than the footer says")));
+                }
                 let rows = self.left.take_front(batch.num_rows() as u64);
                 return Ok(Some((batch, rows)));
             }
@@ -172,7 +177,10 @@ impl<'a> UnitReader<'a> {
         let Decoding { decoder, places, .. } = self.decoding.as_mut().expect("started by the caller");
         let path = &self.unit.object.object.path;
         loop {
-            match decoder.try_decode().map_err(|error| SourceError::bad(path, error))? {
+            // The decoder panics on some lies of a footer.
+            let decoded = catch_unwind(AssertUnwindSafe(|| decoder.try_decode()));
+            let decoded = decoded.map_err(|_| SourceError::bad(path, "its footer contradicts its pages"))?;
+            match decoded.map_err(|error| SourceError::bad(path, error))? {
                 DecodeResult::NeedsData(ranges) => {
                     let bytes = self.runtime.block_on(self.unit.object.fetch.ranges(&ranges))?;
                     decoder.push_ranges(ranges, bytes).map_err(|error| SourceError::bad(path, error))?;

@@ -66,7 +66,7 @@ fn test_host(python: &Path, guests: &Path, filters: &[&str], length: Length) -> 
         cargo
             .env("WASMPIPE_TEST_PYTHON", python)
             .env("WASMPIPE_TEST_GUESTS", guests)
-            .args(["test", "-p", "wasmpipe-ids", "-p", "wasmpipe", "--"])
+            .args(["test", "-p", "wasmpipe-ids", "-p", "wasmpipe", "-p", "wasmpipe-tools", "--"])
             .args(filters)
     })
 }
@@ -81,7 +81,7 @@ fn build_for_tests() -> Result<PathBuf> {
 /// Functions are plain Rust: their tests run where `cargo test` runs.
 fn test_guests_natively() -> Result {
     let target = place::guests_native_target()?;
-    for package in [place::packages("guest-sdk"), place::packages("udfs")].concat() {
+    for package in [place::packages("guest-sdk"), place::packages("udfs"), place::packages("tests/guests")].concat() {
         cargo(&package, &target, |cargo| cargo.args(["test", "--quiet"]))?;
     }
     Ok(())

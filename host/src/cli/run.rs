@@ -22,9 +22,15 @@ pub(super) fn run(options: &args::Run) -> u8 {
         Ok(plan) => plan,
         Err(code) => return code,
     };
+    if !plan.accepted.is_empty() {
+        say!(
+            "note: these changes are accepted; rows that are done keep their results:\n  {}",
+            plan.accepted.join("\n  ")
+        );
+    }
     if !plan.is_durable {
         say!(
-            "note: there is no [checkpoint] in {}: a run that stops before its end starts over, with an empty sink",
+            "note: there is no [checkpoint] in {}: a run that stops before its end cannot be resumed; empty the sink and start over",
             plan.file.display()
         );
     }
@@ -142,12 +148,18 @@ fn print_summary(summary: &Summary) {
     let outcome = match summary.outcome {
         Outcome::Finished if summary.run.is_none() => "finished before; nothing to do",
         Outcome::Finished => "finished",
+        Outcome::FinishedWithFailedRows if summary.run.is_none() => "finished before, with failed rows; nothing to do",
         Outcome::FinishedWithFailedRows => "finished with failed rows",
         Outcome::Interrupted => "interrupted; the same command goes on from here",
         Outcome::Failed => "failed; the same command goes on from here",
         Outcome::Fenced => "fenced: another run took over",
     };
     out!("{outcome}");
+    if summary.run.is_none() {
+        out!("  {:<28}{:>16}", "rows done", number(summary.rows_skipped));
+        out!("  {:<28}{:>16}", "of these failed, left out", number(summary.rows_failed_in_all));
+        return;
+    }
     let mut rows = vec![
         ("rows skipped (done before)", summary.rows_skipped),
         ("rows read", summary.rows_read),
@@ -209,7 +221,7 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
     out!("sink        {}", plan.sink.store.url());
     out!("            writes {}", columns(&plan.sink.schema));
     match (&plan.root, plan.is_durable) {
-        (_, false) => out!("checkpoint  none: a run that stops before its end starts over"),
+        (_, false) => out!("checkpoint  none: a run that stops before its end cannot be resumed"),
         (None, true) => out!("checkpoint  {}, new", plan.checkpoint.url()),
         (Some(root), true) => out!("checkpoint  {}, job {}", plan.checkpoint.url(), root.genesis.job),
     }

@@ -14,8 +14,15 @@ pub(super) fn build(options: &args::UdfBuild) -> u8 {
     let checked = pipeline::engine(&cache_folder()).and_then(|engine| udf::Component::load(&engine, &built.path));
     match checked {
         Ok(component) => {
-            let names: Vec<&str> = component.functions().iter().map(|function| function.name.as_str()).collect();
-            out!("{} ({}): {}", built.path.display(), text::bytes(built.bytes), names.join(", "));
+            out!("{} ({})", built.path.display(), text::bytes(built.bytes));
+            for function in component.functions() {
+                out!(
+                    "  {} ({}): {}",
+                    function.name,
+                    function.kind,
+                    function.doc.lines().next().unwrap_or("no documentation")
+                );
+            }
             say!("built with {}", built.toolchain);
             FINISHED
         }

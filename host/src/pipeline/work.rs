@@ -85,12 +85,10 @@ impl Drive<'_> {
         let start = Instant::now();
         let before = block.failures.len();
         let block = fail_nulls(index, stage, block).map_err(|error| broken(stage, &error))?;
+        self.settle_failures(stage, &block, before)?;
         let block = if block.batch.num_rows() == 0 { block } else { self.call(index, block)? };
         let outside = (start.elapsed().as_nanos() as u64).saturating_sub(std::mem::take(&mut self.in_guest));
         add(&flow.progress.times.boundary, outside);
-        if block.failures.len() > before {
-            self.settle_failures(stage, &block, before)?;
-        }
         Ok(block)
     }
 
@@ -104,6 +102,10 @@ impl Drive<'_> {
             Ok(answer) => answer,
             Err(CallError::Trap { message }) => {
                 let message = in_block(&message, &block);
+                if stage.on_error == OnError::Fail {
+                    return Err(RunError::Failed(format!("{}: {message}", self.of(stage))));
+                }
+                tracing::warn!(stage = %stage.label, "rows left out: {}", parted(&message).0);
                 return block.fail_all(index, &message).map_err(|error| broken(stage, &error));
             }
             Err(CallError::Broken { message }) => {
@@ -113,8 +115,11 @@ impl Drive<'_> {
         let errors: Vec<(u32, Arc<str>)> =
             answer.errors.into_iter().map(|error| (block.parent(error.row), error.message.into())).collect();
         let adds = answer.batch.project(&stage.adds).map_err(|error| broken(stage, &error))?;
+        let before = block.failures.len();
         let advanced = block.advance(&stage.carry, &answer.lineage, &adds, &stage.output);
-        advanced.and_then(|block| block.fail(index, errors)).map_err(|error| broken(stage, &error))
+        let block = advanced.and_then(|block| block.fail(index, errors)).map_err(|error| broken(stage, &error))?;
+        self.settle_failures(stage, &block, before)?;
+        Ok(block)
     }
 
     /// Calls the worker's instance, a new one if there is none.
@@ -144,6 +149,9 @@ impl Drive<'_> {
     /// Under `fail` the first failure ends the run; under `skip` the rows are left out, and some are logged.
     fn settle_failures(&self, stage: &Stage, block: &Block, before: usize) -> Result<(), RunError> {
         let failures = &block.failures[before..];
+        if failures.is_empty() {
+            return Ok(());
+        }
         if stage.on_error == OnError::Fail {
             let first = &failures[0];
             let (what, hint) = parted(&first.message);

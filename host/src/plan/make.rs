@@ -75,9 +75,10 @@ pub async fn make(config: &Config, options: &Options) -> Result<Plan, PlanError>
     let sink_columns = sink_names.iter().map(|name| before_sink.index_of(name).expect("kept for the sink")).collect();
     let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
     let fingerprint = fingerprint(ids.as_ref().map(|ids| &ids.schema), &specs, &sink_schema);
-    if let Some(root) = &root {
-        refuse_changes(root, &fingerprint, options.accept_change)?;
-    }
+    let accepted = match &root {
+        Some(root) => accept_changes(root, &fingerprint, options.accept_change)?,
+        None => Vec::new(),
+    };
     let group = group_limits(config);
     let stages = bound.into_iter().zip(places).map(|(bound, places)| bound.stage(places)).collect();
     Ok(Plan {
@@ -93,6 +94,7 @@ pub async fn make(config: &Config, options: &Options) -> Result<Plan, PlanError>
         root,
         fingerprint,
         accepts_change: options.accept_change,
+        accepted,
         group,
         run: run_settings(&config.run, group),
         cache: options.cache.clone(),
@@ -418,16 +420,20 @@ async fn refuse_other_jobs(draft: &Draft<'_>, sink: &Store, root: Option<&Root>)
     let others = commit::other_jobs(&listing, root.map(|root| root.genesis.job.as_str()));
     let Some(first) = others.first() else { return Ok(()) };
     let message = format!("the sink {} holds output of another job ({first})", sink.url());
-    let hint = "choose an empty folder, or name the checkpoint of that job to go on with it";
+    let hint = match draft.config.checkpoint {
+        Some(_) => "choose an empty folder, or name the checkpoint of that job to go on with it",
+        None => "empty it or choose another: a pipeline without [checkpoint] is a new job each time it runs",
+    };
     let problem = draft.config.file.problem_at(&draft.config.sink.path.span, message).hint(hint);
     Err(PlanError::Problems(Problems::from(problem)))
 }
 
-fn refuse_changes(root: &Root, is: &crate::commit::Fingerprint, accepts: bool) -> Result<(), PlanError> {
+/// The differences, if they may be and are accepted.
+fn accept_changes(root: &Root, is: &crate::commit::Fingerprint, accepts: bool) -> Result<Vec<String>, PlanError> {
     let was = &root.fingerprint;
     let lines = differences(was, is);
     if lines.is_empty() {
-        return Ok(());
+        return Ok(lines);
     }
     let report = format!("the job differs from the one that the checkpoint belongs to:\n  {}", lines.join("\n  "));
     if was.ids != is.ids || was.source_format != is.source_format {
@@ -435,7 +441,7 @@ fn refuse_changes(root: &Root, is: &crate::commit::Fingerprint, accepts: bool) -
         return Err(PlanError::Refused(format!("{report}\nhint: {hint}")));
     }
     if accepts {
-        return Ok(());
+        return Ok(lines);
     }
     let hint = "rows that are done keep their results. Go on for the others with --accept-change, or begin a new job with another \
                 checkpoint and an empty sink";

@@ -50,6 +50,8 @@ pub struct Plan {
     pub fingerprint: Fingerprint,
     /// Whether a person accepted that the checkpoint has another fingerprint, or that source objects changed.
     pub accepts_change: bool,
+    /// How the fingerprint differs from the checkpoint's, a line each, if that was accepted.
+    pub accepted: Vec<String>,
     /// When a group ends.
     pub group: GroupLimits,
     /// How the machine is used.

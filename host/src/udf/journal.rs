@@ -19,6 +19,7 @@ pub(super) struct Journal {
     lines_max: usize,
     counters_max: usize,
     lines: usize,
+    dropped_warning: bool,
     last_error: Option<String>,
     counts: BTreeMap<String, u64>,
 }
@@ -32,6 +33,7 @@ impl Journal {
             lines_max: limits.log_lines_max,
             counters_max: limits.counters_max,
             lines: 0,
+            dropped_warning: false,
             last_error: None,
             counts: BTreeMap::new(),
         }
@@ -39,18 +41,23 @@ impl Journal {
 
     pub(super) fn begin(&mut self) {
         self.lines = 0;
+        self.dropped_warning = false;
         self.last_error = None;
         self.counts.clear();
     }
 
     pub(super) fn end(&mut self) {
         let dropped = self.lines.saturating_sub(self.lines_max);
-        if dropped > 0 {
-            let Journal { stage, function, lines_max, .. } = self;
-            tracing::warn!(
-                target: "guest", %stage, %function,
-                "{dropped} more log lines of this call were dropped (log_lines_max = {lines_max})"
-            );
+        if dropped == 0 {
+            return;
+        }
+        let Journal { stage, function, lines_max, .. } = self;
+        let what = format!("{dropped} more log lines of this call were dropped, after the first {lines_max}");
+        // Who does not want to see the lines does not want to hear of them either.
+        if self.dropped_warning {
+            tracing::warn!(target: "guest", %stage, %function, "{what}");
+        } else {
+            tracing::info!(target: "guest", %stage, %function, "{what}");
         }
     }
 
@@ -68,6 +75,7 @@ impl Journal {
         let shown = self.lines <= self.lines_max;
         let error = matches!(level, Level::Error);
         if !shown && !error {
+            self.dropped_warning |= matches!(level, Level::Warn);
             return;
         }
         let line = tame(message, self.line_bytes_max);

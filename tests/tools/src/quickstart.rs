@@ -35,6 +35,8 @@ pub(crate) fn tell(options: &Options) -> Result {
     run_once_more(&job)?;
     println!("once more   nothing to do, nothing written");
     println!("\nthe job is in {}; its output is in {}", options.work.display(), job.out().display());
+    let (wasmpipe, pipeline) = (options.wasmpipe.display(), options.work.join("pipeline.toml"));
+    println!("look at it: {wasmpipe} plan {}", pipeline.display());
     println!("quickstart: ok");
     Ok(())
 }

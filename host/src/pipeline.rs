@@ -9,12 +9,14 @@
 //! durable and appends one segment at a time. The bytes of blocks between reader and file are bounded by one budget.
 //!
 //! * `open` - from a plan to an opened lane and the work that is left.
+//! * `drift` - how the source differs from what the job has pinned.
 //! * `groups` - which rows are in which group, and when a group is complete.
 //! * `read` - what a reader thread does.
 //! * `work` - what a worker thread does.
 //! * `budget` - bytes in flight.
 
 mod budget;
+mod drift;
 mod groups;
 mod open;
 mod read;

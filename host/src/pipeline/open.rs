@@ -2,7 +2,6 @@
 //! of the source with what was pinned, the sweep. In this order, so that whatever is decided or deleted is decided by
 //! who holds the lane.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use futures::TryStreamExt;
@@ -11,6 +10,7 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
 
 use super::RunError;
+use super::drift::compare;
 use crate::commit::LANE;
 use crate::commit::{
     self, Close, CommitError, FORMAT, FileEntry, Genesis, Lane, LaneState, Listing, ObjectCoverage, Pinned, Root,
@@ -26,8 +26,6 @@ use crate::source::{self, Object};
 const IDS_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Times that the root is read anew because somebody else appended to it.
 const ROOT_ATTEMPTS: usize = 10;
-/// Names shown of objects that changed.
-const NAMES_SHOWN: usize = 5;
 
 /// What opening a job comes to.
 pub(super) enum Opening {
@@ -230,105 +228,6 @@ async fn follow_source(
         root = read_root(plan).await?;
     }
     Err(too_busy())
-}
-
-/// How the source differs from the pinned listing, by path.
-#[derive(Debug, Default)]
-struct Drift {
-    new: Vec<String>,
-    gone: Vec<String>,
-    /// Another size or version: changed, or only copied. With the size that was pinned.
-    touched: Vec<(Object, u64)>,
-    /// Of those, what is another content.
-    changed: Vec<String>,
-    /// Of those, what may be another content, but none of its rows is done, and its size is what it was.
-    unknown: Vec<String>,
-}
-
-fn compare(pinned: &Listing, objects: &[Object]) -> Drift {
-    let mut before: HashMap<&str, &Object> =
-        pinned.iter().map(|pinned| (pinned.object.path.as_ref(), &pinned.object)).collect();
-    let mut drift = Drift::default();
-    for object in objects {
-        match before.remove(object.path.as_ref()) {
-            None => drift.new.push(object.path.to_string()),
-            Some(was) if was.size != object.size || was.etag != object.etag => {
-                drift.touched.push((object.clone(), was.size));
-            }
-            Some(_) => {}
-        }
-    }
-    drift.gone = before.into_keys().map(ToString::to_string).collect();
-    drift.gone.sort();
-    drift
-}
-
-impl Drift {
-    fn is_same(&self) -> bool {
-        self.new.is_empty() && self.gone.is_empty() && self.touched.is_empty()
-    }
-
-    /// By position, rows that are done mean nothing in another content, unless a person takes it as new.
-    fn is_refusable(&self, plan: &Plan) -> bool {
-        plan.ids.is_none() && !plan.accepts_change && !self.is_same()
-    }
-
-    /// Whether rows that are done may stand elsewhere now.
-    fn is_rewritten(&self) -> bool {
-        !self.gone.is_empty() || !self.changed.is_empty()
-    }
-
-    /// A touched object of which rows are done is a copy if its digest is the one that the log names. Of another one
-    /// only the size can tell.
-    async fn keep_copies_apart(&mut self, plan: &Plan, state: &LaneState) -> Result<(), RunError> {
-        for (object, size_before) in &self.touched {
-            let path = object.path.to_string();
-            match state.objects.get(object.path.as_ref()) {
-                Some(covered) if covered.size == object.size => {
-                    if source::open(&plan.source.store, object, 0).await?.digest != covered.digest {
-                        self.changed.push(path);
-                    }
-                }
-                None if *size_before == object.size => self.unknown.push(path),
-                _ => self.changed.push(path),
-            }
-        }
-        Ok(())
-    }
-
-    fn refuse_in_position_mode(&self) -> Result<(), CommitError> {
-        if !self.is_rewritten() {
-            return Ok(());
-        }
-        let line = |what: &str, names: &[String]| match names.len() {
-            0 => String::new(),
-            count => format!("\n  {count} {what}: {}", shown(names)),
-        };
-        Err(CommitError::Refused(format!(
-            "the source changed, and rows are known by position:{}{}\n\
-             hint: put the objects back; or take new contents as new rows with --accept-change; or begin a new job with `id`",
-            line("gone", &self.gone),
-            line("changed", &self.changed)
-        )))
-    }
-
-    /// The listing to pin: contents that are new since `number` say so.
-    fn pin(&self, pinned: &Listing, objects: Vec<Object>, number: u64) -> Listing {
-        let since: HashMap<&str, u64> =
-            pinned.iter().map(|pinned| (pinned.object.path.as_ref(), pinned.since)).collect();
-        let changed: HashSet<&str> = self.changed.iter().chain(&self.unknown).map(String::as_str).collect();
-        let pin = |object: Object| {
-            let before = since.get(object.path.as_ref()).filter(|_| !changed.contains(object.path.as_ref()));
-            let since = before.copied().unwrap_or(number);
-            Pinned { object, since }
-        };
-        objects.into_iter().map(pin).collect()
-    }
-}
-
-fn shown(names: &[String]) -> String {
-    let first = names.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > NAMES_SHOWN { format!("{first}, ...") } else { first }
 }
 
 async fn list_sink(plan: &Plan) -> Result<Vec<ObjectMeta>, RunError> {

@@ -1,5 +1,5 @@
 //! What a worker thread does: drive one block through all stages, then put it into its group's files. A worker owns one
-//! instance per stage; an instance that trapped is thrown away, and the next block gets a new one.
+//! instance per stage, which begins anew after a trap.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -122,14 +122,15 @@ impl Drive<'_> {
         Ok(block)
     }
 
-    /// Calls the worker's instance, a new one if there is none.
+    /// Calls the worker's instance; the first block starts it.
     fn process(&mut self, index: usize, input: &RecordBatch) -> Result<crate::udf::Answer, CallError> {
         let (flow, stage) = (self.flow, &self.flow.plan.stages[index]);
-        let mut instance = match self.instances[index].take() {
-            Some(instance) => instance,
-            None => Instance::new(&flow.plan.engine, &stage.spec, &stage.binding)
-                .map_err(|error| CallError::Broken { message: error.to_string() })?,
-        };
+        let kept = &mut self.instances[index];
+        if kept.is_none() {
+            let started = Instance::new(&flow.plan.engine, &stage.spec, &stage.binding);
+            *kept = Some(started.map_err(|error| CallError::Broken { message: error.to_string() })?);
+        }
+        let instance = kept.as_mut().expect("just started");
         let answer = instance.process(input);
         let spent = instance.take_time().as_nanos() as u64;
         add(&flow.progress.times.guest, spent);
@@ -142,7 +143,6 @@ impl Drive<'_> {
                 *all.entry(format!("{}.{name}", stage.spec.function)).or_default() += count;
             }
         }
-        self.instances[index] = Some(instance);
         Ok(answer)
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn soak() -> Result {
     toolchain::ensure()?;
     let python = python::ensure()?;
     let guests = guests::ensure(&build_for_tests()?)?;
-    test_host(&python, &guests, &["soak"], Length::Full)?;
+    test_host(&python, &guests, &["k5_", "--nocapture"], Length::Full)?;
     quickstart(&[])
 }
 

@@ -450,11 +450,12 @@ fn random_kills(text: &str, rows: i64, kills: usize, least_after_commit: usize) 
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // The pause is random, but begins when this run has committed something.
+        // Most pauses begin when this run has committed something; some hit the start and the recovery.
         let stderr = child.stderr.take().unwrap();
-        let committed =
-            BufReader::new(stderr).lines().map_while(std::result::Result::ok).any(|line| line.contains("committed"));
-        std::thread::sleep(Duration::from_micros(pseudo_random(kill) % 30_000));
+        let is_early = kill % 7 == 3;
+        let mut lines = BufReader::new(stderr).lines().map_while(std::result::Result::ok);
+        let committed = !is_early && lines.any(|line| line.contains("committed"));
+        std::thread::sleep(Duration::from_micros(pseudo_random(kill) % 120_000));
         child.kill().unwrap();
         child.wait().unwrap();
         last = bench.inspect()["rows_committed"].as_u64().unwrap();

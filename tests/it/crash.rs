@@ -497,18 +497,33 @@ columns = ["id", "twice"]
 path = "checkpoint"
 group_rows_max = 100
 [run]
+workers = 2
+readers = 2
 block_rows_max = 50
 "#;
 
 #[test]
 fn k5_twenty_kills_at_random_moments_with_ids() {
-    random_kills(SLOW, 12_000, 20, 15);
+    random_kills(SLOW, 20_000, 20, 15);
 }
 
 #[test]
 fn k5_soak_twenty_kills_at_random_moments_by_position() {
-    let (rows, kills) = if std::env::var_os("WASMPIPE_SOAK").is_some() { (12_000, 20) } else { (4_000, 4) };
+    let (rows, kills) = if std::env::var_os("WASMPIPE_SOAK").is_some() { (20_000, 20) } else { (6_000, 4) };
     random_kills(&SLOW.replace("id = \"id\"\n", ""), rows, kills, kills * 3 / 4);
+}
+
+/// Starts a run, sends SIGTERM when it has said that it reads rows, and gives its exit code.
+fn stopped_at_work(bench: &Bench) -> Option<i32> {
+    let mut command = bench.command(&["run", "pipeline.toml"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = child.stderr.take().unwrap();
+    let mut lines = BufReader::new(stderr).lines().map_while(std::result::Result::ok);
+    assert!(lines.any(|line| line.contains("rows read")), "it ended before it could be stopped");
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    lines.for_each(drop);
+    child.wait().unwrap().code()
 }
 
 #[test]
@@ -516,12 +531,7 @@ fn the_first_signal_drains_and_the_next_run_goes_on() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..20_000, 500);
     bench.pipeline(&SLOW.replace("group_rows_max = 100", "group_rows_max = 1000000"));
-    let child = bench.command(&["run", "pipeline.toml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(stopped_at_work(&bench), Some(4));
     let inspect = bench.inspect();
     assert_eq!(inspect["closed"], "stopped");
     let committed = inspect["rows_committed"].as_u64().unwrap();
@@ -535,15 +545,10 @@ fn the_first_signal_drains_and_the_next_run_goes_on() {
 fn a_drain_that_takes_too_long_is_an_interruption_and_not_a_finish() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..400, 400);
-    let slow = SLOW.replace("400000", "20000000").replace("[run]", "[run]\ndrain_seconds = 0\nworkers = 1");
+    let slow = SLOW.replace("400000", "20000000").replace("workers = 2", "drain_seconds = 0\nworkers = 1");
     bench.pipeline(&slow);
-    let child = bench.command(&["run", "pipeline.toml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Everything is read at once; the worker is in its first blocks.
-    std::thread::sleep(Duration::from_millis(1000));
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(stopped_at_work(&bench), Some(4));
     let inspect = bench.inspect();
     assert_eq!(inspect["closed"], "stopped");
     assert!(inspect["rows_committed"].as_u64().unwrap() < 400);

@@ -226,11 +226,6 @@ impl Block {
         // Ascending, so repeats are neighbours.
         u64::from(!parents.is_empty()) + parents.windows(2).filter(|pair| pair[0] != pair[1]).count() as u64
     }
-
-    /// Bytes that the current columns hold in memory.
-    pub fn bytes(&self) -> usize {
-        batch_bytes(&self.batch)
-    }
 }
 
 /// Bytes that the rows of a batch take: of slices only what they show.

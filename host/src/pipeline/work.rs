@@ -222,8 +222,9 @@ fn record(block: &Block, ticket: &Ticket) {
     let failed = block.failures.len() as u64;
     let mut group = lock(&ticket.group.value);
     group.cover(&origin.object, origin.rows.iter().cloned(), RowState::Done);
-    for row in (0..origin.len() as u32).filter(|&row| is_failed[row as usize]) {
-        let row = origin.object_row(row);
+    // One walk over the ranges: after a repack there may be as many of them as rows, and a trap fails a whole block.
+    let ordinals = origin.rows.iter().flat_map(Clone::clone);
+    for (row, _) in ordinals.zip(&is_failed).filter(|(_, failed)| **failed) {
         group.cover(&origin.object, std::iter::once(row..row + 1), RowState::Failed);
     }
     if let Some(ids) = &origin.ids {

@@ -594,3 +594,19 @@ fn a_zombie_does_not_pin_a_source_that_it_saw_too_late() {
     bench.run().finished();
     assert_exactly_once(&bench, "after a zombie that saw another source");
 }
+
+#[test]
+fn a_sink_that_vanishes_under_a_run_is_a_failure_and_not_a_finish() {
+    let bench = bench(PIPELINE);
+    let pause = Pause::before("checkpoint Put lane/0/0000000003");
+    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
+    let running = std::thread::spawn(move || run(&pipeline, &watch, false));
+    pause.wait_until_paused();
+    std::fs::rename(bench.path("out"), bench.path("gone")).unwrap();
+    pause.go_on();
+    let ran = running.join().unwrap();
+    assert_eq!(ran.summary().outcome, Outcome::Failed);
+    assert!(ran.error().contains("is missing"), "{}", ran.error());
+    assert!(!matches!(bench.inspect()["closed"].as_str(), Some("finished")));
+    assert!(!bench.path("out/_wasmpipe").exists(), "no manifest of files that are not there");
+}

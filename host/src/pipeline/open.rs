@@ -281,7 +281,9 @@ pub(super) async fn write_manifest(plan: &Plan, job: &Job) -> Result<(), RunErro
         );
         return Err(RunError::Failed(message));
     }
-    commit::check_files(&state.files, &list_sink(plan).await?)?;
+    // Not a refusal any more: this run has committed rows.
+    let checked = commit::check_files(&state.files, &list_sink(plan).await?);
+    checked.map_err(|error| RunError::Failed(error.to_string()))?;
     let rows = state.files.iter().map(|file| file.rows).sum();
     let manifest = Manifest { format: FORMAT, job: &job.name, rows, files: &state.files };
     let name = format!("_wasmpipe/{}.json", job.name);

@@ -38,6 +38,25 @@ pub struct Function {
     pub kind: Kind,
     #[serde(default)]
     pub doc: String,
+    /// JSON Schema of its config; none if it does not say.
+    #[serde(default)]
+    pub config: Option<serde_json::Value>,
+    /// The columns that it takes; none if they depend on input or config.
+    #[serde(default)]
+    pub needs: Option<Vec<Column>>,
+    /// The columns that it gives; none if they depend on input or config.
+    #[serde(default)]
+    pub adds: Option<Vec<Column>>,
+}
+
+/// A column, as a component describes it to people.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// In Arrow's words, such as `Utf8`.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    pub nullable: bool,
 }
 
 /// What lineage a function may answer.

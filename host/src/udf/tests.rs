@@ -356,7 +356,14 @@ fn a_component_says_what_it_offers() {
     let wasm = Script::new("map").wasm();
     let spec = spec(&wasm, Limits::default()).unwrap();
     assert_eq!(spec.component.digest(), blake3::hash(&wasm).to_hex().as_str());
-    let function = Function { name: "f".to_owned(), kind: Kind::Map, doc: "Measures.".to_owned() };
+    let function = Function {
+        name: "f".to_owned(),
+        kind: Kind::Map,
+        doc: "Measures.".to_owned(),
+        config: None,
+        needs: None,
+        adds: None,
+    };
     assert_eq!(spec.component.functions(), [function]);
     let binding = bind(&ENGINE, &spec).unwrap();
     assert_eq!(*binding.needs, text_schema());

@@ -6,15 +6,23 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     export_macro_name: "export_component",
     default_bindings_module: "wasmpipe_sdk::bindings",
+    // What goes to the host is lent to it, and not copied first.
+    ownership: Borrowing { duplicate_if_necessary: false },
 });
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::sync::Once;
+use std::sync::{Arc, Once};
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::Schema;
+use wasmpipe_wire::{Parts, assemble_trusted, fields_of, flatten, schema_of};
 
 use self::exports::wasmpipe::udf::{blocks, functions};
-use crate::component::{self, Instance, WireAnswer, WireLineage};
-use crate::function::{Function, RowError};
+use self::wasmpipe::udf::{host, types};
+use crate::component::{self, Instance};
+use crate::function::{Answer, Function, Lineage, RowError};
 use crate::log::{self, Level};
 
 /// What `export!` fills in.
@@ -37,38 +45,88 @@ impl<C: Offers> functions::Guest for Exports<C> {
 }
 
 impl<C: Offers> blocks::Guest for Exports<C> {
-    fn bind(function: String, input_schema: Vec<u8>, config: String) -> Result<blocks::Binding, String> {
+    fn bind(function: String, input: Vec<types::Field>, config: String) -> Result<blocks::Binding, String> {
         log_panics();
         if BOUND.with_borrow(Option::is_some) {
             return Err("bind was called twice on one instance".to_owned());
         }
-        let (instance, binding) = Instance::bind(C::FUNCTIONS, &function, &input_schema, &config)?;
+        let input = schema_of(&input.into_iter().map(from_wire).collect::<Vec<_>>())
+            .map_err(|defect| format!("the input schema {defect}"))?;
+        let instance = Instance::bind(C::FUNCTIONS, &function, &input, &config)?;
+        let binding = blocks::Binding { needs: to_wire(instance.needs())?, adds: to_wire(instance.adds())? };
         BOUND.set(Some(instance));
-        Ok(blocks::Binding { needs: binding.needs, adds: binding.adds })
+        Ok(binding)
     }
 
-    fn process(block: Vec<u8>) -> Result<blocks::Answer, String> {
+    fn process(rows: u32, nodes: Vec<types::Node>, buffers: Vec<Vec<u8>>) -> Result<(), String> {
         BOUND.with_borrow_mut(|bound| match bound {
-            Some(instance) => instance.process(block).map(into_answer),
+            Some(instance) => {
+                let block = block(instance, rows as usize, nodes, buffers)?;
+                give(&instance.process(&block)?)
+            }
             None => Err("process was called before bind".to_owned()),
         })
     }
 }
 
-fn into_answer(answer: WireAnswer) -> blocks::Answer {
-    blocks::Answer {
-        batch: answer.batch,
-        lineage: match answer.lineage {
-            WireLineage::Same => blocks::Lineage::Same,
-            WireLineage::Kept(bitmap) => blocks::Lineage::Kept(bitmap),
-            WireLineage::Counts(counts) => blocks::Lineage::Counts(counts),
-        },
-        errors: answer.errors.into_iter().map(into_row_error).collect(),
-    }
+fn from_wire(field: types::Field) -> wasmpipe_wire::Field {
+    let types::Field { name, format, nullable, children, metadata } = field;
+    wasmpipe_wire::Field { name, format, nullable, children, metadata }
 }
 
-fn into_row_error(error: RowError) -> blocks::RowError {
-    blocks::RowError { row: error.row, message: error.message }
+fn to_wire(schema: &Schema) -> Result<Vec<types::Field>, String> {
+    let field = |field| {
+        let wasmpipe_wire::Field { name, format, nullable, children, metadata } = field;
+        types::Field { name, format, nullable, children, metadata }
+    };
+    let fields = fields_of(schema).map_err(|defect| format!("its schema {defect}"))?;
+    Ok(fields.into_iter().map(field).collect())
+}
+
+fn block(
+    instance: &Instance,
+    rows: usize,
+    nodes: Vec<types::Node>,
+    buffers: Vec<Vec<u8>>,
+) -> Result<RecordBatch, String> {
+    let node = |types::Node { length, nulls }| wasmpipe_wire::Node { length, nulls };
+    let parts = Parts::new(nodes.into_iter().map(node).collect(), buffers);
+    let needs = instance.needs();
+    // SAFETY: the host is the only caller on this target. It takes valid columns apart, of the schema agreed at bind.
+    let columns = unsafe { assemble_trusted(needs, rows, parts) }.map_err(|defect| format!("the block {defect}"))?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(needs), columns, &options).map_err(|error| error.to_string())
+}
+
+/// The host copies from where the columns lie.
+fn give(answer: &Answer) -> Result<(), String> {
+    let flat = flatten(answer.batch.columns()).map_err(|defect| format!("the answer {defect}"))?;
+    let nodes: Vec<_> = flat.nodes.iter().map(|node| types::Node { length: node.length, nulls: node.nulls }).collect();
+    let errors: Vec<_> = answer.errors.iter().map(row_error).collect();
+    let bitmap;
+    let lineage = match &answer.lineage {
+        Lineage::Same => types::Lineage::Same,
+        Lineage::Kept(kept) => {
+            bitmap = bits(kept);
+            types::Lineage::Kept(&bitmap)
+        }
+        Lineage::Counts(counts) => types::Lineage::Counts(counts),
+    };
+    host::answer(&nodes, &flat.bytes(), lineage, &errors);
+    Ok(())
+}
+
+fn row_error(error: &RowError) -> types::RowError<'_> {
+    types::RowError { row: error.row, message: &error.message }
+}
+
+fn bits(kept: &BooleanBuffer) -> Vec<u8> {
+    let bits = kept.len();
+    let mut bytes = kept.sliced().as_slice()[..bits.div_ceil(8)].to_vec();
+    if let (Some(last), rest @ 1..) = (bytes.last_mut(), bits % 8) {
+        *last &= (1 << rest) - 1;
+    }
+    bytes
 }
 
 // A panic ends in a trap, which says nothing; its message goes to the host first.
@@ -78,7 +136,7 @@ fn log_panics() {
 }
 
 pub(crate) mod sink {
-    use super::wasmpipe::udf::host;
+    use super::host;
     use crate::log::Level;
 
     pub(crate) fn line(level: Level, message: &str) {

@@ -1,14 +1,13 @@
-//! A component as the host sees it, over bytes: `describe`, `bind`, `process`. It compiles on every target, so that a
-//! native test can call functions exactly as the host does.
+//! A component as the host sees it: `describe`, `bind`, `process`, over Arrow's types. It compiles on every target, so
+//! that a native test can call functions as the host does; what crosses the boundary, and how, is in `bindings`.
 
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema, SchemaRef};
 use serde_json::json;
 
-use crate::function::{Columns, Function, Lineage, RowError, Work};
-use crate::wire::{self, BatchWriter};
+use crate::function::{Answer, Columns, Function, Work};
 
 /// The JSON document that says what a component offers.
 pub fn describe(functions: &[Function]) -> String {
@@ -17,71 +16,39 @@ pub fn describe(functions: &[Function]) -> String {
     json!({ "functions": functions }).to_string()
 }
 
-/// What one function, with one config, takes and gives: two Arrow IPC schema messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
-    pub needs: Vec<u8>,
-    pub adds: Vec<u8>,
-}
-
-/// An answer as it crosses: the batch is an Arrow IPC record batch message, or empty if the function adds no column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WireAnswer {
-    pub batch: Vec<u8>,
-    pub lineage: WireLineage,
-    pub errors: Vec<RowError>,
-}
-
-/// A lineage as it crosses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WireLineage {
-    Same,
-    /// Least significant bit first; padding bits are zero.
-    Kept(Vec<u8>),
-    Counts(Vec<u32>),
-}
-
-/// One function, bound.
+/// One function, bound to a config and to the columns that reach the stage.
 pub struct Instance {
     needs: SchemaRef,
     adds: SchemaRef,
     work: Box<Work>,
-    writer: BatchWriter,
 }
 
 impl Instance {
-    /// Binds a function to a config and to the columns that reach the stage.
-    pub fn bind(
-        functions: &[Function],
-        name: &str,
-        input_schema: &[u8],
-        config: &str,
-    ) -> Result<(Self, Binding), String> {
-        let function = find(functions, name)?;
-        let input = wire::schema_from_bytes(input_schema).map_err(|error| format!("input schema: {error}"))?;
-        let bound = (function.bind)(&input, config)?;
-        require(&bound.needs, &input)?;
-        let (needs, adds) = (schema_of(bound.needs), schema_of(bound.adds));
-        let writer = BatchWriter::new(&adds).map_err(|error| format!("columns that it adds: {error}"))?;
-        let binding = Binding { needs: bytes_of(&needs)?, adds: bytes_of(&adds)? };
-        Ok((Self { needs, adds, work: bound.work, writer }, binding))
+    /// Binds the function of this name. `input` has all columns that reach the stage, `config` is JSON.
+    pub fn bind(functions: &[Function], name: &str, input: &Schema, config: &str) -> Result<Self, String> {
+        let bound = (find(functions, name)?.bind)(input, config)?;
+        require(&bound.needs, input)?;
+        let (needs, adds) = (Arc::new(Schema::new(bound.needs)), Arc::new(Schema::new(bound.adds)));
+        Ok(Self { needs, adds, work: bound.work })
     }
 
-    /// One block in, one answer out.
-    pub fn process(&mut self, block: Vec<u8>) -> Result<WireAnswer, String> {
-        let batch = wire::batch_from_bytes(block, &self.needs).map_err(|error| format!("block: {error}"))?;
-        let Columns { arrays, rows, lineage, errors } = (self.work)(&batch)?;
-        let answer = RecordBatch::try_new_with_options(
-            Arc::clone(&self.adds),
-            arrays,
-            &RecordBatchOptions::new().with_row_count(Some(rows)),
-        );
-        let batch = answer.and_then(|batch| self.write(&batch)).map_err(|error| format!("answer: {error}"))?;
-        Ok(WireAnswer { batch, lineage: lineage.into(), errors })
+    /// The columns that [`process`](Self::process) takes, in this order.
+    pub fn needs(&self) -> &SchemaRef {
+        &self.needs
     }
 
-    fn write(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-        if batch.num_columns() == 0 { Ok(Vec::new()) } else { self.writer.write(batch) }
+    /// The columns that it answers.
+    pub fn adds(&self) -> &SchemaRef {
+        &self.adds
+    }
+
+    /// One block of the needed columns in, one answer out.
+    pub fn process(&mut self, block: &RecordBatch) -> Result<Answer, String> {
+        let Columns { arrays, rows, lineage, errors } = (self.work)(block)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.adds), arrays, &options)
+            .map_err(|error| format!("answer: {error}"))?;
+        Ok(Answer { batch, lineage, errors })
     }
 }
 
@@ -100,31 +67,4 @@ fn require(needs: &[Field], input: &Schema) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn schema_of(fields: Vec<Field>) -> SchemaRef {
-    Arc::new(Schema::new(fields))
-}
-
-fn bytes_of(schema: &Schema) -> Result<Vec<u8>, String> {
-    wire::schema_to_bytes(schema).map_err(|error| format!("schema: {error}"))
-}
-
-impl From<Lineage> for WireLineage {
-    fn from(lineage: Lineage) -> Self {
-        match lineage {
-            Lineage::Same => WireLineage::Same,
-            Lineage::Kept(kept) => WireLineage::Kept(bitmap(&kept)),
-            Lineage::Counts(counts) => WireLineage::Counts(counts),
-        }
-    }
-}
-
-fn bitmap(kept: &arrow_buffer::BooleanBuffer) -> Vec<u8> {
-    let bits = kept.len();
-    let mut bytes = kept.sliced().as_slice()[..bits.div_ceil(8)].to_vec();
-    if let (Some(last), rest @ 1..) = (bytes.last_mut(), bits % 8) {
-        *last &= (1 << rest) - 1;
-    }
-    bytes
 }

@@ -29,10 +29,9 @@
 //!  - `column`: which Rust types stand for which column types
 //!  - `row`: scalars and tuples as output rows; what `Result` and iterators mean
 //!  - `glue`: what the attributes expand to
-//!  - `wire`: Arrow IPC messages, byte for byte
-//!  - `component`: describe, bind and process over bytes, on every target
+//!  - `component`: describe, bind and process, on every target
 //!  - `log`: lines and counters for the host
-//!  - `bindings`: the WIT world, on wasm32 only
+//!  - `bindings`: the WIT world and what crosses it, on wasm32 only
 
 // The attributes name this crate by its public name, in its own tests too.
 extern crate self as wasmpipe_sdk;
@@ -47,7 +46,6 @@ mod function;
 pub mod glue;
 pub mod log;
 mod row;
-mod wire;
 
 pub use arrow_array::{self, RecordBatch};
 pub use arrow_buffer::{self, BooleanBuffer};

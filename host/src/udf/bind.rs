@@ -69,7 +69,7 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), String> {
     let function = find(spec)?;
     let seen = seen(&spec.input);
     let input =
-        wire::schema_message(&seen).map_err(|e| format!("cannot run: the input schema {e}\nhint: drop the column"))?;
+        wasmpipe_wire::fields_of(&seen).map_err(|e| format!("cannot run: the input schema {e}\nhint: drop the column"))?;
     let label = (spec.stage.as_str(), spec.function.as_str());
     let mut guest = Guest::start(engine, spec.component.pre(), &spec.limits, Phase::Bind, label)
         .map_err(|fault| format!("does not start: it {}", fault.message()))?;
@@ -77,8 +77,8 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), String> {
         .bind(&function.name, &input, &spec.config())
         .map_err(|fault| format!("does not bind: it {}", fault.message()))?;
     let binding = Binding {
-        needs: wire::read_schema(&answer.needs).map_err(|e| misbound("needs", &e))?,
-        adds: wire::read_schema(&answer.adds).map_err(|e| misbound("adds", &e))?,
+        needs: wire::read_schema(answer.needs).map_err(|e| misbound("needs", &e))?,
+        adds: wire::read_schema(answer.adds).map_err(|e| misbound("adds", &e))?,
         kind: function.kind,
     };
     check_needs(&binding, &seen)?;
@@ -108,6 +108,8 @@ fn values(data_type: &DataType) -> &DataType {
     match data_type {
         DataType::Dictionary(_, values) => values,
         DataType::RunEndEncoded(_, field) => field.data_type(),
+        DataType::Utf8View => &DataType::Utf8,
+        DataType::BinaryView => &DataType::Binary,
         other => other,
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::filter_record_batch;
 
@@ -19,8 +19,8 @@ use super::engine::Engine;
 use super::guest::{Fault, Guest};
 use super::journal::tame;
 use super::limits::Limits;
-use super::wire::{self, Encoder};
-use super::world::blocks;
+use super::wire;
+use super::world::{Raw, types};
 use crate::block::Lineage;
 
 /// A bound function, ready to be called by one thread at a time.
@@ -28,7 +28,6 @@ pub struct Instance {
     engine: Engine,
     spec: Arc<Spec>,
     binding: Binding,
-    encoder: Encoder,
     guest: Option<Guest>,
     spent: Duration,
     counts: BTreeMap<String, u64>,
@@ -72,7 +71,6 @@ impl Instance {
             engine: engine.clone(),
             spec: Arc::clone(spec),
             binding: binding.clone(),
-            encoder: Encoder::new(&binding.needs),
             spent: Duration::ZERO,
             guest: Some(guest),
             counts: BTreeMap::new(),
@@ -123,9 +121,10 @@ impl Instance {
     }
 
     fn call(&mut self, guest: &mut Guest, block: &RecordBatch) -> Result<Answer, Fault> {
-        let message = self.encoder.encode(block);
+        let rows = u32::try_from(block.num_rows()).expect("a block has fewer than 2^32 rows");
+        let (nodes, flat) = wire::flatten(block).map_err(|defect| untakable(&defect))?;
         let start = Instant::now();
-        let answer = guest.process(message);
+        let answer = guest.process(rows, &nodes, &flat.bytes());
         self.spent += start.elapsed();
         let answer = answer?;
         check(answer, block.num_rows(), &self.binding, &self.spec.limits)
@@ -155,7 +154,7 @@ impl fmt::Debug for Instance {
 }
 
 /// Turns what a guest answered into what the host believes.
-fn check(answer: blocks::Answer, rows: usize, binding: &Binding, limits: &Limits) -> Result<Answer, Fault> {
+fn check(answer: Raw, rows: usize, binding: &Binding, limits: &Limits) -> Result<Answer, Fault> {
     check_errors(&answer.errors, rows)?;
     check_kind(&answer.lineage, binding.kind)?;
     let (lineage, rows_out) = lineage(answer.lineage, rows)?;
@@ -164,10 +163,16 @@ fn check(answer: blocks::Answer, rows: usize, binding: &Binding, limits: &Limits
         return Err(too_many(rows_out, limits));
     }
     let rows_out = usize::try_from(rows_out).expect("not above a limit that is a usize");
-    let batch = batch(answer.batch, binding, rows_out, limits)?;
+    let batch = batch(&answer.nodes, answer.buffers, binding, rows_out)?;
     let (batch, lineage) = without_failed(batch, lineage, &answer.errors);
     let errors = answer.errors.iter().map(|error| tamed(error, limits)).collect();
     Ok(Answer { batch, lineage, errors })
+}
+
+fn untakable(defect: &str) -> Fault {
+    Fault::Lost(format!(
+        "cannot take the block: it {defect}\nhint: lower `block_rows_max` under [run] of the pipeline file"
+    ))
 }
 
 fn defect(what: impl fmt::Display) -> Fault {
@@ -183,7 +188,7 @@ fn too_many(rows: u64, limits: &Limits) -> Fault {
     ))
 }
 
-fn check_errors(errors: &[blocks::RowError], rows: usize) -> Result<(), Fault> {
+fn check_errors(errors: &[types::RowError], rows: usize) -> Result<(), Fault> {
     if let Some(pair) = errors.windows(2).find(|pair| pair[0].row >= pair[1].row) {
         return Err(defect(format!("row errors out of order, {} before {}", pair[0].row, pair[1].row)));
     }
@@ -195,11 +200,11 @@ fn check_errors(errors: &[blocks::RowError], rows: usize) -> Result<(), Fault> {
     }
 }
 
-fn check_kind(lineage: &blocks::Lineage, kind: Kind) -> Result<(), Fault> {
+fn check_kind(lineage: &types::Lineage, kind: Kind) -> Result<(), Fault> {
     let (said, may) = match lineage {
-        blocks::Lineage::Same => ("same", kind == Kind::Map),
-        blocks::Lineage::Kept(_) => ("kept", kind == Kind::Filter),
-        blocks::Lineage::Counts(_) => ("counts", kind == Kind::FlatMap),
+        types::Lineage::Same => ("same", kind == Kind::Map),
+        types::Lineage::Kept(_) => ("kept", kind == Kind::Filter),
+        types::Lineage::Counts(_) => ("counts", kind == Kind::FlatMap),
     };
     if may || kind == Kind::MapBatches {
         return Ok(());
@@ -208,15 +213,15 @@ fn check_kind(lineage: &blocks::Lineage, kind: Kind) -> Result<(), Fault> {
 }
 
 /// The lineage, and how many output rows it makes.
-fn lineage(said: blocks::Lineage, rows: usize) -> Result<(Lineage, u64), Fault> {
+fn lineage(said: types::Lineage, rows: usize) -> Result<(Lineage, u64), Fault> {
     match said {
-        blocks::Lineage::Same => Ok((Lineage::Same, rows as u64)),
-        blocks::Lineage::Kept(bits) => {
+        types::Lineage::Same => Ok((Lineage::Same, rows as u64)),
+        types::Lineage::Kept(bits) => {
             let bits = bitmap(bits, rows)?;
             let kept = bits.count_set_bits() as u64;
             Ok((Lineage::Kept(bits), kept))
         }
-        blocks::Lineage::Counts(counts) => {
+        types::Lineage::Counts(counts) => {
             if counts.len() != rows {
                 return Err(defect(format!("{} counts for {rows} rows", counts.len())));
             }
@@ -239,8 +244,8 @@ fn bitmap(bytes: Vec<u8>, rows: usize) -> Result<BooleanBuffer, Fault> {
     Ok(BooleanBuffer::new(Buffer::from_vec(bytes), 0, rows))
 }
 
-fn check_no_output(lineage: &Lineage, errors: &[blocks::RowError]) -> Result<(), Fault> {
-    let has_output = |error: &&blocks::RowError| match lineage {
+fn check_no_output(lineage: &Lineage, errors: &[types::RowError]) -> Result<(), Fault> {
+    let has_output = |error: &&types::RowError| match lineage {
         Lineage::Same => false,
         Lineage::Kept(bits) => bits.value(error.row as usize),
         Lineage::Counts(counts) => counts[error.row as usize] != 0,
@@ -251,21 +256,17 @@ fn check_no_output(lineage: &Lineage, errors: &[blocks::RowError]) -> Result<(),
     }
 }
 
-fn batch(bytes: Vec<u8>, binding: &Binding, rows: usize, limits: &Limits) -> Result<RecordBatch, Fault> {
-    let adds = &binding.adds;
-    if !adds.fields().is_empty() {
-        return wire::read_batch(bytes, adds, rows, limits.answer_bytes_max)
-            .map_err(|e| defect(format!("its batch {e}")));
-    }
-    if !bytes.is_empty() {
-        return Err(defect(format!("a batch of {} bytes where it adds no column", bytes.len())));
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(adds), Vec::new(), &options).expect("no columns, only rows"))
+fn batch(
+    nodes: &[types::Node],
+    buffers: Vec<Vec<u8>>,
+    binding: &Binding,
+    rows: usize,
+) -> Result<RecordBatch, Fault> {
+    wire::read_batch(nodes, buffers, &binding.adds, rows).map_err(|e| defect(format!("its batch {e}")))
 }
 
 /// Under `same` a failed row has an output row that is to be ignored. Dropped here, it needs no care elsewhere.
-fn without_failed(batch: RecordBatch, lineage: Lineage, errors: &[blocks::RowError]) -> (RecordBatch, Lineage) {
+fn without_failed(batch: RecordBatch, lineage: Lineage, errors: &[types::RowError]) -> (RecordBatch, Lineage) {
     if lineage != Lineage::Same || errors.is_empty() {
         return (batch, lineage);
     }
@@ -279,7 +280,7 @@ fn without_failed(batch: RecordBatch, lineage: Lineage, errors: &[blocks::RowErr
     (batch, Lineage::Kept(kept))
 }
 
-fn tamed(error: &blocks::RowError, limits: &Limits) -> RowError {
+fn tamed(error: &types::RowError, limits: &Limits) -> RowError {
     let message = tame(&error.message, limits.row_error_bytes_max);
     RowError { row: error.row, message }
 }

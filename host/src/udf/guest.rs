@@ -9,7 +9,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use super::engine::Engine;
 use super::journal::{Journal, tame};
 use super::limits::{Limits, Memory};
-use super::world::{ArrowUdf, ArrowUdfPre, State, blocks};
+use super::world::{ArrowUdf, ArrowUdfPre, Mailbox, Raw, State, blocks, types};
 
 /// Bytes of a guest's own words in one of our messages.
 const QUOTE_BYTES_MAX: usize = 4 << 10;
@@ -92,8 +92,11 @@ impl Guest {
         phase: Phase,
         (stage, function): (&str, &str),
     ) -> Result<Guest, Fault> {
-        let state =
-            State { memory: Memory::new(limits.memory_bytes_max), journal: Journal::new(stage, function, limits) };
+        let state = State {
+            memory: Memory::new(limits.memory_bytes_max),
+            journal: Journal::new(stage, function, limits),
+            mailbox: Mailbox::default(),
+        };
         let mut store = Store::new(&engine.wasm, state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(HANDLES_MAX);
@@ -108,16 +111,25 @@ impl Guest {
         self.call(Phase::Describe, |world, store| world.wasmpipe_udf_functions().call_describe(store))
     }
 
-    pub(super) fn bind(&mut self, function: &str, schema: &[u8], config: &str) -> Result<blocks::Binding, Fault> {
+    pub(super) fn bind(
+        &mut self,
+        function: &str,
+        input: &[wasmpipe_wire::Field],
+        config: &str,
+    ) -> Result<blocks::Binding, Fault> {
+        let metadata: Vec<Vec<(&str, &str)>> = input.iter().map(metadata).collect();
+        let input: Vec<types::FieldParam> = input.iter().zip(&metadata).map(field).collect();
         let answer = self
-            .call(Phase::Bind, |world, store| world.wasmpipe_udf_blocks().call_bind(store, function, schema, config))?;
+            .call(Phase::Bind, |world, store| world.wasmpipe_udf_blocks().call_bind(store, function, &input, config))?;
         answer.map_err(|message| Fault::Lost(refused(&message)))
     }
 
-    pub(super) fn process(&mut self, block: &[u8]) -> Result<blocks::Answer, Fault> {
-        let answer =
-            self.call(Phase::Process, |world, store| world.wasmpipe_udf_blocks().call_process(store, block))?;
-        answer.map_err(|message| Fault::Lost(gave_up(&message)))
+    pub(super) fn process(&mut self, rows: u32, nodes: &[types::Node], buffers: &[&[u8]]) -> Result<Raw, Fault> {
+        let done = self.call(Phase::Process, |world, store| {
+            world.wasmpipe_udf_blocks().call_process(store, rows, nodes, buffers)
+        })?;
+        done.map_err(|message| Fault::Lost(gave_up(&message)))?;
+        self.store.data_mut().mailbox.take().map_err(|count| Fault::Defect(miscounted(count)))
     }
 
     /// What was counted in the last call.
@@ -136,6 +148,15 @@ impl Guest {
     }
 }
 
+fn metadata(field: &wasmpipe_wire::Field) -> Vec<(&str, &str)> {
+    field.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
+fn field<'a>((field, metadata): (&'a wasmpipe_wire::Field, &'a Vec<(&'a str, &'a str)>)) -> types::FieldParam<'a> {
+    let wasmpipe_wire::Field { name, format, nullable, children, .. } = field;
+    types::FieldParam { name, format, nullable: *nullable, children: *children, metadata }
+}
+
 pub(super) fn quote(text: &str) -> String {
     tame(text, QUOTE_BYTES_MAX)
 }
@@ -146,6 +167,7 @@ fn begin(store: &mut Store<State>, limits: &Limits, phase: Phase) {
     store.set_hostcall_fuel(phase.bytes_max(limits));
     store.data_mut().memory.begin();
     store.data_mut().journal.begin();
+    store.data_mut().mailbox.begin();
 }
 
 fn end<T>(store: &mut Store<State>, limits: &Limits, phase: Phase, result: wasmtime::Result<T>) -> Result<T, Fault> {
@@ -195,6 +217,12 @@ fn gave_up(message: &str) -> String {
     format!(
         "gave up on the block: {}\nhint: the words are the function's own; its documentation should know them",
         quote(message)
+    )
+}
+
+fn miscounted(count: usize) -> String {
+    format!(
+        "answered {count} times to one block\nhint: it must call `answer` once before `process` returns; report it to the function's author"
     )
 }
 

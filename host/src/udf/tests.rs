@@ -22,22 +22,23 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(None).unwrap());
 /// A guest that says what it was told to say.
 struct Script {
     describe: String,
-    needs: Vec<u8>,
-    adds: Vec<u8>,
+    needs: Vec<wasmpipe_wire::Field>,
+    adds: Vec<wasmpipe_wire::Field>,
     answer: Say,
     version: &'static str,
     pages: u32,
-    /// Instructions that run first in each function; in `process`, `$block` is the size of the block.
+    /// Instructions that run first in each function; in `process`, `$rows` is the number of rows.
     on_start: String,
     on_bind: String,
     on_process: String,
     extra: String,
 }
 
-/// What `process` returns.
+/// What `process` answers, so many times, and what it returns.
 struct Say {
     error: Option<String>,
-    batch: Vec<u8>,
+    times: usize,
+    batch: Vec<ArrayRef>,
     /// Tag, and the bytes and number of its elements.
     lineage: (u8, Vec<u8>, usize),
     errors: Vec<(u32, &'static str)>,
@@ -55,10 +56,12 @@ fn length_schema() -> Schema {
     Schema::new(vec![Field::new("length", DataType::Int64, false)])
 }
 
-fn lengths(values: &[i64]) -> Vec<u8> {
-    let array = Int64Array::from(values.to_vec());
-    let batch = RecordBatch::try_new(Arc::new(length_schema()), vec![Arc::new(array)]).unwrap();
-    wire::Encoder::new(&batch.schema()).encode(&batch).to_vec()
+fn fields(schema: &Schema) -> Vec<wasmpipe_wire::Field> {
+    wasmpipe_wire::fields_of(schema).unwrap()
+}
+
+fn lengths(values: &[i64]) -> Vec<ArrayRef> {
+    vec![Arc::new(Int64Array::from(values.to_vec()))]
 }
 
 fn texts(values: &[&str]) -> RecordBatch {
@@ -75,9 +78,9 @@ impl Script {
     fn new(kind: &str) -> Script {
         Script {
             describe: format!(r#"{{"functions":[{{"name":"f","kind":"{kind}","doc":"Measures.","since":1}}]}}"#),
-            needs: wire::schema_message(&text_schema()).unwrap(),
-            adds: wire::schema_message(&length_schema()).unwrap(),
-            answer: Say { error: None, batch: lengths(&[3, 5, 4]), lineage: (SAME, vec![], 0), errors: vec![] },
+            needs: fields(&text_schema()),
+            adds: fields(&length_schema()),
+            answer: Say { error: None, times: 1, batch: lengths(&[3, 5, 4]), lineage: (SAME, vec![], 0), errors: vec![] },
             version: "0.1.0",
             pages: 2,
             on_start: String::new(),
@@ -101,7 +104,7 @@ impl Script {
         self
     }
 
-    fn batch(mut self, batch: Vec<u8>) -> Script {
+    fn batch(mut self, batch: Vec<ArrayRef>) -> Script {
         self.answer.batch = batch;
         self
     }
@@ -124,16 +127,25 @@ impl Script {
         let mut image = Image::new();
         let describe = image.list(self.describe.as_bytes(), self.describe.len());
         let describe = image.words(&describe);
-        let binding =
-            [[0].to_vec(), image.list(&self.needs, self.needs.len()), image.list(&self.adds, self.adds.len())];
+        let binding = [[0].to_vec(), image.fields(&self.needs), image.fields(&self.adds)];
         let binding = image.words(&binding.concat());
-        let answer = self.answer.put(&mut image);
+        let result = self.answer.result(&mut image);
+        let arguments = self.answer.arguments(&mut image);
+        let answer = format!("(call $answer {arguments})").repeat(self.answer.times);
         let Script { version, pages, on_start, on_bind, on_process, extra, .. } = self;
         format!(
             r#"(component
   (import "wasmpipe:udf/host@{version}" (instance $host
     (type $level' (enum "trace" "debug" "info" "warn" "error"))
     (export "level" (type $level (eq $level')))
+    (type $node' (record (field "length" u32) (field "nulls" u32)))
+    (export "node" (type $node (eq $node')))
+    (type $lineage' (variant (case "same") (case "kept" (list u8)) (case "counts" (list u32))))
+    (export "lineage" (type $lineage (eq $lineage')))
+    (type $row-error' (record (field "row" u32) (field "message" string)))
+    (export "row-error" (type $row-error (eq $row-error')))
+    (export "answer" (func (param "nodes" (list $node)) (param "buffers" (list (list u8))) (param "lineage" $lineage)
+      (param "errors" (list $row-error))))
     (export "log" (func (param "level" $level) (param "message" string)))
     (export "count" (func (param "name" string) (param "delta" u64)))))
   (import "wasi:cli/exit@0.2.0" (instance $exit (export "exit" (func (param "code" u32)))))
@@ -152,6 +164,7 @@ impl Script {
       (local.get $start)))
   (core module $main
     (import "memory" "memory" (memory 1))
+    (import "host" "answer" (func $answer (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))
     (import "host" "log" (func $log (param i32 i32 i32)))
     (import "host" "count" (func $count (param i32 i32 i64)))
     (import "host" "exit" (func $exit (param i32)))
@@ -160,35 +173,37 @@ impl Script {
     (func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0))))
     (func (export "describe") (result i32) (i32.const {describe}))
     (func (export "bind") (param i32 i32 i32 i32 i32 i32) (result i32) {on_bind} (i32.const {binding}))
-    (func (export "process") (param $at i32) (param $block i32) (result i32) {on_process} (i32.const {answer}))
+    (func (export "process") (param $rows i32) (param i32 i32 i32 i32) (result i32)
+      {on_process} {answer} (i32.const {result}))
     (data (i32.const {base}) "{image}"))
   (core instance $memory (instantiate $memory))
+  (core func $answer (canon lower (func $host "answer") (memory (core memory $memory "memory"))))
   (core func $log (canon lower (func $host "log") (memory (core memory $memory "memory"))))
   (core func $count (canon lower (func $host "count") (memory (core memory $memory "memory"))))
   (core func $exit (canon lower (func $exit "exit")))
   (core instance $main (instantiate $main
     (with "memory" (instance $memory))
-    (with "host" (instance (export "log" (func $log)) (export "count" (func $count)) (export "exit" (func $exit))))))
-  (type $bytes (list u8))
-  (type $binding' (record (field "needs" $bytes) (field "adds" $bytes)))
+    (with "host" (instance (export "answer" (func $answer)) (export "log" (func $log)) (export "count" (func $count))
+      (export "exit" (func $exit))))))
+  (type $field' (record (field "name" string) (field "format" string) (field "nullable" bool) (field "children" u32)
+    (field "metadata" (list (tuple string string)))))
+  (export $field "field" (type $field'))
+  (type $node' (record (field "length" u32) (field "nulls" u32)))
+  (export $node "node" (type $node'))
+  (type $binding' (record (field "needs" (list $field)) (field "adds" (list $field))))
   (export $binding "binding" (type $binding'))
-  (type $lineage' (variant (case "same") (case "kept" $bytes) (case "counts" (list u32))))
-  (export $lineage "lineage" (type $lineage'))
-  (type $row-error' (record (field "row" u32) (field "message" string)))
-  (export $row-error "row-error" (type $row-error'))
-  (type $answer' (record (field "batch" $bytes) (field "lineage" $lineage) (field "errors" (list $row-error))))
-  (export $answer "answer" (type $answer'))
   (func $describe (result string) (canon lift (core func $main "describe") (memory (core memory $memory "memory"))))
-  (func $bind (param "function" string) (param "input-schema" $bytes) (param "config" string)
+  (func $bind (param "function" string) (param "input" (list $field)) (param "config" string)
     (result (result $binding (error string)))
     (canon lift (core func $main "bind") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
-  (func $process (param "block" $bytes) (result (result $answer (error string)))
+  (func $process (param "rows" u32) (param "nodes" (list $node)) (param "buffers" (list (list u8)))
+    (result (result (error string)))
     (canon lift (core func $main "process") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (instance $functions (export "describe" (func $describe)))
   (export "wasmpipe:udf/functions@{version}" (instance $functions))
   (instance $blocks
-    (export "binding" (type $binding)) (export "lineage" (type $lineage)) (export "row-error" (type $row-error))
-    (export "answer" (type $answer)) (export "bind" (func $bind)) (export "process" (func $process)))
+    (export "field" (type $field)) (export "node" (type $node)) (export "binding" (type $binding))
+    (export "bind" (func $bind)) (export "process" (func $process)))
   (export "wasmpipe:udf/blocks@{version}" (instance $blocks)){extra})"#,
             base = Image::BASE,
             image = image.wat(),
@@ -197,22 +212,32 @@ impl Script {
 }
 
 impl Say {
-    fn put(&self, image: &mut Image) -> u32 {
-        if let Some(error) = &self.error {
-            let error = image.list(error.as_bytes(), error.len());
-            return image.words(&[[1].to_vec(), error, [0; 5].to_vec()].concat());
+    fn result(&self, image: &mut Image) -> u32 {
+        match &self.error {
+            Some(error) => {
+                let error = image.list(error.as_bytes(), error.len());
+                image.words(&[[1].to_vec(), error].concat())
+            }
+            None => image.words(&[0; 3]),
         }
-        let mut errors = Vec::new();
-        for (row, message) in &self.errors {
-            errors.push(*row);
-            errors.extend(image.list(message.as_bytes(), message.len()));
-        }
-        let at = image.words(&errors);
-        let batch = image.list(&self.batch, self.batch.len());
+    }
+
+    /// What `answer` is called with.
+    fn arguments(&self, image: &mut Image) -> String {
+        let flat = wasmpipe_wire::flatten(&self.batch).unwrap();
+        let nodes: Vec<u32> = flat.nodes.iter().flat_map(|node| [node.length, node.nulls]).collect();
+        let buffers: Vec<u32> = flat.bytes().iter().flat_map(|bytes| image.list(bytes, bytes.len())).collect();
+        let error = |(row, message): &(u32, &str)| [vec![*row], image.list(message.as_bytes(), message.len())].concat();
+        let errors: Vec<u32> = self.errors.iter().flat_map(error).collect();
         let (tag, bytes, length) = &self.lineage;
-        let lineage = image.list(bytes, *length);
-        let errors = vec![at, u32::try_from(self.errors.len()).unwrap()];
-        image.words(&[[0].to_vec(), batch, [u32::from(*tag)].to_vec(), lineage, errors].concat())
+        let words = [
+            image.records(&nodes, 2),
+            image.records(&buffers, 2),
+            vec![u32::from(*tag)],
+            image.list(bytes, *length),
+            image.records(&errors, 3),
+        ];
+        words.concat().iter().fold(String::new(), |text, word| text + &format!("(i32.const {word})"))
     }
 }
 
@@ -237,6 +262,21 @@ impl Image {
         vec![self.put(bytes), u32::try_from(length).unwrap()]
     }
 
+    /// A list of records of so many words each.
+    fn records(&mut self, words: &[u32], each: usize) -> Vec<u32> {
+        vec![self.words(words), u32::try_from(words.len() / each).unwrap()]
+    }
+
+    fn fields(&mut self, fields: &[wasmpipe_wire::Field]) -> Vec<u32> {
+        let mut words = Vec::new();
+        for field in fields {
+            words.extend(self.list(field.name.as_bytes(), field.name.len()));
+            words.extend(self.list(field.format.as_bytes(), field.format.len()));
+            words.extend([u32::from(field.nullable), field.children, 0, 0]);
+        }
+        self.records(&words, 8)
+    }
+
     fn words(&mut self, words: &[u32]) -> u32 {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         self.put(&bytes)
@@ -249,6 +289,11 @@ impl Image {
             text
         })
     }
+}
+
+fn unheard_of() -> wasmpipe_wire::Field {
+    let (name, format) = ("text".to_owned(), "vu".to_owned());
+    wasmpipe_wire::Field { name, format, nullable: true, children: 0, metadata: vec![] }
 }
 
 /// A folder with one file in it.
@@ -397,14 +442,14 @@ fn r10_files_that_are_no_components() {
     refused(
         &wasm[..wasm.len() / 2],
         expect![[r#"
-            udfs/f.wasm is a truncated component (failed to parse WebAssembly module: wasm component contains an invalid module section: section range 372..1346 is out of bounds (bound = 1115)); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            udfs/f.wasm is a truncated component (failed to parse WebAssembly module: wasm component contains an invalid module section: section range 541..1123 is out of bounds (bound = 996)); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
             hint: copy or build it again"#]],
     );
     refused(
         &damaged,
         expect![[r#"
-        udfs/f.wasm is a damaged or unsupported component (failed to parse WebAssembly module: section size mismatch: unexpected data at the end of the section (at offset 0x70)); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: copy or build it again"#]],
+            udfs/f.wasm is a damaged or unsupported component (failed to parse WebAssembly module: invalid leading byte (0x1) for component defined type (at offset 0xb)); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: copy or build it again"#]],
     );
     refused(
         b"\0asm\x0e\0\x01\0",
@@ -469,11 +514,11 @@ fn r10_components_of_other_worlds() {
         udfs/f.wasm is a component of another world: it exports wasmpipe:udf/functions@0.1.0, and not wasmpipe:udf/blocks@0.1.0; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
         hint: `wasmpipe udf build` makes components"#]],
     );
-    let typed = Script::new("map").wat().replace(r#"(field "row" u32)"#, r#"(field "row" s32)"#);
+    let typed = Script::new("map").wat().replace(r#"(field "nulls" u32)"#, r#"(field "nulls" s32)"#);
     refused(
         &wat::parse_str(typed).unwrap(),
         expect![[r#"
-            udfs/f.wasm is a component whose imports or exports do not fit (failed to convert function to given type: type mismatch with results: type mismatch for field errors: type mismatch for field row: expected `u32` found `s32`); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            udfs/f.wasm is a component whose imports or exports do not fit (component imports instance `wasmpipe:udf/host@0.1.0`, but a matching implementation was not found in the linker: instance export `answer` has the wrong type: type mismatch with parameters: type mismatch for field nulls: expected `u32` found `s32`); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
             hint: build it against the `wit` folder of this wasmpipe"#]],
     );
 }
@@ -542,9 +587,9 @@ fn components_that_describe_themselves_wrongly() {
 
 #[test]
 fn bindings_are_checked() {
-    let schema = |fields: &[(&str, DataType)]| {
-        let fields: Vec<Field> = fields.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect();
-        wire::schema_message(&Schema::new(fields)).unwrap()
+    let schema = |columns: &[(&str, DataType)]| {
+        let columns: Vec<Field> = columns.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect();
+        fields(&Schema::new(columns))
     };
     let needs = |fields: &[(&str, DataType)], expected: Expect| {
         unbound(&Script { needs: schema(fields), ..Script::new("map") }, expected);
@@ -583,9 +628,9 @@ fn bindings_are_checked() {
             hint: this is a defect of the function; report it to its author"#]],
     );
     unbound(
-        &Script { needs: b"nonsense".to_vec(), ..Script::new("map") },
+        &Script { needs: vec![unheard_of()], ..Script::new("map") },
         expect![[r#"
-            stage 2: `f` of udfs/f.wasm binds wrongly: its schema `needs` does not start with the continuation marker 0xFFFFFFFF
+            stage 2: `f` of udfs/f.wasm binds wrongly: its schema `needs` has the column `text` of the format "vu", which is none of the Arrow C data interface that crosses the boundary
             hint: this is a defect of the function; report it to its author"#]],
     );
     let replaces = Script { adds: schema(&[("text", DataType::Int64)]), ..Script::new("map") };
@@ -627,7 +672,7 @@ fn answers_of_every_lineage() {
 
 #[test]
 fn an_answer_without_columns_has_rows() {
-    let none = wire::schema_message(&Schema::empty()).unwrap();
+    let none = vec![];
     let script = Script { adds: none, ..Script::kept(&[0b110], &[]).batch(vec![]) };
     let answer = answer(&script);
     assert_eq!((answer.batch.num_rows(), answer.batch.num_columns()), (2, 0));
@@ -640,7 +685,7 @@ fn a_failed_row_has_no_output() {
     assert_eq!(answer.lineage, Lineage::Kept(vec![true, false, true].into()));
     let error = RowError { row: 1, message: "no\\nsense".to_owned() };
     assert_eq!(answer.errors, [error]);
-    let none = wire::schema_message(&Schema::empty()).unwrap();
+    let none = vec![];
     let script = Script { adds: none, ..Script::new("map").batch(vec![]).errors(&[(0, "a"), (2, "b")]) };
     assert_eq!(self::answer(&script).batch.num_rows(), 1);
 }
@@ -650,14 +695,14 @@ fn s12_lies_break_the_function() {
     fails(
         &Script::new("map").batch(lengths(&[3, 5])),
         expect![[r#"
-        broken: stage 2: `f` answered wrongly: its batch has 2 rows where its lineage makes 3
-        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+            broken: stage 2: `f` answered wrongly: its batch has the column `length` with 2 values where 3 are expected
+            hint: this is a defect of the function; report it to its author, no row is to blame"#]],
     );
     fails(
         &Script::new("map").batch(vec![]),
         expect![[r#"
-        broken: stage 2: `f` answered wrongly: its batch has 0 bytes, too few for a record batch message
-        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+            broken: stage 2: `f` answered wrongly: its batch has the column `length` and no node for it
+            hint: this is a defect of the function; report it to its author, no row is to blame"#]],
     );
     fails(
         &Script::new("filter"),
@@ -686,8 +731,8 @@ fn s12_lies_break_the_function() {
     fails(
         &Script::counts(&[1, 1, 1], &[3, 4]),
         expect![[r#"
-        broken: stage 2: `f` answered wrongly: its batch has 2 rows where its lineage makes 3
-        hint: this is a defect of the function; report it to its author, no row is to blame"#]],
+            broken: stage 2: `f` answered wrongly: its batch has the column `length` with 2 values where 3 are expected
+            hint: this is a defect of the function; report it to its author, no row is to blame"#]],
     );
     fails(
         &Script::new("map").errors(&[(3, "beyond")]),
@@ -719,18 +764,31 @@ fn s12_lies_break_the_function() {
             broken: stage 2: `f` breaks the component model's rules for values: list pointer/length out of bounds of memory
             hint: rebuild the component; if it stays, report it to its author"#]],
     );
-    let none = wire::schema_message(&Schema::empty()).unwrap();
+    let none = vec![];
     fails(
         &Script { adds: none, ..Script::new("map") },
         expect![[r#"
-            broken: stage 2: `f` answered wrongly: a batch of 256 bytes where it adds no column
+            broken: stage 2: `f` answered wrongly: its batch has 1 nodes and 2 buffers more than its schema asks for
             hint: this is a defect of the function; report it to its author, no row is to blame"#]],
     );
 }
 
 #[test]
+fn one_block_has_one_answer() {
+    let times = |times: usize| Script { answer: Say { times, ..Script::new("map").answer }, ..Script::new("map") };
+    fails(&times(0), expect![[r#"
+        broken: stage 2: `f` answered 0 times to one block
+        hint: it must call `answer` once before `process` returns; report it to the function's author"#]]);
+    fails(&times(2), expect![[r#"
+        broken: stage 2: `f` answered 2 times to one block
+        hint: it must call `answer` once before `process` returns; report it to the function's author"#]]);
+    let script = Script { on_bind: "(call $answer (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))".to_owned(), ..times(1) };
+    assert_eq!(column(&answer(&script)), [3, 5, 4]);
+}
+
+#[test]
 fn s9_amplified_rows_cost_the_block() {
-    let none = wire::schema_message(&Schema::empty()).unwrap();
+    let none = vec![];
     let script = Script { adds: none, ..Script::counts(&[u32::MAX; 3], &[]).batch(vec![]) };
     fails(
         &script,
@@ -738,16 +796,16 @@ fn s9_amplified_rows_cost_the_block() {
         trap: stage 2: `f` answered with too many rows: answer_rows_max = 16777216, they are 12884901885
         hint: lower `block_rows_max` under [run] of the pipeline file, or let the function answer with less"#]],
     );
-    let narrow = Limits { answer_bytes_max: 100, ..Limits::default() };
+    let narrow = Limits { answer_bytes_max: 10, ..Limits::default() };
     expect![[r#"
-        trap: stage 2: `f` answered with too much data: answer_bytes_max = 100 bytes
+        trap: stage 2: `f` answered with too much data: answer_bytes_max = 10 bytes
         hint: lower `block_rows_max` under [run] of the pipeline file, or let the function answer with less"#]]
     .assert_eq(&failure(&mut start(&Script::new("map"), narrow)));
 }
 
 #[test]
 fn s11_a_trap_costs_the_block_and_not_the_next() {
-    let on_process = "(if (i32.gt_u (local.get $block) (i32.const 400)) (then unreachable))";
+    let on_process = "(if (i32.eq (local.get $rows) (i32.const 1)) (then unreachable))";
     let mut instance = start(&Script::new("map").on_process(on_process), Limits::default());
     let long = texts(&["x".repeat(400).as_str()]);
     let error = instance.process(&long).unwrap_err();
@@ -791,7 +849,7 @@ fn s11_ways_to_fail() {
             broken: stage 2: `f` breaks the component model's rules for values: string pointer/length out of bounds of memory
             hint: rebuild the component; if it stays, report it to its author"#]],
     );
-    let gives_up = Say { error: Some("no model\n".to_owned()), ..Script::new("map").answer };
+    let gives_up = Say { error: Some("no model\n".to_owned()), times: 0, ..Script::new("map").answer };
     fails(
         &Script { answer: gives_up, ..Script::new("map") },
         expect![[r#"
@@ -838,7 +896,9 @@ fn s6_a_leak_costs_a_block_now_and_then() {
     let limits = Limits { memory_bytes_max: 1 << 20, ..Limits::default() };
     // Its allocator never frees.
     let mut instance = start(&Script::new("map").on_process("(drop (memory.grow (i32.const 3)))"), limits);
-    let results: Vec<bool> = (0..4000).map(|_| instance.process(&block()).is_ok()).collect();
+    let long = "x".repeat(300);
+    let block = texts(&[&long; 3]);
+    let results: Vec<bool> = (0..4000).map(|_| instance.process(&block).is_ok()).collect();
     let failed = results.iter().filter(|ok| !**ok).count();
     assert!((1..100).contains(&failed), "{failed}");
     // The call after a failed one has a new guest.
@@ -848,7 +908,7 @@ fn s6_a_leak_costs_a_block_now_and_then() {
 #[test]
 fn counters_of_failed_calls_do_not_count() {
     let wat = "(call $count (i32.const 1024) (i32.const 1) (i64.const 5))
-        (if (i32.gt_u (local.get $block) (i32.const 400)) (then unreachable))";
+        (if (i32.eq (local.get $rows) (i32.const 1)) (then unreachable))";
     let mut instance = start(&Script::new("map").on_process(wat), Limits::default());
     instance.process(&block()).unwrap();
     instance.process(&texts(&["x".repeat(400).as_str()])).unwrap_err();

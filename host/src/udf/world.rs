@@ -5,11 +5,16 @@ use super::limits::Memory;
 
 #[allow(clippy::all, clippy::pedantic, unreachable_pub, reason = "generated code")]
 mod generated {
-    wasmtime::component::bindgen!({ path: "../wit", world: "arrow-udf" });
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "arrow-udf",
+        // Columns are copied from where they lie.
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
 }
 
 pub(super) use generated::exports::wasmpipe::udf::blocks;
-pub(super) use generated::wasmpipe::udf::host;
+pub(super) use generated::wasmpipe::udf::{host, types};
 pub(super) use generated::{ArrowUdf, ArrowUdfPre};
 
 /// What this host expects a component to be.
@@ -25,9 +30,57 @@ pub(super) const EXPORTS: [&str; 2] = ["functions", "blocks"];
 pub(super) struct State {
     pub(super) memory: Memory,
     pub(super) journal: Journal,
+    pub(super) mailbox: Mailbox,
 }
 
+/// An answer as it came out of a guest.
+pub(super) struct Raw {
+    pub(super) nodes: Vec<types::Node>,
+    pub(super) buffers: Vec<Vec<u8>>,
+    pub(super) lineage: types::Lineage,
+    pub(super) errors: Vec<types::RowError>,
+}
+
+/// Where a guest leaves its answer: one for each block.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    answer: Option<Raw>,
+    /// Answers of this call; only the first is kept.
+    count: usize,
+}
+
+impl Mailbox {
+    pub(super) fn begin(&mut self) {
+        *self = Mailbox::default();
+    }
+
+    fn put(&mut self, answer: Raw) {
+        self.count += 1;
+        self.answer.get_or_insert(answer);
+    }
+
+    /// The one answer of this call, or how many there were.
+    pub(super) fn take(&mut self) -> Result<Raw, usize> {
+        match self.answer.take() {
+            Some(answer) if self.count == 1 => Ok(answer),
+            _ => Err(self.count),
+        }
+    }
+}
+
+impl types::Host for State {}
+
 impl host::Host for State {
+    fn answer(
+        &mut self,
+        nodes: Vec<types::Node>,
+        buffers: Vec<Vec<u8>>,
+        lineage: types::Lineage,
+        errors: Vec<types::RowError>,
+    ) {
+        self.mailbox.put(Raw { nodes, buffers, lineage, errors });
+    }
+
     fn log(&mut self, level: host::Level, message: String) {
         self.journal.log(level, &message);
     }

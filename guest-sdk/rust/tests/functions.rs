@@ -192,7 +192,10 @@ fn functions_stay_functions() {
 
 #[test]
 fn describe_tells_names_kinds_and_docs() {
-    let described: serde_json::Value = serde_json::from_str(&describe(&WASMPIPE_FUNCTIONS[..4])).expect("JSON");
+    let mut described: serde_json::Value = serde_json::from_str(&describe(&WASMPIPE_FUNCTIONS[..4])).expect("JSON");
+    for function in described["functions"].as_array_mut().expect("a list") {
+        function.as_object_mut().expect("an object").retain(|key, _| ["name", "kind", "doc"].contains(&key.as_str()));
+    }
     let expected = serde_json::json!({ "functions": [
         { "name": "long_enough", "kind": "filter", "doc": "Keeps texts of at least `bytes_min` bytes.\n\nBytes, not characters." },
         { "name": "double", "kind": "map", "doc": "Twice the number." },

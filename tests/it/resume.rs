@@ -160,11 +160,16 @@ fn f8_commands_that_read_do_not_write() {
     bench.numbers("a.parquet", 0..40, 10);
     bench.pipeline(&pipeline(true, ""));
     die_after(&bench, 2);
-    let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
+    // Threads of a run that is dead in this process may still stage a file.
+    let complete = |folder: &str| {
+        let files = bench.snapshot(folder);
+        files.into_iter().filter(|(path, _)| !path.to_string_lossy().contains('#')).collect::<Vec<_>>()
+    };
+    let before = (complete("checkpoint"), complete("out"));
     assert!(bench.wasmpipe(&["plan", "pipeline.toml"]).status.success());
     assert!(bench.wasmpipe(&["checkpoint", "inspect", "checkpoint"]).status.success());
     bench.inspect();
-    assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before);
+    assert!((complete("checkpoint"), complete("out")) == before, "something was written");
 }
 
 #[test]

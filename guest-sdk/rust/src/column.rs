@@ -1,192 +1,316 @@
-//! Which Rust types stand for which column types, as parameters ([`Param`]) and as results ([`Value`]).
+//! Which Rust types stand for which column types: as parameters ([`Param`]), as results ([`Value`]).
 //!
-//! | Rust                         | Arrow               |
-//! |------------------------------|---------------------|
-//! | `&str`, `String`             | Utf8                |
-//! | `&[u8]`, `Vec<u8>`           | Binary              |
-//! | `i8` .. `i64`, `u8` .. `u64` | Int8 .. UInt64      |
-//! | `f32`, `f64`                 | Float32, Float64    |
-//! | `bool`                       | Boolean             |
-//! | `Option<_>` of these         | the same, nullable  |
+//! A type says how one value that is there is read ([`FromColumn`]) and written ([`IntoColumn`]); `Option` adds the nulls,
+//! once for all types. The table of types is in the crate's documentation.
+//!
+//!  - `plain`: numbers, booleans, strings, bytes
+//!  - `time`: dates, times, timestamps, durations
+//!  - `fixed`: fixed-size binary, UUIDs, decimals
+//!  - `nested`: lists, maps, structs
 
-use std::borrow::Cow;
-use std::sync::Arc;
+mod fixed;
+mod nested;
+mod plain;
+mod time;
 
-use arrow_array::builder::{BinaryBuilder, BooleanBuilder, PrimitiveBuilder, StringBuilder};
-use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
-use arrow_schema::DataType;
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
+use arrow_schema::{DataType, Field};
 
-/// A type that a parameter of a row function may have: one value of one column.
+pub use fixed::Decimal;
+pub(crate) use nested::inner_field;
+pub use nested::{Inner, List, ListIter, Struct};
+pub(crate) use nested::{struct_array, struct_of, struct_type};
+
+/// A value that is there, read from a column.
 #[diagnostic::on_unimplemented(
     message = "a column cannot be read as `{Self}`",
     label = "not a column type",
-    note = "allowed: &str, String, &[u8], Vec<u8>, i8 to i64, u8 to u64, f32, f64, bool, and Option<_> of these",
-    note = "a parameter for the config is marked #[config] and is a reference"
+    note = "allowed: &str, String, Cow<str>, &[u8], Vec<u8>, [u8; N], i8 to i64, u8 to u64, f32, f64, bool, Decimal<P, S>, Uuid, chrono's NaiveDate, NaiveTime, NaiveDateTime, DateTime<Utc>, TimeDelta, Vec<_> and List<_> of these, Vec<(K, V)> for a map, a struct with #[derive(wasmpipe_sdk::Columns)], and Option<_> of all these",
+    note = "a parameter for the config is `#[config] config: &Config`; what is built from the config once is `#[state] state: &State`"
 )]
-pub trait Param<'a>: Sized {
-    type Array: Array + 'static;
-    const NULLABLE: bool;
-    fn data_type() -> DataType;
-    fn at(array: &'a Self::Array, row: usize) -> Self;
+pub trait FromColumn<'a>: Sized {
+    /// A column, ready to be read.
+    type Column: Copy;
+    /// Whether [`FromColumn::at`] may refuse.
+    const FALLIBLE: bool = false;
+    /// What to ask the host for, given what the column is. `None` where that is not known.
+    fn data_type(input: Option<&DataType>) -> DataType;
+    /// The first `rows` rows of an array of that type.
+    fn column(array: &'a dyn Array, rows: usize) -> Self::Column;
+    /// An error is a row error: there is a value, and it has no counterpart in this type.
+    fn at(column: &Self::Column, row: usize) -> Result<Self, String>;
 }
 
-/// A type that an element of an output row may have: one value of one column.
+/// A value that is there, written to a column.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a value of a column",
     label = "not a column type",
-    note = "allowed: &str, String, &[u8], Vec<u8>, i8 to i64, u8 to u64, f32, f64, bool, and Option<_> of these"
+    note = "allowed: &str, String, Cow<str>, &[u8], Vec<u8>, [u8; N], i8 to i64, u8 to u64, f32, f64, bool, Decimal<P, S>, Uuid, chrono's NaiveDate, NaiveTime, NaiveDateTime, DateTime<Utc>, TimeDelta, Vec<_> of these, Vec<(K, V)> for a map, a struct with #[derive(wasmpipe_sdk::Columns)], and Option<_> of all these",
+    note = "several columns are a struct with #[derive(wasmpipe_sdk::Columns)], or a tuple with columns(\"a\", \"b\") in the attribute"
+)]
+pub trait IntoColumn: Sized {
+    type Builder;
+    /// Whether [`IntoColumn::check`] may refuse.
+    const CHECKED: bool = false;
+    /// How many columns a row of this makes.
+    const WIDTH: usize = 1;
+    /// Whether it names its columns itself.
+    const NAMED: bool = false;
+    fn data_type() -> DataType;
+    fn builder(rows: usize) -> Self::Builder;
+    /// After [`IntoColumn::check`] was content.
+    fn append_to(self, builder: &mut Self::Builder);
+    /// Stands in for the value of a row that is null or has an error.
+    fn append_nothing(builder: &mut Self::Builder);
+    fn finish(builder: Self::Builder, nulls: Option<NullBuffer>) -> ArrayRef;
+
+    /// An error is a row error: the value has no counterpart in the column's type.
+    #[inline]
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A whole column; `None` is a row without a value.
+    #[inline]
+    fn collect(rows: usize, mut value: impl FnMut(usize) -> Option<Self>) -> Self::Builder {
+        let mut builder = Self::builder(rows);
+        for row in 0..rows {
+            match value(row) {
+                Some(value) => value.append_to(&mut builder),
+                None => Self::append_nothing(&mut builder),
+            }
+        }
+        builder
+    }
+
+    /// The columns that a row of this makes.
+    fn fields(names: &[&str]) -> Vec<Field> {
+        vec![Field::new(names[0], Self::data_type(), false)]
+    }
+
+    fn finish_row(builder: Self::Builder) -> Vec<ArrayRef> {
+        vec![Self::finish(builder, None)]
+    }
+}
+
+/// Everything that may stand in a list, where `Vec<u8>` is bytes and not a list.
+#[diagnostic::on_unimplemented(
+    message = "a list of `{Self}` is not supported",
+    label = "not an element of a list",
+    note = "Vec<u8> and &[u8] are bytes; a list of u8 is Vec<Option<u8>>"
+)]
+pub trait Element {}
+
+impl<T> Element for Option<T> {}
+
+/// A type that a parameter of a row function may have: one value of one column, or an `Option` of it.
+#[diagnostic::on_unimplemented(
+    message = "a column cannot be read as `{Self}`",
+    label = "not a column type",
+    note = "the types that a parameter may have are in the table of wasmpipe_sdk's documentation"
+)]
+pub trait Param<'a>: Sized {
+    type Column: Copy;
+    const NULLABLE: bool;
+    const FALLIBLE: bool;
+    fn data_type(input: Option<&DataType>) -> DataType;
+    fn column(array: &'a dyn Array, rows: usize) -> Self::Column;
+    fn at(column: &Self::Column, row: usize) -> Result<Self, String>;
+}
+
+impl<'a, T: FromColumn<'a>> Param<'a> for T {
+    type Column = T::Column;
+    const NULLABLE: bool = false;
+    const FALLIBLE: bool = T::FALLIBLE;
+
+    fn data_type(input: Option<&DataType>) -> DataType {
+        T::data_type(input)
+    }
+
+    #[inline(always)]
+    fn column(array: &'a dyn Array, rows: usize) -> Self::Column {
+        T::column(array, rows)
+    }
+
+    #[inline(always)]
+    fn at(column: &Self::Column, row: usize) -> Result<Self, String> {
+        T::at(column, row)
+    }
+}
+
+impl<'a, T: FromColumn<'a>> Param<'a> for Option<T> {
+    type Column = (Option<&'a NullBuffer>, T::Column);
+    const NULLABLE: bool = true;
+    const FALLIBLE: bool = T::FALLIBLE;
+
+    fn data_type(input: Option<&DataType>) -> DataType {
+        T::data_type(input)
+    }
+
+    #[inline(always)]
+    fn column(array: &'a dyn Array, rows: usize) -> Self::Column {
+        (array.nulls().filter(|nulls| nulls.null_count() > 0), T::column(array, rows))
+    }
+
+    #[inline(always)]
+    fn at((nulls, column): &Self::Column, row: usize) -> Result<Self, String> {
+        match nulls {
+            Some(nulls) if nulls.is_null(row) => Ok(None),
+            _ => T::at(column, row).map(Some),
+        }
+    }
+}
+
+/// A type that an element of an output row may have: one value of one column, or an `Option` of it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a value of a column",
+    label = "not a column type",
+    note = "the types that a result may have are in the table of wasmpipe_sdk's documentation"
 )]
 pub trait Value: Sized {
     type Builder;
     const NULLABLE: bool;
+    const CHECKED: bool;
+    const WIDTH: usize;
+    const NAMED: bool;
     fn data_type() -> DataType;
     fn builder(rows: usize) -> Self::Builder;
     fn append_to(self, builder: &mut Self::Builder);
-    /// Stands in for the value of a row that has an error.
     fn append_nothing(builder: &mut Self::Builder);
     fn finish(builder: Self::Builder) -> ArrayRef;
+    fn check(&self) -> Result<(), String>;
+    fn collect(rows: usize, value: impl FnMut(usize) -> Option<Self>) -> Self::Builder;
+    fn fields(names: &[&str]) -> Vec<Field>;
+    fn finish_row(builder: Self::Builder) -> Vec<ArrayRef>;
 }
 
-macro_rules! params {
-    ($($param:ty, $array:ty, $data_type:expr, |$a:ident, $row:ident| $at:expr;)+) => {$(
-        impl<'a> Param<'a> for $param {
-            type Array = $array;
-            const NULLABLE: bool = false;
-            fn data_type() -> DataType { $data_type }
-            #[inline]
-            fn at($a: &'a $array, $row: usize) -> Self { $at }
+impl<T: IntoColumn> Value for T {
+    type Builder = T::Builder;
+    const NULLABLE: bool = false;
+    const CHECKED: bool = T::CHECKED;
+    const WIDTH: usize = T::WIDTH;
+    const NAMED: bool = T::NAMED;
+
+    fn data_type() -> DataType {
+        T::data_type()
+    }
+
+    fn builder(rows: usize) -> Self::Builder {
+        T::builder(rows)
+    }
+
+    #[inline(always)]
+    fn append_to(self, builder: &mut Self::Builder) {
+        IntoColumn::append_to(self, builder);
+    }
+
+    #[inline]
+    fn append_nothing(builder: &mut Self::Builder) {
+        T::append_nothing(builder);
+    }
+
+    fn finish(builder: Self::Builder) -> ArrayRef {
+        T::finish(builder, None)
+    }
+
+    #[inline(always)]
+    fn check(&self) -> Result<(), String> {
+        IntoColumn::check(self)
+    }
+
+    #[inline(always)]
+    fn collect(rows: usize, value: impl FnMut(usize) -> Option<Self>) -> Self::Builder {
+        T::collect(rows, value)
+    }
+
+    fn fields(names: &[&str]) -> Vec<Field> {
+        T::fields(names)
+    }
+
+    fn finish_row(builder: Self::Builder) -> Vec<ArrayRef> {
+        T::finish_row(builder)
+    }
+}
+
+/// Values, and which of them are there.
+#[derive(Debug)]
+pub struct Nullable<B> {
+    values: B,
+    valid: BooleanBufferBuilder,
+}
+
+impl<T: IntoColumn> Value for Option<T> {
+    type Builder = Nullable<T::Builder>;
+    const NULLABLE: bool = true;
+    const CHECKED: bool = T::CHECKED;
+    const WIDTH: usize = 1;
+    const NAMED: bool = false;
+
+    fn data_type() -> DataType {
+        T::data_type()
+    }
+
+    fn builder(rows: usize) -> Self::Builder {
+        Nullable { values: T::builder(rows), valid: BooleanBufferBuilder::new(rows) }
+    }
+
+    #[inline(always)]
+    fn append_to(self, builder: &mut Self::Builder) {
+        builder.valid.append(self.is_some());
+        match self {
+            Some(value) => value.append_to(&mut builder.values),
+            None => T::append_nothing(&mut builder.values),
         }
+    }
 
-        impl<'a> Param<'a> for Option<$param> {
-            type Array = $array;
-            const NULLABLE: bool = true;
-            fn data_type() -> DataType { $data_type }
-            #[inline]
-            fn at($a: &'a $array, $row: usize) -> Self { $a.is_valid($row).then(|| $at) }
-        }
-    )+};
+    #[inline]
+    fn append_nothing(builder: &mut Self::Builder) {
+        builder.valid.append(false);
+        T::append_nothing(&mut builder.values);
+    }
+
+    fn finish(mut builder: Self::Builder) -> ArrayRef {
+        let nulls = NullBuffer::new(builder.valid.finish());
+        T::finish(builder.values, Some(nulls).filter(|nulls| nulls.null_count() > 0))
+    }
+
+    #[inline(always)]
+    fn check(&self) -> Result<(), String> {
+        self.as_ref().map_or(Ok(()), IntoColumn::check)
+    }
+
+    #[inline(always)]
+    fn collect(rows: usize, mut value: impl FnMut(usize) -> Option<Self>) -> Self::Builder {
+        let mut valid = BooleanBufferBuilder::new(rows);
+        let values = T::collect(rows, |row| {
+            let value = value(row).flatten();
+            valid.append(value.is_some());
+            value
+        });
+        Nullable { values, valid }
+    }
+
+    fn fields(names: &[&str]) -> Vec<Field> {
+        vec![Field::new(names[0], T::data_type(), true)]
+    }
+
+    fn finish_row(builder: Self::Builder) -> Vec<ArrayRef> {
+        vec![Self::finish(builder)]
+    }
 }
 
-params! {
-    &'a str, StringArray, DataType::Utf8, |a, row| a.value(row);
-    String, StringArray, DataType::Utf8, |a, row| a.value(row).to_owned();
-    &'a [u8], BinaryArray, DataType::Binary, |a, row| a.value(row);
-    Vec<u8>, BinaryArray, DataType::Binary, |a, row| a.value(row).to_owned();
-    bool, BooleanArray, DataType::Boolean, |a, row| a.value(row);
-    i8, PrimitiveArray<Int8Type>, DataType::Int8, |a, row| a.value(row);
-    i16, PrimitiveArray<Int16Type>, DataType::Int16, |a, row| a.value(row);
-    i32, PrimitiveArray<Int32Type>, DataType::Int32, |a, row| a.value(row);
-    i64, PrimitiveArray<Int64Type>, DataType::Int64, |a, row| a.value(row);
-    u8, PrimitiveArray<UInt8Type>, DataType::UInt8, |a, row| a.value(row);
-    u16, PrimitiveArray<UInt16Type>, DataType::UInt16, |a, row| a.value(row);
-    u32, PrimitiveArray<UInt32Type>, DataType::UInt32, |a, row| a.value(row);
-    u64, PrimitiveArray<UInt64Type>, DataType::UInt64, |a, row| a.value(row);
-    f32, PrimitiveArray<Float32Type>, DataType::Float32, |a, row| a.value(row);
-    f64, PrimitiveArray<Float64Type>, DataType::Float64, |a, row| a.value(row);
+/// The column that a parameter asks for. A null deep inside of it is a row error where the type has no room for one, so it
+/// is asked for as nullable there.
+pub(crate) fn wanted<'a, P: Param<'a>>(name: &str, input: Option<&Field>) -> Field {
+    Field::new(name, P::data_type(input.map(Field::data_type)), P::NULLABLE)
 }
 
-// A plain vector: a loop over a column without nulls can then be vectorised.
-macro_rules! primitive_values {
-    ($($native:ty, $arrow:ty, $data_type:ident;)+) => {$(
-        impl Value for $native {
-            type Builder = Vec<$native>;
-            const NULLABLE: bool = false;
-            fn data_type() -> DataType { DataType::$data_type }
-            fn builder(rows: usize) -> Self::Builder { Vec::with_capacity(rows) }
-            #[inline]
-            fn append_to(self, builder: &mut Self::Builder) { builder.push(self); }
-            fn append_nothing(builder: &mut Self::Builder) { builder.push(<$native>::default()); }
-            fn finish(builder: Self::Builder) -> ArrayRef {
-                Arc::new(PrimitiveArray::<$arrow>::new(builder.into(), None))
-            }
-        }
-
-        impl Value for Option<$native> {
-            type Builder = PrimitiveBuilder<$arrow>;
-            const NULLABLE: bool = true;
-            fn data_type() -> DataType { DataType::$data_type }
-            fn builder(rows: usize) -> Self::Builder { PrimitiveBuilder::with_capacity(rows) }
-            #[inline]
-            fn append_to(self, builder: &mut Self::Builder) { builder.append_option(self); }
-            fn append_nothing(builder: &mut Self::Builder) { builder.append_null(); }
-            fn finish(mut builder: Self::Builder) -> ArrayRef { Arc::new(builder.finish()) }
-        }
-    )+};
+/// The column that a value makes.
+pub(crate) fn given<V: Value>(name: &str) -> Field {
+    Field::new(name, V::data_type(), V::NULLABLE)
 }
 
-primitive_values! {
-    i8, Int8Type, Int8;
-    i16, Int16Type, Int16;
-    i32, Int32Type, Int32;
-    i64, Int64Type, Int64;
-    u8, UInt8Type, UInt8;
-    u16, UInt16Type, UInt16;
-    u32, UInt32Type, UInt32;
-    u64, UInt64Type, UInt64;
-    f32, Float32Type, Float32;
-    f64, Float64Type, Float64;
-}
-
-macro_rules! built_values {
-    ($([$($lifetime:lifetime)?] $value:ty, $builder:ty, $data_type:ident, $capacity:expr, $nothing:expr;)+) => {$(
-        impl$(<$lifetime>)? Value for $value {
-            type Builder = $builder;
-            const NULLABLE: bool = false;
-            fn data_type() -> DataType { DataType::$data_type }
-            fn builder(rows: usize) -> Self::Builder { $capacity(rows) }
-            #[inline]
-            fn append_to(self, builder: &mut Self::Builder) { append!(builder, self, $data_type); }
-            fn append_nothing(builder: &mut Self::Builder) { builder.append_value($nothing); }
-            fn finish(mut builder: Self::Builder) -> ArrayRef { Arc::new(builder.finish()) }
-        }
-
-        impl$(<$lifetime>)? Value for Option<$value> {
-            type Builder = $builder;
-            const NULLABLE: bool = true;
-            fn data_type() -> DataType { DataType::$data_type }
-            fn builder(rows: usize) -> Self::Builder { $capacity(rows) }
-            #[inline]
-            fn append_to(self, builder: &mut Self::Builder) {
-                match self {
-                    Some(value) => append!(builder, value, $data_type),
-                    None => builder.append_null(),
-                }
-            }
-            fn append_nothing(builder: &mut Self::Builder) { builder.append_null(); }
-            fn finish(mut builder: Self::Builder) -> ArrayRef { Arc::new(builder.finish()) }
-        }
-    )+};
-}
-
-macro_rules! append {
-    ($builder:ident, $value:ident, Boolean) => {
-        $builder.append_value($value)
-    };
-    ($builder:ident, $value:ident, Utf8) => {
-        $builder.append_value(AsRef::<str>::as_ref(&$value))
-    };
-    ($builder:ident, $value:ident, Binary) => {
-        $builder.append_value(AsRef::<[u8]>::as_ref(&$value))
-    };
-}
-
-built_values! {
-    [] bool, BooleanBuilder, Boolean, BooleanBuilder::with_capacity, false;
-    [] String, StringBuilder, Utf8, strings, "";
-    ['a] &'a str, StringBuilder, Utf8, strings, "";
-    ['a] Cow<'a, str>, StringBuilder, Utf8, strings, "";
-    [] Vec<u8>, BinaryBuilder, Binary, binaries, [];
-    ['a] &'a [u8], BinaryBuilder, Binary, binaries, [];
-}
-
-// How many bytes the values will have is unknown; the buffer doubles as they come.
-fn strings(rows: usize) -> StringBuilder {
-    StringBuilder::with_capacity(rows, rows.saturating_mul(8))
-}
-
-fn binaries(rows: usize) -> BinaryBuilder {
-    BinaryBuilder::with_capacity(rows, rows.saturating_mul(8))
+fn downcast<A: Array + 'static>(array: &dyn Array) -> &A {
+    array.as_any().downcast_ref().expect("the block was decoded with the schema of the parameters")
 }

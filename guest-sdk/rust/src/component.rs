@@ -5,15 +5,31 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, Schema, SchemaRef};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use crate::function::{Answer, Columns, Function, Work};
+use crate::function::{Answer, Columns, Described, Function, Work};
 
 /// The JSON document that says what a component offers.
 pub fn describe(functions: &[Function]) -> String {
-    let functions: Vec<_> =
-        functions.iter().map(|f| json!({ "name": f.name, "kind": f.kind.word(), "doc": f.doc })).collect();
+    let functions: Vec<_> = functions.iter().map(describe_one).collect();
     json!({ "functions": functions }).to_string()
+}
+
+fn describe_one(function: &Function) -> Json {
+    let mut object = json!({ "name": function.name, "kind": function.kind.word(), "doc": function.doc });
+    let Described { config, needs, adds } = (function.describe)();
+    let columns = |fields: Vec<Field>| fields.iter().map(describe_column).collect();
+    let known = [("config", config), ("needs", needs.map(columns)), ("adds", adds.map(columns))];
+    for (key, value) in known {
+        if let Some(value) = value {
+            object[key] = value;
+        }
+    }
+    object
+}
+
+fn describe_column(field: &Field) -> Json {
+    json!({ "name": field.name(), "type": field.data_type().to_string(), "nullable": field.is_nullable() })
 }
 
 /// One function, bound to a config and to the columns that reach the stage.

@@ -15,6 +15,19 @@ pub struct Function {
     pub doc: &'static str,
     #[doc(hidden)]
     pub bind: fn(&Schema, &str) -> Result<Bound, String>,
+    #[doc(hidden)]
+    pub describe: fn() -> Described,
+}
+
+/// What people are told of a function before it is bound. Internal to the attributes.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Described {
+    /// JSON Schema of the config; none if its type does not implement `JsonSchema`.
+    pub config: Option<serde_json::Value>,
+    /// None where they depend on the input or the config.
+    pub needs: Option<Vec<Field>>,
+    pub adds: Option<Vec<Field>>,
 }
 
 /// What an attribute made of a function. The marker type has the function's own name, so that `use` brings both.

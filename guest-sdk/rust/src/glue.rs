@@ -2,48 +2,54 @@
 
 use std::fmt::Display;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_buffer::BooleanBuffer;
-use arrow_schema::Field;
-use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
+use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
+use arrow_schema::{DataType, Field, Schema};
 
-use crate::column::Param;
-pub use crate::column::Value;
-pub use crate::function::Bound;
+use crate::column;
+pub use crate::column::{Element, FromColumn, Inner, IntoColumn, Param, Value};
+pub use crate::config::{Described as WithSchema, SchemaOf, Undescribed as WithoutSchema, any_schema, no_schema};
+pub use crate::config::{config, no_config, state};
 use crate::function::{Answer, Columns, Function, Lineage, RowError, Schemas};
+pub use crate::function::{Bound, Described};
 use crate::row::{BatchOutcome, Outcome, Row, Verdict};
 
-/// The config of a function that declares one.
-pub fn config<T: DeserializeOwned>(json: &str) -> Result<T, String> {
-    let value = match parse(json)? {
-        Json::Null => Json::Object(serde_json::Map::new()),
-        value => value,
-    };
-    serde_json::from_value(value).map_err(|error| format!("config: {error}"))
-}
-
-/// The config of a function that declares none.
-pub fn no_config(json: &str) -> Result<(), String> {
-    match parse(json)? {
-        Json::Null => Ok(()),
-        Json::Object(map) if map.is_empty() => Ok(()),
-        value => Err(format!("config: this function takes none, but was given {value}")),
-    }
-}
-
-fn parse(json: &str) -> Result<Json, String> {
-    serde_json::from_str(json).map_err(|error| format!("config: not JSON: {error}"))
-}
-
-/// A column that a parameter needs.
-pub fn need<'a, P: Param<'a>>(name: &str) -> Field {
-    Field::new(name, P::data_type(), P::NULLABLE)
+/// A column that a parameter needs. Without an input it is what it is if the input leaves a choice.
+pub fn need<'a, P: Param<'a>>(name: &str, input: Option<&Schema>) -> Field {
+    let input = input.and_then(|input| input.column_with_name(name)).map(|(_, field)| field);
+    column::wanted::<P>(name, input)
 }
 
 /// A column that a `#[map_batches]` function adds.
 pub fn add<V: Value>(name: &str) -> Field {
-    crate::row::field::<V>(name)
+    column::given::<V>(name)
+}
+
+/// A field of a struct that is read.
+pub fn need_field<'a, P: Param<'a>>(name: &str, input: Option<&DataType>) -> Field {
+    let input = match input {
+        Some(DataType::Struct(fields)) => fields.find(name).map(|(_, field)| field.as_ref()),
+        _ => None,
+    };
+    column::inner_field::<P>(name, input)
+}
+
+/// What `#[derive(Columns)]` builds its implementations from.
+pub fn struct_type(fields: Vec<Field>) -> DataType {
+    column::struct_type(fields)
+}
+
+pub fn struct_of(array: &dyn Array) -> &StructArray {
+    column::struct_of(array)
+}
+
+pub fn struct_array(fields: Vec<Field>, arrays: Vec<ArrayRef>, nulls: Option<NullBuffer>) -> ArrayRef {
+    column::struct_array(fields, arrays, nulls)
+}
+
+/// The field of a struct that an error is about.
+pub fn within<T>(field: &str, result: Result<T, String>) -> Result<T, String> {
+    result.map_err(|error| format!("`{field}`: {error}"))
 }
 
 /// Stands in for a value where only the type matters, in code that never runs.
@@ -51,10 +57,16 @@ pub fn never<T>() -> T {
     unreachable!("only the type of this value is used")
 }
 
-/// The columns that a `#[map]` function adds. `call` tells the type; it is not called.
+/// The columns that a `#[map]` function adds, with names from its attribute. `call` tells the type; it is not called.
 pub fn adds<R: Outcome, const N: usize>(names: [&str; N], _call: impl FnOnce() -> R) -> Result<Vec<Field>, String> {
-    const { assert_width(N, R::Row::WIDTH) }
+    const { assert_names::<R::Row>(N) }
     Ok(R::Row::fields(&names))
+}
+
+/// The column that a `#[map]` function adds if its attribute names none.
+pub fn adds_itself<R: Outcome>(name: &str, _call: impl FnOnce() -> R) -> Result<Vec<Field>, String> {
+    const { assert_one::<R::Row>() }
+    Ok(R::Row::fields(&[name]))
 }
 
 /// The columns that a `#[flat_map]` function adds. `call` tells the type; it is not called.
@@ -62,16 +74,39 @@ pub fn adds_many<I, const N: usize>(names: [&str; N], _call: impl FnOnce() -> I)
 where
     I: IntoIterator<Item: Row>,
 {
-    const { assert_width(N, <I::Item as Row>::WIDTH) }
-    // `Result` is an iterator too, one that swallows the error. Behind an alias the attribute cannot see it.
-    if std::any::type_name::<I>().starts_with("core::result::Result<") {
-        return Err("this function returns an alias of `Result`: its author must write `Result<_, _>`".to_owned());
-    }
+    const { assert_names::<I::Item>(N) }
+    refuse_alias::<I>()?;
     Ok(<I::Item as Row>::fields(&names))
 }
 
-const fn assert_width(names: usize, width: usize) {
-    assert!(names == width, "columns(...) must name as many columns as an output row has values");
+/// The column that a `#[flat_map]` function adds if its attribute names none.
+pub fn adds_many_itself<I>(name: &str, _call: impl FnOnce() -> I) -> Result<Vec<Field>, String>
+where
+    I: IntoIterator<Item: Row>,
+{
+    const { assert_one::<I::Item>() }
+    refuse_alias::<I>()?;
+    Ok(<I::Item as Row>::fields(&[name]))
+}
+
+// `Result` is an iterator too, one that swallows the error. Behind an alias the attribute cannot see it.
+fn refuse_alias<I>() -> Result<(), String> {
+    match std::any::type_name::<I>().starts_with("core::result::Result<") {
+        true => Err("this function returns an alias of `Result`: its author must write `Result<_, _>`".to_owned()),
+        false => Ok(()),
+    }
+}
+
+const fn assert_names<R: Row>(names: usize) {
+    assert!(!R::NAMED, "a struct with #[derive(Columns)] names its columns itself: remove columns(...)");
+    assert!(names == R::WIDTH, "columns(...) must name as many columns as an output row has values");
+}
+
+const fn assert_one<R: Row>() {
+    assert!(
+        R::NAMED || R::WIDTH == 1,
+        "several output columns need names: write columns(\"a\", \"b\") in the attribute"
+    );
 }
 
 /// The type in a `Result`.
@@ -83,32 +118,40 @@ pub fn ok<T, E: Display>(result: Result<T, E>) -> T {
 }
 
 /// A parameter's column. The host promised the type and, for a parameter that is no `Option`, that there is no null.
-pub fn column<'a, P: Param<'a>>(batch: &'a RecordBatch, index: usize) -> &'a P::Array {
+#[inline(always)]
+pub fn column<'a, P: Param<'a>>(batch: &'a RecordBatch, index: usize, rows: usize) -> P::Column {
     let array = batch.column(index);
     assert!(P::NULLABLE || array.null_count() == 0, "the host gave a null in column {index}, which has none");
-    array.as_any().downcast_ref().expect("the block was decoded with the schema of the parameters")
+    P::column(array.as_ref(), rows)
 }
 
-/// Runs a `#[map]` function.
-pub fn map<R: Outcome>(rows: usize, mut call: impl FnMut(usize) -> R) -> Result<Columns, String> {
-    let mut builders = R::Row::builders(rows);
+/// A parameter's value.
+#[inline(always)]
+pub fn at<'a, P: Param<'a>>(column: &P::Column, row: usize, name: &str) -> Result<P, String> {
+    P::at(column, row).map_err(|error| format!("column `{name}`: {error}"))
+}
+
+/// Runs a `#[map]` function. An error of `call` is about a parameter, one within about the function.
+#[inline(always)]
+pub fn map<R: Outcome>(rows: usize, mut call: impl FnMut(usize) -> Result<R, String>) -> Result<Columns, String> {
     let mut errors = Vec::new();
-    for row in 0..rows {
-        match call(row).outcome() {
-            Ok(output) => output.append_to(&mut builders),
+    let arrays = R::Row::collect(rows, |row| {
+        match call(row).and_then(Outcome::outcome).and_then(|output| output.check().map(|()| output)) {
+            Ok(output) => Some(output),
             Err(message) => {
-                R::Row::append_nothing(&mut builders);
                 errors.push(row_error(row, message));
+                None
             }
         }
-    }
-    Ok(Columns { arrays: R::Row::finish(builders), rows, lineage: Lineage::Same, errors })
+    });
+    Ok(Columns { arrays, rows, lineage: Lineage::Same, errors })
 }
 
 /// Runs a `#[filter]` function.
-pub fn filter<V: Verdict>(rows: usize, mut call: impl FnMut(usize) -> V) -> Result<Columns, String> {
+#[inline(always)]
+pub fn filter<V: Verdict>(rows: usize, mut call: impl FnMut(usize) -> Result<V, String>) -> Result<Columns, String> {
     let mut errors = Vec::new();
-    let kept = BooleanBuffer::collect_bool(rows, |row| match call(row).verdict() {
+    let kept = BooleanBuffer::collect_bool(rows, |row| match call(row).and_then(Verdict::verdict) {
         Ok(keep) => keep,
         Err(message) => {
             errors.push(row_error(row, message));
@@ -118,8 +161,12 @@ pub fn filter<V: Verdict>(rows: usize, mut call: impl FnMut(usize) -> V) -> Resu
     Ok(Columns { arrays: Vec::new(), rows: kept.count_set_bits(), lineage: Lineage::Kept(kept), errors })
 }
 
-/// Runs a `#[flat_map]` function.
-pub fn flat_map<I, E>(rows: usize, mut call: impl FnMut(usize) -> Result<I, E>) -> Result<Columns, String>
+/// Runs a `#[flat_map]` function. The outer error of `call` is about a parameter, the inner one the function's own.
+#[inline(always)]
+pub fn flat_map<I, E>(
+    rows: usize,
+    mut call: impl FnMut(usize) -> Result<Result<I, E>, String>,
+) -> Result<Columns, String>
 where
     I: IntoIterator<Item: Row>,
     E: Display,
@@ -129,19 +176,34 @@ where
     let mut errors = Vec::new();
     let mut total = 0;
     for row in 0..rows {
-        let mut count = 0_u32;
-        match call(row) {
-            Ok(outputs) => outputs.into_iter().for_each(|output| {
-                output.append_to(&mut builders);
-                count += 1;
-            }),
-            Err(error) => errors.push(row_error(row, error.to_string())),
-        }
+        let outputs = call(row).and_then(|outputs| outputs.map_err(|error| error.to_string()));
+        let count = outputs.and_then(|outputs| append_all(outputs, &mut builders)).unwrap_or_else(|message| {
+            errors.push(row_error(row, message));
+            0
+        });
         counts.push(count);
         total += count as usize;
     }
     let arrays = <I::Item as Row>::finish(builders);
     Ok(Columns { arrays, rows: total, lineage: Lineage::Counts(counts), errors })
+}
+
+#[inline(always)]
+fn append_all<R: Row>(outputs: impl IntoIterator<Item = R>, builders: &mut R::Builders) -> Result<u32, String> {
+    let mut count = 0_u32;
+    let mut append = |output: R| {
+        output.append_to(builders);
+        count += 1;
+    };
+    if R::CHECKED {
+        // A row fails whole: nothing may be appended before everything was looked at.
+        let outputs: Vec<R> = outputs.into_iter().collect();
+        outputs.iter().try_for_each(Row::check)?;
+        outputs.into_iter().for_each(append);
+    } else {
+        outputs.into_iter().for_each(&mut append);
+    }
+    Ok(count)
 }
 
 fn row_error(row: usize, message: String) -> RowError {

@@ -27,6 +27,7 @@
 //!
 //!  - `function`: the nouns that an author may need: `Function`, `Answer`, `Lineage`, `RowError`, `Schemas`
 //!  - `column`: which Rust types stand for which column types
+//!  - `config`: configs with their JSON Schema, and state that is built from them
 //!  - `row`: scalars and tuples as output rows; what `Result` and iterators mean
 //!  - `glue`: what the attributes expand to
 //!  - `component`: describe, bind and process, on every target
@@ -41,6 +42,7 @@ extern crate self as wasmpipe_sdk;
 pub mod bindings;
 mod column;
 pub mod component;
+mod config;
 mod function;
 #[doc(hidden)]
 pub mod glue;
@@ -50,11 +52,15 @@ mod row;
 pub use arrow_array::{self, RecordBatch};
 pub use arrow_buffer::{self, BooleanBuffer};
 pub use arrow_schema::{self, DataType, Field, Schema};
-pub use column::{Param, Value};
+pub use chrono;
+pub use column::{Decimal, List, ListIter, Param, Struct, Value};
+pub use config::State;
 pub use function::{Answer, Exported, Function, Kind, Lineage, RowError, Schemas};
 pub use log::count;
 pub use row::{BatchOutcome, Outcome, Row, Verdict};
-pub use wasmpipe_sdk_macros::{filter, flat_map, map, map_batches};
+pub use schemars;
+pub use uuid::{self, Uuid};
+pub use wasmpipe_sdk_macros::{Columns, filter, flat_map, map, map_batches};
 
 /// Lists the functions that a component offers: `wasmpipe_sdk::export!(long_enough, texts::words);`.
 ///

@@ -6,33 +6,47 @@ use std::fmt::Display;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Field;
 
-use crate::column::Value;
+use crate::column::{Value, given};
 use crate::function::{Answer, Lineage};
 
-/// One output row: a value, or a tuple of up to twelve.
+/// One output row: a value, a struct with `#[derive(Columns)]`, or a tuple of up to twelve values.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an output row",
     label = "not a row",
-    note = "a row is one value or a tuple of values; a value is &str, String, &[u8], Vec<u8>, i8 to i64, u8 to u64, f32, f64, bool, or Option<_> of these"
+    note = "a row is one value, a tuple of values with columns(\"a\", \"b\") in the attribute, or a struct with #[derive(wasmpipe_sdk::Columns)]"
 )]
-pub trait Row {
+pub trait Row: Sized {
     type Builders;
+    /// How many columns it makes.
     const WIDTH: usize;
-    /// One field per name; as many names as `WIDTH`.
+    /// Whether it names its columns itself.
+    const NAMED: bool;
+    /// Whether [`Row::check`] may refuse.
+    const CHECKED: bool;
+    /// One field per column; as many names as `WIDTH`, unless it names them itself.
     fn fields(names: &[&str]) -> Vec<Field>;
+    /// An error is a row error.
+    fn check(&self) -> Result<(), String>;
     fn builders(rows: usize) -> Self::Builders;
     fn append_to(self, builders: &mut Self::Builders);
-    /// Stands in for a row that has an error.
-    fn append_nothing(builders: &mut Self::Builders);
     fn finish(builders: Self::Builders) -> Vec<ArrayRef>;
+    /// All rows at once; `None` is a row that has an error.
+    fn collect(rows: usize, row: impl FnMut(usize) -> Option<Self>) -> Vec<ArrayRef>;
 }
 
 impl<V: Value> Row for V {
     type Builders = V::Builder;
-    const WIDTH: usize = 1;
+    const WIDTH: usize = V::WIDTH;
+    const NAMED: bool = V::NAMED;
+    const CHECKED: bool = V::CHECKED;
 
     fn fields(names: &[&str]) -> Vec<Field> {
-        vec![field::<V>(names[0])]
+        V::fields(names)
+    }
+
+    #[inline(always)]
+    fn check(&self) -> Result<(), String> {
+        Value::check(self)
     }
 
     fn builders(rows: usize) -> Self::Builders {
@@ -44,17 +58,14 @@ impl<V: Value> Row for V {
         Value::append_to(self, builders);
     }
 
-    fn append_nothing(builders: &mut Self::Builders) {
-        V::append_nothing(builders);
-    }
-
     fn finish(builders: Self::Builders) -> Vec<ArrayRef> {
-        vec![V::finish(builders)]
+        V::finish_row(builders)
     }
-}
 
-pub(crate) fn field<V: Value>(name: &str) -> Field {
-    Field::new(name, V::data_type(), V::NULLABLE)
+    #[inline(always)]
+    fn collect(rows: usize, row: impl FnMut(usize) -> Option<Self>) -> Vec<ArrayRef> {
+        V::finish_row(<V as Value>::collect(rows, row))
+    }
 }
 
 macro_rules! tuple_rows {
@@ -62,9 +73,17 @@ macro_rules! tuple_rows {
         impl<$($value: Value),+> Row for ($($value,)+) {
             type Builders = ($($value::Builder,)+);
             const WIDTH: usize = $width;
+            const NAMED: bool = false;
+            const CHECKED: bool = $($value::CHECKED)||+;
 
             fn fields(names: &[&str]) -> Vec<Field> {
-                vec![$(field::<$value>(names[$at])),+]
+                vec![$(given::<$value>(names[$at])),+]
+            }
+
+            #[inline(always)]
+            fn check(&self) -> Result<(), String> {
+                $(self.$at.check()?;)+
+                Ok(())
             }
 
             fn builders(rows: usize) -> Self::Builders {
@@ -76,12 +95,22 @@ macro_rules! tuple_rows {
                 $(Value::append_to(self.$at, &mut builders.$at);)+
             }
 
-            fn append_nothing(builders: &mut Self::Builders) {
-                $($value::append_nothing(&mut builders.$at);)+
-            }
-
             fn finish(builders: Self::Builders) -> Vec<ArrayRef> {
                 vec![$($value::finish(builders.$at)),+]
+            }
+
+            #[inline]
+            fn collect(rows: usize, mut row: impl FnMut(usize) -> Option<Self>) -> Vec<ArrayRef> {
+                let mut builders = Self::builders(rows);
+                for index in 0..rows {
+                    match row(index) {
+                        Some(row) => row.append_to(&mut builders),
+                        None => {
+                            $($value::append_nothing(&mut builders.$at);)+
+                        }
+                    }
+                }
+                Self::finish(builders)
             }
         }
     )+};
@@ -106,7 +135,7 @@ tuple_rows! {
 #[diagnostic::on_unimplemented(
     message = "a #[map] function cannot return `{Self}`",
     label = "not a row",
-    note = "allowed: one value, a tuple of values with #[map(columns(\"a\", \"b\"))], or Result<_, E: Display> of these; a value is &str, String, &[u8], Vec<u8>, i8 to i64, u8 to u64, f32, f64, bool, or Option<_> of these"
+    note = "allowed: one value, a tuple of values with #[map(columns(\"a\", \"b\"))], a struct with #[derive(wasmpipe_sdk::Columns)], or Result<_, E: Display> of these"
 )]
 pub trait Outcome {
     type Row: Row;

@@ -68,8 +68,8 @@ impl Spec {
 fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), String> {
     let function = find(spec)?;
     let seen = seen(&spec.input);
-    let input =
-        wasmpipe_wire::fields_of(&seen).map_err(|e| format!("cannot run: the input schema {e}\nhint: drop the column"))?;
+    let input = wasmpipe_wire::fields_of(&seen)
+        .map_err(|e| format!("cannot run: the input schema {e}\nhint: drop the column"))?;
     let label = (spec.stage.as_str(), spec.function.as_str());
     let mut guest = Guest::start(engine, spec.component.pre(), &spec.limits, Phase::Bind, label)
         .map_err(|fault| format!("does not start: it {}", fault.message()))?;

@@ -256,12 +256,7 @@ fn check_no_output(lineage: &Lineage, errors: &[types::RowError]) -> Result<(), 
     }
 }
 
-fn batch(
-    nodes: &[types::Node],
-    buffers: Vec<Vec<u8>>,
-    binding: &Binding,
-    rows: usize,
-) -> Result<RecordBatch, Fault> {
+fn batch(nodes: &[types::Node], buffers: Vec<Vec<u8>>, binding: &Binding, rows: usize) -> Result<RecordBatch, Fault> {
     wire::read_batch(nodes, buffers, &binding.adds, rows).map_err(|e| defect(format!("its batch {e}")))
 }
 

@@ -80,7 +80,13 @@ impl Script {
             describe: format!(r#"{{"functions":[{{"name":"f","kind":"{kind}","doc":"Measures.","since":1}}]}}"#),
             needs: fields(&text_schema()),
             adds: fields(&length_schema()),
-            answer: Say { error: None, times: 1, batch: lengths(&[3, 5, 4]), lineage: (SAME, vec![], 0), errors: vec![] },
+            answer: Say {
+                error: None,
+                times: 1,
+                batch: lengths(&[3, 5, 4]),
+                lineage: (SAME, vec![], 0),
+                errors: vec![],
+            },
             version: "0.1.0",
             pages: 2,
             on_start: String::new(),
@@ -776,12 +782,18 @@ fn s12_lies_break_the_function() {
 #[test]
 fn one_block_has_one_answer() {
     let times = |times: usize| Script { answer: Say { times, ..Script::new("map").answer }, ..Script::new("map") };
-    fails(&times(0), expect![[r#"
+    fails(
+        &times(0),
+        expect![[r#"
         broken: stage 2: `f` answered 0 times to one block
-        hint: it must call `answer` once before `process` returns; report it to the function's author"#]]);
-    fails(&times(2), expect![[r#"
+        hint: it must call `answer` once before `process` returns; report it to the function's author"#]],
+    );
+    fails(
+        &times(2),
+        expect![[r#"
         broken: stage 2: `f` answered 2 times to one block
-        hint: it must call `answer` once before `process` returns; report it to the function's author"#]]);
+        hint: it must call `answer` once before `process` returns; report it to the function's author"#]],
+    );
     let script = Script { on_bind: "(call $answer (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))".to_owned(), ..times(1) };
     assert_eq!(column(&answer(&script)), [3, 5, 4]);
 }
@@ -897,7 +909,7 @@ fn s6_a_leak_costs_a_block_now_and_then() {
     // Its allocator never frees.
     let mut instance = start(&Script::new("map").on_process("(drop (memory.grow (i32.const 3)))"), limits);
     let long = "x".repeat(300);
-    let block = texts(&[&long; 3]);
+    let block = texts(&[long.as_str(); 3]);
     let results: Vec<bool> = (0..4000).map(|_| instance.process(&block).is_ok()).collect();
     let failed = results.iter().filter(|ok| !**ok).count();
     assert!((1..100).contains(&failed), "{failed}");

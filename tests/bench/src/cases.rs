@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
 /// One function with its input.
@@ -45,8 +47,22 @@ fn case(
 }
 
 const WORDS: [&str; 16] = [
-    "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "reading", "about", "columns", "of",
-    "data", "streaming",
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "while",
+    "reading",
+    "about",
+    "columns",
+    "of",
+    "data",
+    "streaming",
 ];
 
 /// A small generator, so that every run has the same input: xorshift64 (Marsaglia 2003).

@@ -1,13 +1,12 @@
 //! `#[map_batches]`: a function over whole record batches, with its columns declared in the attribute.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
 use syn::{Error, Ident, ItemFn, LitStr, Path, Result, Token, Type, parenthesized};
 
-use crate::signature::{Param, Signature, refuse_doubled, return_type};
+use crate::signature::{Code, Param, Signature, location, refuse_doubled, return_type};
 
 const ALLOWED: &str = "write needs(\"id\": i64, ...), adds(\"id\": i64, ...), or schemas = function";
 
@@ -78,8 +77,8 @@ pub(crate) fn expand(declared: &Declared, function: ItemFn) -> Result<TokenStrea
     return_type(&signature.function)?;
     let ident = &signature.function.sig.ident;
     let config = signature.config();
-    let config_argument = signature.has_config().then(|| quote! { , &config });
-    let schemas = declared.expand(config_argument.as_ref());
+    let schemas = declared.expand(&signature);
+    let arguments = signature.arguments(|_, _, _| quote! { batch });
     let bind = quote! {
         #config
         #schemas
@@ -87,15 +86,16 @@ pub(crate) fn expand(declared: &Declared, function: ItemFn) -> Result<TokenStrea
             needs,
             adds,
             work: ::std::boxed::Box::new(move |batch| {
-                ::wasmpipe_sdk::glue::batches(batch.num_rows(), #ident(batch #config_argument))
+                ::wasmpipe_sdk::glue::batches(batch.num_rows(), #ident(#arguments))
             }),
         })
     };
-    Ok(signature.with_marker("MapBatches", &bind))
+    let (needs, adds) = declared.described();
+    Ok(signature.with_marker("MapBatches", &Code { bind, needs, adds }))
 }
 
 fn check_parameters(signature: &Signature) -> Result<()> {
-    let allowed = "allowed: (batch: &RecordBatch) or (batch: &RecordBatch, #[config] config: &Config)";
+    let allowed = "allowed: (batch: &RecordBatch), and after it #[config] config: &Config and #[state] state: &State";
     let inputs = &signature.function.sig.inputs;
     for (index, (input, param)) in inputs.iter().zip(&signature.params).enumerate() {
         if (index == 0) != matches!(param, Param::Column { .. }) {
@@ -110,25 +110,45 @@ fn check_parameters(signature: &Signature) -> Result<()> {
 
 impl Declared {
     /// Code that settles `needs` and `adds`.
-    fn expand(&self, config_argument: Option<&TokenStream>) -> TokenStream {
+    fn expand(&self, signature: &Signature) -> TokenStream {
         match self {
-            Self::Function(path) => quote! {
-                let (needs, adds) = ::wasmpipe_sdk::glue::schemas(#path(input #config_argument))?;
-            },
+            Self::Function(path) => {
+                let config = signature.config_type().map(|_| quote! { , &config });
+                quote! { let (needs, adds) = ::wasmpipe_sdk::glue::schemas(#path(input #config))?; }
+            }
             Self::Columns { needs, adds } => {
-                let (needs, adds) = (Column::expand(needs, "need"), Column::expand(adds, "add"));
-                quote! { let (needs, adds) = (#needs, #adds); }
+                let (needs, adds) = (Column::needs(needs), Column::adds(adds));
+                quote! {
+                    let input = ::core::option::Option::Some(input);
+                    let (needs, adds) = (#needs, #adds);
+                }
+            }
+        }
+    }
+
+    /// What people are told before anything is bound.
+    fn described(&self) -> (TokenStream, TokenStream) {
+        match self {
+            Self::Function(_) => (quote! { ::core::option::Option::None }, quote! { ::core::option::Option::None }),
+            Self::Columns { needs, adds } => {
+                let (needs, adds) = (Column::needs(needs), Column::adds(adds));
+                (quote! { ::core::option::Option::Some(#needs) }, quote! { ::core::option::Option::Some(#adds) })
             }
         }
     }
 }
 
 impl Column {
-    fn expand(columns: &[Self], function: &str) -> TokenStream {
+    fn needs(columns: &[Self]) -> TokenStream {
         let fields = columns.iter().map(|Self { name, ty }| {
-            let span = Span::call_site().located_at(ty.span());
-            let function = Ident::new(function, span);
-            quote_spanned! { span => ::wasmpipe_sdk::glue::#function::<#ty>(#name) }
+            quote_spanned! { location(ty) => ::wasmpipe_sdk::glue::need::<#ty>(#name, input) }
+        });
+        quote! { ::std::vec![#(#fields),*] }
+    }
+
+    fn adds(columns: &[Self]) -> TokenStream {
+        let fields = columns.iter().map(|Self { name, ty }| {
+            quote_spanned! { location(ty) => ::wasmpipe_sdk::glue::add::<#ty>(#name) }
         });
         quote! { ::std::vec![#(#fields),*] }
     }

@@ -7,13 +7,15 @@
 //!  - `signature`: a function as written: parameters, columns, config
 //!  - `rows`: `#[map]`, `#[filter]`, `#[flat_map]`
 //!  - `batches`: `#[map_batches]`
+//!  - `derive`: `#[derive(Columns)]`
 
 mod batches;
+mod derive;
 mod rows;
 mod signature;
 
 use proc_macro::TokenStream;
-use syn::{ItemFn, parse_macro_input};
+use syn::{DeriveInput, ItemFn, parse_macro_input};
 
 use rows::{Columns, RowKind};
 
@@ -52,6 +54,15 @@ pub fn map_batches(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let declared = parse_macro_input!(attribute as batches::Declared);
     let function = parse_macro_input!(item as ItemFn);
     answer(batches::expand(&declared, function))
+}
+
+/// A struct whose fields are columns.
+///
+/// Returned from `#[map]` or `#[flat_map]` it makes a column of each field. As a parameter, within a list or another struct,
+/// and in a `wasmpipe_sdk::Struct`, it is one struct column. `#[column("name")]` renames a field.
+#[proc_macro_derive(Columns, attributes(column))]
+pub fn columns(item: TokenStream) -> TokenStream {
+    answer(derive::expand(&parse_macro_input!(item as DeriveInput)))
 }
 
 fn row_function(kind: RowKind, attribute: TokenStream, item: TokenStream) -> TokenStream {

@@ -4,10 +4,9 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
 use syn::{Error, GenericArgument, Ident, ItemFn, LitStr, PathArguments, Result, Token, Type, TypeParamBound};
 
-use crate::signature::{Param, Signature, refuse_doubled, return_type};
+use crate::signature::{Code, Signature, location, refuse_doubled, return_type};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowKind {
@@ -51,65 +50,85 @@ fn not_columns(span: Span) -> Error {
 pub(crate) fn expand(kind: RowKind, columns: &Columns, function: ItemFn) -> Result<TokenStream> {
     let signature = Signature::new(function)?;
     let returned = return_type(&signature.function)?;
-    let names = match kind {
+    match kind {
         RowKind::Filter => refuse_columns(columns)?,
-        RowKind::Map | RowKind::FlatMap => names(columns, returned, &signature.name)?,
-    };
-    let loops = Loops { kind, signature: &signature, returned, names: &names };
-    Ok(signature.with_marker(loops.kind_word(), &loops.bind()))
+        RowKind::Map | RowKind::FlatMap => check_names(columns, row_type(kind, returned))?,
+    }
+    let loops = Loops { kind, signature: &signature, returned, names: &columns.names };
+    Ok(signature.with_marker(loops.kind_word(), &loops.code()))
 }
 
-fn refuse_columns(columns: &Columns) -> Result<Vec<LitStr>> {
+fn refuse_columns(columns: &Columns) -> Result<()> {
     match columns.names.is_empty() {
-        true => Ok(Vec::new()),
-        false => Err(Error::new(columns.span, "a filter adds no columns; #[map] does")),
+        true => Ok(()),
+        false => Err(Error::new(columns.span, "a filter adds no columns: remove columns(...), or write #[map]")),
     }
 }
 
 // What cannot be seen here, behind an alias, is checked where the types are known (`glue::adds`).
-fn names(columns: &Columns, returned: &Type, function: &str) -> Result<Vec<LitStr>> {
-    let width = tuple_width(returned);
-    match (columns.names.len(), width) {
-        (0, Some(width)) if width != 1 => Err(Error::new_spanned(
-            returned,
-            format!("{width} output columns need names: write columns(...) with {width} names in the attribute"),
+fn check_names(columns: &Columns, row: &Type) -> Result<()> {
+    let Type::Tuple(tuple) = row else { return Ok(()) };
+    let (named, width) = (columns.names.len(), tuple.elems.len());
+    match (named, width) {
+        (_, 0) => Err(Error::new_spanned(row, "an output row has at least one value; #[filter] drops rows")),
+        (0, 1) => Ok(()),
+        (0, _) => Err(Error::new_spanned(
+            row,
+            format!("{width} output columns need names: write columns({}) in the attribute", example(width)),
         )),
-        (0, _) => Ok(vec![LitStr::new(function, Span::call_site())]),
-        (named, Some(width)) if named != width => {
-            Err(Error::new(columns.span, format!("{named} names for {width} output columns")))
-        }
-        _ => Ok(columns.names.clone()),
+        _ if named == width => Ok(()),
+        _ => Err(Error::new(columns.span, format!("{named} names for {width} output columns"))),
     }
 }
 
-/// The width of the first tuple in a type, looking into `Result<_, _>`, `Vec<_>`, `impl Iterator<Item = _>` and so on.
-fn tuple_width(ty: &Type) -> Option<usize> {
+fn example(width: usize) -> String {
+    let names: Vec<_> = (0..width).map(|index| format!("\"{}\"", char::from(b'a' + index as u8 % 26))).collect();
+    names.join(", ")
+}
+
+/// The type of one output row: what is in a `Result`, and for `#[flat_map]` what is in that, as far as it can be seen.
+fn row_type(kind: RowKind, returned: &Type) -> &Type {
+    let output = if is_result(returned) { first_argument(returned).unwrap_or(returned) } else { returned };
+    match kind {
+        RowKind::FlatMap => item_type(output).unwrap_or(output),
+        RowKind::Map | RowKind::Filter => output,
+    }
+}
+
+fn item_type(ty: &Type) -> Option<&Type> {
     match ty {
-        Type::Tuple(tuple) => Some(tuple.elems.len()).filter(|width| *width > 0),
-        Type::Paren(inner) => tuple_width(&inner.elem),
-        Type::Group(inner) => tuple_width(&inner.elem),
-        Type::Array(array) => tuple_width(&array.elem),
-        Type::Path(path) => path.path.segments.last().and_then(|last| width_in_arguments(&last.arguments)),
-        Type::ImplTrait(it) => it.bounds.iter().find_map(width_in_bound),
-        Type::TraitObject(it) => it.bounds.iter().find_map(width_in_bound),
+        Type::Paren(inner) => item_type(&inner.elem),
+        Type::Group(inner) => item_type(&inner.elem),
+        Type::Array(array) => Some(&array.elem),
+        Type::Path(_) => first_argument(ty),
+        Type::ImplTrait(it) => it.bounds.iter().find_map(item_of_bound),
         _ => None,
     }
 }
 
-fn width_in_arguments(arguments: &PathArguments) -> Option<usize> {
+/// The first argument: the second of a `Result` is its error.
+fn first_argument(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Paren(inner) => first_argument(&inner.elem),
+        Type::Group(inner) => first_argument(&inner.elem),
+        Type::Path(path) => in_arguments(&path.path.segments.last()?.arguments),
+        _ => None,
+    }
+}
+
+fn in_arguments(arguments: &PathArguments) -> Option<&Type> {
     let PathArguments::AngleBracketed(arguments) = arguments else { return None };
-    // Only the first: the second of a `Result` is its error.
     let first = arguments.args.iter().find(|argument| !matches!(argument, GenericArgument::Lifetime(_)))?;
     match first {
-        GenericArgument::Type(ty) => tuple_width(ty),
-        GenericArgument::AssocType(item) => tuple_width(&item.ty),
+        GenericArgument::Type(ty) => Some(ty),
+        GenericArgument::AssocType(item) => Some(&item.ty),
         _ => None,
     }
 }
 
-fn width_in_bound(bound: &TypeParamBound) -> Option<usize> {
+fn item_of_bound(bound: &TypeParamBound) -> Option<&Type> {
     match bound {
-        TypeParamBound::Trait(bound) => width_in_arguments(&bound.path.segments.last()?.arguments),
+        TypeParamBound::Trait(bound) => in_arguments(&bound.path.segments.last()?.arguments),
         _ => None,
     }
 }
@@ -130,23 +149,27 @@ impl Loops<'_> {
         }
     }
 
-    fn bind(&self) -> TokenStream {
+    fn code(&self) -> Code {
+        let (needs, adds) = (self.needs(), self.adds());
+        let bind = self.bind(&needs, &adds);
+        Code { bind, needs: quote! { ::core::option::Option::Some(#needs) }, adds: quote! { (#adds).ok() } }
+    }
+
+    fn bind(&self, needs: &TokenStream, adds: &TokenStream) -> TokenStream {
         let config = self.signature.config();
-        let needs = self.signature.columns().map(|(name, ty)| {
-            let span = location(ty);
-            quote_spanned! { span => ::wasmpipe_sdk::glue::need::<#ty>(#name) }
-        });
         let readers = self.signature.columns().enumerate().map(|(index, (_, ty))| {
             let (span, reader) = (location(ty), reader(index));
-            quote_spanned! { span => let #reader = ::wasmpipe_sdk::glue::column::<#ty>(batch, #index); }
+            quote_spanned! { span => let #reader = ::wasmpipe_sdk::glue::column::<#ty>(batch, #index, rows); }
         });
-        let (adds, run) = (self.adds(), self.run());
+        let run = self.run();
         quote! {
             #config
+            let input = ::core::option::Option::Some(input);
             ::core::result::Result::Ok(::wasmpipe_sdk::glue::Bound {
-                needs: ::std::vec![#(#needs),*],
-                adds: #adds,
+                needs: #needs,
+                adds: #adds?,
                 work: ::std::boxed::Box::new(move |batch| {
+                    let rows = batch.num_rows();
                     #(#readers)*
                     #run
                 }),
@@ -154,59 +177,74 @@ impl Loops<'_> {
         }
     }
 
+    fn needs(&self) -> TokenStream {
+        let needs = self.signature.columns().map(|(name, ty)| {
+            quote_spanned! { location(ty) => ::wasmpipe_sdk::glue::need::<#ty>(#name, input) }
+        });
+        quote! { ::std::vec![#(#needs),*] }
+    }
+
     fn adds(&self) -> TokenStream {
         let (names, span) = (self.names, location(self.returned));
         let ident = &self.signature.function.sig.ident;
         let nothing = self.signature.params.iter().map(|_| quote! { ::wasmpipe_sdk::glue::never() });
         let call = quote! { #ident(#(#nothing),*) };
-        match self.kind {
-            RowKind::Filter => quote! { ::std::vec::Vec::new() },
-            RowKind::Map => quote_spanned! { span => ::wasmpipe_sdk::glue::adds([#(#names),*], || #call)? },
-            RowKind::FlatMap if is_result(self.returned) => quote_spanned! { span =>
-                ::wasmpipe_sdk::glue::adds_many([#(#names),*], || ::wasmpipe_sdk::glue::ok(#call))?
-            },
-            RowKind::FlatMap => quote_spanned! { span => ::wasmpipe_sdk::glue::adds_many([#(#names),*], || #call)? },
-        }
+        let call = match self.kind {
+            RowKind::Filter => {
+                return quote! {
+                    ::core::result::Result::<_, ::std::string::String>::Ok(
+                        ::std::vec::Vec::<::wasmpipe_sdk::Field>::new()
+                    )
+                };
+            }
+            RowKind::FlatMap if is_result(self.returned) => {
+                quote_spanned! { span => ::wasmpipe_sdk::glue::ok(#call) }
+            }
+            RowKind::Map | RowKind::FlatMap => call,
+        };
+        let function = match (self.kind, names.is_empty()) {
+            (RowKind::FlatMap, true) => "adds_many_itself",
+            (RowKind::FlatMap, false) => "adds_many",
+            (_, true) => "adds_itself",
+            (_, false) => "adds",
+        };
+        let function = Ident::new(function, span);
+        let own = &self.signature.name;
+        let names = if names.is_empty() {
+            quote! { #own }
+        } else {
+            quote! { [#(#names),*] }
+        };
+        quote_spanned! { span => ::wasmpipe_sdk::glue::#function(#names, || #call) }
     }
 
     fn run(&self) -> TokenStream {
         let span = location(self.returned);
         let call = self.call();
-        match self.kind {
-            RowKind::Map => quote_spanned! { span => ::wasmpipe_sdk::glue::map(batch.num_rows(), |row| #call) },
-            RowKind::Filter => quote_spanned! { span => ::wasmpipe_sdk::glue::filter(batch.num_rows(), |row| #call) },
-            RowKind::FlatMap if is_result(self.returned) => {
-                quote_spanned! { span => ::wasmpipe_sdk::glue::flat_map(batch.num_rows(), |row| #call) }
+        let (function, output) = match self.kind {
+            RowKind::Map => ("map", call),
+            RowKind::Filter => ("filter", call),
+            RowKind::FlatMap if is_result(self.returned) => ("flat_map", call),
+            RowKind::FlatMap => {
+                ("flat_map", quote! { ::core::result::Result::<_, ::core::convert::Infallible>::Ok(#call) })
             }
-            RowKind::FlatMap => quote_spanned! { span =>
-                ::wasmpipe_sdk::glue::flat_map(batch.num_rows(), |row| {
-                    ::core::result::Result::<_, ::core::convert::Infallible>::Ok(#call)
-                })
-            },
-        }
+        };
+        let function = Ident::new(function, span);
+        quote_spanned! { span => ::wasmpipe_sdk::glue::#function(rows, |row| ::core::result::Result::Ok(#output)) }
     }
 
     fn call(&self) -> TokenStream {
         let ident = &self.signature.function.sig.ident;
-        let mut index = 0..;
-        let arguments = self.signature.params.iter().map(|param| match param {
-            Param::Config { .. } => quote! { &config },
-            Param::Column { ty, .. } => {
-                let (span, reader) = (location(&**ty), reader(index.next().unwrap_or_default()));
-                quote_spanned! { span => <#ty as ::wasmpipe_sdk::Param<'_>>::at(#reader, row) }
-            }
+        let arguments = self.signature.arguments(|index, name, ty| {
+            let (span, reader) = (location(ty), reader(index));
+            quote_spanned! { span => ::wasmpipe_sdk::glue::at::<#ty>(&#reader, row, #name)? }
         });
-        quote! { #ident(#(#arguments),*) }
+        quote! { #ident(#arguments) }
     }
 }
 
 fn reader(index: usize) -> Ident {
     format_ident!("column_{index}")
-}
-
-/// Errors are shown where the author wrote `tokens`; names are looked up where the attribute stands.
-fn location(tokens: &impl Spanned) -> Span {
-    Span::call_site().located_at(tokens.span())
 }
 
 fn is_result(ty: &Type) -> bool {

@@ -1,6 +1,6 @@
 //! A function as its author wrote it: name, docs, and parameters with their columns. No decision about kinds.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -22,13 +22,16 @@ pub(crate) enum Param {
     Column { name: LitStr, ty: Box<Type> },
     /// `#[config] config: &Config`, without the `&`
     Config { ty: Box<Type> },
+    /// `#[state] state: &State`, without the `&`
+    State { ty: Box<Type> },
 }
 
 impl Signature {
     pub(crate) fn new(mut function: ItemFn) -> Result<Self> {
         refuse_modifiers(&function)?;
         let params = function.sig.inputs.iter_mut().map(Param::take).collect::<Result<Vec<_>>>()?;
-        refuse_second_config(&function, &params)?;
+        refuse_second(&function, &params, "#[config]", |param| matches!(param, Param::Config { .. }))?;
+        refuse_second(&function, &params, "#[state]", |param| matches!(param, Param::State { .. }))?;
         refuse_doubled_columns(&params)?;
         let name = function.sig.ident.unraw().to_string();
         let doc = doc_of(&function.attrs);
@@ -38,32 +41,70 @@ impl Signature {
     pub(crate) fn columns(&self) -> impl Iterator<Item = (&LitStr, &Type)> {
         self.params.iter().filter_map(|param| match param {
             Param::Column { name, ty } => Some((name, &**ty)),
-            Param::Config { .. } => None,
+            Param::Config { .. } | Param::State { .. } => None,
         })
     }
 
-    /// Code that makes `config` of the JSON text `json`, or refuses a config where none is declared.
+    pub(crate) fn config_type(&self) -> Option<&Type> {
+        self.params.iter().find_map(|param| match param {
+            Param::Config { ty } => Some(&**ty),
+            _ => None,
+        })
+    }
+
+    fn state_type(&self) -> Option<&Type> {
+        self.params.iter().find_map(|param| match param {
+            Param::State { ty } => Some(&**ty),
+            _ => None,
+        })
+    }
+
+    /// Code that makes `config` and `state` of the JSON text `json`, or refuses a config where neither is declared.
     pub(crate) fn config(&self) -> TokenStream {
-        let ty = self.params.iter().find_map(|param| match param {
-            Param::Config { ty } => Some(ty),
-            Param::Column { .. } => None,
+        let config = self.config_type().map(|ty| {
+            quote_spanned! { location(ty) => let config: #ty = ::wasmpipe_sdk::glue::config::<#ty>(json)?; }
         });
-        match ty {
-            Some(ty) => {
-                let span = proc_macro2::Span::call_site().located_at(ty.span());
-                quote_spanned! { span => let config: #ty = ::wasmpipe_sdk::glue::config::<#ty>(json)?; }
-            }
-            None => quote! { ::wasmpipe_sdk::glue::no_config(json)?; },
+        let state = self.state_type().map(|ty| {
+            quote_spanned! { location(ty) => let state: #ty = ::wasmpipe_sdk::glue::state::<#ty>(json)?; }
+        });
+        match (&config, &state) {
+            (None, None) => quote! { ::wasmpipe_sdk::glue::no_config(json)?; },
+            _ => quote! { #config #state },
         }
     }
 
-    pub(crate) fn has_config(&self) -> bool {
-        self.params.iter().any(|param| matches!(param, Param::Config { .. }))
+    /// Code for the JSON Schema of the config.
+    fn schema(&self) -> TokenStream {
+        let of = |ty: TokenStream| quote! { (&::wasmpipe_sdk::glue::SchemaOf::<#ty>::new()).schema() };
+        let config = self.config_type().map(|ty| of(quote! { #ty }));
+        let state = self.state_type().map(|ty| of(quote! { <#ty as ::wasmpipe_sdk::State>::Config }));
+        let schema = match (config, state) {
+            (None, None) => quote! { ::wasmpipe_sdk::glue::no_schema() },
+            (Some(config), Some(state)) => quote! { ::wasmpipe_sdk::glue::any_schema(#config, #state) },
+            (config, state) => quote! { #config #state },
+        };
+        quote! {{
+            use ::wasmpipe_sdk::glue::{WithSchema as _, WithoutSchema as _};
+            #schema
+        }}
+    }
+
+    /// The arguments of a call: columns are given by `column`, in their order.
+    pub(crate) fn arguments(&self, mut column: impl FnMut(usize, &LitStr, &Type) -> TokenStream) -> TokenStream {
+        let mut index = 0..;
+        let arguments = self.params.iter().map(|param| match param {
+            Param::Config { .. } => quote! { &config },
+            Param::State { .. } => quote! { &state },
+            Param::Column { name, ty } => column(index.next().unwrap_or_default(), name, ty),
+        });
+        quote! { #(#arguments),* }
     }
 
     /// The function as it was, and the type of the same name beside it.
-    pub(crate) fn with_marker(&self, kind: &str, bind: &TokenStream) -> TokenStream {
+    pub(crate) fn with_marker(&self, kind: &str, code: &Code) -> TokenStream {
         let Self { function, name, doc, .. } = self;
+        let Code { bind, needs, adds } = code;
+        let schema = self.schema();
         let (vis, ident) = (&function.vis, &function.sig.ident);
         let kind = format_ident!("{kind}");
         quote! {
@@ -82,11 +123,36 @@ impl Signature {
                     ) -> ::core::result::Result<::wasmpipe_sdk::glue::Bound, ::std::string::String> {
                         #bind
                     }
-                    ::wasmpipe_sdk::Function { name: #name, kind: ::wasmpipe_sdk::Kind::#kind, doc: #doc, bind }
+                    #[allow(unused_imports, clippy::all, clippy::pedantic)]
+                    fn describe() -> ::wasmpipe_sdk::glue::Described {
+                        let input: ::core::option::Option<&::wasmpipe_sdk::Schema> = ::core::option::Option::None;
+                        ::wasmpipe_sdk::glue::Described { config: #schema, needs: #needs, adds: #adds }
+                    }
+                    ::wasmpipe_sdk::Function {
+                        name: #name,
+                        kind: ::wasmpipe_sdk::Kind::#kind,
+                        doc: #doc,
+                        bind,
+                        describe,
+                    }
                 };
             }
         }
     }
+}
+
+/// What a kind of function fills in.
+pub(crate) struct Code {
+    /// Statements that end with a `Result<Bound, String>`; `input: &Schema` and `json: &str` are there.
+    pub(crate) bind: TokenStream,
+    /// An `Option<Vec<Field>>`; `input: Option<&Schema>` is there.
+    pub(crate) needs: TokenStream,
+    pub(crate) adds: TokenStream,
+}
+
+/// Errors are shown where the author wrote `tokens`; names are looked up where the attribute stands.
+pub(crate) fn location(tokens: &impl Spanned) -> Span {
+    Span::call_site().located_at(tokens.span())
 }
 
 impl Param {
@@ -94,32 +160,63 @@ impl Param {
         let FnArg::Typed(arg) = arg else {
             return Err(Error::new_spanned(arg, "a function of a pipeline is a plain function, without `self`"));
         };
-        let (config, column) = take_attributes(arg)?;
+        let Marks { config, state, column } = Marks::take(arg)?;
         let ty = without_lifetimes(&arg.ty);
-        match (config, column) {
-            (true, None) => config_type(&ty).map(|ty| Param::Config { ty }),
-            (true, Some(name)) => Err(Error::new_spanned(name, "a #[config] parameter is not a column")),
-            (false, Some(name)) => Ok(Param::Column { name, ty: Box::new(ty) }),
-            (false, None) => Ok(Param::Column { name: pattern_name(&arg.pat)?, ty: Box::new(ty) }),
+        match (config, state, column) {
+            (true, false, None) => shared(&ty, "config", "what serde reads: `&Config`").map(|ty| Param::Config { ty }),
+            (false, true, None) => shared(&ty, "state", "your `State`: `&Table`").map(|ty| Param::State { ty }),
+            (false, false, Some(name)) => Ok(Param::Column { name, ty: Box::new(ty) }),
+            (false, false, None) => Ok(Param::Column { name: pattern_name(&arg.pat)?, ty: Box::new(ty) }),
+            _ => Err(Error::new_spanned(arg, "a parameter is one of #[config], #[state] and #[column(\"name\")]")),
         }
     }
 }
 
-fn take_attributes(arg: &mut PatType) -> Result<(bool, Option<LitStr>)> {
-    let (mut config, mut column) = (false, None);
-    for attribute in &arg.attrs {
-        if attribute.path().is_ident("config") {
-            attribute.meta.require_path_only()?;
-            config = true;
-        } else if attribute.path().is_ident("column") {
-            column = Some(column_name(attribute)?);
-        }
-    }
-    arg.attrs.retain(|attribute| !attribute.path().is_ident("config") && !attribute.path().is_ident("column"));
-    Ok((config, column))
+/// The attributes of a parameter that are ours.
+#[derive(Default)]
+struct Marks {
+    config: bool,
+    state: bool,
+    column: Option<LitStr>,
 }
 
-fn column_name(attribute: &Attribute) -> Result<LitStr> {
+impl Marks {
+    fn take(arg: &mut PatType) -> Result<Self> {
+        let mut marks = Self::default();
+        for attribute in &arg.attrs {
+            let path = attribute.path();
+            if path.is_ident("config") {
+                plain(attribute, "config")?;
+                marks.config = true;
+            } else if path.is_ident("state") {
+                plain(attribute, "state")?;
+                marks.state = true;
+            } else if path.is_ident("column") {
+                marks.column = Some(column_name(attribute)?);
+            } else if !OTHERS.iter().any(|other| path.is_ident(other)) {
+                return Err(Error::new_spanned(
+                    attribute,
+                    "allowed before a parameter: #[config], #[state], #[column(\"name\")]",
+                ));
+            }
+        }
+        arg.attrs.retain(|attribute| OTHERS.iter().any(|other| attribute.path().is_ident(other)));
+        Ok(marks)
+    }
+}
+
+/// What the compiler itself allows before a parameter.
+const OTHERS: &[&str] = &["allow", "expect", "warn", "deny", "forbid", "cfg", "cfg_attr"];
+
+fn plain(attribute: &Attribute, word: &str) -> Result<()> {
+    attribute
+        .meta
+        .require_path_only()
+        .map(drop)
+        .map_err(|error| Error::new(error.span(), format!("nothing follows `{word}`: write #[{word}]")))
+}
+
+pub(crate) fn column_name(attribute: &Attribute) -> Result<LitStr> {
     attribute.parse_args().map_err(|error| Error::new(error.span(), "write the column's name: #[column(\"name\")]"))
 }
 
@@ -133,10 +230,10 @@ fn pattern_name(pattern: &Pat) -> Result<LitStr> {
     }
 }
 
-fn config_type(ty: &Type) -> Result<Box<Type>> {
+fn shared(ty: &Type, word: &str, what: &str) -> Result<Box<Type>> {
     match ty {
         Type::Reference(reference) if reference.mutability.is_none() => Ok(reference.elem.clone()),
-        _ => Err(Error::new_spanned(ty, "a #[config] parameter is a shared reference to what serde reads: `&Config`")),
+        _ => Err(Error::new_spanned(ty, format!("a #[{word}] parameter is a shared reference to {what}"))),
     }
 }
 
@@ -158,10 +255,10 @@ fn refuse_modifiers(function: &ItemFn) -> Result<()> {
     Ok(())
 }
 
-fn refuse_second_config(function: &ItemFn, params: &[Param]) -> Result<()> {
-    let mut configs = function.sig.inputs.iter().zip(params).filter(|(_, param)| matches!(param, Param::Config { .. }));
-    match configs.nth(1) {
-        Some((arg, _)) => Err(Error::new_spanned(arg, "a second #[config] parameter: put both into one struct")),
+fn refuse_second(function: &ItemFn, params: &[Param], word: &str, is: fn(&Param) -> bool) -> Result<()> {
+    let mut marked = function.sig.inputs.iter().zip(params).filter(|(_, param)| is(param));
+    match marked.nth(1) {
+        Some((arg, _)) => Err(Error::new_spanned(arg, format!("a second {word} parameter: put both into one struct"))),
         None => Ok(()),
     }
 }

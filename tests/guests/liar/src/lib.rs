@@ -1,23 +1,20 @@
-//! A guest that breaks the contract's words, one lie at a time. It is written against the WIT bindings and makes its
-//! Arrow messages by hand, because the SDK cannot lie.
+//! A guest that breaks the contract's words, one lie at a time. It is written against the WIT bindings and makes nodes
+//! and buffers by hand, because the SDK cannot lie.
 //!
 //! Every function needs a column `n` of int64 and takes a config `{"lie": "..."}`; `lie.rs` lists them. With `none`,
 //! or without a config, it keeps the contract: `liar_map` and `liar_flat_map` add `m` (int64, the row's ordinal) and `t`
 //! (utf8, `"ok"`), one row each; `liar_filter` keeps every row.
-//!
-//!  - `lie`: the lies
-//!  - `message`: Arrow IPC messages, every number of which can be wrong
 
 mod lie;
-mod message;
 
 use std::cell::Cell;
 
 use serde::Deserialize;
 
-use exports::wasmpipe::udf::blocks::{Answer, Binding};
-use exports::wasmpipe::udf::{blocks, functions};
+use exports::wasmpipe::udf::blocks::{self, Binding};
+use exports::wasmpipe::udf::functions;
 use lie::{Kind, Lie};
+use wasmpipe::udf::types::{Field, Node};
 
 wit_bindgen::generate!({
     path: "../../../wit/udf.wit",
@@ -34,7 +31,7 @@ thread_local! {
 #[serde(deny_unknown_fields, default)]
 struct Config {
     lie: Lie,
-    /// Which bit `bit_flip` flips, counted from the start of the message; modulo its length.
+    /// Which bit `bit_flip` flips, counted from the start of the first buffer; modulo the size of all.
     bit: u64,
 }
 
@@ -57,7 +54,7 @@ impl functions::Guest for Liar {
 }
 
 impl blocks::Guest for Liar {
-    fn bind(function: String, _input_schema: Vec<u8>, config: String) -> Result<Binding, String> {
+    fn bind(function: String, _input: Vec<Field>, config: String) -> Result<Binding, String> {
         let kind = match function.as_str() {
             "liar_map" => Kind::Map,
             "liar_filter" => Kind::Filter,
@@ -69,9 +66,10 @@ impl blocks::Guest for Liar {
         Ok(lie::bind(kind, config.lie))
     }
 
-    fn process(block: Vec<u8>) -> Result<Answer, String> {
+    fn process(rows: u32, _nodes: Vec<Node>, _buffers: Vec<Vec<u8>>) -> Result<(), String> {
         let (kind, lie, bit) = BOUND.get().ok_or("process was called before bind")?;
-        Ok(lie::answer(kind, lie, bit, message::rows(&block)?))
+        lie::tell(kind, lie, bit, rows);
+        Ok(())
     }
 }
 

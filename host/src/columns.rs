@@ -3,28 +3,69 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{
+    Array as _, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
+    StructArray,
+};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 
-/// Whether every value of `from` has exactly one counterpart in `to`. Values that overflow a finer time unit are found
-/// by [`convert`].
+/// Whether every value of `from` has exactly one counterpart in `to`. Values that overflow a finer time unit or a smaller
+/// offset are found by [`convert`].
 pub fn converts(from: &DataType, to: &DataType) -> bool {
+    goes(from, to, |from, to| from.len() == to.len())
+}
+
+/// Whether a function that asks for `to` can be served with `from`: as [`converts`], and of a struct it may ask for some
+/// fields only, in its own order.
+pub fn serves(from: &DataType, to: &DataType) -> bool {
+    goes(from, to, |_, _| true)
+}
+
+type Enough = fn(&Fields, &Fields) -> bool;
+
+fn goes(from: &DataType, to: &DataType, enough: Enough) -> bool {
     use DataType::*;
     match (from, to) {
-        (Dictionary(_, value), to) => converts(value, to),
+        (Dictionary(_, value), to) => goes(value, to, enough),
         (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => true,
         (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
         (FixedSizeBinary(_), Binary | LargeBinary) => true,
         (Int8, Int16 | Int32 | Int64) | (Int16, Int32 | Int64) | (Int32, Int64) => true,
         (UInt8, UInt16 | UInt32 | UInt64 | Int16 | Int32 | Int64) => true,
         (UInt16, UInt32 | UInt64 | Int32 | Int64) | (UInt32, UInt64 | Int64) => true,
-        (Float32, Float64) => true,
-        (Timestamp(coarse, from_zone), Timestamp(fine, to_zone)) => from_zone == to_zone && finer(*coarse, *fine),
+        (Float32, Float64) | (Date32, Date64) => true,
+        (Timestamp(coarse, from_zone), Timestamp(fine, to_zone)) => {
+            // A zone is how an instant is shown; without one it is another thing.
+            from_zone.is_some() == to_zone.is_some() && finer(*coarse, *fine)
+        }
+        (Time32(coarse) | Time64(coarse), Time32(fine) | Time64(fine)) => finer(*coarse, *fine),
+        (Duration(coarse), Duration(fine)) => finer(*coarse, *fine),
+        (Decimal32(p, s) | Decimal64(p, s) | Decimal128(p, s), Decimal128(to_p, to_s) | Decimal256(to_p, to_s)) => {
+            holds((*p, *s), (*to_p, *to_s))
+        }
+        (List(from) | LargeList(from) | FixedSizeList(from, _), List(to) | LargeList(to)) => within(from, to, enough),
+        (Map(from, _), Map(to, false)) => within(from, to, enough),
+        (Struct(from), Struct(to)) => enough(from, to) && to.iter().all(|to| has(from, to, enough)),
         (from, to) => from.equals_datatype(to),
     }
+}
+
+fn within(from: &Field, to: &Field, enough: Enough) -> bool {
+    (to.is_nullable() || !from.is_nullable()) && goes(from.data_type(), to.data_type(), enough)
+}
+
+/// Whether a struct has exactly one field of a name, and it goes.
+fn has(from: &Fields, to: &Field, enough: Enough) -> bool {
+    let mut named = from.iter().filter(|from| from.name() == to.name());
+    named.next().is_some_and(|from| within(from, to, enough)) && named.next().is_none()
+}
+
+/// As many digits before the point and after it.
+fn holds((p, s): (u8, i8), (to_p, to_s): (u8, i8)) -> bool {
+    to_s >= s && i16::from(to_p) - i16::from(to_s) >= i16::from(p) - i16::from(s)
 }
 
 fn finer(coarse: TimeUnit, fine: TimeUnit) -> bool {
@@ -37,13 +78,86 @@ fn finer(coarse: TimeUnit, fine: TimeUnit) -> bool {
     rank(coarse) <= rank(fine)
 }
 
-/// Converts a column to a type for which [`converts`] holds. An error if a value does not fit.
+/// Converts a column to a type for which [`converts`] or [`serves`] holds. An error if a value does not fit.
 pub fn convert(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    use DataType::*;
+    match (column.data_type(), to) {
+        (from, to) if from == to => Ok(Arc::clone(column)),
+        (Dictionary(_, value), List(_) | LargeList(_) | Map(..) | Struct(_)) => convert(&cast(column, value)?, to),
+        (Time32(coarse) | Time64(coarse), Time32(fine) | Time64(fine)) => {
+            finer_times(column, ticks(*fine) / ticks(*coarse), to)
+        }
+        (List(from) | LargeList(from) | FixedSizeList(from, _), List(field)) => {
+            let lists = cast(column, &List(Arc::clone(from)))?;
+            elements(lists.as_list::<i32>(), field)
+        }
+        (List(from) | LargeList(from) | FixedSizeList(from, _), LargeList(field)) => {
+            let lists = cast(column, &LargeList(Arc::clone(from)))?;
+            elements(lists.as_list::<i64>(), field)
+        }
+        (Map(..), Map(field, _)) => entries(column.as_map(), field),
+        (Struct(_), Struct(fields)) => Ok(Arc::new(chosen(column.as_struct(), fields)?)),
+        _ => cast(column, to),
+    }
+}
+
+fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     if column.data_type() == to {
         return Ok(Arc::clone(column));
     }
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     cast_with_options(column, to, &options)
+}
+
+fn ticks(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+// A file can hold times that no day has: they must not wrap around.
+fn finer_times(column: &ArrayRef, factor: i64, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    let wide = cast(&cast_from_time(column)?, &DataType::Int64)?;
+    let does_not_fit = || ArrowError::ComputeError("a time of day does not fit".to_string());
+    let finer = wide
+        .as_primitive::<Int64Type>()
+        .try_unary::<_, Int64Type, _>(|value| value.checked_mul(factor).ok_or_else(does_not_fit))?;
+    let finer: ArrayRef = Arc::new(finer);
+    let narrow = if matches!(to, DataType::Time32(_)) { cast(&finer, &DataType::Int32)? } else { finer };
+    cast(&narrow, to)
+}
+
+fn cast_from_time(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let plain = if matches!(column.data_type(), DataType::Time32(_)) { DataType::Int32 } else { DataType::Int64 };
+    cast(column, &plain)
+}
+
+fn elements<O: OffsetSizeTrait>(lists: &GenericListArray<O>, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    let values = convert(lists.values(), field.data_type())?;
+    let lists = GenericListArray::try_new(Arc::clone(field), lists.offsets().clone(), values, lists.nulls().cloned())?;
+    Ok(Arc::new(lists))
+}
+
+fn entries(maps: &MapArray, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    let DataType::Struct(fields) = field.data_type() else {
+        return Err(ArrowError::CastError("a map without pairs".to_string()));
+    };
+    let pairs = chosen(maps.entries(), fields)?;
+    let maps = MapArray::try_new(Arc::clone(field), maps.offsets().clone(), pairs, maps.nulls().cloned(), false)?;
+    Ok(Arc::new(maps))
+}
+
+fn chosen(structs: &StructArray, fields: &Fields) -> Result<StructArray, ArrowError> {
+    let field = |field: &FieldRef| {
+        let column = structs.column_by_name(field.name());
+        let missing = || ArrowError::CastError(format!("a struct without `{}`", field.name()));
+        convert(column.ok_or_else(missing)?, field.data_type())
+    };
+    let columns = fields.iter().map(field).collect::<Result<_, _>>()?;
+    StructArray::try_new_with_length(fields.clone(), columns, structs.nulls().cloned(), structs.len())
 }
 
 /// The given columns of a batch, converted to the fields of `schema`, one by one.
@@ -72,26 +186,116 @@ fn plain_type(data_type: &DataType) -> DataType {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{
+        Array, DurationSecondArray, FixedSizeListArray, Int32Array, Int64Array, LargeListArray, ListArray, StringArray,
+        Time32SecondArray, Time64MicrosecondArray, TimestampMillisecondArray,
+    };
+    use arrow::buffer::NullBuffer;
+
     use super::*;
-    use arrow::array::{Array, Int32Array, TimestampMillisecondArray};
+
+    fn field(name: &str, data_type: DataType, nullable: bool) -> FieldRef {
+        Arc::new(Field::new(name, data_type, nullable))
+    }
+
+    fn timestamp(unit: TimeUnit, zone: Option<&str>) -> DataType {
+        DataType::Timestamp(unit, zone.map(Into::into))
+    }
 
     #[test]
     fn only_what_loses_nothing_converts() {
         use DataType::*;
+        use TimeUnit::*;
         let dictionary = Dictionary(Box::new(Int32), Box::new(Utf8));
-        for (from, to) in [(&Int32, &Int64), (&UInt32, &Int64), (&Float32, &Float64), (&dictionary, &LargeUtf8)] {
-            assert!(converts(from, to), "{from} -> {to}");
+        let list = |data_type, nullable| List(field("item", data_type, nullable));
+        let yes = [
+            (Int32, Int64),
+            (UInt32, Int64),
+            (Float32, Float64),
+            (dictionary, LargeUtf8),
+            (Date32, Date64),
+            (timestamp(Second, Some("Europe/Berlin")), timestamp(Microsecond, Some("UTC"))),
+            (Time32(Second), Time64(Nanosecond)),
+            (Duration(Second), Duration(Millisecond)),
+            (Decimal64(10, 2), Decimal128(12, 4)),
+            (list(Int32, false), list(Int64, true)),
+            (LargeList(field("a", Utf8, true)), list(Utf8, true)),
+        ];
+        for (from, to) in yes {
+            assert!(converts(&from, &to), "{from} -> {to}");
         }
-        for (from, to) in [(&Int64, &Int32), (&Int64, &Float64), (&UInt64, &Int64), (&Utf8, &Binary), (&Int64, &Utf8)] {
-            assert!(!converts(from, to), "{from} -> {to}");
+        let no = [
+            (Int64, Int32),
+            (Int64, Float64),
+            (UInt64, Int64),
+            (Utf8, Binary),
+            (Int64, Utf8),
+            (Date64, Date32),
+            (timestamp(Second, None), timestamp(Second, Some("UTC"))),
+            (timestamp(Microsecond, None), timestamp(Second, None)),
+            (Time64(Nanosecond), Time64(Microsecond)),
+            (Decimal128(10, 2), Decimal128(11, 4)),
+            (Decimal128(10, 2), Decimal128(38, 1)),
+            (list(Int32, true), list(Int32, false)),
+        ];
+        for (from, to) in no {
+            assert!(!converts(&from, &to), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn a_function_may_ask_for_some_fields_of_a_struct() {
+        let all = DataType::Struct(vec![field("a", DataType::Int32, false), field("b", DataType::Utf8, true)].into());
+        let some = DataType::Struct(vec![field("b", DataType::Utf8, true)].into());
+        let none = DataType::Struct(vec![field("c", DataType::Utf8, true)].into());
+        assert!(serves(&all, &some) && !converts(&all, &some) && !serves(&all, &none) && !serves(&some, &all));
+        let strings: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
+        let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(vec![1, 2])), Arc::clone(&strings)];
+        let DataType::Struct(fields) = &all else { unreachable!() };
+        let nulls = Some(NullBuffer::from(vec![true, false]));
+        let structs: ArrayRef = Arc::new(StructArray::new(fields.clone(), columns, nulls.clone()));
+        let chosen = convert(&structs, &some).unwrap();
+        assert_eq!((chosen.data_type(), chosen.nulls()), (&some, nulls.as_ref()));
+        assert_eq!(chosen.as_struct().column(0), &strings);
+    }
+
+    #[test]
+    fn lists_convert_with_what_is_in_them() {
+        let to = DataType::List(field("element", DataType::Int64, true));
+        let rows = vec![Some(vec![Some(1), None]), None, Some(vec![Some(2), Some(3)])];
+        let small = ListArray::from_iter_primitive::<arrow::datatypes::Int32Type, _, _>(rows.clone());
+        let large = LargeListArray::from_iter_primitive::<arrow::datatypes::Int32Type, _, _>(rows.clone());
+        let fixed = FixedSizeListArray::from_iter_primitive::<arrow::datatypes::Int32Type, _, _>(rows, 2);
+        let columns: [ArrayRef; 3] = [Arc::new(small), Arc::new(large), Arc::new(fixed)];
+        for column in columns {
+            let converted = convert(&column, &to).unwrap();
+            assert_eq!(converted.data_type(), &to);
+            let lists = converted.as_list::<i32>();
+            assert_eq!(lists.value(0).as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(1), None]));
+            assert!(lists.is_null(1));
+            assert_eq!(lists.value(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![2, 3]));
         }
     }
 
     #[test]
     fn a_time_that_does_not_fit_is_an_error_and_not_null() {
+        let fails = |column: ArrayRef, to: &DataType| assert!(convert(&column, to).is_err(), "{to}");
         let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![i64::MAX]));
-        assert!(convert(&column, &DataType::Timestamp(TimeUnit::Nanosecond, None)).is_err());
+        fails(column, &timestamp(TimeUnit::Nanosecond, None));
+        fails(Arc::new(Time64MicrosecondArray::from(vec![i64::MAX])), &DataType::Time64(TimeUnit::Nanosecond));
+        fails(Arc::new(Time32SecondArray::from(vec![i32::MAX])), &DataType::Time32(TimeUnit::Millisecond));
+        fails(Arc::new(DurationSecondArray::from(vec![i64::MAX])), &DataType::Duration(TimeUnit::Millisecond));
         let small: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
         assert_eq!(convert(&small, &DataType::Int64).unwrap().null_count(), 1);
+    }
+
+    #[test]
+    fn times_and_zones_keep_their_moment() {
+        let times: ArrayRef = Arc::new(Time32SecondArray::from(vec![Some(61), None]));
+        let finer = convert(&times, &DataType::Time64(TimeUnit::Microsecond)).unwrap();
+        assert_eq!(finer.as_ref(), &Time64MicrosecondArray::from(vec![Some(61_000_000), None]) as &dyn Array);
+        let there: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5]).with_timezone("+02:00"));
+        let utc = convert(&there, &timestamp(TimeUnit::Millisecond, Some("UTC"))).unwrap();
+        assert_eq!(utc.as_ref(), &TimestampMillisecondArray::from(vec![5]).with_timezone("UTC") as &dyn Array);
     }
 }

@@ -7,6 +7,7 @@
 //! * `complete` - what counts as done (C).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `sandbox` - functions that misbehave (S).
+//! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
 
@@ -20,3 +21,4 @@ mod refuse;
 mod resume;
 mod sandbox;
 mod support;
+mod types;

@@ -21,6 +21,7 @@ pub use fixed::Decimal;
 pub(crate) use nested::inner_field;
 pub use nested::{Inner, List, ListIter, Struct};
 pub(crate) use nested::{struct_array, struct_of, struct_type};
+pub(crate) use plain::Number;
 
 /// A value that is there, read from a column.
 #[diagnostic::on_unimplemented(
@@ -108,7 +109,8 @@ impl<T> Element for Option<T> {}
 #[diagnostic::on_unimplemented(
     message = "a column cannot be read as `{Self}`",
     label = "not a column type",
-    note = "the types that a parameter may have are in the table of wasmpipe_sdk's documentation"
+    note = "allowed: &str, String, Cow<str>, &[u8], Vec<u8>, [u8; N], i8 to i64, u8 to u64, f32, f64, bool, Decimal<P, S>, Uuid, chrono's NaiveDate, NaiveTime, NaiveDateTime, DateTime<Utc>, TimeDelta, Vec<_> and List<_> of these, Vec<(K, V)> for a map, a struct with #[derive(wasmpipe_sdk::Columns)], and Option<_> of all these",
+    note = "a parameter for the config is `#[config] config: &Config`; what is built from the config once is `#[state] state: &State`"
 )]
 pub trait Param<'a>: Sized {
     type Column: Copy;
@@ -166,7 +168,8 @@ impl<'a, T: FromColumn<'a>> Param<'a> for Option<T> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a value of a column",
     label = "not a column type",
-    note = "the types that a result may have are in the table of wasmpipe_sdk's documentation"
+    note = "allowed: &str, String, Cow<str>, &[u8], Vec<u8>, [u8; N], i8 to i64, u8 to u64, f32, f64, bool, Decimal<P, S>, Uuid, chrono's NaiveDate, NaiveTime, NaiveDateTime, DateTime<Utc>, TimeDelta, Vec<_> of these, Vec<(K, V)> for a map, a struct with #[derive(wasmpipe_sdk::Columns)], and Option<_> of all these",
+    note = "several columns are a struct with #[derive(wasmpipe_sdk::Columns)], or a tuple with columns(\"a\", \"b\") in the attribute"
 )]
 pub trait Value: Sized {
     type Builder;

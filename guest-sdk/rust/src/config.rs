@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
@@ -45,7 +46,7 @@ pub trait State: Sized + 'static {
 }
 
 /// The config of a function that declares one.
-pub fn config<T: DeserializeOwned>(json: &str) -> Result<T, String> {
+pub fn config<T: for<'a> Deserialize<'a>>(json: &str) -> Result<T, String> {
     let value = match parse(json)? {
         Json::Null => Json::Object(serde_json::Map::new()),
         value => value,

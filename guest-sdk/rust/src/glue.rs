@@ -6,13 +6,14 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::{DataType, Field, Schema};
 
+use crate::batch::{BatchColumns, BatchParam};
 use crate::column;
 pub use crate::column::{Element, FromColumn, Inner, IntoColumn, Param, Value};
 pub use crate::config::{Described as WithSchema, SchemaOf, Undescribed as WithoutSchema, any_schema, no_schema};
 pub use crate::config::{config, no_config, state};
 use crate::function::{Answer, Columns, Function, Lineage, RowError, Schemas};
 pub use crate::function::{Bound, Described};
-use crate::row::{BatchOutcome, Outcome, Row, Verdict};
+use crate::row::{BatchOutcome, Outcome, Outputs, Row, Verdict};
 
 /// A column that a parameter needs. Without an input it is what it is if the input leaves a choice.
 pub fn need<'a, P: Param<'a>>(name: &str, input: Option<&Schema>) -> Field {
@@ -23,6 +24,31 @@ pub fn need<'a, P: Param<'a>>(name: &str, input: Option<&Schema>) -> Field {
 /// A column that a `#[map_batches]` function adds.
 pub fn add<V: Value>(name: &str) -> Field {
     column::given::<V>(name)
+}
+
+/// A column that a parameter of a typed `#[map_batches]` function needs.
+pub fn need_column<'a, P: BatchParam<'a>>(name: &str, input: Option<&Schema>, nullable: bool) -> Field {
+    let input = input.and_then(|input| input.column_with_name(name)).map(|(_, field)| field.data_type());
+    Field::new(name, P::data_type(input), nullable)
+}
+
+/// The columns that a typed `#[map_batches]` function adds. `call` tells the type; it is not called.
+pub fn adds_columns<R: BatchColumns>(names: &[&str], _call: impl FnOnce() -> R) -> Vec<Field> {
+    R::fields(names)
+}
+
+/// The column of a parameter of a typed `#[map_batches]` function.
+pub fn whole<'a, P: BatchParam<'a>>(batch: &'a RecordBatch, index: usize) -> P {
+    P::column(batch.column(index).as_ref())
+}
+
+/// What a typed `#[map_batches]` function answered: a row for each.
+pub fn columns(rows: usize, answer: impl BatchColumns) -> Result<Columns, String> {
+    let arrays = answer.arrays()?;
+    match arrays.iter().find(|array| array.len() != rows) {
+        Some(other) => Err(format!("the function answered {} rows for a block of {rows}", other.len())),
+        None => Ok(Columns { arrays, rows, lineage: Lineage::Same, errors: Vec::new() }),
+    }
 }
 
 /// A field of a struct that is read.
@@ -72,21 +98,21 @@ pub fn adds_itself<R: Outcome>(name: &str, _call: impl FnOnce() -> R) -> Result<
 /// The columns that a `#[flat_map]` function adds. `call` tells the type; it is not called.
 pub fn adds_many<I, const N: usize>(names: [&str; N], _call: impl FnOnce() -> I) -> Result<Vec<Field>, String>
 where
-    I: IntoIterator<Item: Row>,
+    I: Outputs,
 {
-    const { assert_names::<I::Item>(N) }
+    const { assert_names::<I::Row>(N) }
     refuse_alias::<I>()?;
-    Ok(<I::Item as Row>::fields(&names))
+    Ok(<I::Row as Row>::fields(&names))
 }
 
 /// The column that a `#[flat_map]` function adds if its attribute names none.
 pub fn adds_many_itself<I>(name: &str, _call: impl FnOnce() -> I) -> Result<Vec<Field>, String>
 where
-    I: IntoIterator<Item: Row>,
+    I: Outputs,
 {
-    const { assert_one::<I::Item>() }
+    const { assert_one::<I::Row>() }
     refuse_alias::<I>()?;
-    Ok(<I::Item as Row>::fields(&[name]))
+    Ok(<I::Row as Row>::fields(&[name]))
 }
 
 // `Result` is an iterator too, one that swallows the error. Behind an alias the attribute cannot see it.
@@ -168,10 +194,10 @@ pub fn flat_map<I, E>(
     mut call: impl FnMut(usize) -> Result<Result<I, E>, String>,
 ) -> Result<Columns, String>
 where
-    I: IntoIterator<Item: Row>,
+    I: Outputs,
     E: Display,
 {
-    let mut builders = <I::Item as Row>::builders(rows);
+    let mut builders = <I::Row as Row>::builders(rows);
     let mut counts = Vec::with_capacity(rows);
     let mut errors = Vec::new();
     let mut total = 0;
@@ -184,7 +210,7 @@ where
         counts.push(count);
         total += count as usize;
     }
-    let arrays = <I::Item as Row>::finish(builders);
+    let arrays = <I::Row as Row>::finish(builders);
     Ok(Columns { arrays, rows: total, lineage: Lineage::Counts(counts), errors })
 }
 

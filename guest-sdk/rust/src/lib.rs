@@ -21,14 +21,17 @@
 //!
 //! wasmpipe_sdk::export!(long_enough, words);
 //!
-//! assert!(long_enough("a plain function"));
-//! assert_eq!(words("a plain function"), 3);
+//! fn main() {
+//!     assert!(long_enough("a plain function"));
+//!     assert_eq!(words("a plain function"), 3);
+//! }
 //! ```
 //!
 //!  - `function`: the nouns that an author may need: `Function`, `Answer`, `Lineage`, `RowError`, `Schemas`
 //!  - `column`: which Rust types stand for which column types
 //!  - `config`: configs with their JSON Schema, and state that is built from them
 //!  - `row`: scalars and tuples as output rows; what `Result` and iterators mean
+//!  - `batch`: whole columns as parameters and results of `#[map_batches]`
 //!  - `glue`: what the attributes expand to
 //!  - `component`: describe, bind and process, on every target
 //!  - `log`: lines and counters for the host
@@ -37,6 +40,7 @@
 // The attributes name this crate by its public name, in its own tests too.
 extern crate self as wasmpipe_sdk;
 
+mod batch;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod bindings;
@@ -52,36 +56,32 @@ mod row;
 pub use arrow_array::{self, RecordBatch};
 pub use arrow_buffer::{self, BooleanBuffer};
 pub use arrow_schema::{self, DataType, Field, Schema};
+pub use batch::{BatchColumn, BatchColumns, BatchParam, ColumnArray};
 pub use chrono;
 pub use column::{Decimal, List, ListIter, Param, Struct, Value};
 pub use config::State;
 pub use function::{Answer, Exported, Function, Kind, Lineage, RowError, Schemas};
 pub use log::count;
-pub use row::{BatchOutcome, Outcome, Row, Verdict};
+pub use row::{BatchOutcome, Outcome, Outputs, Row, Verdict};
 pub use schemars;
 pub use uuid::{self, Uuid};
-pub use wasmpipe_sdk_macros::{Columns, filter, flat_map, map, map_batches};
+pub use wasmpipe_sdk_macros::{Columns, export, filter, flat_map, map, map_batches};
 
-/// Lists the functions that a component offers: `wasmpipe_sdk::export!(long_enough, texts::words);`.
-///
-/// Each name is a function that carries one of the attributes, or a path to one. Once per component. On wasm32 it
-/// makes the component's exports. Everywhere it defines `WASMPIPE_FUNCTIONS`, so that a native test can bind and call
-/// the functions as the host does, through [`component`].
+/// What `export!` expands to, after it found the functions.
+#[doc(hidden)]
 #[macro_export]
-macro_rules! export {
-    ($($function:path),+ $(,)?) => {
+macro_rules! __export {
+    ($($function:path),+) => {
         /// The functions that this component offers.
-        pub static WASMPIPE_FUNCTIONS: &[$crate::Function] =
-            &[$(<$function as $crate::Exported>::FUNCTION),+];
+        pub static WASMPIPE_FUNCTIONS: &[$crate::Function] = &[$($function),+];
 
-        const _: () = $crate::glue::refuse_doubles(&[$(<$function as $crate::Exported>::FUNCTION),+]);
+        const _: () = $crate::glue::refuse_doubles(&[$($function),+]);
 
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             struct Component;
             impl $crate::bindings::Offers for Component {
-                const FUNCTIONS: &'static [$crate::Function] =
-                    &[$(<$function as $crate::Exported>::FUNCTION),+];
+                const FUNCTIONS: &'static [$crate::Function] = &[$($function),+];
             }
             type Exports = $crate::bindings::Exports<Component>;
             $crate::bindings::export_component!(Exports with_types_in $crate::bindings);

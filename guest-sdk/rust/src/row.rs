@@ -13,7 +13,8 @@ use crate::function::{Answer, Lineage};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an output row",
     label = "not a row",
-    note = "a row is one value, a tuple of values with columns(\"a\", \"b\") in the attribute, or a struct with #[derive(wasmpipe_sdk::Columns)]"
+    note = "a row is one value, a tuple of values with columns(\"a\", \"b\") in the attribute, or a struct with #[derive(wasmpipe_sdk::Columns)]",
+    note = "a value is one of &str, String, Cow<str>, &[u8], Vec<u8>, [u8; N], i8 to i64, u8 to u64, f32, f64, bool, Decimal<P, S>, Uuid, chrono's NaiveDate, NaiveTime, NaiveDateTime, DateTime<Utc>, TimeDelta, Vec<_> of these, Vec<(K, V)> for a map, a struct with #[derive(wasmpipe_sdk::Columns)], and Option<_> of all these"
 )]
 pub trait Row: Sized {
     type Builders;
@@ -135,7 +136,8 @@ tuple_rows! {
 #[diagnostic::on_unimplemented(
     message = "a #[map] function cannot return `{Self}`",
     label = "not a row",
-    note = "allowed: one value, a tuple of values with #[map(columns(\"a\", \"b\"))], a struct with #[derive(wasmpipe_sdk::Columns)], or Result<_, E: Display> of these"
+    note = "allowed: one value, a tuple of values with #[map(columns(\"a\", \"b\"))], a struct with #[derive(wasmpipe_sdk::Columns)], or a Result of these whose error implements std::fmt::Display",
+    note = "a value is one of &str, String, Cow<str>, &[u8], Vec<u8>, [u8; N], i8 to i64, u8 to u64, f32, f64, bool, Decimal<P, S>, Uuid, chrono's NaiveDate, NaiveTime, NaiveDateTime, DateTime<Utc>, TimeDelta, Vec<_> of these, Vec<(K, V)> for a map, a struct with #[derive(wasmpipe_sdk::Columns)], and Option<_> of all these"
 )]
 pub trait Outcome {
     type Row: Row;
@@ -160,11 +162,26 @@ impl<R: Row, E: Display> Outcome for Result<R, E> {
     }
 }
 
+/// What a `#[flat_map]` function returns, `Result` aside: rows to iterate over.
+#[diagnostic::on_unimplemented(
+    message = "a #[flat_map] function cannot return `{Self}`",
+    label = "not rows to iterate over",
+    note = "allowed: Vec<_>, [_; N], Option<_>, impl Iterator<Item = _> and the like, of values, of tuples with #[flat_map(columns(\"a\", \"b\"))] or of structs with #[derive(wasmpipe_sdk::Columns)]; or Result<_, E: Display> of these",
+    note = "one output row for each input row is #[map]"
+)]
+pub trait Outputs: IntoIterator<Item = Self::Row> {
+    type Row: Row;
+}
+
+impl<I: IntoIterator<Item: Row>> Outputs for I {
+    type Row = I::Item;
+}
+
 /// What a `#[filter]` function returns: `bool`, or a `Result` of it.
 #[diagnostic::on_unimplemented(
     message = "a #[filter] function cannot return `{Self}`",
     label = "not a verdict",
-    note = "allowed: bool (true keeps the row), or Result<bool, E: Display>"
+    note = "allowed: bool (true keeps the row), or Result<bool, E> whose error implements std::fmt::Display"
 )]
 pub trait Verdict {
     fn verdict(self) -> Result<bool, String>;

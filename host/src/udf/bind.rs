@@ -132,7 +132,7 @@ fn check_needs(binding: &Binding, input: &Schema) -> Result<(), String> {
                 names(input)
             ));
         };
-        if !crate::columns::converts(column.data_type(), need.data_type()) {
+        if !crate::columns::serves(column.data_type(), need.data_type()) {
             return Err(format!(
                 "needs `{name}` as {}, and it is {}\nhint: only widening that loses nothing is done by itself; convert the column in the source or in a stage before",
                 quote(&need.data_type().to_string()),

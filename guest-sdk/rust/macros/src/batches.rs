@@ -1,4 +1,5 @@
-//! `#[map_batches]`: a function over whole record batches, with its columns declared in the attribute.
+//! `#[map_batches]`: a function over whole record batches, with its columns declared in the attribute; or over whole
+//! columns, which its signature declares.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -6,9 +7,11 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Error, Ident, ItemFn, LitStr, Path, Result, Token, Type, parenthesized};
 
-use crate::signature::{Code, Param, Signature, location, refuse_doubled, return_type};
+use crate::rows::{Columns, RowKind, check_names, reader, row_type};
+use crate::signature::{Code, Param, Signature, bound, location, refuse_doubled, return_type};
 
-const ALLOWED: &str = "write needs(\"id\": i64, ...), adds(\"id\": i64, ...), or schemas = function";
+const ALLOWED: &str = "allowed here: needs(\"id\": i64), adds(\"twice\": i64), or schemas = function, for a function \
+                       over a whole &RecordBatch; columns(\"a\", \"b\") or nothing for one over columns";
 
 /// What stands in the attribute.
 pub(crate) enum Declared {
@@ -16,6 +19,8 @@ pub(crate) enum Declared {
     Columns { needs: Vec<Column>, adds: Vec<Column> },
     /// `schemas = function`
     Function(Path),
+    /// `columns("a", "b")`, or nothing: the signature says the rest.
+    Signature(Columns),
 }
 
 pub(crate) struct Column {
@@ -25,6 +30,9 @@ pub(crate) struct Column {
 
 impl Parse for Declared {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
+        if input.is_empty() || input.fork().parse::<Ident>().is_ok_and(|word| word == "columns") {
+            return input.parse().map(Self::Signature);
+        }
         let (mut needs, mut adds) = (None, None);
         while !input.is_empty() {
             let word: Ident = input.parse().map_err(|error| Error::new(error.span(), ALLOWED))?;
@@ -73,25 +81,80 @@ impl Parse for Column {
 
 pub(crate) fn expand(declared: &Declared, function: ItemFn) -> Result<TokenStream> {
     let signature = Signature::new(function)?;
+    if let Declared::Signature(columns) = declared {
+        return typed(columns, &signature);
+    }
     check_parameters(&signature)?;
+    signature.refuse_nullable("in a whole &RecordBatch, needs(\"id\": Option<i64>) lets nulls in")?;
     return_type(&signature.function)?;
     let ident = &signature.function.sig.ident;
     let config = signature.config();
-    let schemas = declared.expand(&signature);
     let arguments = signature.arguments(|_, _, _| quote! { batch });
-    let bind = quote! {
-        #config
-        #schemas
-        ::core::result::Result::Ok(::wasmpipe_sdk::glue::Bound {
-            needs,
-            adds,
-            work: ::std::boxed::Box::new(move |batch| {
-                ::wasmpipe_sdk::glue::batches(batch.num_rows(), #ident(#arguments))
-            }),
-        })
+    let work = quote! { ::wasmpipe_sdk::glue::batches(batch.num_rows(), #ident(#arguments)) };
+    let bound = declared.bound(&signature, &work);
+    let (needs, adds) = declared.columns();
+    Ok(signature.with_marker("MapBatches", &Code { bind: quote! { #config #bound }, needs, adds }))
+}
+
+fn typed(columns: &Columns, signature: &Signature) -> Result<TokenStream> {
+    signature.params.iter().try_for_each(check_column)?;
+    let returned = return_type(&signature.function)?;
+    check_names(columns, row_type(RowKind::Map, returned))?;
+    let ident = &signature.function.sig.ident;
+    let own = &signature.name;
+    let names = &columns.names;
+    let names = if names.is_empty() {
+        quote! { &[#own] }
+    } else {
+        quote! { &[#(#names),*] }
     };
-    let (needs, adds) = declared.described();
-    Ok(signature.with_marker("MapBatches", &Code { bind, needs, adds }))
+    let nothing = signature.params.iter().map(|_| quote! { ::wasmpipe_sdk::glue::never() });
+    let adds = quote_spanned! { location(returned) =>
+        ::wasmpipe_sdk::glue::adds_columns(#names, || #ident(#(#nothing),*))
+    };
+    let needs = signature.params.iter().filter_map(|param| match param {
+        Param::Column { name, ty, nullable } => {
+            let nullable = nullable.is_some();
+            Some(quote_spanned! { location(ty) => ::wasmpipe_sdk::glue::need_column::<#ty>(#name, input, #nullable) })
+        }
+        _ => None,
+    });
+    let needs = quote! { ::std::vec![#(#needs),*] };
+    let readers = signature.columns().enumerate().map(|(index, (_, ty))| {
+        let reader = reader(index);
+        quote_spanned! { location(ty) => let #reader = ::wasmpipe_sdk::glue::whole::<#ty>(batch, #index); }
+    });
+    let arguments = signature.arguments(|index, _, _| {
+        let reader = reader(index);
+        quote! { #reader }
+    });
+    let config = signature.config();
+    let bound = bound(&quote! {
+        #(#readers)*
+        ::wasmpipe_sdk::glue::columns(batch.num_rows(), #ident(#arguments))
+    });
+    let some = |code: TokenStream| quote! { ::core::option::Option::Some(#code) };
+    let (needs, adds) = (some(needs), some(quote! { ::core::result::Result::Ok(#adds) }));
+    Ok(signature.with_marker("MapBatches", &Code { bind: quote! { #config #bound }, needs, adds }))
+}
+
+fn check_column(param: &Param) -> Result<()> {
+    let Param::Column { ty, nullable, .. } = param else { return Ok(()) };
+    let Type::Reference(reference) = &**ty else { return Ok(()) };
+    match &*reference.elem {
+        Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "RecordBatch") => {
+            Err(Error::new_spanned(
+                ty,
+                "a function over a whole &RecordBatch declares its columns: write \
+                 #[map_batches(needs(\"id\": i64), adds(\"twice\": i64))] or #[map_batches(schemas = function)]",
+            ))
+        }
+        Type::Slice(_) => match nullable {
+            Some(span) => Err(Error::new(*span, "a slice has no room for nulls: take an array, such as &Float64Array")),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 fn check_parameters(signature: &Signature) -> Result<()> {
@@ -109,30 +172,29 @@ fn check_parameters(signature: &Signature) -> Result<()> {
 }
 
 impl Declared {
-    /// Code that settles `needs` and `adds`.
-    fn expand(&self, signature: &Signature) -> TokenStream {
-        match self {
-            Self::Function(path) => {
-                let config = signature.config_type().map(|_| quote! { , &config });
-                quote! { let (needs, adds) = ::wasmpipe_sdk::glue::schemas(#path(input #config))?; }
-            }
-            Self::Columns { needs, adds } => {
-                let (needs, adds) = (Column::needs(needs), Column::adds(adds));
-                quote! {
-                    let input = ::core::option::Option::Some(input);
-                    let (needs, adds) = (#needs, #adds);
-                }
-            }
+    fn bound(&self, signature: &Signature, work: &TokenStream) -> TokenStream {
+        let Self::Function(path) = self else { return bound(work) };
+        let config = signature.config_type().map(|_| quote! { , &config });
+        quote! {
+            let (needs, adds) = ::wasmpipe_sdk::glue::schemas(#path(input #config))?;
+            ::core::result::Result::Ok(::wasmpipe_sdk::glue::Bound {
+                needs,
+                adds,
+                work: ::std::boxed::Box::new(move |batch| { #work }),
+            })
         }
     }
 
-    /// What people are told before anything is bound.
-    fn described(&self) -> (TokenStream, TokenStream) {
+    /// What is known before anything is bound.
+    fn columns(&self) -> (TokenStream, TokenStream) {
         match self {
-            Self::Function(_) => (quote! { ::core::option::Option::None }, quote! { ::core::option::Option::None }),
             Self::Columns { needs, adds } => {
                 let (needs, adds) = (Column::needs(needs), Column::adds(adds));
-                (quote! { ::core::option::Option::Some(#needs) }, quote! { ::core::option::Option::Some(#adds) })
+                let some = |code: TokenStream| quote! { ::core::option::Option::Some(#code) };
+                (some(needs), some(quote! { ::core::result::Result::Ok(#adds) }))
+            }
+            Self::Function(_) | Self::Signature(_) => {
+                (quote! { ::core::option::Option::None }, quote! { ::core::option::Option::None })
             }
         }
     }

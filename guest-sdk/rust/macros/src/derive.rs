@@ -1,7 +1,7 @@
 //! `#[derive(Columns)]`: a struct is written as several columns, or read and written as one struct column.
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
@@ -74,55 +74,95 @@ fn refuse_generics(generics: &Generics) -> Result<()> {
 
 fn write(input: &DeriveInput, columns: &[Column<'_>]) -> TokenStream {
     let (ident, (generics, arguments, bounds)) = (&input.ident, input.generics.split_for_impl());
-    let types: Vec<_> = columns.iter().map(|column| as_value(column.ty)).collect();
-    let names = columns.iter().map(|column| &column.name).collect::<Vec<_>>();
-    let fields: Vec<_> = columns.iter().map(|column| column.field).collect();
-    let (at, width) = (indices(columns), columns.len());
+    let at = indices(columns);
+    let width = columns.len();
+    // Every mention of a field's type stands where the author wrote it, and so does every error about it.
+    let each = |code: &dyn Fn(&Column<'_>, &Index, &TokenStream) -> TokenStream| -> Vec<TokenStream> {
+        columns.iter().zip(&at).map(|(column, at)| code(column, at, &column.as_value())).collect()
+    };
+    let builders = each(&|column, _, ty| column.spanned(quote! { #ty::Builder }));
+    let checked = each(&|column, _, ty| column.spanned(quote! { #ty::CHECKED }));
+    let new = each(&|column, _, ty| column.spanned(quote! { #ty::builder(rows) }));
+    let append = each(&|column @ Column { field, .. }, at, ty| {
+        column.spanned(quote! { #ty::append_to(self.#field, &mut builder.#at); })
+    });
+    let nothing = each(&|column, at, ty| column.spanned(quote! { #ty::append_nothing(&mut builder.#at); }));
+    let check = each(&|column @ Column { field, name, .. }, _, ty| {
+        column.spanned(quote! { ::wasmpipe_sdk::glue::within(#name, #ty::check(&self.#field))?; })
+    });
+    let fields = each(&|column @ Column { name, ty, .. }, _, _| {
+        column.spanned(quote! { ::wasmpipe_sdk::glue::add::<#ty>(#name) })
+    });
+    let finish = each(&|column, at, ty| column.spanned(quote! { #ty::finish(builder.#at) }));
     quote! {
         #[automatically_derived]
         #[allow(clippy::all, clippy::pedantic)]
         impl #generics ::wasmpipe_sdk::glue::IntoColumn for #ident #arguments #bounds {
-            type Builder = (#(#types::Builder,)*);
-            const CHECKED: bool = false #(|| #types::CHECKED)*;
+            type Builder = (#(#builders,)*);
+            const CHECKED: bool = false #(|| #checked)*;
             const WIDTH: usize = #width;
             const NAMED: bool = true;
             fn data_type() -> ::wasmpipe_sdk::DataType {
                 ::wasmpipe_sdk::glue::struct_type(<Self as ::wasmpipe_sdk::glue::IntoColumn>::fields(&[]))
             }
             fn builder(rows: usize) -> Self::Builder {
-                (#(#types::builder(rows),)*)
+                (#(#new,)*)
             }
             #[inline]
             fn append_to(self, builder: &mut Self::Builder) {
-                #(#types::append_to(self.#fields, &mut builder.#at);)*
+                #(#append)*
             }
             fn append_nothing(builder: &mut Self::Builder) {
-                #(#types::append_nothing(&mut builder.#at);)*
+                #(#nothing)*
             }
             fn finish(
                 builder: Self::Builder,
                 nulls: ::core::option::Option<::wasmpipe_sdk::arrow_buffer::NullBuffer>,
             ) -> ::wasmpipe_sdk::arrow_array::ArrayRef {
                 let fields = <Self as ::wasmpipe_sdk::glue::IntoColumn>::fields(&[]);
-                ::wasmpipe_sdk::glue::struct_array(fields, Self::finish_row(builder), nulls)
+                let arrays = <Self as ::wasmpipe_sdk::glue::IntoColumn>::finish_row(builder);
+                ::wasmpipe_sdk::glue::struct_array(fields, arrays, nulls)
             }
             #[inline]
             fn check(&self) -> ::core::result::Result<(), ::std::string::String> {
-                #(::wasmpipe_sdk::glue::within(#names, #types::check(&self.#fields))?;)*
+                #(#check)*
                 ::core::result::Result::Ok(())
             }
             fn fields(_: &[&str]) -> ::std::vec::Vec<::wasmpipe_sdk::Field> {
-                ::std::vec![#(::wasmpipe_sdk::Field::new(#names, #types::data_type(), #types::NULLABLE)),*]
+                ::std::vec![#(#fields),*]
             }
             fn finish_row(builder: Self::Builder) -> ::std::vec::Vec<::wasmpipe_sdk::arrow_array::ArrayRef> {
-                ::std::vec![#(#types::finish(builder.#at)),*]
+                ::std::vec![#(#finish),*]
             }
         }
     }
 }
 
-fn as_value(ty: &Type) -> TokenStream {
-    quote_spanned! { location(ty) => <#ty as ::wasmpipe_sdk::Value> }
+impl Column<'_> {
+    fn as_value(&self) -> TokenStream {
+        let ty = self.ty;
+        self.spanned(quote! { <#ty as ::wasmpipe_sdk::Value> })
+    }
+
+    /// Moves code to where the author wrote the field's type.
+    fn spanned(&self, code: TokenStream) -> TokenStream {
+        moved(code, location(self.ty))
+    }
+}
+
+fn moved(code: TokenStream, span: Span) -> TokenStream {
+    let moved = |token| match token {
+        TokenTree::Group(group) => {
+            let mut new = Group::new(group.delimiter(), moved(group.stream(), span));
+            new.set_span(group.span().located_at(span));
+            TokenTree::Group(new)
+        }
+        mut token => {
+            token.set_span(token.span().located_at(span));
+            token
+        }
+    };
+    code.into_iter().map(moved).collect()
 }
 
 fn indices(columns: &[Column<'_>]) -> Vec<Index> {
@@ -132,14 +172,17 @@ fn indices(columns: &[Column<'_>]) -> Vec<Index> {
 // All that is borrowed is borrowed from the block, so one lifetime is enough for reading.
 fn read(input: &DeriveInput, columns: &[Column<'_>]) -> TokenStream {
     let ident = &input.ident;
-    let lifetime = Lifetime::new("'column", proc_macro2::Span::call_site());
+    let lifetime = Lifetime::new("'column", Span::call_site());
     let arguments = input.generics.lifetimes().map(|_: &LifetimeParam| &lifetime);
     let (fields, names) = (columns.iter().map(|column| column.field), columns.iter().map(|column| &column.name));
     let (fields, names): (Vec<_>, Vec<_>) = (fields.collect(), names.collect());
     let types: Vec<_> = columns.iter().map(|column| borrowed(column.ty, &lifetime)).collect();
-    let inner = types.iter().map(|ty| {
-        quote_spanned! { location(ty) => ::wasmpipe_sdk::glue::Inner<#lifetime, #ty> }
-    });
+    let each = |code: &dyn Fn(&Type, &LitStr) -> TokenStream| -> Vec<TokenStream> {
+        let all = columns.iter().zip(&types);
+        all.map(|(column, ty)| column.spanned(code(ty, &column.name))).collect()
+    };
+    let inner = each(&|ty, _| quote! { ::wasmpipe_sdk::glue::Inner<#lifetime, #ty> });
+    let wanted = each(&|ty, name| quote! { ::wasmpipe_sdk::glue::need_field::<#ty>(#name, input) });
     let at = indices(columns);
     let readers: Vec<_> = (0..columns.len()).map(|index| format_ident!("field_{index}")).collect();
     quote! {
@@ -152,7 +195,7 @@ fn read(input: &DeriveInput, columns: &[Column<'_>]) -> TokenStream {
                 input: ::core::option::Option<&::wasmpipe_sdk::DataType>,
             ) -> ::wasmpipe_sdk::DataType {
                 ::wasmpipe_sdk::glue::struct_type(::std::vec![
-                    #(::wasmpipe_sdk::glue::need_field::<#types>(#names, input)),*
+                    #(#wanted),*
                 ])
             }
             fn column(
@@ -166,7 +209,7 @@ fn read(input: &DeriveInput, columns: &[Column<'_>]) -> TokenStream {
             fn at(column: &Self::Column, row: usize) -> ::core::result::Result<Self, ::std::string::String> {
                 let (#(#readers,)*) = column;
                 ::core::result::Result::Ok(Self {
-                    #(#fields: ::wasmpipe_sdk::glue::within(#names, #readers.at(row))?),*
+                    #(#fields: ::wasmpipe_sdk::glue::within(#names, ::wasmpipe_sdk::glue::Inner::at(#readers, row))?),*
                 })
             }
         }

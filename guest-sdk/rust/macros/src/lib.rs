@@ -8,14 +8,16 @@
 //!  - `rows`: `#[map]`, `#[filter]`, `#[flat_map]`
 //!  - `batches`: `#[map_batches]`
 //!  - `derive`: `#[derive(Columns)]`
+//!  - `export`: `export!`
 
 mod batches;
 mod derive;
+mod export;
 mod rows;
 mod signature;
 
 use proc_macro::TokenStream;
-use syn::{DeriveInput, ItemFn, parse_macro_input};
+use syn::{DeriveInput, Item, ItemFn, parse_macro_input};
 
 use rows::{Columns, RowKind};
 
@@ -43,17 +45,31 @@ pub fn flat_map(attribute: TokenStream, item: TokenStream) -> TokenStream {
     row_function(RowKind::FlatMap, attribute, item)
 }
 
-/// A function over whole record batches.
+/// A function over whole columns, or over whole record batches.
 ///
-/// It takes `&RecordBatch` and maybe a `#[config]`, and returns a `RecordBatch` with one row for each input row, an
+/// Over columns, `#[map_batches] fn product(x: &Float64Array, y: &[f64]) -> Vec<f64>` takes them by their names and answers
+/// one row for each, in one column of the function's name or in a tuple with `#[map_batches(columns("a", "b"))]`. Nulls come
+/// in only where `#[nullable]` stands before an array.
+///
+/// Over a batch, it takes `&RecordBatch` and maybe a `#[config]`, and returns a `RecordBatch` with one row for each input row, an
 /// `Answer`, or a `Result` of these; an error fails every row of the block. Its columns are declared by
 /// `#[map_batches(needs("id": i64, "text": &str), adds("id": i64))]`, or, where they follow from the input or the
 /// config, by `#[map_batches(schemas = f)]` with `fn f(input: &Schema, config: &T) -> Result<Schemas, E>`.
 #[proc_macro_attribute]
 pub fn map_batches(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let declared = parse_macro_input!(attribute as batches::Declared);
-    let function = parse_macro_input!(item as ItemFn);
-    answer(batches::expand(&declared, function))
+    answer(function(item).and_then(|function| batches::expand(&declared, function)))
+}
+
+/// Lists the functions that a component offers: `wasmpipe_sdk::export!(long_enough, texts::words);`.
+///
+/// It stands once per component, outside of functions. Each name is a function that carries one of the attributes, or a
+/// path to one. On wasm32 it makes the component's exports. Everywhere it defines `WASMPIPE_FUNCTIONS`, so that a native
+/// test can bind and call the functions as the host does, through `wasmpipe_sdk::component`.
+#[proc_macro]
+pub fn export(list: TokenStream) -> TokenStream {
+    let list = parse_macro_input!(list as export::List);
+    answer(export::expand(&list))
 }
 
 /// A struct whose fields are columns.
@@ -67,8 +83,18 @@ pub fn columns(item: TokenStream) -> TokenStream {
 
 fn row_function(kind: RowKind, attribute: TokenStream, item: TokenStream) -> TokenStream {
     let columns = parse_macro_input!(attribute as Columns);
-    let function = parse_macro_input!(item as ItemFn);
-    answer(rows::expand(kind, &columns, function))
+    answer(function(item).and_then(|function| rows::expand(kind, &columns, function)))
+}
+
+fn function(item: TokenStream) -> syn::Result<ItemFn> {
+    let item = syn::parse::<Item>(item)?;
+    match item {
+        Item::Fn(function) => Ok(function),
+        other => Err(syn::Error::new_spanned(
+            other,
+            "this attribute stands before a function: `fn words(text: &str) -> u32 { .. }`",
+        )),
+    }
 }
 
 fn answer(expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

@@ -6,7 +6,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Error, GenericArgument, Ident, ItemFn, LitStr, PathArguments, Result, Token, Type, TypeParamBound};
 
-use crate::signature::{Code, Signature, location, refuse_doubled, return_type};
+use crate::signature::{Code, Signature, bound, location, refuse_doubled, return_type};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowKind {
@@ -18,7 +18,7 @@ pub(crate) enum RowKind {
 /// `columns("a", "b")`, or nothing.
 pub(crate) struct Columns {
     span: Span,
-    names: Vec<LitStr>,
+    pub(crate) names: Vec<LitStr>,
 }
 
 impl Parse for Columns {
@@ -49,6 +49,7 @@ fn not_columns(span: Span) -> Error {
 
 pub(crate) fn expand(kind: RowKind, columns: &Columns, function: ItemFn) -> Result<TokenStream> {
     let signature = Signature::new(function)?;
+    signature.refuse_nullable("write Option<_> here")?;
     let returned = return_type(&signature.function)?;
     match kind {
         RowKind::Filter => refuse_columns(columns)?,
@@ -66,7 +67,7 @@ fn refuse_columns(columns: &Columns) -> Result<()> {
 }
 
 // What cannot be seen here, behind an alias, is checked where the types are known (`glue::adds`).
-fn check_names(columns: &Columns, row: &Type) -> Result<()> {
+pub(crate) fn check_names(columns: &Columns, row: &Type) -> Result<()> {
     let Type::Tuple(tuple) = row else { return Ok(()) };
     let (named, width) = (columns.names.len(), tuple.elems.len());
     match (named, width) {
@@ -87,7 +88,7 @@ fn example(width: usize) -> String {
 }
 
 /// The type of one output row: what is in a `Result`, and for `#[flat_map]` what is in that, as far as it can be seen.
-fn row_type(kind: RowKind, returned: &Type) -> &Type {
+pub(crate) fn row_type(kind: RowKind, returned: &Type) -> &Type {
     let output = if is_result(returned) { first_argument(returned).unwrap_or(returned) } else { returned };
     match kind {
         RowKind::FlatMap => item_type(output).unwrap_or(output),
@@ -151,30 +152,23 @@ impl Loops<'_> {
 
     fn code(&self) -> Code {
         let (needs, adds) = (self.needs(), self.adds());
-        let bind = self.bind(&needs, &adds);
-        Code { bind, needs: quote! { ::core::option::Option::Some(#needs) }, adds: quote! { (#adds).ok() } }
+        let some = |code: TokenStream| quote! { ::core::option::Option::Some(#code) };
+        Code { bind: self.bind(), needs: some(needs), adds: some(adds) }
     }
 
-    fn bind(&self, needs: &TokenStream, adds: &TokenStream) -> TokenStream {
+    fn bind(&self) -> TokenStream {
         let config = self.signature.config();
         let readers = self.signature.columns().enumerate().map(|(index, (_, ty))| {
             let (span, reader) = (location(ty), reader(index));
             quote_spanned! { span => let #reader = ::wasmpipe_sdk::glue::column::<#ty>(batch, #index, rows); }
         });
         let run = self.run();
-        quote! {
-            #config
-            let input = ::core::option::Option::Some(input);
-            ::core::result::Result::Ok(::wasmpipe_sdk::glue::Bound {
-                needs: #needs,
-                adds: #adds?,
-                work: ::std::boxed::Box::new(move |batch| {
-                    let rows = batch.num_rows();
-                    #(#readers)*
-                    #run
-                }),
-            })
-        }
+        let bound = bound(&quote! {
+            let rows = batch.num_rows();
+            #(#readers)*
+            #run
+        });
+        quote! { #config #bound }
     }
 
     fn needs(&self) -> TokenStream {
@@ -243,7 +237,7 @@ impl Loops<'_> {
     }
 }
 
-fn reader(index: usize) -> Ident {
+pub(crate) fn reader(index: usize) -> Ident {
     format_ident!("column_{index}")
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Signature {
 
 pub(crate) enum Param {
     /// `text: &str`
-    Column { name: LitStr, ty: Box<Type> },
+    Column { name: LitStr, ty: Box<Type>, nullable: Option<Span> },
     /// `#[config] config: &Config`, without the `&`
     Config { ty: Box<Type> },
     /// `#[state] state: &State`, without the `&`
@@ -40,9 +40,19 @@ impl Signature {
 
     pub(crate) fn columns(&self) -> impl Iterator<Item = (&LitStr, &Type)> {
         self.params.iter().filter_map(|param| match param {
-            Param::Column { name, ty } => Some((name, &**ty)),
+            Param::Column { name, ty, .. } => Some((name, &**ty)),
             Param::Config { .. } | Param::State { .. } => None,
         })
+    }
+
+    /// Refuses `#[nullable]` where nulls are written otherwise.
+    pub(crate) fn refuse_nullable(&self, instead: &str) -> Result<()> {
+        for param in &self.params {
+            if let Param::Column { nullable: Some(span), .. } = param {
+                return Err(Error::new(*span, format!("#[nullable] is for arrays in #[map_batches]: {instead}")));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn config_type(&self) -> Option<&Type> {
@@ -75,9 +85,14 @@ impl Signature {
 
     /// Code for the JSON Schema of the config.
     fn schema(&self) -> TokenStream {
-        let of = |ty: TokenStream| quote! { (&::wasmpipe_sdk::glue::SchemaOf::<#ty>::new()).schema() };
-        let config = self.config_type().map(|ty| of(quote! { #ty }));
-        let state = self.state_type().map(|ty| of(quote! { <#ty as ::wasmpipe_sdk::State>::Config }));
+        let of = |span, ty: TokenStream| {
+            quote_spanned! { span => (&::wasmpipe_sdk::glue::SchemaOf::<#ty>::new()).schema() }
+        };
+        let config = self.config_type().map(|ty| of(location(ty), quote! { #ty }));
+        let state = self.state_type().map(|ty| {
+            let span = location(ty);
+            of(span, quote_spanned! { span => <#ty as ::wasmpipe_sdk::State>::Config })
+        });
         let schema = match (config, state) {
             (None, None) => quote! { ::wasmpipe_sdk::glue::no_schema() },
             (Some(config), Some(state)) => quote! { ::wasmpipe_sdk::glue::any_schema(#config, #state) },
@@ -95,7 +110,7 @@ impl Signature {
         let arguments = self.params.iter().map(|param| match param {
             Param::Config { .. } => quote! { &config },
             Param::State { .. } => quote! { &state },
-            Param::Column { name, ty } => column(index.next().unwrap_or_default(), name, ty),
+            Param::Column { name, ty, .. } => column(index.next().unwrap_or_default(), name, ty),
         });
         quote! { #(#arguments),* }
     }
@@ -125,8 +140,22 @@ impl Signature {
                     }
                     #[allow(unused_imports, clippy::all, clippy::pedantic)]
                     fn describe() -> ::wasmpipe_sdk::glue::Described {
-                        let input: ::core::option::Option<&::wasmpipe_sdk::Schema> = ::core::option::Option::None;
-                        ::wasmpipe_sdk::glue::Described { config: #schema, needs: #needs, adds: #adds }
+                        ::wasmpipe_sdk::glue::Described { config: #schema,
+                            needs: needs(::core::option::Option::None),
+                            adds: adds().and_then(::core::result::Result::ok),
+                        }
+                    }
+                    #[allow(unused_variables, clippy::all, clippy::pedantic)]
+                    fn needs(
+                        input: ::core::option::Option<&::wasmpipe_sdk::Schema>,
+                    ) -> ::core::option::Option<::std::vec::Vec<::wasmpipe_sdk::Field>> {
+                        #needs
+                    }
+                    #[allow(clippy::all, clippy::pedantic)]
+                    fn adds() -> ::core::option::Option<
+                        ::core::result::Result<::std::vec::Vec<::wasmpipe_sdk::Field>, ::std::string::String>
+                    > {
+                        #adds
                     }
                     ::wasmpipe_sdk::Function {
                         name: #name,
@@ -143,11 +172,24 @@ impl Signature {
 
 /// What a kind of function fills in.
 pub(crate) struct Code {
-    /// Statements that end with a `Result<Bound, String>`; `input: &Schema` and `json: &str` are there.
+    /// Statements that end with a `Result<Bound, String>`; `input: &Schema` and `json: &str` are there, and the functions
+    /// `needs` and `adds` of the two below.
     pub(crate) bind: TokenStream,
-    /// An `Option<Vec<Field>>`; `input: Option<&Schema>` is there.
+    /// An `Option<Vec<Field>>`; `input: Option<&Schema>` is there. None if it depends on input or config.
     pub(crate) needs: TokenStream,
+    /// An `Option<Result<Vec<Field>, String>>`, likewise.
     pub(crate) adds: TokenStream,
+}
+
+/// `Bound`, for a function whose columns do not depend on its config.
+pub(crate) fn bound(work: &TokenStream) -> TokenStream {
+    quote! {
+        ::core::result::Result::Ok(::wasmpipe_sdk::glue::Bound {
+            needs: needs(::core::option::Option::Some(input)).unwrap_or_default(),
+            adds: adds().transpose()?.unwrap_or_default(),
+            work: ::std::boxed::Box::new(move |batch| { #work }),
+        })
+    }
 }
 
 /// Errors are shown where the author wrote `tokens`; names are looked up where the attribute stands.
@@ -160,13 +202,15 @@ impl Param {
         let FnArg::Typed(arg) = arg else {
             return Err(Error::new_spanned(arg, "a function of a pipeline is a plain function, without `self`"));
         };
-        let Marks { config, state, column } = Marks::take(arg)?;
+        let Marks { config, state, column, nullable } = Marks::take(arg)?;
         let ty = without_lifetimes(&arg.ty);
         match (config, state, column) {
             (true, false, None) => shared(&ty, "config", "what serde reads: `&Config`").map(|ty| Param::Config { ty }),
             (false, true, None) => shared(&ty, "state", "your `State`: `&Table`").map(|ty| Param::State { ty }),
-            (false, false, Some(name)) => Ok(Param::Column { name, ty: Box::new(ty) }),
-            (false, false, None) => Ok(Param::Column { name: pattern_name(&arg.pat)?, ty: Box::new(ty) }),
+            (false, false, column) => {
+                let name = column.map_or_else(|| pattern_name(&arg.pat), Ok)?;
+                Ok(Param::Column { name, ty: Box::new(ty), nullable })
+            }
             _ => Err(Error::new_spanned(arg, "a parameter is one of #[config], #[state] and #[column(\"name\")]")),
         }
     }
@@ -178,6 +222,7 @@ struct Marks {
     config: bool,
     state: bool,
     column: Option<LitStr>,
+    nullable: Option<Span>,
 }
 
 impl Marks {
@@ -191,6 +236,9 @@ impl Marks {
             } else if path.is_ident("state") {
                 plain(attribute, "state")?;
                 marks.state = true;
+            } else if path.is_ident("nullable") {
+                plain(attribute, "nullable")?;
+                marks.nullable = Some(path.span());
             } else if path.is_ident("column") {
                 marks.column = Some(column_name(attribute)?);
             } else if !OTHERS.iter().any(|other| path.is_ident(other)) {

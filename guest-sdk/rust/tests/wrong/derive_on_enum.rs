@@ -1,0 +1,7 @@
+//! Columns of an enum.
+
+#[derive(wasmpipe_sdk::Columns)]
+enum Kind {
+    Text,
+    Code,
+}

@@ -1,0 +1,8 @@
+//! A function of any type.
+
+use wasmpipe_sdk::map;
+
+#[map]
+fn twice<T: Copy>(n: T) -> T {
+    n
+}

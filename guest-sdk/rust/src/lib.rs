@@ -27,6 +27,8 @@
 //! }
 //! ```
 //!
+//! The manual, with a table of all types that a column may have, is the README beside this crate.
+//!
 //!  - `function`: the nouns that an author may need: `Function`, `Answer`, `Lineage`, `RowError`, `Schemas`
 //!  - `column`: which Rust types stand for which column types
 //!  - `config`: configs with their JSON Schema, and state that is built from them
@@ -36,6 +38,11 @@
 //!  - `component`: describe, bind and process, on every target
 //!  - `log`: lines and counters for the host
 //!  - `bindings`: the WIT world and what crosses it, on wasm32 only
+
+/// The manual's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 // The attributes name this crate by its public name, in its own tests too.
 extern crate self as wasmpipe_sdk;

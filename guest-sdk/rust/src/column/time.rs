@@ -219,7 +219,7 @@ fn duration(ticks: &Ticks<'_>, row: usize) -> Result<TimeDelta, String> {
 
 fn whole_microseconds(nanoseconds: u32, value: &impl std::fmt::Debug) -> Result<(), String> {
     // chrono writes a leap second as a second of more than 10^9 ns.
-    match nanoseconds % 1_000 == 0 && nanoseconds < 1_000_000_000 {
+    match nanoseconds.is_multiple_of(1_000) && nanoseconds < 1_000_000_000 {
         true => Ok(()),
         false => Err(format!("the result {value:?} is not a whole number of microseconds; round it")),
     }

@@ -85,9 +85,14 @@ pub trait IntoColumn: Sized {
         builder
     }
 
+    /// A field of this type.
+    fn field(name: &str, nullable: bool) -> Field {
+        Field::new(name, Self::data_type(), nullable)
+    }
+
     /// The columns that a row of this makes.
     fn fields(names: &[&str]) -> Vec<Field> {
-        vec![Field::new(names[0], Self::data_type(), false)]
+        vec![Self::field(names[0], false)]
     }
 
     fn finish_row(builder: Self::Builder) -> Vec<ArrayRef> {
@@ -178,6 +183,7 @@ pub trait Value: Sized {
     const WIDTH: usize;
     const NAMED: bool;
     fn data_type() -> DataType;
+    fn field(name: &str) -> Field;
     fn builder(rows: usize) -> Self::Builder;
     fn append_to(self, builder: &mut Self::Builder);
     fn append_nothing(builder: &mut Self::Builder);
@@ -197,6 +203,10 @@ impl<T: IntoColumn> Value for T {
 
     fn data_type() -> DataType {
         T::data_type()
+    }
+
+    fn field(name: &str) -> Field {
+        T::field(name, false)
     }
 
     fn builder(rows: usize) -> Self::Builder {
@@ -254,6 +264,10 @@ impl<T: IntoColumn> Value for Option<T> {
         T::data_type()
     }
 
+    fn field(name: &str) -> Field {
+        T::field(name, true)
+    }
+
     fn builder(rows: usize) -> Self::Builder {
         Nullable { values: T::builder(rows), valid: BooleanBufferBuilder::new(rows) }
     }
@@ -295,7 +309,7 @@ impl<T: IntoColumn> Value for Option<T> {
     }
 
     fn fields(names: &[&str]) -> Vec<Field> {
-        vec![Field::new(names[0], T::data_type(), true)]
+        vec![T::field(names[0], true)]
     }
 
     fn finish_row(builder: Self::Builder) -> Vec<ArrayRef> {
@@ -307,11 +321,6 @@ impl<T: IntoColumn> Value for Option<T> {
 /// is asked for as nullable there.
 pub(crate) fn wanted<'a, P: Param<'a>>(name: &str, input: Option<&Field>) -> Field {
     Field::new(name, P::data_type(input.map(Field::data_type)), P::NULLABLE)
-}
-
-/// The column that a value makes.
-pub(crate) fn given<V: Value>(name: &str) -> Field {
-    Field::new(name, V::data_type(), V::NULLABLE)
 }
 
 fn downcast<A: Array + 'static>(array: &dyn Array) -> &A {

@@ -23,7 +23,7 @@ pub fn need<'a, P: Param<'a>>(name: &str, input: Option<&Schema>) -> Field {
 
 /// A column that a `#[map_batches]` function adds.
 pub fn add<V: Value>(name: &str) -> Field {
-    column::given::<V>(name)
+    V::field(name)
 }
 
 /// A column that a parameter of a typed `#[map_batches]` function needs.

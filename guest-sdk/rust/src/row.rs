@@ -6,7 +6,7 @@ use std::fmt::Display;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Field;
 
-use crate::column::{Value, given};
+use crate::column::Value;
 use crate::function::{Answer, Lineage};
 
 /// One output row: a value, a struct with `#[derive(Columns)]`, or a tuple of up to twelve values.
@@ -78,7 +78,7 @@ macro_rules! tuple_rows {
             const CHECKED: bool = $($value::CHECKED)||+;
 
             fn fields(names: &[&str]) -> Vec<Field> {
-                vec![$(given::<$value>(names[$at])),+]
+                vec![$($value::field(names[$at])),+]
             }
 
             #[inline(always)]

@@ -1,12 +1,13 @@
 //! Fixed-size binary, UUIDs, decimals.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::types::{Decimal128Type, DecimalType};
 use arrow_array::{Array, ArrayRef, Decimal128Array, FixedSizeBinaryArray};
 use arrow_buffer::NullBuffer;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
 use uuid::Uuid;
 
 use super::{Element, FromColumn, IntoColumn, downcast};
@@ -60,7 +61,6 @@ impl<const N: usize> Element for [u8; N] {}
 /// Values of one size, one after the other.
 #[derive(Debug)]
 pub struct Fixed {
-    // Counted apart: values may have no bytes.
     rows: usize,
     values: Vec<u8>,
 }
@@ -70,7 +70,7 @@ fn fixed<const N: usize>() -> DataType {
 }
 
 fn width<const N: usize>() -> i32 {
-    const { assert!(N <= i32::MAX as usize, "a value of a column has less than 2 GiB") }
+    const { assert!(N >= 1 && N <= i32::MAX as usize, "a [u8; N] of a column has at least one byte, and less than 2 GiB") }
     N as i32
 }
 
@@ -96,6 +96,11 @@ impl IntoColumn for Uuid {
 
     fn data_type() -> DataType {
         fixed::<16>()
+    }
+
+    fn field(name: &str, nullable: bool) -> Field {
+        let metadata = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())];
+        Field::new(name, fixed::<16>(), nullable).with_metadata(HashMap::from(metadata))
     }
 
     fn builder(rows: usize) -> Self::Builder {

@@ -154,7 +154,7 @@ impl<T> Element for &[T] {}
 impl<T> Element for Struct<T> {}
 
 fn list_field<T: Value>() -> Arc<Field> {
-    Arc::new(Field::new_list_field(T::data_type(), T::NULLABLE))
+    Arc::new(T::field(Field::LIST_FIELD_DEFAULT_NAME))
 }
 
 /// Lists, one after the other.
@@ -443,7 +443,7 @@ fn map_type(entries: &str, pair: [Field; 2]) -> DataType {
 
 fn pair_fields<K: Value, V: Value>() -> [Field; 2] {
     const { assert!(!K::NULLABLE, "the key of a map is never null: no Option in the K of Vec<(K, V)>") }
-    [Field::new(KEY, K::data_type(), false), Field::new(VALUE, V::data_type(), V::NULLABLE)]
+    [K::field(KEY), V::field(VALUE)]
 }
 
 impl<K: Value, V: Value> IntoColumn for Vec<(K, V)> {

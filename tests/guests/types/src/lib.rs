@@ -1,7 +1,12 @@
 //! One function for each type that a column may have, with nulls (`.._or_null`) and without. Each reads the column `value`
 //! and answers an equal value in the column `out`, which it builds anew. And functions that change the number of rows.
 
-#![allow(clippy::needless_lifetimes, clippy::extra_unused_lifetimes, reason = "one form for all types, borrowed or not")]
+#![allow(
+    clippy::needless_lifetimes,
+    clippy::extra_unused_lifetimes,
+    reason = "one form for all types, borrowed or not"
+)]
+#![allow(clippy::iter_cloned_collect, clippy::nonminimal_bool, reason = "values are built anew")]
 
 use std::borrow::Cow;
 

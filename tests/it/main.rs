@@ -6,12 +6,14 @@
 //! * `resume` - which rows a second run does (F).
 //! * `complete` - what counts as done (C).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
+//! * `author` - what the author of a function types.
 //! * `sandbox` - functions that misbehave (S).
 //! * `other_readers` - what pyarrow sees.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
 
 #![expect(clippy::print_stdout, reason = "kills and points are counted for who watches")]
 
+mod author;
 mod complete;
 mod crash;
 mod house;

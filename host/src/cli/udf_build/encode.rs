@@ -66,7 +66,7 @@ mod tests {
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
         (func (export "wasmpipe:udf/functions@0.1.0#describe") (result i32) unreachable)
         (func (export "wasmpipe:udf/blocks@0.1.0#bind") (param i32 i32 i32 i32 i32 i32) (result i32) unreachable)
-        (func (export "wasmpipe:udf/blocks@0.1.0#process") (param i32 i32) (result i32) unreachable))"#;
+        (func (export "wasmpipe:udf/blocks@0.1.0#process") (param i32 i32 i32 i32 i32) (result i32) unreachable))"#;
 
     #[test]
     fn text_and_binary_without_a_world_get_ours() {

@@ -80,6 +80,14 @@ fn a_new_map_is_built_tested_and_run() {
     assert_eq!((rows(&output), names(&output)), (36, ["id", "text", "n", "word_count"].map(String::from).to_vec()));
     let again = bench.wasmpipe(&["udf", "build", "word-count"]);
     assert_mentions(&text(&again.stderr), &["up to date", "the component is as it was"]);
+    let inspected = ends_with(&bench, 0, &["udf", "inspect", "word-count/word-count.wasm"]);
+    assert_mentions(
+        &inspected,
+        &["needs    text Utf8", "adds     word_count UInt32", "letters_min  integer >= 0  [default: 1]"],
+    );
+    let component = "word-count/word-count.wasm";
+    let measured = ends_with(&bench, 0, &["udf", "bench", component, "--seconds", "0.2", "--block-bytes", "64 KiB"]);
+    assert_mentions(&measured, &["made-up values", "KiB of needed columns"]);
     a_mistake_is_shown_by_cargo_and_costs_nothing(&bench);
 }
 

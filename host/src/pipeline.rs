@@ -14,12 +14,14 @@
 //! * `read` - what a reader thread does.
 //! * `work` - what a worker thread does.
 //! * `budget` - bytes in flight.
+//! * `trial` - one function run by hand, through the same steps.
 
 mod budget;
 mod drift;
 mod groups;
 mod open;
 mod read;
+mod trial;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,8 +45,10 @@ use crate::source::SourceError;
 use crate::udf;
 use budget::Budget;
 use groups::{Groups, InFlight, Ticket};
+pub use open::check;
 use open::{Job, Opening};
 use read::WorkList;
+pub use trial::{Trial, Tried};
 
 /// Blocks that wait for a worker, per worker.
 const QUEUED_PER_WORKER: usize = 2;

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("commit", &["sink", "source", "store"]),
     ("plan", &["columns", "commit", "config", "filter", "sink", "source", "store", "udf"]),
     ("pipeline", &["block", "columns", "commit", "filter", "observe", "plan", "sink", "source", "store", "udf"]),
-    ("cli", &["commit", "config", "observe", "pipeline", "plan", "store", "udf"]),
+    ("cli", &["block", "columns", "commit", "config", "observe", "pipeline", "plan", "store", "udf"]),
 ];
 
 fn root() -> PathBuf {

@@ -6,6 +6,7 @@
 //! * `resume` - which rows a second run does (F).
 //! * `complete` - what counts as done (C).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
+//! * `author` - what the author of a function types.
 //! * `sandbox` - functions that misbehave (S).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
@@ -13,6 +14,7 @@
 
 #![expect(clippy::print_stdout, reason = "kills and points are counted for who watches")]
 
+mod author;
 mod complete;
 mod crash;
 mod house;

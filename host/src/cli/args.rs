@@ -24,7 +24,9 @@ pub(super) enum Command {
     Run(Run),
     /// Show what `run` would do, without running it
     Plan(Plan),
-    /// Build functions
+    /// Find everything that `run` would refuse, without running
+    Check(Check),
+    /// Write, build and try functions
     #[command(subcommand)]
     Udf(UdfCommand),
     /// Look into checkpoints
@@ -57,19 +59,125 @@ pub(super) struct Plan {
     pub accept_change: bool,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// The pipeline file
+    pub pipeline: PathBuf,
+    /// As for `run`
+    #[arg(long)]
+    pub accept_change: bool,
+    /// Look into every object of the source, too: whether it can be read, and fits
+    #[arg(long)]
+    pub all: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum UdfCommand {
-    /// Compile a guest crate into a component
+    /// Start a crate with one function, a unit test, a pipeline file and a sample input
+    New(UdfNew),
+    /// Compile a crate, or encode a core module, into a component
     Build(UdfBuild),
+    /// Show what a component offers, needs and imports
+    Inspect(UdfInspect),
+    /// Run one function on a few rows, and show them before and after
+    Test(UdfTest),
+    /// Measure one function on one thread
+    Bench(UdfBench),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UdfNew {
+    /// The name of the crate; its function has the same, with `_` for `-`
+    pub name: String,
+    /// What one row becomes: another one; one or none; any number; or whole blocks at once
+    #[arg(long, value_enum)]
+    pub kind: NewKind,
+    /// The folder to make [default: NAME in the current folder]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// The folder of the Rust SDK, `guest-sdk/rust` of wasmpipe's sources [default: WASMPIPE_SDK, else the sources that
+    /// this binary was built from]
+    #[arg(long, value_name = "PATH")]
+    pub sdk: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum NewKind {
+    Map,
+    Filter,
+    FlatMap,
+    MapBatches,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct UdfBuild {
-    /// The crate's folder
-    pub dir: PathBuf,
-    /// The component's file, NAME.wasm in DIR unless given (NAME is the package's)
+    /// The crate's folder; or a core module of another language, .wasm or .wat
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// The component's file [default: NAME.wasm in the crate's folder, NAME being the package's; for FILE.wat, FILE.wasm]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UdfInspect {
+    /// The component
+    pub file: PathBuf,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A function, and what it runs with.
+#[derive(Debug, clap::Args)]
+pub(super) struct Chosen {
+    /// The component
+    pub file: PathBuf,
+    /// The function; not needed if the component offers one
+    #[arg(long, value_name = "NAME")]
+    pub function: Option<String>,
+    /// Its config: JSON or TOML, such as 'letters_min = 4', or @FILE [default: none]
+    #[arg(long, value_name = "CONFIG")]
+    pub config: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UdfTest {
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// A Parquet file
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Take the first N rows of the input
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rows: u32,
+    /// Print the first N rows before and after
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub show: usize,
+    /// Run the rows again in other orders and blocks and on fresh instances: each row must give the same
+    #[arg(long)]
+    pub shuffle: bool,
+    /// Compare the output with this Parquet file, row by row
+    #[arg(long, value_name = "FILE")]
+    pub expect: Option<PathBuf>,
+    /// Write the output to this Parquet file, to be a later --expect
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UdfBench {
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// A Parquet file; its first 64 MiB are used, again and again [default: made-up values of the types that it needs]
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// How long
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Size of a block: a number of bytes, or with a unit
+    #[arg(long, value_name = "SIZE", default_value = "2 MiB")]
+    pub block_bytes: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,4 +193,29 @@ pub(super) struct Inspect {
     /// As one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use expect_test::expect_file;
+
+    /// The help of a command and of all below it.
+    fn help(command: &mut clap::Command, name: &str, all: &mut String) {
+        *all += &format!("$ {name} --help\n{}\n", command.render_long_help());
+        let below: Vec<String> = command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+        for below_name in below.iter().filter(|name| *name != "help") {
+            let below = command.find_subcommand_mut(below_name).expect("just named");
+            help(below, &format!("{name} {below_name}"), all);
+        }
+    }
+
+    #[test]
+    fn help_texts() {
+        let mut command = super::Args::command().term_width(100).version("0.0.0");
+        command.build();
+        let mut all = String::new();
+        help(&mut command, "wasmpipe", &mut all);
+        expect_file!["help.txt"].assert_eq(&all);
+    }
 }

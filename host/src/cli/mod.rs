@@ -3,8 +3,13 @@
 //! * `args` - the command line.
 //! * `run` - `wasmpipe run` and `wasmpipe plan`.
 //! * `inspect` - `wasmpipe checkpoint inspect`.
-//! * `udf` - `wasmpipe udf build`.
-//! * `udf_build` - from a guest crate to a component.
+//! * `check` - `wasmpipe check`.
+//! * `udf` - `wasmpipe udf`: which function a command is about, and with what config.
+//! * `udf_new` - a crate to start from.
+//! * `udf_build` - from a guest crate, or a core module, to a component.
+//! * `udf_inspect` - what a component offers; `schema` - a config's JSON Schema, readable.
+//! * `udf_test` - one function on a few rows; `udf_bench` - how fast it is.
+//! * `sample` - rows from a Parquet file, and into one; `table` - rows as text.
 //! * `text` - how numbers, sizes and times are written.
 
 /// A line of data, to stdout. A reader that has gone away is no reason to stop.
@@ -24,11 +29,19 @@ macro_rules! say {
 }
 
 mod args;
+mod check;
 mod inspect;
 mod run;
+mod sample;
+mod schema;
+mod table;
 mod text;
 mod udf;
+mod udf_bench;
 mod udf_build;
+mod udf_inspect;
+mod udf_new;
+mod udf_test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,7 +69,12 @@ pub fn main() -> ExitCode {
     let code = match args.command {
         Command::Run(options) => run::run(&options),
         Command::Plan(options) => run::plan(&options),
-        Command::Udf(UdfCommand::Build(options)) => udf::build(&options),
+        Command::Check(options) => check::check(&options),
+        Command::Udf(UdfCommand::New(options)) => udf_new::new(&options),
+        Command::Udf(UdfCommand::Build(options)) => udf_build::build(&options),
+        Command::Udf(UdfCommand::Inspect(options)) => udf_inspect::inspect(&options),
+        Command::Udf(UdfCommand::Test(options)) => udf_test::test(&options),
+        Command::Udf(UdfCommand::Bench(options)) => udf_bench::bench(&options),
         Command::Checkpoint(CheckpointCommand::Inspect(options)) => inspect::inspect(&options),
     };
     ExitCode::from(code)
@@ -99,4 +117,36 @@ fn print_error(error: &dyn std::error::Error) {
     if let Some(hint) = hint {
         say!("hint: {hint}");
     }
+}
+
+/// What a person asked for cannot be done; nothing was changed. The text ends with a hint.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
+
+impl From<crate::udf::UdfError> for Refused {
+    fn from(error: crate::udf::UdfError) -> Refused {
+        Refused(with_causes(&error))
+    }
+}
+
+/// The engine, or why there is none.
+fn pipeline_engine(cache: &std::path::Path) -> Result<std::sync::Arc<crate::udf::Engine>, Refused> {
+    Ok(crate::pipeline::engine(cache)?)
+}
+
+/// An error and its causes in one text, the hint at its end.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let (what, hint) = text.split_once("\nhint: ").map_or((text.as_str(), None), |(what, hint)| (what, Some(hint)));
+    let mut all = what.to_owned();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !all.contains(&inner_text) {
+            all = format!("{all}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    hint.map_or(all.clone(), |hint| format!("{all}\nhint: {hint}"))
 }

@@ -79,7 +79,7 @@ fn stop_on_signals(control: &Control) {
     }
 }
 
-fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
+pub(super) fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
     let config = config::load(pipeline).map_err(|problems| {
         say!("{problems}");
         REFUSED

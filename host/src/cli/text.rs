@@ -13,6 +13,22 @@ pub(super) fn number(value: u64) -> String {
     text
 }
 
+/// `1 row`, `1,234 rows`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" })
+}
+
+/// A character that steers no terminal: no control character, none that changes the direction of writing.
+pub(super) fn harmless(c: char) -> char {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || turns { char::REPLACEMENT_CHARACTER } else { c }
+}
+
+/// A text of somebody else on lines of its own.
+pub(super) fn harmless_lines(text: &str) -> impl Iterator<Item = String> {
+    text.lines().map(|line| line.trim_end().chars().map(harmless).collect())
+}
+
 /// Bytes with a binary unit: `1.5 MiB`.
 pub(super) fn bytes(value: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

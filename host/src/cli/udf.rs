@@ -1,34 +1,155 @@
-//! `wasmpipe udf build`: compiles, then checks the component against the contract.
+//! `wasmpipe udf`: which function a command is about, and with what config.
 
-use super::{FAILED, FINISHED, args, cache_folder, print_error, text, udf_build};
-use crate::{pipeline, udf};
+use std::path::Path;
+use std::sync::Arc;
 
-pub(super) fn build(options: &args::UdfBuild) -> u8 {
-    let built = match udf_build::build(&options.dir, &udf_build::Options { out: options.out.clone() }) {
-        Ok(built) => built,
-        Err(error) => {
-            print_error(&error);
-            return FAILED;
+use arrow::datatypes::SchemaRef;
+use serde_json::Value;
+
+use super::{Refused, args, cache_folder, pipeline_engine};
+use crate::pipeline::Trial;
+use crate::udf::{Component, Engine, Function, Limits, Spec};
+
+/// A function that was asked for, and what it runs with.
+pub(super) struct Chosen {
+    engine: Arc<Engine>,
+    component: Component,
+    function: Function,
+    config: Value,
+}
+
+impl Chosen {
+    /// Loads the component, and chooses.
+    pub(super) fn load(options: &args::Chosen) -> Result<Chosen, Refused> {
+        let engine = pipeline_engine(&cache_folder())?;
+        let component = Component::load(&engine, &options.file)?;
+        let function = choose(&component, options.function.as_deref())?.clone();
+        let config = options.config.as_deref().map_or_else(|| Ok(Value::Object(serde_json::Map::new())), config)?;
+        Ok(Chosen { engine, component, function, config })
+    }
+
+    pub(super) fn function(&self) -> &Function {
+        &self.function
+    }
+
+    /// Binds the function to these columns.
+    pub(super) fn bind(&self, input: SchemaRef) -> Result<Trial, Refused> {
+        let spec = Spec {
+            component: self.component.clone(),
+            function: self.function.name.clone(),
+            config: self.config.clone(),
+            input,
+            limits: Limits::default(),
+            stage: "udf".into(),
+        };
+        Ok(Trial::new(&self.engine, spec)?)
+    }
+
+    /// `words (map) of words.wasm`
+    pub(super) fn title(&self) -> String {
+        format!("{} ({}) of {}", self.function.name, self.function.kind, self.component.path().display())
+    }
+}
+
+fn choose<'a>(component: &'a Component, asked: Option<&str>) -> Result<&'a Function, Refused> {
+    let functions = component.functions();
+    let path = component.path().display();
+    let offers = || functions.iter().map(|f| format!("{} ({})", f.name, f.kind)).collect::<Vec<_>>().join(", ");
+    match (asked, functions) {
+        (None, [one]) => Ok(one),
+        (None, _) => {
+            Err(Refused(format!("{path} offers several functions\nhint: choose with --function: {}", offers())))
         }
+        (Some(name), _) => functions
+            .iter()
+            .find(|function| function.name == name)
+            .ok_or_else(|| Refused(format!("{path} has no function `{name}`\nhint: it offers {}", offers()))),
+    }
+}
+
+/// A config as it is written on the command line: JSON, TOML, or `@` and the name of a file with one of them.
+fn config(written: &str) -> Result<Value, Refused> {
+    match written.strip_prefix('@') {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| {
+                Refused(format!("the config file {path} cannot be read: {error}\nhint: {CONFIG_HINT}"))
+            })?;
+            parse(&text, Path::new(path).extension().is_some_and(|extension| extension == "json"))
+        }
+        None => parse(written, false),
+    }
+}
+
+const CONFIG_HINT: &str = r#"--config takes JSON ('{"letters_min": 4}'), TOML ('letters_min = 4'), or @FILE"#;
+
+fn parse(text: &str, is_json: bool) -> Result<Value, Refused> {
+    let refused = |what: String| Refused(format!("the config is neither JSON nor TOML: {what}\nhint: {CONFIG_HINT}"));
+    let as_json = serde_json::from_str::<Value>(text);
+    let value = match as_json {
+        Ok(value) => value,
+        Err(error) if is_json => return Err(refused(error.to_string())),
+        Err(_) => toml_table(text).map_err(refused)?,
     };
-    let checked = pipeline::engine(&cache_folder()).and_then(|engine| udf::Component::load(&engine, &built.path));
-    match checked {
-        Ok(component) => {
-            out!("{} ({})", built.path.display(), text::bytes(built.bytes));
-            for function in component.functions() {
-                out!(
-                    "  {} ({}): {}",
-                    function.name,
-                    function.kind,
-                    function.doc.lines().next().unwrap_or("no documentation")
-                );
-            }
-            say!("built with {}", built.toolchain);
-            FINISHED
+    match value {
+        Value::Object(_) => Ok(value),
+        other => Err(Refused(format!("the config is {other}, and no table of keys and values\nhint: {CONFIG_HINT}"))),
+    }
+}
+
+/// A document, or an inline table with or without its braces.
+fn toml_table(text: &str) -> Result<Value, String> {
+    let inline =
+        |text: &str| toml::from_str::<toml::Table>(&format!("config = {text}")).map(|mut table| table.remove("config"));
+    let document = match toml::from_str::<toml::Table>(text) {
+        Ok(table) => Some(toml::Value::Table(table)),
+        Err(error) => match inline(text).or_else(|_| inline(&format!("{{ {text} }}"))) {
+            Ok(value) => value,
+            Err(_) => return Err(error.to_string().trim_end().to_owned()),
+        },
+    };
+    json(document.unwrap_or(toml::Value::Table(toml::Table::new())))
+}
+
+fn json(value: toml::Value) -> Result<Value, String> {
+    Ok(match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(integer) => integer.into(),
+        toml::Value::Float(float) => {
+            serde_json::Number::from_f64(float).ok_or(format!("{float} is no number that JSON has"))?.into()
         }
-        Err(error) => {
-            print_error(&error);
-            FAILED
+        toml::Value::Boolean(boolean) => boolean.into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(items) => items.into_iter().map(json).collect::<Result<_, _>>()?,
+        toml::Value::Table(table) => {
+            let entries = table.into_iter().map(|(key, value)| Ok((key, json(value)?)));
+            Value::Object(entries.collect::<Result<_, String>>()?)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn configs() {
+        let is = |written: &str, expected: Value| assert_eq!(config(written).unwrap(), expected, "{written}");
+        is(r#"{"a": 1, "b": ["x"]}"#, json!({ "a": 1, "b": ["x"] }));
+        is("a = 1", json!({ "a": 1 }));
+        is("a = 1\nb.c = 2021-02-03", json!({ "a": 1, "b": { "c": "2021-02-03" } }));
+        is("a = 1, b = 'x'", json!({ "a": 1, "b": "x" }));
+        is("{ a = 1.5 }", json!({ "a": 1.5 }));
+        is("", json!({}));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, "[limits]\na = true\n").unwrap();
+        is(&format!("@{}", file.display()), json!({ "limits": { "a": true } }));
+        for wrong in ["a", "5", "a = nan", "@nowhere.toml"] {
+            let message = config(wrong).unwrap_err().to_string();
+            assert!(message.contains("hint: "), "{message}");
         }
     }
 }

@@ -1,11 +1,14 @@
-//! `wasmpipe udf build DIR [--out FILE]`: compiles the guest crate in a folder and makes a component of it.
+//! `wasmpipe udf build [DIR | MODULE]`: compiles the guest crate in a folder, or takes a core module of another language,
+//! and makes a component of it.
 //!
-//! The crate's release profile holds, with SIMD switched on. Cargo's own messages go to stderr as they come; nothing else
-//! is printed here. The component is written only when it is complete and valid, at once, so that a file that was good
-//! stays good. Whether it satisfies the contract of `wit/` is not asked here.
+//! The crate's release profile holds, with SIMD switched on. Cargo's own messages go to stderr as they come, and cargo
+//! keeps what it compiled. The component is written only when it has been loaded as a pipeline would load it, and at once:
+//! a file that was good stays good until there is a better one.
 //!
 //! * `udf_build/tool_chain.rs`: which of the machine's Rust tool chains can do it
+//! * `udf_build/encode.rs`: a core module becomes a component
 
+mod encode;
 mod tool_chain;
 
 use std::env;
@@ -18,37 +21,27 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use wit_component::ComponentEncoder;
 
+use super::{FAILED, FINISHED, REFUSED, Refused, args, cache_folder, pipeline_engine, print_error, text};
+use crate::udf::{Component, UdfError};
 use tool_chain::{Suitable, TARGET};
 
 /// Names the folder for what cargo makes. Unset, it is `guests` in wasmpipe's cache folder.
 const TARGET_DIR_VARIABLE: &str = "WASMPIPE_GUEST_TARGET_DIR";
 
-/// What can be chosen about a build.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Options {
-    /// The component's file. Without it: `NAME.wasm` in the crate's folder, where NAME is the package's name as
-    /// `Cargo.toml` has it.
-    pub(super) out: Option<PathBuf>,
-}
-
-/// What was built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Built {
-    /// The component's file.
-    pub(super) path: PathBuf,
-    /// Its size.
-    pub(super) bytes: u64,
-    /// The tool chain that was used, in words.
-    pub(super) toolchain: String,
+/// A component that is not written yet.
+struct Made {
+    out: PathBuf,
+    bytes: Vec<u8>,
+    /// How it was made, in words.
+    how: String,
 }
 
 /// Why nothing was built.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BuildError {
     /// The folder holds no crate.
-    #[error("{} has no Cargo.toml\nhint: name the folder of a guest crate", dir.display())]
+    #[error("{} has no Cargo.toml\nhint: name the folder of a guest crate; `wasmpipe udf new` makes one", dir.display())]
     NotACrate {
         /// The folder.
         dir: PathBuf,
@@ -88,13 +81,33 @@ pub(super) enum BuildError {
         status: String,
     },
     /// The module cannot be made a component.
-    #[error("{} cannot be made a component\nhint: is it written with the wasmpipe guest SDK, of this version?", module.display())]
+    #[error("{} cannot be made a component\nhint: does it use the wasmpipe guest SDK, or the contract `wit/udf.wit`, of this version?", module.display())]
     NotAComponent {
-        /// The core module that the crate compiled to.
+        /// The core module.
         module: PathBuf,
         /// Why not.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The file is no core module.
+    #[error("{} is {what}\nhint: name a crate's folder, or a core module: .wasm, or .wat text", path.display())]
+    NotAModule {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: String,
+    },
+    /// A module would be replaced by its component.
+    #[error("{} would be replaced by the component that is made of it\nhint: name the component's file: --out FILE", module.display())]
+    NoOut {
+        /// The core module.
+        module: PathBuf,
+    },
+    /// What was made is no component of ours; the old one stays.
+    #[error(transparent)]
+    Unfit(#[from] UdfError),
+    /// Nothing can be checked on this machine.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// A file or a program could not be used.
     #[error("{what} {}\nhint: check that it is there, that this user may use it, and that the disk is not full", path.display())]
     Io {
@@ -117,15 +130,68 @@ struct Package {
     is_alone: bool,
 }
 
-/// Builds the crate in `dir`.
-pub(super) fn build(dir: &Path, options: &Options) -> Result<Built, BuildError> {
-    let dir = crate_folder(dir)?;
+pub(super) fn build(options: &args::UdfBuild) -> u8 {
+    match make_and_write(options) {
+        Ok((component, how)) => {
+            print(&component, &how);
+            FINISHED
+        }
+        Err(error) => {
+            print_error(&error);
+            if matches!(error, BuildError::Cargo { .. } | BuildError::Io { .. }) { FAILED } else { REFUSED }
+        }
+    }
+}
+
+fn print(component: &Component, how: &str) {
+    out!("{} ({})", component.path().display(), text::bytes(component.bytes()));
+    for function in component.functions() {
+        let doc = text::harmless_lines(&function.doc).next();
+        out!("  {} ({}): {}", function.name, function.kind, doc.as_deref().unwrap_or("no documentation"));
+    }
+    for import in component.imports().iter().filter(|import| !import.is_granted) {
+        say!("note: it imports {}, which functions are not given: a call of it is a trap", import.name);
+    }
+    say!("{how}");
+}
+
+/// Checked before it is written: the old component stays until there is one that works.
+fn make_and_write(options: &args::UdfBuild) -> Result<(Component, String), BuildError> {
+    let made = if options.path.is_file() { of_module(options)? } else { of_crate(options)? };
+    let engine = pipeline_engine(&cache_folder())?;
+    let component = Component::new(&engine, &made.out, &made.bytes)?;
+    if fs::read(&made.out).is_ok_and(|old| old == made.bytes) {
+        return Ok((component, format!("{}; the component is as it was", made.how)));
+    }
+    write(&made.out, &made.bytes).map_err(io_error("cannot write", &made.out))?;
+    Ok((component, made.how))
+}
+
+fn of_module(options: &args::UdfBuild) -> Result<Made, BuildError> {
+    let module = &options.path;
+    let out = match &options.out {
+        Some(out) => out.clone(),
+        None => module.with_extension("wasm"),
+    };
+    if out == *module {
+        return Err(BuildError::NoOut { module: module.clone() });
+    }
+    let bytes = encode::of_file(module)?;
+    Ok(Made { out, bytes, how: format!("made of {}", module.display()) })
+}
+
+fn of_crate(options: &args::UdfBuild) -> Result<Made, BuildError> {
+    let dir = crate_folder(&options.path)?;
     let suitable = tool_chain::find(&dir).map_err(|tried| BuildError::NoToolChain { tried })?;
     let package = package(&dir, &suitable)?;
-    let component = component(&dir, &package, &suitable)?;
-    let path = options.out.clone().unwrap_or_else(|| dir.join(format!("{}.wasm", package.name)));
-    write(&path, &component).map_err(io_error("cannot write", &path))?;
-    Ok(Built { path, bytes: component.len() as u64, toolchain: suitable.to_string() })
+    let (bytes, is_fresh) = component(&dir, &package, &suitable)?;
+    let in_crate = || match options.path.as_os_str() == "." {
+        true => PathBuf::from(format!("{}.wasm", package.name)),
+        false => options.path.join(format!("{}.wasm", package.name)),
+    };
+    let out = options.out.clone().unwrap_or_else(in_crate);
+    let how = if is_fresh { "up to date, built before with" } else { "built with" };
+    Ok(Made { out, bytes, how: format!("{how} {suitable}") })
 }
 
 fn crate_folder(dir: &Path) -> Result<PathBuf, BuildError> {
@@ -162,16 +228,16 @@ fn cdylib_package(metadata: &Value, manifest: &Path) -> Option<Package> {
     })
 }
 
-/// Compiles, and makes a component of the module.
-fn component(dir: &Path, package: &Package, suitable: &Suitable) -> Result<Vec<u8>, BuildError> {
+/// Compiles, and makes a component of the module. Also whether there was nothing to compile.
+fn component(dir: &Path, package: &Package, suitable: &Suitable) -> Result<(Vec<u8>, bool), BuildError> {
     let target_dir = target_dir(package);
     fs::create_dir_all(&target_dir).map_err(io_error("cannot make the folder", &target_dir))?;
     // Another crate of the same name must not put its module in the place of ours before we have read it.
     let _one_build_at_a_time = lock(&target_dir.join(".wasmpipe-lock"))?;
-    let module = compile(dir, package, suitable, &target_dir)?;
-    let bytes = fs::read(&module).map_err(io_error("cannot read", &module))?;
-    let encoded = ComponentEncoder::default().validate(true).module(&bytes).and_then(|mut encoder| encoder.encode());
-    encoded.map_err(|error| BuildError::NotAComponent { module, source: error.into() })
+    let Module { path, is_fresh } = compile(dir, package, suitable, &target_dir)?;
+    let bytes = fs::read(&path).map_err(io_error("cannot read", &path))?;
+    let encoded = encode::component(&bytes);
+    Ok((encoded.map_err(|source| BuildError::NotAComponent { module: path, source })?, is_fresh))
 }
 
 fn lock(path: &Path) -> Result<File, BuildError> {
@@ -179,7 +245,7 @@ fn lock(path: &Path) -> Result<File, BuildError> {
     locked.map_err(io_error("cannot lock", path))
 }
 
-fn compile(dir: &Path, package: &Package, suitable: &Suitable, target_dir: &Path) -> Result<PathBuf, BuildError> {
+fn compile(dir: &Path, package: &Package, suitable: &Suitable, target_dir: &Path) -> Result<Module, BuildError> {
     let mut cargo = suitable.cargo(dir);
     cargo.args(["rustc", "--lib", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
     cargo.arg("--target-dir").arg(target_dir).args(suitable.build_arguments());
@@ -203,8 +269,16 @@ fn assignment(dir: &Path, name: &str) -> OsString {
     assignment
 }
 
+/// What cargo made.
+#[derive(Debug, PartialEq)]
+struct Module {
+    path: PathBuf,
+    /// Nothing had changed since it was made.
+    is_fresh: bool,
+}
+
 /// Finds the module among cargo's messages, which are one JSON object a line.
-fn module(messages: &str, manifest: &Path) -> Option<PathBuf> {
+fn module(messages: &str, manifest: &Path) -> Option<Module> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut artifacts = messages.filter(|message| {
         message["reason"] == "compiler-artifact"
@@ -212,8 +286,9 @@ fn module(messages: &str, manifest: &Path) -> Option<PathBuf> {
             && holds(&message["target"]["crate_types"], "cdylib")
     });
     let artifact = artifacts.next()?;
-    let files = artifact["filenames"].as_array()?;
-    files.iter().filter_map(Value::as_str).map(PathBuf::from).find(|file| file.extension().is_some_and(|e| e == "wasm"))
+    let files = artifact["filenames"].as_array()?.iter().filter_map(Value::as_str).map(PathBuf::from);
+    let path = files.into_iter().find(|file| file.extension().is_some_and(|e| e == "wasm"))?;
+    Some(Module { path, is_fresh: artifact["fresh"] == true })
 }
 
 /// Under a name of its own first: a crash leaves the old file or the new one, never half of one.
@@ -298,7 +373,7 @@ mod tests {
     fn modules() {
         let artifact = |manifest: &str, crate_type: &str, file: &str| {
             let target = json!({ "crate_types": [crate_type] });
-            let message = json!({ "reason": "compiler-artifact", "manifest_path": manifest, "target": target, "filenames": [file] });
+            let message = json!({ "reason": "compiler-artifact", "manifest_path": manifest, "target": target, "filenames": [file], "fresh": true });
             format!("{message}\n")
         };
         let own = "/w/code/Cargo.toml";
@@ -308,7 +383,8 @@ mod tests {
             "a line that a build script printed\n".to_owned(),
             artifact(own, "cdylib", "/t/my_code.wasm"),
         ];
-        assert_eq!(module(&messages.concat(), Path::new(own)), Some("/t/my_code.wasm".into()));
+        let made = Module { path: "/t/my_code.wasm".into(), is_fresh: true };
+        assert_eq!(module(&messages.concat(), Path::new(own)), Some(made));
         assert_eq!(module(&messages[..3].concat(), Path::new(own)), None);
     }
 
@@ -330,13 +406,13 @@ mod tests {
     #[test]
     fn refusals() {
         let empty = tempfile::tempdir().unwrap();
-        let error = build(empty.path(), &Options::default()).unwrap_err();
+        let error = of_crate(&args::UdfBuild { path: empty.path().to_owned(), out: None }).err().unwrap();
         assert!(matches!(error, BuildError::NotACrate { .. }), "{error}");
         check(
             &BuildError::NotACrate { dir: "guests".into() },
             &expect![[r#"
             guests has no Cargo.toml
-            hint: name the folder of a guest crate"#]],
+            hint: name the folder of a guest crate; `wasmpipe udf new` makes one"#]],
         );
         let tried = vec!["the active tool chain lacks the standard library for this target, and its source".to_owned()];
         check(

@@ -102,6 +102,14 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     Ok(Opening::Open(Box::new((lane, job))))
 }
 
+/// Whether a run of the plan would be refused at its start. Opens nothing, writes nothing.
+pub async fn check(plan: &Plan) -> Result<(), RunError> {
+    match &plan.root {
+        Some(root) => look(plan, root).await.map(drop),
+        None => Ok(()),
+    }
+}
+
 fn count_covered(state: &LaneState, progress: &Progress) {
     add(&progress.rows_skipped, state.objects.values().map(|object| object.coverage.len()).sum());
 }

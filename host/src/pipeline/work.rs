@@ -16,7 +16,7 @@ use crate::columns;
 use crate::commit::RowState;
 use crate::observe::{add, add_time};
 use crate::plan::{OnError, Stage};
-use crate::udf::{CallError, Instance};
+use crate::udf::{Answer, CallError, Instance};
 
 /// Failed rows that one block logs one by one; the rest is counted.
 const LOGGED_FAILURES_MAX: usize = 5;
@@ -94,8 +94,7 @@ impl Drive<'_> {
 
     fn call(&mut self, index: usize, block: Block) -> Result<Block, RunError> {
         let stage = &self.flow.plan.stages[index];
-        let needed = block.columns(&stage.needs);
-        let input = columns::convert_all(&needed, &stage.binding.needs, block.batch.num_rows()).map_err(|error| {
+        let input = input(stage, &block).map_err(|error| {
             RunError::Failed(format!("{}: {}: {error}\nhint: {HINT_VALUE}", stage.label, block.origin.span()))
         })?;
         let answer = match self.process(index, &input) {
@@ -112,18 +111,14 @@ impl Drive<'_> {
                 return Err(RunError::Failed(format!("{}: {}", self.of(stage), in_block(&message, &block))));
             }
         };
-        let errors: Vec<(u32, Arc<str>)> =
-            answer.errors.into_iter().map(|error| (block.parent(error.row), error.message.into())).collect();
-        let adds = answer.batch.project(&stage.adds).map_err(|error| broken(stage, &error))?;
         let before = block.failures.len();
-        let advanced = block.advance(&stage.carry, &answer.lineage, &adds, &stage.output);
-        let block = advanced.and_then(|block| block.fail(index, errors)).map_err(|error| broken(stage, &error))?;
+        let block = accept(index, stage, block, answer).map_err(|error| broken(stage, &error))?;
         self.settle_failures(stage, &block, before)?;
         Ok(block)
     }
 
     /// Calls the worker's instance; the first block starts it.
-    fn process(&mut self, index: usize, input: &RecordBatch) -> Result<crate::udf::Answer, CallError> {
+    fn process(&mut self, index: usize, input: &RecordBatch) -> Result<Answer, CallError> {
         let (flow, stage) = (self.flow, &self.flow.plan.stages[index]);
         let kept = &mut self.instances[index];
         if kept.is_none() {
@@ -199,7 +194,7 @@ fn broken(stage: &Stage, error: &ArrowError) -> RunError {
 }
 
 /// Rows with a null where the function takes none fail before they reach it.
-fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, ArrowError> {
+pub(super) fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, ArrowError> {
     let mut failed = Vec::new();
     for (&place, field) in stage.needs.iter().zip(stage.binding.needs.fields()) {
         let column = block.batch.column(place);
@@ -212,6 +207,19 @@ fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, ArrowE
         failed.extend(rows.map(|row| (block.parent(row as u32), Arc::clone(&message))));
     }
     block.fail(index, failed)
+}
+
+/// What the function gets to see of a block: the columns that it needs, in the types that it needs.
+pub(super) fn input(stage: &Stage, block: &Block) -> Result<RecordBatch, ArrowError> {
+    columns::convert_all(&block.columns(&stage.needs), &stage.binding.needs, block.batch.num_rows())
+}
+
+/// What an answer makes of the block that was asked about.
+pub(super) fn accept(index: usize, stage: &Stage, block: Block, answer: Answer) -> Result<Block, ArrowError> {
+    let errors: Vec<(u32, Arc<str>)> =
+        answer.errors.into_iter().map(|error| (block.parent(error.row), error.message.into())).collect();
+    let adds = answer.batch.project(&stage.adds)?;
+    block.advance(&stage.carry, &answer.lineage, &adds, &stage.output)?.fail(index, errors)
 }
 
 /// What became of the block's source rows goes into its group, before the block counts as arrived.

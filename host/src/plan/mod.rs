@@ -3,11 +3,15 @@
 //!
 //! * `make` - the steps, in order.
 //! * `chain` - which columns flow from stage to stage; those that nobody reads later are dropped early.
+//! * `single` - the plan of one function that is run by hand.
+//! * `look` - every object of the source, against the plan.
 //! * `fingerprint` - what decides a row's result, and how two of them differ.
 
 mod chain;
 mod fingerprint;
+mod look;
 mod make;
+mod single;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +19,9 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 pub use fingerprint::{SEMANTICS, differences};
+pub use look::look;
 pub use make::make;
+pub use single::{Single, single};
 
 use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Root};
 use crate::config::Problems;

@@ -26,7 +26,9 @@ pub struct Component(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
+    bytes: u64,
     digest: String,
+    imports: Vec<Import>,
     functions: Vec<Function>,
     pre: ArrowUdfPre<State>,
 }
@@ -47,6 +49,15 @@ pub struct Function {
     /// The columns that it gives; none if they depend on input or config.
     #[serde(default)]
     pub adds: Option<Vec<Column>>,
+}
+
+/// Something that a component asks of its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// `wasi:clocks/wall-clock@0.2.0`
+    pub name: String,
+    /// Whether the host gives it. To call one that is not given is a trap.
+    pub is_granted: bool,
 }
 
 /// A column, as a component describes it to people.
@@ -87,14 +98,29 @@ impl fmt::Display for Kind {
 impl Component {
     /// Reads, compiles and asks the component what it offers, under the default limits.
     pub fn load(engine: &Engine, path: &Path) -> Result<Component, UdfError> {
-        let bytes = read(path)?;
-        let digest = blake3::hash(&bytes).to_hex().to_string();
-        let pre = recognise(&bytes)
-            .and_then(|()| engine.compile(&bytes, &digest).map_err(|e| uncompiled(&e)))
-            .and_then(|compiled| link(engine, &compiled))
+        Component::new(engine, path, &read(path)?)
+    }
+
+    /// The same with the file's bytes at hand, whether or not they are in the file yet.
+    pub fn new(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Component, UdfError> {
+        let digest = blake3::hash(bytes).to_hex().to_string();
+        let (imports, pre) = recognise(bytes)
+            .and_then(|()| engine.compile(bytes, &digest).map_err(|e| uncompiled(&e)))
+            .and_then(|compiled| Ok((imports(engine, &compiled), link(engine, &compiled)?)))
             .map_err(|foreign| foreign.refuse(path))?;
         let functions = describe(engine, &pre, path)?;
-        Ok(Component(Arc::new(Inner { path: path.to_owned(), digest, functions, pre })))
+        let bytes = bytes.len() as u64;
+        Ok(Component(Arc::new(Inner { path: path.to_owned(), bytes, digest, imports, functions, pre })))
+    }
+
+    /// Size of the file.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes
+    }
+
+    /// What the component asks of its host, in its own order.
+    pub fn imports(&self) -> &[Import] {
+        &self.0.imports
     }
 
     /// BLAKE3 of the file's bytes, 64 hex digits.
@@ -217,6 +243,12 @@ fn link(engine: &Engine, compiled: &Compiled) -> Result<ArrowUdfPre<State>, Fore
         .and_then(|()| linker.instantiate_pre(compiled))
         .and_then(ArrowUdfPre::new)
         .map_err(|e| misfit(&quote(&format!("{e:#}"))))
+}
+
+fn imports(engine: &Engine, compiled: &Compiled) -> Vec<Import> {
+    let component = compiled.component_type();
+    let import = |name: &str| Import { name: quote(name), is_granted: name.starts_with(PACKAGE) };
+    component.imports(&engine.wasm).map(|(name, _)| import(name)).collect()
 }
 
 fn misfit(reason: &str) -> Foreign {

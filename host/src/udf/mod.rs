@@ -30,7 +30,7 @@ mod world;
 
 pub use bind::{Binding, Spec, bind};
 pub use call::{Answer, CallError, Instance, RowError};
-pub use component::{COMPONENT_BYTES_MAX, Column, Component, Function, Kind};
+pub use component::{COMPONENT_BYTES_MAX, Column, Component, Function, Import, Kind};
 pub use engine::Engine;
 pub use limits::Limits;
 

@@ -59,6 +59,7 @@ enum Length {
 }
 
 fn test_host(python: &Path, guests: &Path, filters: &[&str], length: Length) -> Result {
+    let (guests_target, native_target) = (place::guests_target()?, place::guests_native_target()?);
     cargo(&place::root(), &place::target()?, |cargo| {
         if length == Length::Full {
             cargo.env("WASMPIPE_SOAK", "1");
@@ -66,6 +67,9 @@ fn test_host(python: &Path, guests: &Path, filters: &[&str], length: Length) -> 
         cargo
             .env("WASMPIPE_TEST_PYTHON", python)
             .env("WASMPIPE_TEST_GUESTS", guests)
+            // Some tests compile guests of their own.
+            .env("WASMPIPE_GUEST_TARGET_DIR", &guests_target)
+            .env("WASMPIPE_TEST_NATIVE_TARGET", &native_target)
             .args(["test", "-p", "wasmpipe-ids", "-p", "wasmpipe", "-p", "wasmpipe-tools", "--"])
             .args(filters)
     })

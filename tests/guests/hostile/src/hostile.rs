@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::mem;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::Deserialize;
 use wasmpipe_sdk::{RecordBatch, Schema, Schemas, count, log, map, map_batches};
@@ -226,6 +227,13 @@ pub fn long_error(n: i64, #[config] wide: &Wide) -> Result<i64, String> {
     Err("x".repeat(wide.bytes))
 }
 
+/// The number, and how many rows this instance has seen before: not a function of the row.
+#[map]
+pub fn remembers(n: i64) -> i64 {
+    static SEEN: AtomicI64 = AtomicI64::new(0);
+    n + SEEN.fetch_add(1, Ordering::Relaxed)
+}
+
 /// An error for every block.
 #[map_batches(needs("n": i64), adds("n": i64))]
 pub fn broken(batch: &RecordBatch) -> Result<RecordBatch, String> {
@@ -243,6 +251,7 @@ mod tests {
         assert_eq!(panics_on(1, &Poison { at: Numbers::One(2) }), 1);
         assert_eq!(panics_on(1, &Poison { at: Numbers::Several(vec![2, 3]) }), 1);
         assert_eq!(dies(1, &Death { how: Way::Abort, at: Some(2) }), 1);
+        assert_ne!(remembers(1), remembers(1));
         assert_eq!(log_flood(1, &Flood { lines: 2, bytes: 1 }), 1);
         assert_eq!(log::lines_taken().len(), 2);
     }

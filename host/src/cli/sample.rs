@@ -1,0 +1,67 @@
+//! Rows from a Parquet file, in the types that a pipeline would give them, and rows into one.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::Refused;
+use crate::block::batch_bytes;
+use crate::columns;
+
+/// The beginning of a file.
+pub(super) struct Sample {
+    pub rows: RecordBatch,
+    /// Rows that the file has in all.
+    pub rows_in_file: u64,
+}
+
+/// How much of a file is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    pub rows: usize,
+    /// No further batch is read when there are so many.
+    pub bytes: usize,
+}
+
+/// Reads the first rows.
+pub(super) fn read(path: &Path, limit: Limit) -> Result<Sample, Refused> {
+    let refused =
+        |what: String| Refused(format!("{} cannot be read: {what}\nhint: name a Parquet file", path.display()));
+    let file = File::open(path).map_err(|error| refused(error.to_string()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| refused(error.to_string()))?;
+    let schema = columns::plain_schema(builder.schema());
+    let rows_in_file = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let reader = builder.with_limit(limit.rows).build().map_err(|error| refused(error.to_string()))?;
+    let mut batches = Vec::new();
+    let mut bytes = 0;
+    for batch in reader {
+        let batch = batch.and_then(|batch| columns::convert_all(batch.columns(), &schema, batch.num_rows()));
+        let batch = batch.map_err(|error| refused(error.to_string()))?;
+        bytes += batch_bytes(&batch);
+        batches.push(batch);
+        if bytes >= limit.bytes {
+            break;
+        }
+    }
+    let rows = concat_batches(&schema, &batches).map_err(|error| refused(error.to_string()))?;
+    Ok(Sample { rows, rows_in_file })
+}
+
+/// Writes a file of its own, replacing what was there.
+pub(super) fn write(path: &Path, rows: &RecordBatch) -> Result<(), Refused> {
+    let refused = |what: String| {
+        Refused(format!("{} cannot be written: {what}\nhint: name a file in a folder that is there", path.display()))
+    };
+    let file = File::create(path).map_err(|error| refused(error.to_string()))?;
+    let write = || {
+        let mut writer = ArrowWriter::try_new(file, Arc::clone(rows.schema_ref()), None)?;
+        writer.write(rows)?;
+        writer.close()
+    };
+    write().map(drop).map_err(|error: parquet::errors::ParquetError| refused(error.to_string()))
+}

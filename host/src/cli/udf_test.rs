@@ -1,0 +1,178 @@
+//! `wasmpipe udf test`: one function on a few rows, in the real host, with the rows before and after.
+//!
+//! * `udf_test/lines.rs`: what the function logs, caught
+//! * `udf_test/results.rs`: what came of each row, and where two runs differ
+//! * `udf_test/shuffle.rs`: the same rows in other orders and blocks
+//! * `udf_test/expect.rs`: the output against a file
+
+mod expect;
+mod lines;
+mod results;
+mod shuffle;
+
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+
+use super::text::{counted, harmless_lines, number, seconds};
+use super::udf::Chosen;
+use super::{FAILED, FINISHED, FINISHED_WITH_FAILED_ROWS, REFUSED, Refused, args, print_error, sample, table};
+use crate::pipeline::{Trial, Tried};
+use crate::udf::CallError;
+use results::Results;
+
+/// A function that takes longer for a block is not called again and again to find the row that it fails on.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(2);
+/// Failed and dropped rows that are printed.
+const ROWS_NAMED_MAX: usize = 10;
+
+pub(super) fn test(options: &args::UdfTest) -> u8 {
+    match try_test(options) {
+        Ok(code) => code,
+        Err(error) => {
+            print_error(&error);
+            REFUSED
+        }
+    }
+}
+
+fn try_test(options: &args::UdfTest) -> Result<u8, Refused> {
+    let chosen = Chosen::load(&options.chosen)?;
+    let limit = sample::Limit { rows: options.rows as usize, bytes: usize::MAX };
+    let sample = sample::read(&options.input, limit)?;
+    let expected = options.expect.as_deref().map(expect::read).transpose()?;
+    let mut trial = chosen.bind(sample.rows.schema())?;
+    print_before(&chosen, &trial, &sample, options);
+    let started = Instant::now();
+    let (tried, lines) = lines::caught(|| trial.run(sample.rows.clone()));
+    let spent = started.elapsed();
+    print_lines(&lines);
+    let tried = match tried {
+        Ok(tried) => tried,
+        Err(error) => {
+            print_trap(&mut trial, &sample.rows, &error, spent);
+            return Ok(FAILED);
+        }
+    };
+    print_after(&tried, sample.rows.num_rows(), options.show, &mut trial, spent);
+    if let Some(path) = &options.write {
+        sample::write(path, &tried.output)?;
+        out!("written: {}", path.display());
+    }
+    let mut is_good = true;
+    if let Some(expected) = &expected {
+        is_good &= expect::compare(&tried.output, expected);
+    }
+    let has_failures = !tried.failures.is_empty();
+    if options.shuffle {
+        is_good &= shuffle::check(&mut trial, &sample.rows, &Results::of(tried));
+    }
+    Ok(match (is_good, has_failures) {
+        (false, _) => FAILED,
+        (true, true) => FINISHED_WITH_FAILED_ROWS,
+        (true, false) => FINISHED,
+    })
+}
+
+fn print_before(chosen: &Chosen, trial: &Trial, sample: &sample::Sample, options: &args::UdfTest) {
+    let binding = trial.binding();
+    out!("{}", chosen.title());
+    if let Some(line) = harmless_lines(&chosen.function().doc).next() {
+        out!("  {line}");
+    }
+    out!("  needs {}", columns(&binding.needs));
+    out!("  adds  {}", columns(&binding.adds));
+    let rows = sample.rows.num_rows();
+    let of = if (rows as u64) < sample.rows_in_file {
+        format!(" of {}", number(sample.rows_in_file))
+    } else {
+        String::new()
+    };
+    out!("\nbefore: {}{of} of {}", counted(rows as u64, "row"), options.input.display());
+    out!("{}", table::of_batch(&sample.rows, options.show, |row| row.to_string()));
+}
+
+fn columns(schema: &arrow::datatypes::Schema) -> String {
+    let fields = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+    let text = fields.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "no column".into() } else { text }
+}
+
+fn print_lines(lines: &[String]) {
+    for line in lines {
+        out!("log: {line}");
+    }
+    if !lines.is_empty() {
+        out!("");
+    }
+}
+
+fn print_after(tried: &Tried, rows_in: usize, show: usize, trial: &mut Trial, spent: Duration) {
+    let rows_out = tried.output.num_rows();
+    out!("after: {}; `row` is the row before that it came of", counted(rows_out as u64, "row"));
+    out!("{}", table::of_batch(&tried.output, show, |row| tried.parents[row].to_string()));
+    for (row, message) in tried.failures.iter().take(ROWS_NAMED_MAX) {
+        out!("row {row} failed: {message}");
+    }
+    let dropped = dropped(tried, rows_in);
+    if !tried.failures.is_empty() {
+        out!("failed: {} of {}", counted(tried.failures.len() as u64, "row"), number(rows_in as u64));
+    }
+    if !dropped.is_empty() {
+        let named: Vec<String> = dropped.iter().take(ROWS_NAMED_MAX).map(ToString::to_string).collect();
+        let more = if dropped.len() > ROWS_NAMED_MAX { ", ..." } else { "" };
+        out!(
+            "dropped: {} of {} (row {}{more})",
+            counted(dropped.len() as u64, "row"),
+            number(rows_in as u64),
+            named.join(", ")
+        );
+    }
+    for (name, count) in trial.take_counts() {
+        out!("counted: {name} {}", number(count));
+    }
+    out!("time: {}, start of the instance included", seconds_short(spent));
+}
+
+/// Rows without output that did not fail.
+fn dropped(tried: &Tried, rows: usize) -> Vec<u32> {
+    let mut has_output = vec![false; rows];
+    tried.parents.iter().for_each(|&parent| has_output[parent as usize] = true);
+    let is_dropped = |row: &u32| !has_output[*row as usize] && !tried.failures.contains_key(row);
+    (0..rows as u32).filter(is_dropped).collect()
+}
+
+fn seconds_short(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    } else {
+        seconds(time.as_secs_f64())
+    }
+}
+
+/// A trap fails a whole block; a person wants to know the row.
+fn print_trap(trial: &mut Trial, rows: &RecordBatch, error: &CallError, spent: Duration) {
+    let is_searched = matches!(error, CallError::Trap { .. }) && spent < SEARCH_TIME_MAX;
+    if is_searched && let Some((row, error)) = lines::silenced(|| find_trap(trial, rows)) {
+        out!("row {row} ends the function:\n{}", table::of_batch(&rows.slice(row, 1), 1, |_| row.to_string()));
+        print_error(&error);
+    } else {
+        print_error(error);
+    }
+}
+
+/// The first row that traps when it is called alone, found by halving.
+fn find_trap(trial: &mut Trial, rows: &RecordBatch) -> Option<(usize, CallError)> {
+    let (mut from, mut len) = (0, rows.num_rows());
+    while len > 1 {
+        let half = len / 2;
+        trial.start_anew();
+        match trial.run(rows.slice(from, half)) {
+            Err(_) => len = half,
+            Ok(_) => (from, len) = (from + half, len - half),
+        }
+    }
+    trial.start_anew();
+    let error = trial.run(rows.slice(from, len)).err()?;
+    Some((from, error))
+}

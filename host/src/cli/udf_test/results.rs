@@ -1,0 +1,64 @@
+//! What came of each row, and where two runs differ.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::SchemaRef;
+
+use crate::pipeline::Tried;
+
+/// The outputs and errors of rows, by row.
+pub(super) struct Results {
+    /// Output rows in the order of the input rows that they came of.
+    output: RecordBatch,
+    /// For every output row its input row; ascending.
+    parents: Vec<u32>,
+    failures: BTreeMap<u32, Arc<str>>,
+}
+
+impl Results {
+    /// Of one batch with all rows in order.
+    pub(super) fn of(tried: Tried) -> Results {
+        Results { output: tried.output, parents: tried.parents, failures: tried.failures }
+    }
+
+    /// Of several batches, each with the rows that it was made of.
+    pub(super) fn of_many(schema: &SchemaRef, blocks: Vec<(Vec<u32>, Tried)>) -> Results {
+        let mut batches = Vec::new();
+        let mut parents = Vec::new();
+        let mut failures = BTreeMap::new();
+        for (rows, tried) in blocks {
+            parents.extend(tried.parents.iter().map(|&row| rows[row as usize]));
+            failures.extend(tried.failures.into_iter().map(|(row, message)| (rows[row as usize], message)));
+            batches.push(tried.output);
+        }
+        let output = concat_batches(schema, &batches).expect("blocks of one function have one schema");
+        let mut order: Vec<u32> = (0..parents.len() as u32).collect();
+        // Stable: the outputs of one row keep their order.
+        order.sort_by_key(|&place| parents[place as usize]);
+        let output = take_record_batch(&output, &UInt32Array::from(order)).expect("places in the batch");
+        parents.sort_unstable();
+        Results { output, parents, failures }
+    }
+
+    /// The output rows of one input row.
+    pub(super) fn rows(&self, row: u32) -> RecordBatch {
+        let from = self.parents.partition_point(|&parent| parent < row);
+        let to = self.parents.partition_point(|&parent| parent <= row);
+        self.output.slice(from, to - from)
+    }
+
+    pub(super) fn failure(&self, row: u32) -> Option<&Arc<str>> {
+        self.failures.get(&row)
+    }
+
+    /// The first of these rows of which something else came.
+    pub(super) fn first_difference(&self, other: &Results, rows: &[u32]) -> Option<u32> {
+        let mut rows = rows.to_vec();
+        rows.sort_unstable();
+        let differs = |row: &u32| self.failure(*row) != other.failure(*row) || self.rows(*row) != other.rows(*row);
+        rows.into_iter().find(differs)
+    }
+}

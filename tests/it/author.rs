@@ -1,0 +1,373 @@
+//! The author's commands, with the real binary: from nothing to a component that runs in a pipeline, and what is said
+//! about a component that is not as it should be.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use expect_test::{Expect, expect};
+
+use crate::support::{Bench, guests, number_batch, read_parquet, write_parquet};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What the command printed to stdout.
+#[track_caller]
+fn ends_with(bench: &Bench, code: i32, args: &[&str]) -> String {
+    let Output { status, stdout, stderr } = bench.wasmpipe(args);
+    assert_eq!(status.code(), Some(code), "{args:?}\n{}\n{}", text(&stdout), text(&stderr));
+    text(&stdout)
+}
+
+/// What the command said on stderr when it refused.
+#[track_caller]
+fn refusal(bench: &Bench, args: &[&str]) -> String {
+    let Output { status, stdout, stderr } = bench.wasmpipe(args);
+    assert_eq!(status.code(), Some(2), "{args:?}\n{}\n{}", text(&stdout), text(&stderr));
+    text(&stderr)
+}
+
+#[track_caller]
+fn assert_mentions(message: &str, words: &[&str]) {
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in:\n{message}");
+    }
+}
+
+fn guest(name: &str) -> PathBuf {
+    guests().join(format!("{name}.wasm"))
+}
+
+fn guest_text(name: &str) -> String {
+    guest(name).to_str().unwrap().to_owned()
+}
+
+/// `udf new`, `udf build`, `udf test`, `run`, in a folder that knows nothing of this project.
+fn from_nothing_to_output(name: &str, kind: &str, function: &str) -> (Bench, Vec<RecordBatch>) {
+    let bench = Bench::new();
+    ends_with(&bench, 0, &["udf", "new", name, "--kind", kind]);
+    ends_with(&bench, 0, &["udf", "build", name]);
+    let component = format!("{name}/{name}.wasm");
+    let sample = format!("{name}/sample.parquet");
+    let tested = ends_with(&bench, 0, &["udf", "test", &component, "--input", &sample, "--shuffle"]);
+    assert_mentions(&tested, &[function, "before: 36 rows", "after: ", "each row gives the same in 5 other runs"]);
+    let inspected = ends_with(&bench, 0, &["udf", "inspect", &component]);
+    assert_mentions(&inspected, &[&format!("{function} ({kind})"), "wasmpipe:udf/host"]);
+    let pipeline = format!("{name}/pipeline.toml");
+    ends_with(&bench, 0, &["check", &pipeline, "--all"]);
+    ends_with(&bench, 0, &["run", &pipeline, "--quiet"]);
+    let out = std::fs::read_dir(bench.path(name).join("out")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = out.filter(|path| path.extension().is_some_and(|e| e == "parquet")).collect();
+    files.sort();
+    let rows = files.iter().flat_map(|path| read_parquet(path)).collect();
+    (bench, rows)
+}
+
+fn rows(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::num_rows).sum()
+}
+
+fn names(batches: &[RecordBatch]) -> Vec<String> {
+    batches[0].schema().fields().iter().map(|field| field.name().clone()).collect()
+}
+
+#[test]
+fn a_new_map_is_built_tested_and_run() {
+    let (bench, output) = from_nothing_to_output("word-count", "map", "word_count");
+    assert_eq!((rows(&output), names(&output)), (36, ["id", "text", "n", "word_count"].map(String::from).to_vec()));
+    let again = bench.wasmpipe(&["udf", "build", "word-count"]);
+    assert_mentions(&text(&again.stderr), &["up to date", "the component is as it was"]);
+    let inspected = ends_with(&bench, 0, &["udf", "inspect", "word-count/word-count.wasm"]);
+    assert_mentions(
+        &inspected,
+        &["needs    text Utf8", "adds     word_count UInt32", "letters_min  integer >= 0  [default: 1]"],
+    );
+    let component = "word-count/word-count.wasm";
+    let measured = ends_with(&bench, 0, &["udf", "bench", component, "--seconds", "0.2", "--block-bytes", "64 KiB"]);
+    assert_mentions(&measured, &["made-up values", "KiB of needed columns"]);
+    a_mistake_is_shown_by_cargo_and_costs_nothing(&bench);
+}
+
+fn a_mistake_is_shown_by_cargo_and_costs_nothing(bench: &Bench) {
+    let (source, component) = (bench.path("word-count/src/lib.rs"), bench.path("word-count/word-count.wasm"));
+    let (good, built) = (std::fs::read_to_string(&source).unwrap(), std::fs::read(&component).unwrap());
+    std::fs::write(&source, good.replace("-> u32 {", "-> u33 {")).unwrap();
+    let output = bench.wasmpipe(&["udf", "build", "word-count"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_mentions(&text(&output.stderr), &["cannot find type `u33`", "src/lib.rs:", "cargo could not build"]);
+    // It compiles, but it is no component of ours: found before the old one is replaced.
+    let without = good.lines().filter(|line| !line.starts_with("wasmpipe_sdk::export!")).collect::<Vec<_>>().join("\n");
+    std::fs::write(&source, without).unwrap();
+    assert_mentions(&refusal(bench, &["udf", "build", "word-count"]), &["exports nothing", "guest SDK"]);
+    assert_eq!(std::fs::read(&component).unwrap(), built);
+}
+
+#[test]
+fn a_new_filter_is_built_tested_and_run() {
+    let (_, output) = from_nothing_to_output("long-enough", "filter", "long_enough");
+    assert!((1..36).contains(&rows(&output)), "{}", rows(&output));
+    assert_eq!(names(&output), ["id", "text", "n"]);
+}
+
+#[test]
+fn a_new_flat_map_is_built_tested_and_run() {
+    let (_, output) = from_nothing_to_output("passages", "flat-map", "passages");
+    assert!(rows(&output) > 36, "{}", rows(&output));
+    assert_eq!(names(&output), ["id", "text", "n", "passage"]);
+}
+
+#[test]
+fn a_new_map_batches_is_built_tested_and_run() {
+    let (bench, output) = from_nothing_to_output("scale", "map-batches", "scale");
+    assert_eq!((rows(&output), names(&output)), (36, ["id", "text", "n", "scaled"].map(String::from).to_vec()));
+    bench_says_how_fast(&bench, "scale/scale.wasm");
+}
+
+fn bench_says_how_fast(bench: &Bench, component: &str) {
+    let input = ["--input", "scale/sample.parquet", "--seconds", "0.2", "--block-bytes", "64 KiB"];
+    let measured = ends_with(bench, 0, &[&["udf", "bench", component], &input[..]].concat());
+    assert_mentions(&measured, &["scale/sample.parquet", "8,192 rows", "MB/s", "median", "p95", "in the function"]);
+}
+
+#[test]
+fn a_new_crate_is_refused_where_it_cannot_be() {
+    let bench = Bench::new();
+    let new = |args: &[&str]| refusal(&bench, &[&["udf", "new"], args].concat());
+    check(
+        &new(&["Words", "--kind", "map"]),
+        &expect![[r#"
+            error: `Words` is no name for a crate and its function
+            hint: a name starts with a small letter, and has small letters, digits, `-` and `_`, at most 64 of them
+        "#]],
+    );
+    check(
+        &new(&["words", "--kind", "map", "--dir", "in"]),
+        &expect![[r#"
+            error: the folder in cannot be made: File exists (os error 17)
+            hint: choose another name, or another folder with --dir; what is there is not touched
+        "#]],
+    );
+    check(
+        &new(&["words", "--kind", "map", "--sdk", "in"]),
+        &expect![[r#"
+            error: --sdk names in, which is not the Rust SDK
+            hint: name the folder `guest-sdk/rust` of wasmpipe's sources with --sdk, or in WASMPIPE_SDK
+        "#]],
+    );
+    assert!(!bench.path("words").exists());
+}
+
+#[track_caller]
+fn check(actual: &str, expected: &Expect) {
+    expected.assert_eq(actual);
+}
+
+#[test]
+fn a_component_is_inspected() {
+    let bench = Bench::new();
+    std::fs::copy(guest("code"), bench.path("code.wasm")).unwrap();
+    let printed = ends_with(&bench, 0, &["udf", "inspect", "code.wasm"]);
+    assert_mentions(
+        &printed,
+        &["wasmpipe:udf/host@0.1.0", "facts (map)", "passages (flat-map)", "  needs  ", "  config "],
+    );
+    let digest = blake3_of(&printed);
+    let json = ends_with(&bench, 0, &["udf", "inspect", "--json", "code.wasm"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["bytes"], std::fs::metadata(bench.path("code.wasm")).unwrap().len());
+    assert_eq!(json["blake3"], digest);
+    assert_eq!(json["functions"][0]["kind"], "filter");
+    let imports = json["imports"].as_array().unwrap();
+    assert!(imports.iter().all(|import| import["granted"] == true), "{imports:?}");
+    assert!(imports.iter().any(|import| import["name"] == "wasmpipe:udf/host@0.1.0"), "{imports:?}");
+    assert_mentions(&refusal(&bench, &["udf", "inspect", "in"]), &["error: component in", "hint: "]);
+}
+
+fn blake3_of(printed: &str) -> String {
+    let digest = printed.lines().find_map(|line| line.trim().strip_prefix("blake3")).unwrap().trim();
+    assert_eq!(digest.len(), 64, "{printed}");
+    digest.to_owned()
+}
+
+#[test]
+fn a_module_of_another_language_is_encoded_or_refused() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("guest.wat"), "(module (func (export \"f\")))").unwrap();
+    std::fs::write(bench.path("guest.wasm"), "what was here before").unwrap();
+    assert_mentions(
+        &refusal(&bench, &["udf", "build", "guest.wat"]),
+        &["guest.wat cannot be made a component", "wit/udf.wit"],
+    );
+    assert_eq!(std::fs::read(bench.path("guest.wasm")).unwrap(), b"what was here before");
+    assert_mentions(&refusal(&bench, &["udf", "build", "guest.wasm"]), &["would be replaced", "--out"]);
+    assert_mentions(&refusal(&bench, &["udf", "build"]), &["has no Cargo.toml", "udf new"]);
+}
+
+/// The templates are plain Rust: their unit tests run where `cargo test` runs.
+#[test]
+fn the_unit_tests_of_new_crates_pass() {
+    let bench = Bench::new();
+    let shared =
+        std::env::var_os("WASMPIPE_TEST_NATIVE_TARGET").map_or_else(|| guests().join("cache/native"), PathBuf::from);
+    for kind in ["map", "filter", "flat-map", "map-batches"] {
+        let name = format!("a-{kind}");
+        ends_with(&bench, 0, &["udf", "new", &name, "--kind", kind]);
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["test", "--quiet", "--target-dir"]).arg(&shared).current_dir(bench.path(&name));
+        let output = cargo.output().unwrap();
+        assert!(output.status.success(), "{kind}\n{}\n{}", text(&output.stdout), text(&output.stderr));
+        assert_mentions(&text(&output.stdout), &["1 passed"]);
+    }
+}
+
+fn test_hostile<'a>(component: &'a str, function: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["udf", "test", component, "--input", "in/a.parquet", "--function", function], more].concat()
+}
+
+fn numbers() -> (Bench, String) {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..20, 20);
+    (bench, guest_text("hostile"))
+}
+
+#[test]
+fn rows_are_shown_before_and_after() {
+    let (bench, hostile) = numbers();
+    let printed = ends_with(&bench, 3, &test_hostile(&hostile, "errors_on", &["--config", "at = [3]", "--show", "5"]));
+    check(
+        &printed
+            .replace(&hostile, "hostile.wasm")
+            .lines()
+            .filter(|line| !line.starts_with("time:"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        &expect![[r#"
+            errors_on (map) of hostile.wasm
+              The number, or a row error for the numbers in `at`.
+              needs n Int64
+              adds  errors_on Int64
+
+            before: 20 rows of in/a.parquet
+            row  id        n
+                 Utf8  Int64
+              0  id-0      0
+              1  id-1      1
+              2  id-2      2
+              3  id-3      3
+              4  id-4      4
+            ... 15 more
+
+            after: 19 rows; `row` is the row before that it came of
+            row  id        n  errors_on
+                 Utf8  Int64      Int64
+              0  id-0      0          0
+              1  id-1      1          1
+              2  id-2      2          2
+              4  id-4      4          4
+              5  id-5      5          5
+            ... 14 more
+
+            row 3 failed: 3 is refused
+            failed: 1 row of 20"#]],
+    );
+    let printed = ends_with(&bench, 0, &test_hostile(&hostile, "drop_odd", &["--rows", "4"]));
+    assert_mentions(&printed, &["before: 4 rows of 20", "after: 2 rows", "dropped: 2 rows of 4 (row 1, 3)"]);
+    let printed = ends_with(
+        &bench,
+        0,
+        &test_hostile(&hostile, "log_flood", &["--rows", "1", "--config", "lines = 2, bytes = 1"]),
+    );
+    assert_mentions(&printed, &["log: info row 0"]);
+    let refused = refusal(&bench, &["udf", "test", &hostile, "--input", "in/a.parquet"]);
+    assert_mentions(&refused, &["offers several functions", "--function", "drop_odd (filter)"]);
+    let refused = refusal(&bench, &test_hostile(&hostile, "errors_on", &["--config", "at = ["]));
+    assert_mentions(&refused, &["neither JSON nor TOML", "hint: "]);
+}
+
+#[test]
+fn a_row_that_traps_is_found() {
+    let (bench, hostile) = numbers();
+    let output = bench.wasmpipe(&test_hostile(&hostile, "panics_on", &["--config", "{ at = 13 }"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert_mentions(&text(&output.stdout), &["row 13 ends the function"]);
+    assert_mentions(&text(&output.stderr), &["panics_on", "13 is poison", "hint: "]);
+}
+
+#[test]
+fn a_function_that_remembers_is_found_out() {
+    let (bench, hostile) = numbers();
+    let printed = ends_with(&bench, 1, &test_hostile(&hostile, "remembers", &["--shuffle"]));
+    assert_mentions(
+        &printed,
+        &["not pure: row 0 gives something else once more on the same instance", "first:", "then:"],
+    );
+    ends_with(&bench, 0, &test_hostile(&hostile, "copies", &["--shuffle"]));
+}
+
+#[test]
+fn an_output_is_compared_with_what_was_expected() {
+    let (bench, hostile) = numbers();
+    let run = |code, more: &[&str]| ends_with(&bench, code, &test_hostile(&hostile, "twice", more));
+    run(0, &["--write", "expected.parquet"]);
+    assert_mentions(&run(0, &["--expect", "expected.parquet"]), &["expect: 40 rows, all as expected"]);
+    let other = expected_with(&bench.path("expected.parquet"), 7, -1);
+    write_parquet(&bench.path("other.parquet"), &other, 100);
+    assert_mentions(&run(1, &["--expect", "other.parquet"]), &["output row 7, twice: 3, expected is -1"]);
+    write_parquet(&bench.path("other.parquet"), &number_batch(0..40), 100);
+    assert_mentions(&run(1, &["--expect", "other.parquet"]), &["the columns are", "expected are"]);
+    assert_mentions(
+        &refusal(&bench, &test_hostile(&hostile, "twice", &["--expect", "no.parquet"])),
+        &["no.parquet", "hint: "],
+    );
+}
+
+/// The expected output with another value in one row.
+fn expected_with(path: &Path, row: usize, value: i64) -> RecordBatch {
+    let batch = read_parquet(path).remove(0);
+    let place = batch.schema().index_of("twice").unwrap();
+    let numbers = batch.column(place).as_any().downcast_ref::<Int64Array>().unwrap();
+    let numbers: Int64Array = (0..numbers.len()).map(|at| if at == row { value } else { numbers.value(at) }).collect();
+    let mut columns = batch.columns().to_vec();
+    columns[place] = Arc::new(numbers);
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
+const DOUBLE: &str = "[source]\npath = \"in\"\nid = \"id\"\n[[stage]]\ncomponent = \"{guests}/hostile.wasm\"\n\
+                      function = \"double\"\n[sink]\npath = \"out\"\n[checkpoint]\npath = \"checkpoint\"\n";
+
+#[test]
+fn check_finds_what_run_refuses_and_writes_nothing() {
+    let (bench, _) = numbers();
+    bench.pipeline(&DOUBLE.replace("double", "doubel"));
+    assert_mentions(&refusal(&bench, &["check", "pipeline.toml"]), &["doubel", "pipeline.toml:6"]);
+    bench.pipeline(DOUBLE);
+    assert_mentions(&ends_with(&bench, 0, &["check", "pipeline.toml"]), &["ok, 1 object; 1 stage"]);
+    assert!(!bench.path("checkpoint").exists() || bench.snapshot("checkpoint").is_empty());
+    ends_with(&bench, 0, &["run", "pipeline.toml", "--quiet"]);
+    // A sink file that was lost is what `run` refuses only after the plan is made.
+    let out = std::fs::read_dir(bench.path("out")).unwrap().map(|entry| entry.unwrap().path());
+    out.filter(|path| path.is_file()).for_each(|path| std::fs::remove_file(path).unwrap());
+    let before = bench.snapshot("checkpoint");
+    let refused = refusal(&bench, &["check", "pipeline.toml"]);
+    assert_eq!(refused, refusal(&bench, &["run", "pipeline.toml", "--quiet"]));
+    assert_eq!(bench.snapshot("checkpoint"), before);
+}
+
+#[test]
+fn check_all_looks_into_objects_that_came_later() {
+    let (bench, _) = numbers();
+    bench.pipeline(DOUBLE);
+    ends_with(&bench, 0, &["run", "pipeline.toml", "--quiet"]);
+    let ids: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
+    let n: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    bench.file("b.parquet", &RecordBatch::try_from_iter([("id", ids), ("n", n)]).unwrap(), 10);
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["one"]));
+    bench.file("c.parquet", &RecordBatch::try_from_iter([("id", Arc::clone(&text)), ("n", text)]).unwrap(), 10);
+    std::fs::write(bench.path("in/d.parquet"), "no parquet at all").unwrap();
+    ends_with(&bench, 0, &["check", "pipeline.toml"]);
+    let refused = refusal(&bench, &["check", "pipeline.toml", "--all"]);
+    assert_mentions(&refused, &["b.parquet has 1 null", "c.parquet", "column `n` is Utf8", "d.parquet", "3 problems"]);
+}

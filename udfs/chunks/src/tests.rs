@@ -140,12 +140,12 @@ fn nothing_but_white_space_is_lost() {
 #[test]
 fn time_is_linear_in_hostile_texts() {
     for unit in ["x", "長", " ", "\n", ". ", "(", "x "] {
-        let text = unit.repeat(20_000_000 / unit.len());
+        let text = unit.repeat(4_000_000 / unit.len());
         for unit in [Unit::Characters, Unit::Words] {
             let start = Instant::now();
             let count = chunks(&text, &chunking(unit, 1000, 500)).count();
             std::hint::black_box(count);
-            assert!(start.elapsed() < Duration::from_secs(10), "{:?} took {:?}", &text[..3], start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(30), "{:?} took {:?}", &text[..3], start.elapsed());
         }
     }
 }

@@ -8,7 +8,7 @@ mod cut;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wasmpipe_sdk::flat_map;
+use wasmpipe_sdk::{Columns, State, flat_map};
 
 use cut::Spans;
 
@@ -56,21 +56,13 @@ impl Default for ChunksConfig {
 }
 
 /// The config, checked.
-#[derive(Deserialize)]
-#[serde(try_from = "ChunksConfig")]
 pub struct Chunking {
     config: ChunksConfig,
 }
 
-impl TryFrom<ChunksConfig> for Chunking {
-    type Error = String;
+impl State for Chunking {
+    type Config = ChunksConfig;
 
-    fn try_from(config: ChunksConfig) -> Result<Self, String> {
-        Chunking::new(config)
-    }
-}
-
-impl Chunking {
     fn new(config: ChunksConfig) -> Result<Chunking, String> {
         let ChunksConfig { size_max, overlap, .. } = config;
         if size_max == 0 {
@@ -93,8 +85,8 @@ impl Chunking {
 ///
 /// `chunk_index` counts the chunks of a text from 0; `start` and `end` are offsets in the text, in bytes or, with
 /// `offsets = "characters"`, in characters: `chunk` is what lies between them.
-#[flat_map(columns("chunk_index", "start", "end", "chunk"))]
-pub fn chunks<'a>(text: &'a str, #[config] chunking: &Chunking) -> impl Iterator<Item = (u32, u64, u64, &'a str)> {
+#[flat_map]
+pub fn chunks<'a>(text: &'a str, #[state] chunking: &Chunking) -> impl Iterator<Item = Chunk<'a>> {
     let ChunksConfig { unit, size_max, overlap, offsets } = chunking.config;
     let trimmed = Spans::new(text, unit, size_max, overlap).filter_map(move |span| {
         let untrimmed = &text[span.clone()];
@@ -104,13 +96,22 @@ pub fn chunks<'a>(text: &'a str, #[config] chunking: &Chunking) -> impl Iterator
         (!chunk.is_empty()).then_some((start, chunk))
     });
     let mut counted = Counted { text, bytes: 0, characters: 0 };
-    trimmed.zip(0..).map(move |((start, chunk), index)| match offsets {
-        Offsets::Bytes => (index, start as u64, (start + chunk.len()) as u64, chunk),
-        Offsets::Characters => {
-            let start = counted.up_to(start);
-            (index, start, start + chunk.chars().count() as u64, chunk)
-        }
+    trimmed.zip(0..).map(move |((start, chunk), chunk_index)| {
+        let (start, length) = match offsets {
+            Offsets::Bytes => (start as u64, chunk.len()),
+            Offsets::Characters => (counted.up_to(start), chunk.chars().count()),
+        };
+        Chunk { chunk_index, start, end: start + length as u64, chunk }
     })
+}
+
+/// What `chunks` adds.
+#[derive(Columns, Debug, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    chunk_index: u32,
+    start: u64,
+    end: u64,
+    chunk: &'a str,
 }
 
 /// Counts characters once, as starts only move forward.

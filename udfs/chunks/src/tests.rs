@@ -10,7 +10,7 @@ fn chunking(unit: Unit, size_max: usize, overlap: usize) -> Chunking {
 
 #[track_caller]
 fn check(text: &str, chunking: &Chunking, expected: &[&str]) {
-    let found: Vec<_> = chunks(text, chunking).map(|(_, _, _, chunk)| chunk).collect();
+    let found: Vec<_> = chunks(text, chunking).map(|found| found.chunk).collect();
     assert_eq!(found, expected);
 }
 
@@ -61,10 +61,11 @@ fn blank_texts_have_no_chunk_and_white_space_is_trimmed() {
 #[test]
 fn indices_and_offsets() {
     let text = "  äöü ßßß xyz";
+    let whole = |found: Chunk<'static>| (found.chunk_index, found.start, found.end, found.chunk);
     let config = ChunksConfig { size_max: 6, overlap: 0, offsets: Offsets::Characters, ..ChunksConfig::default() };
-    let by_character: Vec<_> = chunks(text, &Chunking::new(config).expect("a config")).collect();
+    let by_character: Vec<_> = chunks(text, &Chunking::new(config).expect("a config")).map(whole).collect();
     assert_eq!(by_character, [(0, 2, 5, "äöü"), (1, 6, 9, "ßßß"), (2, 10, 13, "xyz")]);
-    let by_byte: Vec<_> = chunks(text, &chunking(Unit::Characters, 6, 0)).collect();
+    let by_byte: Vec<_> = chunks(text, &chunking(Unit::Characters, 6, 0)).map(whole).collect();
     assert_eq!(by_byte, [(0, 2, 8, "äöü"), (1, 9, 15, "ßßß"), (2, 16, 19, "xyz")]);
 }
 
@@ -128,10 +129,10 @@ fn sizes_in_words_hold() {
 fn nothing_but_white_space_is_lost() {
     for text in texts() {
         let without_overlap = chunking(Unit::Characters, 12, 0);
-        let joined: String = chunks(&text, &without_overlap).map(|(_, _, _, chunk)| chunk).collect();
+        let joined: String = chunks(&text, &without_overlap).map(|found| found.chunk).collect();
         let solid = |text: &str| text.split_whitespace().collect::<String>();
         assert_eq!(solid(&joined), solid(&text));
-        for (_, start, end, chunk) in chunks(&text, &chunking(Unit::Characters, 12, 6)) {
+        for Chunk { start, end, chunk, .. } in chunks(&text, &chunking(Unit::Characters, 12, 6)) {
             assert_eq!(&text[start as usize..end as usize], chunk);
         }
     }

@@ -35,8 +35,8 @@ pub struct Normalisation {
 /// with `fold_case = true` also if these differ in case only; with `keep_space = true` only if their white space is the
 /// same. XXH3-128 of the normalised UTF-8 text, big endian. A null text has a null fingerprint.
 #[map]
-pub fn fingerprint(text: Option<&str>, #[config] config: &Normalisation) -> Option<Vec<u8>> {
-    text.map(|text| hash(text, config).to_be_bytes().to_vec())
+pub fn fingerprint(text: Option<&str>, #[config] config: &Normalisation) -> Option<[u8; 16]> {
+    text.map(|text| hash(text, config).to_be_bytes())
 }
 
 /// The 128-bit fingerprint of a text, as 32 lower-case hexadecimal digits: `fingerprint`, for those who read it.

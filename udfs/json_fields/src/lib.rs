@@ -17,13 +17,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use wasmpipe_sdk::arrow_array::{Array, StringArray};
-use wasmpipe_sdk::{Answer, DataType, Field, Lineage, RecordBatch, RowError, Schema, Schemas, map_batches};
+use wasmpipe_sdk::{Answer, DataType, Field, Lineage, RecordBatch, RowError, Schema, Schemas, State, map_batches};
 
 use column::Column;
 use tree::{Found, Tree};
 
 /// The config of [`json_fields`].
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct FieldsConfig {
     /// The column that holds the JSON texts. `"json"` unless given.
@@ -99,36 +99,39 @@ pub enum Mismatch {
 /// What is missing or `null` is null, and so is every field of a null text. A text that is no JSON is a row error; so is
 /// a value of another type, unless `mismatch = "null"`. Of a key that an object has twice, the last one counts.
 #[map_batches(schemas = schemas)]
-pub fn json_fields(batch: &RecordBatch, #[config] config: &FieldsConfig) -> Result<Answer, String> {
+pub fn json_fields(
+    batch: &RecordBatch,
+    #[config] config: &FieldsConfig,
+    #[state] wanted: &Wanted,
+) -> Result<Answer, String> {
     let texts = batch.column(0).as_any().downcast_ref::<StringArray>().ok_or("the column is no string column")?;
-    let fields = fields(config)?;
-    let tree = Tree::new(fields.iter().map(|field| (field.path.as_slice(), field.kind == FieldType::Json)));
+    let fields = &wanted.fields;
     let mut columns: Vec<Column> = fields.iter().map(|field| Column::new(field.kind, texts.len())).collect();
     let mut found = vec![Found::Nothing; fields.len()];
     let mut errors = Vec::new();
     for row in 0..texts.len() {
         let text = texts.is_valid(row).then(|| texts.value(row));
-        if let Err(message) = extract(text, &tree, &fields, config.mismatch, &mut found, &mut columns) {
+        if let Err(message) = extract(text, wanted, config.mismatch, &mut found, &mut columns) {
             errors.push(RowError { row: row as u32, message });
         }
     }
     let arrays = columns.into_iter().map(Column::finish).collect();
-    let batch = RecordBatch::try_new(Arc::new(adds(&fields)), arrays).map_err(|error| error.to_string())?;
+    let batch = RecordBatch::try_new(Arc::new(adds(fields)), arrays).map_err(|error| error.to_string())?;
     Ok(Answer { batch, lineage: Lineage::Same, errors })
 }
 
 /// Adds one value to each column, whatever the text is.
 fn extract<'a>(
     text: Option<&'a str>,
-    tree: &Tree,
-    fields: &[WantedField],
+    wanted: &Wanted,
     mismatch: Mismatch,
     found: &mut [Found<'a>],
     columns: &mut [Column],
 ) -> Result<(), String> {
     found.fill(Found::Nothing);
-    let mut outcome = text.map_or(Ok(()), |text| tree.walk(text, found).map_err(|error| format!("no JSON: {error}")));
-    for ((field, found), column) in fields.iter().zip(found).zip(columns) {
+    let mut outcome =
+        text.map_or(Ok(()), |text| wanted.tree.walk(text, found).map_err(|error| format!("no JSON: {error}")));
+    for ((field, found), column) in wanted.fields.iter().zip(found).zip(columns) {
         if let Err(other) = column.push(found)
             && outcome.is_ok()
             && mismatch == Mismatch::Error
@@ -139,6 +142,22 @@ fn extract<'a>(
     outcome
 }
 
+/// What to look for: the paths, read once.
+pub struct Wanted {
+    fields: Vec<WantedField>,
+    tree: Tree,
+}
+
+impl State for Wanted {
+    type Config = FieldsConfig;
+
+    fn new(config: FieldsConfig) -> Result<Wanted, String> {
+        let fields = fields(&config)?;
+        let tree = Tree::new(fields.iter().map(|field| (field.path.as_slice(), field.kind == FieldType::Json)));
+        Ok(Wanted { fields, tree })
+    }
+}
+
 /// A field whose path has been read.
 struct WantedField {
     name: String,
@@ -147,10 +166,10 @@ struct WantedField {
 }
 
 fn fields(config: &FieldsConfig) -> Result<Vec<WantedField>, String> {
-    config.fields.iter().map(|(name, field)| wanted(name, field)).collect()
+    config.fields.iter().map(|(name, field)| read_field(name, field)).collect()
 }
 
-fn wanted(name: &str, field: &FieldConfig) -> Result<WantedField, String> {
+fn read_field(name: &str, field: &FieldConfig) -> Result<WantedField, String> {
     let (path, kind) = match field {
         FieldConfig::Path(path) => (path, FieldType::String),
         FieldConfig::Typed(typed) => (&typed.path, typed.kind),

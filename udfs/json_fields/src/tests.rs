@@ -16,7 +16,8 @@ fn run(config: &FieldsConfig, texts: &[Option<&str>]) -> Answer {
     let Schemas { needs, adds } = schemas(&input, config).expect("schemas");
     let column = Arc::new(StringArray::from(texts.to_vec()));
     let batch = RecordBatch::try_new(needs.into(), vec![column]).expect("a batch");
-    let answer = json_fields(&batch, config).expect("works");
+    let wanted = Wanted::new(config.clone()).expect("paths");
+    let answer = json_fields(&batch, config, &wanted).expect("works");
     assert_eq!(answer.batch.schema().as_ref(), &adds);
     answer
 }

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use rustc_hash::FxHashMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wasmpipe_sdk::map;
+use wasmpipe_sdk::{State, map};
 
 /// The config of [`lookup`].
 #[derive(Deserialize, JsonSchema, Default)]
@@ -36,8 +36,6 @@ pub enum Misses {
 }
 
 /// The table, ready to be asked.
-#[derive(Deserialize)]
-#[serde(try_from = "LookupConfig")]
 pub struct Table {
     // The table decides which keys share a slot, not the rows: a fast hash without a secret is safe here.
     values: FxHashMap<String, String>,
@@ -45,15 +43,9 @@ pub struct Table {
     default: Option<String>,
 }
 
-impl TryFrom<LookupConfig> for Table {
-    type Error = String;
+impl State for Table {
+    type Config = LookupConfig;
 
-    fn try_from(config: LookupConfig) -> Result<Self, String> {
-        Table::new(config)
-    }
-}
-
-impl Table {
     fn new(config: LookupConfig) -> Result<Table, String> {
         let LookupConfig { pairs, misses, default } = config;
         match (misses, &default) {
@@ -83,7 +75,7 @@ fn unique(pairs: Vec<(String, String)>) -> Result<FxHashMap<String, String>, Str
 /// `pairs` is the table. A key that is not in it gives null, the value of `default`, or a row error, as `misses` says
 /// (`"null"`, `"default"`, `"error"`; null unless given). A null key gives null. Keys are compared exactly, byte by byte.
 #[map]
-pub fn lookup<'a>(key: Option<&str>, #[config] table: &'a Table) -> Result<Option<&'a str>, String> {
+pub fn lookup<'a>(key: Option<&str>, #[state] table: &'a Table) -> Result<Option<&'a str>, String> {
     let Some(key) = key else { return Ok(None) };
     match (table.values.get(key), table.misses) {
         (Some(value), _) => Ok(Some(value)),

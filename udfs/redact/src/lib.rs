@@ -22,7 +22,7 @@ use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wasmpipe_sdk::map;
+use wasmpipe_sdk::{Columns, map};
 
 use scan::{KINDS, Redactor};
 
@@ -68,10 +68,22 @@ impl Default for RedactConfig {
 /// Cards (Luhn, known prefixes) and IBANs (mod 97, length of the country) must have valid check digits; IP addresses must
 /// parse; phone numbers are `+` and 8 to 15 digits, or North American ones with punctuation. A version such as 1.2.3 or a
 /// plain number is left alone; four numbers with dots are an address even where a version was meant.
-#[map(columns("redacted", "mails", "phones", "cards", "ibans", "ipv4s", "ipv6s"))]
-pub fn redact<'a>(text: &'a str, #[config] redactor: &Redactor) -> (Cow<'a, str>, u32, u32, u32, u32, u32, u32) {
+#[map]
+pub fn redact<'a>(text: &'a str, #[state] redactor: &Redactor) -> Redacted<'a> {
     let (redacted, [mails, phones, cards, ibans, ipv4s, ipv6s]) = redactor.redact(text);
-    (redacted, mails, phones, cards, ibans, ipv4s, ipv6s)
+    Redacted { redacted, mails, phones, cards, ibans, ipv4s, ipv6s }
+}
+
+/// What `redact` adds.
+#[derive(Columns)]
+pub struct Redacted<'a> {
+    redacted: Cow<'a, str>,
+    mails: u32,
+    phones: u32,
+    cards: u32,
+    ibans: u32,
+    ipv4s: u32,
+    ipv6s: u32,
 }
 
 wasmpipe_sdk::export!(redact);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::Deserialize;
+use wasmpipe_sdk::State;
 
 use crate::{Kind, RedactConfig, card, iban, ip, mail, phone};
 
@@ -20,8 +20,6 @@ impl Kind {
 }
 
 /// The config, ready to work.
-#[derive(Deserialize)]
-#[serde(try_from = "RedactConfig")]
 pub struct Redactor {
     wanted: [bool; KINDS.len()],
     replacements: [String; KINDS.len()],
@@ -29,16 +27,10 @@ pub struct Redactor {
     anchors: Box<[bool; 256]>,
 }
 
-impl TryFrom<RedactConfig> for Redactor {
-    type Error = String;
+impl State for Redactor {
+    type Config = RedactConfig;
 
-    fn try_from(config: RedactConfig) -> Result<Self, String> {
-        Redactor::new(config)
-    }
-}
-
-impl Redactor {
-    pub(crate) fn new(config: RedactConfig) -> Result<Redactor, String> {
+    fn new(config: RedactConfig) -> Result<Redactor, String> {
         if config.kinds.is_empty() {
             return Err("kinds: name at least one, or leave it out for all".to_owned());
         }
@@ -46,7 +38,9 @@ impl Redactor {
         let replacements = KINDS.map(|kind| config.replacement.replace("{kind}", kind.name()));
         Ok(Redactor { wanted, replacements, anchors: Box::new(anchors(wanted)) })
     }
+}
 
+impl Redactor {
     /// The text without what is wanted. It is borrowed, and nothing is allocated, if there is nothing.
     pub(crate) fn redact<'a>(&self, text: &'a str) -> (Cow<'a, str>, Counts) {
         let mut counts = Counts::default();

@@ -8,12 +8,14 @@
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `sandbox` - functions that misbehave (S).
 //! * `other_readers` - what pyarrow sees.
+//! * `examples` - the functions of `udfs/` in pipelines.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
 
 #![expect(clippy::print_stdout, reason = "kills and points are counted for who watches")]
 
 mod complete;
 mod crash;
+mod examples;
 mod house;
 mod other_readers;
 mod refuse;

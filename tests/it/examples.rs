@@ -91,8 +91,8 @@ fn quality_gives_statistics_and_clean_lines() {
     let stats = ["id", "words", "word_length_mean", "hash_ratio", "ellipsis_ratio", "bullet_lines", "ellipsis_lines"];
     let columns = [stats.as_slice(), &["alphabetic_words", "stop_words"]].concat();
     let rows = [
-        "0|9|3.0|0.1111111111111111|0.1111111111111111|0.5|0.5|0.8888888888888888|3",
-        "1|13|3.3076923076923075|0.0|0.0|0.0|0.0|1.0|4",
+        "0|9|3.2222222222222223|0.1111111111111111|0.1111111111111111|0.5|0.5|0.8888888888888888|3",
+        "1|13|3.230769230769231|0.0|0.0|0.0|0.0|1.0|4",
     ];
     gives(&bench(&input, &[("quality.gopher_stats", "")], &columns), &rows);
     let rows = ["0|and of it all, we say.", "1|It was the end of all."];

@@ -7,8 +7,8 @@
 //!                                   |------------ chunk n + 1 ...
 //! ```
 //!
-//! At least half of what a full chunk adds to the overlap is new, so there are at most `4 * text / size_max` chunks,
-//! each is looked at once, and time is linear in the text.
+//! A chunk holds at least half of what it can hold beside the overlap, and white space at its end takes at most half of
+//! that from it. So at least an eighth of `size_max` is new in every chunk, and time is linear in the text.
 
 use std::ops::Range;
 
@@ -86,11 +86,19 @@ impl Spans<'_> {
     fn retreat(&self, chunk: &str) -> usize {
         match self.unit {
             Unit::Characters => {
-                let first = chunk.char_indices().rev().nth(self.overlap - 1).map_or(0, |(at, _)| at);
+                let count = self.overlap + self.blanks_at_end(chunk);
+                let first = chunk.char_indices().rev().nth(count - 1).map_or(0, |(at, _)| at);
                 chunk.len() - first
             }
             Unit::Words => words_back(chunk, self.overlap),
         }
+    }
+
+    /// Blanks at the end of a chunk are trimmed, so they do not count as overlap; unless they are too many to go forward.
+    fn blanks_at_end(&self, chunk: &str) -> usize {
+        let blanks_max = (self.size_max - self.overlap).div_ceil(2) / 2;
+        let blanks = chunk.chars().rev().take(blanks_max + 1).take_while(|c| c.is_whitespace()).count();
+        if blanks > blanks_max { 0 } else { blanks }
     }
 }
 

@@ -72,5 +72,5 @@ fn luhn(digits: &[u8]) -> bool {
     let doubled = |digit: u8| if digit > 4 { 2 * digit - 9 } else { 2 * digit };
     let from_right = digits.iter().rev().enumerate();
     let sum: u32 = from_right.map(|(n, digit)| u32::from(if n % 2 == 1 { doubled(*digit) } else { *digit })).sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }

@@ -10,6 +10,9 @@ use crate::{Kind, RedactConfig, card, iban, ip, mail, phone};
 /// All kinds, in the order of their counts.
 pub(crate) const KINDS: [Kind; 6] = [Kind::Mail, Kind::Phone, Kind::Card, Kind::Iban, Kind::Ipv4, Kind::Ipv6];
 
+/// Finds what is around, or begins at, an anchor.
+type FindAt = fn(&[u8], usize) -> Option<Range<usize>>;
+
 /// How often each kind was found.
 pub(crate) type Counts = [u32; KINDS.len()];
 
@@ -117,7 +120,7 @@ impl Scan<'_> {
 
     // From the surest kind to the vaguest.
     fn find_number(&self) -> Option<(Kind, Range<usize>)> {
-        const NUMBERS: [(Kind, fn(&[u8], usize) -> Option<Range<usize>>); 4] =
+        const NUMBERS: [(Kind, FindAt); 4] =
             [(Kind::Iban, iban::at), (Kind::Card, card::at), (Kind::Ipv4, ip::v4_at), (Kind::Phone, phone::at)];
         let wanted = NUMBERS.iter().filter(|(kind, _)| self.redactor.wants(*kind));
         wanted.filter_map(|(kind, find)| Some((*kind, find(self.bytes, self.at)?))).next()

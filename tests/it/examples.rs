@@ -219,3 +219,28 @@ fn lookup_asks_the_table() {
     let doubled = "config = { pairs = [[\"a\", \"1\"], [\"a\", \"2\"]] }";
     refused(&bench(&input, &[("lookup.lookup", doubled)], &["id"]), &["the key \"a\" is there twice"]);
 }
+
+#[test]
+fn hostile_texts_cost_their_own_row_at_most() {
+    let bytes = 1_000_000;
+    let nested = ["[".repeat(bytes), "]".repeat(bytes)].concat();
+    let json = strings("json", &[Some(&"[".repeat(bytes)), Some(&nested), Some("{\"a\": \"x\"}")]);
+    let config = "on_error = \"skip\"\nconfig = { fields = { a = \"$.a\" } }";
+    gives(&bench(&json, &[("json_fields.json_fields", config)], &["id", "a"]), &["1|null", "2|x"]);
+    let hostile: Vec<String> = ["x", "@", "1", ":", "\u{3000}"].map(|unit| unit.repeat(bytes)).to_vec();
+    let input = texts(&hostile.iter().map(String::as_str).collect::<Vec<_>>());
+    let keep_all = "config = { top_ngram_characters_max = [1, 1, 1] }";
+    let stages = [
+        ("redact.redact", ""),
+        ("fingerprint.fingerprint", ""),
+        ("quality.gopher_stats", ""),
+        ("quality.gopher_repetition", keep_all),
+    ];
+    let rows = ["0|1|0", "1|1|0", "2|1|0", "3|1|0", "4|0|0"];
+    gives(&bench(&input, &stages, &["id", "words", "ipv6s"]), &rows);
+    let sizes = "config = { size_max = 400000, overlap = 0 }";
+    let rows = (0..4).flat_map(|id| (0..3).map(move |chunk| format!("{id}|{chunk}")));
+    let chunks = bench(&input, &[("chunks.chunks", sizes)], &["id", "chunk_index"]);
+    chunks.run().finished();
+    assert_eq!(chunks.output("out"), once(rows));
+}

@@ -7,7 +7,7 @@
 mod cut;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasmpipe_sdk::{Columns, State, flat_map};
 
 use cut::Spans;
@@ -27,7 +27,7 @@ pub struct ChunksConfig {
 }
 
 /// What sizes count.
-#[derive(Deserialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// Unicode scalar values.
@@ -39,7 +39,7 @@ pub enum Unit {
 }
 
 /// What offsets count.
-#[derive(Deserialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Offsets {
     /// Bytes of the UTF-8 text.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasmpipe_sdk::arrow_array::{Array, StringArray};
 use wasmpipe_sdk::{Answer, DataType, Field, Lineage, RecordBatch, RowError, Schema, Schemas, State, map_batches};
 
@@ -63,7 +63,7 @@ pub struct TypedConfig {
 }
 
 /// The type of a value and its column.
-#[derive(Deserialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum FieldType {
     /// A JSON string; Utf8.
@@ -80,7 +80,7 @@ pub enum FieldType {
 }
 
 /// What a value of another type than its field's gives.
-#[derive(Deserialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Mismatch {
     /// A row error that names the field.

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasmpipe_sdk::{State, map};
 
 /// The config of [`lookup`].
@@ -23,7 +23,7 @@ pub struct LookupConfig {
 }
 
 /// What a key that is not in the table gives.
-#[derive(Deserialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Misses {
     /// Null.

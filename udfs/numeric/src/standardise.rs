@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasmpipe_sdk::arrow_array::{Array, Float64Array};
 use wasmpipe_sdk::{Answer, DataType, Field, Lineage, RecordBatch, RowError, Schema, Schemas, map_batches};
 
@@ -32,7 +32,7 @@ pub struct Standardise {
 }
 
 /// What becomes of a null.
-#[derive(Deserialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Default, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Nulls {
     /// It stays null.

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use wasmpipe_sdk::{filter, map};
 
 use crate::characters;
+use crate::words::words;
 
 /// A phrase in lower case, and the place of its rarest letter: the search stops at nothing else.
 struct Phrase(&'static str, usize);
@@ -136,7 +137,7 @@ fn ends_a_sentence(line: &str) -> bool {
 
 fn has_words(line: &str, limits: &C4Limits) -> bool {
     let mut count = 0;
-    line.split_whitespace().inspect(|_| count += 1).all(|word| characters(word) <= limits.word_length_max)
+    words(line).inspect(|_| count += 1).all(|word| characters(word) <= limits.word_length_max)
         && count >= limits.words_per_line_min
 }
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use wasmpipe_sdk::{Columns, filter, map};
 
+use crate::words::words;
 use crate::{characters, ratio};
 
 const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
@@ -143,40 +144,46 @@ impl Stats {
 }
 
 impl Counts {
+    // No symbol has white space in it, so symbols can be counted a line at a time.
     fn add_line(&mut self, line: &str) {
         self.lines += 1;
         self.bullet_lines += usize::from(line.starts_with(BULLETS));
         self.ellipsis_lines += usize::from(line.ends_with("...") || line.ends_with('…'));
-        line.split_whitespace().for_each(|word| self.add_word(word));
+        self.hashes += line.bytes().filter(|byte| *byte == b'#').count();
+        self.ellipses += ellipses(line);
+        words(line).for_each(|word| self.add_word(word));
     }
 
     fn add_word(&mut self, word: &str) {
         self.words += 1;
         self.characters += characters(word);
         self.alphabetic += usize::from(has_alphabetic(word));
-        // Most words have neither symbol.
-        if word.bytes().any(|byte| byte == b'#' || byte == b'.' || byte >= 0x80) {
-            self.hashes += word.bytes().filter(|byte| *byte == b'#').count();
-            self.ellipses += word.matches("...").count() + word.matches('…').count();
-        }
-        if let Some(stop_word) = stop_word(word) {
-            self.stop_words |= 1 << stop_word;
-        }
+        self.stop_words |= stop_word(word);
     }
+}
+
+fn ellipses(line: &str) -> usize {
+    let one = if line.is_ascii() { 0 } else { line.matches('…').count() };
+    let dots = line.bytes().filter(|byte| *byte == b'.').count();
+    if dots < 3 { one } else { one + line.matches("...").count() }
 }
 
 fn has_alphabetic(word: &str) -> bool {
     word.bytes().any(|byte| byte.is_ascii_alphabetic()) || (!word.is_ascii() && word.chars().any(char::is_alphabetic))
 }
 
-/// Which stop word this is, whatever its case and the punctuation around it.
-fn stop_word(word: &str) -> Option<usize> {
+/// A bit for the stop word that this is, whatever its case and the punctuation around it; 0 if it is none.
+fn stop_word(word: &str) -> u8 {
     const BYTES_MAX: usize = 12;
     if word.len() > BYTES_MAX {
-        return None;
+        return 0;
     }
-    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-    STOP_WORDS.iter().position(|stop_word| stop_word.eq_ignore_ascii_case(word))
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric()).as_bytes();
+    if !(2..=4).contains(&word.len()) {
+        return 0;
+    }
+    let is_it = |stop_word: &str| u8::from(stop_word.as_bytes().eq_ignore_ascii_case(word));
+    STOP_WORDS.iter().enumerate().map(|(bit, stop_word)| is_it(stop_word) << bit).sum()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 const NOBODY: u32 = u32::MAX;
 const SLOTS_MIN: usize = 64;
+const SLOTS_EXPECTED_MAX: usize = 1 << 14;
 
 /// Numbers for things.
 #[derive(Default)]
@@ -18,10 +19,11 @@ pub(crate) struct Names<K> {
 }
 
 impl<K: Copy> Names<K> {
-    pub(crate) fn clear(&mut self) {
+    /// Forgets all. `expected` things can come before the table grows, if that is not very many.
+    pub(crate) fn clear(&mut self, expected: usize) {
         self.things.clear();
         self.slots.clear();
-        self.slots.resize(SLOTS_MIN, NOBODY);
+        self.slots.resize((expected * 2 + 1).next_power_of_two().clamp(SLOTS_MIN, SLOTS_EXPECTED_MAX), NOBODY);
     }
 
     /// The number of a thing, and whether it is new.
@@ -68,7 +70,7 @@ impl<K: Copy> Names<K> {
 
     /// Gives memory back after a very large text.
     pub(crate) fn shrink_to(&mut self, things: usize) {
-        self.clear();
+        self.clear(0);
         self.things.shrink_to(things);
         self.slots.shrink_to(things * 4);
     }
@@ -105,7 +107,7 @@ mod tests {
         let words: Vec<String> = (0..5000).map(|n| format!("{}", n * n % 1009)).collect();
         let mut known: Vec<&str> = Vec::new();
         let mut names = Names::default();
-        names.clear();
+        names.clear(0);
         for word in &words {
             let expected = known.iter().position(|known| known == word);
             let (number, is_new) = names.number(hash_bytes(word.as_bytes(), 3), word.as_str(), |a, b| a == b);
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn equal_hashes_are_not_equal_things() {
         let mut names = Names::default();
-        names.clear();
+        names.clear(0);
         let mut number = |key: u32| names.number(7, key, |a, b| a == b);
         assert_eq!([number(1), number(2), number(1)], [(0, true), (1, true), (0, false)]);
     }

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use wasmpipe_sdk::{filter, map};
 
 use crate::names::{Names, hash_bytes, hash_pair};
+use crate::words::words;
 use crate::{characters, ratio};
 
 /// The config of [`gopher_repetition`] and [`gopher_repetition_reason`]. The defaults are table A1.
@@ -92,6 +93,8 @@ const DUPLICATE: [&str; 6] = [
 
 /// The buffers are given back after a text larger than this.
 const TEXT_BYTES_KEPT: usize = 4 << 20;
+/// A guess, for the first size of a table.
+const BYTES_PER_WORD: usize = 8;
 /// Stands for an n-gram that occurs once.
 const UNIQUE: u32 = u32::MAX;
 
@@ -130,7 +133,7 @@ impl Scratch {
     }
 
     fn duplicates(&mut self, text: &str, parts: impl Iterator<Item = (u32, u32)>, seed: u64) -> Duplicates {
-        self.slices.clear();
+        self.slices.clear(0);
         let (mut count, mut duplicates, mut all_characters, mut duplicate_characters) = (0, 0, 0, 0);
         for part in parts {
             let characters = solid_characters(slice(text, part));
@@ -162,12 +165,12 @@ impl Scratch {
 
     /// Names for the words.
     fn name_words(&mut self, text: &str, seed: u64) {
-        self.slices.clear();
+        self.slices.clear(text.len() / BYTES_PER_WORD);
         self.names.clear();
         self.before.clear();
         self.tallies.clear();
         let mut total = 0;
-        for word in text.split_whitespace() {
+        for word in words(text) {
             let part = position(text, word);
             let (name, _) = number_slice(&mut self.slices, text, part, seed);
             tally(&mut self.tallies, name, self.names.len());
@@ -182,7 +185,7 @@ impl Scratch {
     /// if no n-gram is there twice, and so no longer one.
     fn lengthen(&mut self, n: usize, seed: u64) -> Option<f64> {
         self.forget_unique();
-        self.pairs.clear();
+        self.pairs.clear(self.tallies.len());
         self.tallies.clear();
         let count = self.names.len().saturating_sub(1);
         let (mut covered, mut repeated) = (0, 0);
@@ -258,7 +261,7 @@ fn position(text: &str, part: &str) -> (u32, u32) {
 }
 
 fn solid_characters(text: &str) -> usize {
-    text.split_whitespace().map(characters).sum()
+    words(text).map(characters).sum()
 }
 
 /// Lines that are not blank, without white space around them.

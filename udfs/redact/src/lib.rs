@@ -21,7 +21,7 @@ mod scan;
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasmpipe_sdk::{Columns, map};
 
 use scan::{KINDS, Redactor};
@@ -37,7 +37,7 @@ pub struct RedactConfig {
 }
 
 /// Something that is personal.
-#[derive(Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A mail address: `a.b@example.org`.

@@ -91,11 +91,11 @@ fn normalise(text: &str, config: &Normalisation, buffer: &mut Vec<u8>) {
 // Byte by byte without a branch that depends on the text: the ends of words are what nobody can predict.
 fn push_ascii_words(buffer: &mut Vec<u8>, text: &[u8], fold_case: bool) {
     buffer.resize(text.len(), 0);
-    let upper = if fold_case { b'A'..=b'Z' } else { 1..=0 };
+    let case_bit = u8::from(fold_case) << 5;
     let (mut length, mut is_after_space) = (0, true);
     for byte in text {
         let is_space = matches!(byte, b' ' | b'\t'..=b'\r');
-        let folded = byte | u8::from(upper.contains(byte)) << 5;
+        let folded = byte | (u8::from(byte.is_ascii_uppercase()) * case_bit);
         buffer[length] = if is_space { b' ' } else { folded };
         length += usize::from(!(is_space && is_after_space));
         is_after_space = is_space;

@@ -10,6 +10,7 @@
 //! * `sandbox` - functions that misbehave (S).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
+//! * `examples` - the functions of `udfs/` in pipelines.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
 
 #![expect(clippy::print_stdout, reason = "kills and points are counted for who watches")]
@@ -17,6 +18,7 @@
 mod author;
 mod complete;
 mod crash;
+mod examples;
 mod house;
 mod other_readers;
 mod refuse;

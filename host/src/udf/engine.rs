@@ -1,7 +1,8 @@
 //! The one engine of a process, its clock, and the cache of compiled components.
 //!
 //! The cache is a private folder of native code, `components/<digest>-<engine>.cwasm`. `<digest>` names the component's
-//! bytes, `<engine>` all that compiling depends on: the version, the settings, the processor. A file is
+//! bytes, `<engine>` all that compiling depends on: the version, the settings, the processor, and how
+//! [stop checks](super::checks) are added. A file is
 //!
 //! ```text
 //! offset  bytes
@@ -17,11 +18,13 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::Component as Compiled;
 
-use super::UdfError;
+use super::alarm::{Alarm, Clock, Memories};
+use super::{UdfError, checks};
 
 /// Stack of one call. A worker thread needs this and room for the host: the 2 MiB that threads have by default will do.
 const STACK_BYTES_MAX: usize = 512 << 10;
@@ -32,6 +35,7 @@ const CHECKSUM_BYTES: usize = blake3::OUT_LEN;
 #[derive(Clone)]
 pub struct Engine {
     pub(super) wasm: wasmtime::Engine,
+    clock: Arc<Clock>,
     cache: Option<Cache>,
 }
 
@@ -43,19 +47,23 @@ impl Engine {
     pub fn new(cache: Option<PathBuf>) -> Result<Engine, UdfError> {
         let wasm = wasmtime::Engine::new(&config()).map_err(|e| UdfError::Engine(e.into()))?;
         let cache = cache.map(|folder| Cache::open(&folder, &wasm)).transpose()?;
-        Ok(Engine { wasm, cache })
+        Ok(Engine { wasm, clock: Arc::default(), cache })
     }
 
     /// Lets time pass for all running functions.
     pub fn tick(&self) {
-        self.wasm.increment_epoch();
+        self.clock.tick();
+    }
+
+    /// The alarm of a new guest.
+    pub(super) fn alarm(&self) -> Arc<Alarm> {
+        self.clock.alarm()
     }
 
     /// How many ticks cover `time`, rounded up; one more, as the current one is under way.
     pub(super) fn ticks(time: Duration) -> u64 {
         let ticks = time.as_nanos().div_ceil(Self::TICK.as_nanos());
-        // The engine adds this to its epoch.
-        u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::MAX >> 1) + 1
+        u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// Compiles, or takes from the cache what was compiled before.
@@ -63,7 +71,8 @@ impl Engine {
         if let Some(known) = self.cache.as_ref().and_then(|cache| cache.get(&self.wasm, digest)) {
             return Ok(known);
         }
-        let compiled = Compiled::from_binary(&self.wasm, bytes)?;
+        let checked = checks::add(bytes).map_err(wasmtime::Error::msg)?;
+        let compiled = Compiled::from_binary(&self.wasm, &checked)?;
         if let Some(cache) = &self.cache {
             cache.put(digest, &compiled);
         }
@@ -76,11 +85,13 @@ fn config() -> wasmtime::Config {
     config
         .wasm_component_model(true)
         .concurrency_support(false)
-        .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES_MAX)
         .wasm_memory64(false)
         // Functions are pure: the same row gives the same result on every machine.
-        .relaxed_simd_deterministic(true);
+        .relaxed_simd_deterministic(true)
+        // Stop checks rely on both: that the host knows where the stop pages lie, and that functions stay apart.
+        .with_host_memory(Arc::new(Memories))
+        .compiler_inlining(wasmtime::Inlining::No);
     config
 }
 
@@ -96,6 +107,7 @@ impl Cache {
         private(&folder).map_err(|source| UdfError::Cache { path: folder.clone(), source })?;
         let mut hasher = Blake3(blake3::Hasher::new());
         wasm.precompile_compatibility_hash().hash(&mut hasher);
+        checks::VERSION.hash(&mut hasher);
         let engine = hasher.0.finalize().to_hex()[..16].to_owned();
         Ok(Cache { folder, engine })
     }

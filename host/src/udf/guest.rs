@@ -3,9 +3,11 @@
 //! Any error from a call leaves the store unusable, so whoever gets a [`Fault`] drops the guest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wasmtime::{Store, Trap, WasmBacktrace};
 
+use super::alarm::Alarm;
 use super::engine::Engine;
 use super::journal::{Journal, tame};
 use super::limits::{Limits, Memory};
@@ -78,6 +80,8 @@ impl Phase {
 }
 
 pub(super) struct Guest {
+    /// Stops it. Outlives nothing that it could stop: its pages are shared.
+    alarm: Arc<Alarm>,
     store: Store<State>,
     world: ArrowUdf,
     limits: Limits,
@@ -100,11 +104,12 @@ impl Guest {
         let mut store = Store::new(&engine.wasm, state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(HANDLES_MAX);
-        begin(&mut store, limits, phase);
-        let instance = pre.instance_pre().instantiate(&mut store);
-        let instance = end(&mut store, limits, phase, instance)?;
+        let alarm = engine.alarm();
+        begin(&alarm, &mut store, limits, phase);
+        let instance = alarm.starting(|| pre.instance_pre().instantiate(&mut store));
+        let instance = end(&alarm, &mut store, limits, phase, instance)?;
         let world = ArrowUdf::new(&mut store, &instance).map_err(|e| Fault::Misfit(quote(&format!("{e:#}"))))?;
-        Ok(Guest { store, world, limits: limits.clone() })
+        Ok(Guest { alarm, store, world, limits: limits.clone() })
     }
 
     pub(super) fn describe(&mut self) -> Result<String, Fault> {
@@ -142,9 +147,9 @@ impl Guest {
         phase: Phase,
         function: impl FnOnce(&ArrowUdf, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
-        begin(&mut self.store, &self.limits, phase);
+        begin(&self.alarm, &mut self.store, &self.limits, phase);
         let result = function(&self.world, &mut self.store);
-        end(&mut self.store, &self.limits, phase, result)
+        end(&self.alarm, &mut self.store, &self.limits, phase, result)
     }
 }
 
@@ -162,21 +167,28 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// Before any code of the guest runs: start functions, allocator and post-return are such code too.
-fn begin(store: &mut Store<State>, limits: &Limits, phase: Phase) {
-    store.set_epoch_deadline(Engine::ticks(limits.block_time_max));
+fn begin(alarm: &Alarm, store: &mut Store<State>, limits: &Limits, phase: Phase) {
+    alarm.set(Engine::ticks(limits.block_time_max));
     store.set_hostcall_fuel(phase.bytes_max(limits));
     store.data_mut().memory.begin();
     store.data_mut().journal.begin();
     store.data_mut().mailbox.begin();
 }
 
-fn end<T>(store: &mut Store<State>, limits: &Limits, phase: Phase, result: wasmtime::Result<T>) -> Result<T, Fault> {
+fn end<T>(
+    alarm: &Alarm,
+    store: &mut Store<State>,
+    limits: &Limits,
+    phase: Phase,
+    result: wasmtime::Result<T>,
+) -> Result<T, Fault> {
+    let has_rung = alarm.stop();
     store.data_mut().journal.end();
     result.map_err(|error| {
         if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
             tracing::debug!(target: "guest", "{}", quote(&backtrace.to_string()));
         }
-        fault(&error, store.data(), limits, phase)
+        if has_rung { Fault::Lost(out_of_time(limits, phase)) } else { fault(&error, store.data(), limits, phase) }
     })
 }
 
@@ -185,9 +197,7 @@ fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) 
     let reason = error.root_cause().to_string();
     let last_words = last_words(state);
     let trap = error.downcast_ref::<Trap>();
-    if trap == Some(&Trap::Interrupt) {
-        Fault::Lost(out_of_time(limits, phase))
-    } else if let Some(wanted) = state.memory.denied() {
+    if let Some(wanted) = state.memory.denied() {
         Fault::Lost(out_of_memory(limits, phase, wanted, &last_words))
     } else if trap == Some(&Trap::StackOverflow) {
         Fault::Lost("ran out of stack\nhint: it recurses too deeply for some row".to_owned())

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use super::checks::{STOP_BYTES, STOP_BYTES_MAX};
+
 /// What one instance may use. The names are those of the pipeline file, except where noted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -86,7 +88,9 @@ impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         // Past its own declared maximum it is refused by the engine, and must not be counted.
         let own = maximum.is_none_or(|maximum| desired <= maximum);
-        Ok(own && self.grow(current, desired))
+        // The stop page is the host's, not the guest's.
+        let is_stop_page = maximum == Some(STOP_BYTES_MAX) && (current, desired) == (0, STOP_BYTES);
+        Ok(is_stop_page || own && self.grow(current, desired))
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {

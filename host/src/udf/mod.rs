@@ -10,14 +10,18 @@
 //! | `component.rs` | a file becomes a compiled component, or is refused by name |
 //! | `bind.rs` | a function agrees with an input schema on columns in and columns out |
 //! | `call.rs` | an instance that a worker owns: one block in, one answer out |
+//! | `checks.rs` | what is added to a component's code so that it can be stopped |
+//! | `alarm.rs` | the clock that stops guests, and their linear memories |
 //! | `guest.rs` | one running guest: its store, its budget for each call, what its failures mean |
 //! | `journal.rs` | what a guest says: log lines and counters, kept within bounds |
 //! | `limits.rs` | the limits, and the memory count that enforces the first of them |
 //! | `wire.rs` | Arrow IPC messages: ours out, hostile ones in |
 //! | `world.rs` | the contract as Rust types |
 
+mod alarm;
 mod bind;
 mod call;
+mod checks;
 mod component;
 mod engine;
 mod guest;

@@ -31,6 +31,7 @@ pub(crate) fn all() -> Vec<Case> {
         case("redacted", "200-byte texts, a mail address in every 20th", vec![("text", Arc::new(texts))], redacted),
         case("polynomial", "two float64 columns", vec![("x", Arc::new(x)), ("y", Arc::new(y))], polynomial),
         case("gcd", "1024 pairs of int32", gcd_pairs(), gcd),
+        case("gcd", "one pair of int32: what a call costs", one_pair(), gcd),
         case("copied", "int64 and 100-byte texts, half of them not ASCII", mixed, copied),
     ]
 }
@@ -127,6 +128,10 @@ fn gcd_pairs() -> Vec<(&'static str, ArrayRef)> {
     let a = Int32Array::from_iter(0..1024);
     let b = Int32Array::from_iter((0..2048).step_by(2));
     vec![("a", Arc::new(a)), ("b", Arc::new(b))]
+}
+
+fn one_pair() -> Vec<(&'static str, ArrayRef)> {
+    vec![("a", Arc::new(Int32Array::from(vec![6]))), ("b", Arc::new(Int32Array::from(vec![4])))]
 }
 
 fn strings(block: &RecordBatch, column: usize) -> impl Iterator<Item = &str> {

@@ -91,6 +91,8 @@ fn config() -> wasmtime::Config {
         .relaxed_simd_deterministic(true)
         // Stop checks rely on both: that the host knows where the stop pages lie, and that functions stay apart.
         .with_host_memory(Arc::new(Memories))
+        // Such memories cannot be images of a file.
+        .memory_init_cow(false)
         .compiler_inlining(wasmtime::Inlining::No);
     config
 }

@@ -9,13 +9,16 @@
 //! | `engine.rs` | the one engine of a process, its clock, the cache of compiled components |
 //! | `component.rs` | a file becomes a compiled component, or is refused by name |
 //! | `bind.rs` | a function agrees with an input schema on columns in and columns out |
+//! | `mismatch.rs` | the columns that a function wants beside those that reach it |
 //! | `call.rs` | an instance that a worker owns: one block in, one answer out |
 //! | `guest.rs` | one running guest: its store, its budget for each call, what its failures mean |
+//! | `backtrace.rs` | where in the author's code a guest trapped |
 //! | `journal.rs` | what a guest says: log lines and counters, kept within bounds |
 //! | `limits.rs` | the limits, and the memory count that enforces the first of them |
 //! | `wire.rs` | Arrow IPC messages: ours out, hostile ones in |
 //! | `world.rs` | the contract as Rust types |
 
+mod backtrace;
 mod bind;
 mod call;
 mod component;
@@ -23,6 +26,7 @@ mod engine;
 mod guest;
 mod journal;
 mod limits;
+mod mismatch;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -33,6 +37,7 @@ pub use call::{Answer, CallError, Instance, RowError};
 pub use component::{COMPONENT_BYTES_MAX, Column, Component, Function, Import, Kind};
 pub use engine::Engine;
 pub use limits::Limits;
+pub use mismatch::{Mismatch, Wanted};
 
 use std::io;
 use std::path::PathBuf;
@@ -67,4 +72,7 @@ pub enum UdfError {
 
     #[error("{stage}: `{function}` of {} {what}", path.display())]
     Bind { stage: String, function: String, path: PathBuf, what: String },
+
+    #[error("{stage}: `{function}` of {} {mismatch}", path.display())]
+    Columns { stage: String, function: String, path: PathBuf, mismatch: Box<Mismatch> },
 }

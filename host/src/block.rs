@@ -301,6 +301,6 @@ mod tests {
         let ids =
             RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["u", "v", "w"])) as ArrayRef)]).unwrap();
         let origin = Origin { object: "b".into(), rows: vec![3..4, 9..11], ids: Some(ids) };
-        assert_eq!(origin.describe(2), "b row 10 (id=w)");
+        assert_eq!(origin.describe(2), "b row 10 (id=\"w\")");
     }
 }

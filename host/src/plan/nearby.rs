@@ -13,13 +13,14 @@ pub(super) fn missing(written: &str, path: &Path, base: &Path) -> Message {
     let message = Message::new(format!("there is no `{}`", shown(written)));
     let (folder, name) = first_missing(path);
     let name = name.unwrap_or_default();
-    let relative = "a relative path starts at the pipeline file's folder";
+    let is_relative = !written.starts_with('/') && !written.starts_with("file:");
+    let relative = if is_relative { "; a relative path starts at the pipeline file's folder" } else { "" };
     if let Some(meant) = nearest_in(&folder, &name) {
         let meant = folder.join(meant);
-        let meant = if written.starts_with('/') { &meant } else { meant.strip_prefix(base).unwrap_or(&meant) };
+        let meant = if !is_relative { &meant } else { meant.strip_prefix(base).unwrap_or(&meant) };
         return message.hint(format!("did you mean \"{}\"?", shown(&meant.display().to_string())));
     }
-    message.hint(format!("{} has no `{}`; {relative}", folder.display(), shown(&name)))
+    message.hint(format!("{} has no `{}`{relative}", folder.display(), shown(&name)))
 }
 
 /// What to do about a source that takes no file, with what lies at its root.

@@ -104,7 +104,7 @@ impl Origin {
         panic!("row {row} is not of this block");
     }
 
-    /// The row's id as people read it: `path=a/b.rs`, several columns joined by `, `.
+    /// The row's id as people read it: `path="a/b.rs"`, several columns joined by `, `.
     pub fn id_text(&self, row: u32) -> Option<String> {
         let ids = self.ids.as_ref()?;
         let schema = ids.schema();
@@ -113,7 +113,11 @@ impl Origin {
             let value = ArrayFormatter::try_new(column.as_ref(), &options)
                 .map(|formatter| formatter.value(row as usize).to_string())
                 .unwrap_or_else(|error| error.to_string());
-            format!("{}={}", field.name(), value)
+            if field.data_type().is_string() {
+                format!("{}={value:?}", field.name())
+            } else {
+                format!("{}={value}", field.name())
+            }
         });
         Some(cells.collect::<Vec<_>>().join(", "))
     }
@@ -130,7 +134,8 @@ impl Origin {
     /// First and last object row, for messages about the whole block.
     pub fn span(&self) -> String {
         match (self.rows.first(), self.rows.last()) {
-            (Some(first), Some(last)) => format!("{} rows {}..{}", self.object, first.start, last.end),
+            (Some(first), Some(last)) if first.start + 1 == last.end => format!("{} row {}", self.object, first.start),
+            (Some(first), Some(last)) => format!("{} rows {} to {}", self.object, first.start, last.end - 1),
             _ => format!("{} (no rows)", self.object),
         }
     }
@@ -296,6 +301,6 @@ mod tests {
         let ids =
             RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["u", "v", "w"])) as ArrayRef)]).unwrap();
         let origin = Origin { object: "b".into(), rows: vec![3..4, 9..11], ids: Some(ids) };
-        assert_eq!(origin.describe(2), "b row 10 (id=w)");
+        assert_eq!(origin.describe(2), "b row 10 (id=\"w\")");
     }
 }

@@ -140,21 +140,21 @@ fn a_new_crate_is_refused_where_it_cannot_be() {
         &new(&["Words", "--kind", "map"]),
         &expect![[r#"
             error: `Words` is no name for a crate and its function
-            hint: a name starts with a small letter, and has small letters, digits, `-` and `_`, at most 64 of them
+              hint: a name starts with a small letter, and has small letters, digits, `-` and `_`, at most 64 of them
         "#]],
     );
     check(
         &new(&["words", "--kind", "map", "--dir", "in"]),
         &expect![[r#"
             error: the folder in cannot be made: File exists (os error 17)
-            hint: choose another name, or another folder with --dir; what is there is not touched
+              hint: choose another name, or another folder with --dir; what is there is not touched
         "#]],
     );
     check(
         &new(&["words", "--kind", "map", "--sdk", "in"]),
         &expect![[r#"
             error: --sdk names in, which is not the Rust SDK
-            hint: name the folder `guest-sdk/rust` of wasmpipe's sources with --sdk, or in WASMPIPE_SDK
+              hint: name the folder `guest-sdk/rust` of wasmpipe's sources with --sdk, or in WASMPIPE_SDK
         "#]],
     );
     assert!(!bench.path("words").exists());

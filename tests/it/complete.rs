@@ -93,7 +93,7 @@ fn a_failed_row_under_fail_ends_the_run_and_its_group_is_not_committed() {
     let output = bench.wasmpipe(&["run", "pipeline.toml"]);
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    for word in ["a.parquet row 95", "id=id-95", "errors_on", "95 is refused", "pipeline.toml, line", "hint:"] {
+    for word in ["a.parquet row 95", "id=\"id-95\"", "errors_on", "95 is refused", "pipeline.toml, line", "hint:"] {
         assert!(message.contains(word), "{word:?} is not in:\n{message}");
     }
     let committed = bench.inspect()["rows_committed"].as_u64().unwrap();

@@ -519,7 +519,7 @@ fn stopped_at_work(bench: &Bench) -> Option<i32> {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = child.stderr.take().unwrap();
     let mut lines = BufReader::new(stderr).lines().map_while(std::result::Result::ok);
-    assert!(lines.any(|line| line.contains("rows read")), "it ended before it could be stopped");
+    assert!(lines.any(|line| line.contains("committed in")), "it ended before it could be stopped");
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     lines.for_each(drop);

@@ -3,6 +3,7 @@
 //!
 //! * `support` - corpora, pipeline files, runs, outputs.
 //! * `refuse` - mistakes are refused before anything is written (R).
+//! * `messages` - what people read when something is wrong, whole.
 //! * `resume` - which rows a second run does (F).
 //! * `complete` - what counts as done (C).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
@@ -20,6 +21,7 @@ mod complete;
 mod crash;
 mod examples;
 mod house;
+mod messages;
 mod other_readers;
 mod refuse;
 mod resume;

@@ -134,7 +134,7 @@ fn r5_two_stages_that_add_one_column_are_refused() {
     bench.pipeline(&DOUBLE.replace("[sink]", &format!("{stage}[sink]")));
     assert_mentions(
         &refused_twice(&bench),
-        &["stage 2", "adds a column `double`, which reaches it already", "pipeline.toml:10:"],
+        &["stage 2", "`double`, which it adds, is there already", "stage 1 (double)", "pipeline.toml:10:"],
     );
 }
 

@@ -1,6 +1,12 @@
 //! S: functions that misbehave cost their own rows, never the job or the machine.
 
-use crate::support::{Bench, once};
+use std::sync::Arc;
+
+use wasmpipe::observe::{Outcome, Progress, get};
+use wasmpipe::pipeline::{self, Control};
+use wasmpipe::store::Unwatched;
+
+use crate::support::{Bench, once, plan};
 
 fn pipeline(component: &str, stage: &str) -> String {
     format!(
@@ -66,6 +72,30 @@ fn s11_under_fail_the_message_of_a_panic_is_shown() {
         &bench("hostile", "function = \"panics_on\"\nconfig = { at = 7 }"),
         &["panics_on", "a.parquet row", "poison"],
     );
+}
+
+/// One block of 20 spins; the others do not reach the spinning stage, as the stage before drops their rows. The run is
+/// stopped as soon as the nine other groups are committed, so the test ends long before the time limit unless they wait
+/// for it.
+#[test]
+fn s18_a_spinning_function_does_not_hold_up_the_other_workers() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", std::iter::once(0).chain((1..100).map(|n| 2 * n + 1)), 100);
+    bench.pipeline(
+        "[source]\npath = \"in\"\n[[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"drop_odd\"\n\
+         [[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"spin\"\nblock_seconds_max = 60\n\
+         [sink]\npath = \"out\"\n[checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 10\n\
+         [run]\nworkers = 2\nreaders = 1\nblock_rows_max = 5\ndrain_seconds = 0\n",
+    );
+    let plan = plan(&bench.path("pipeline.toml"), &Arc::new(Unwatched), false).unwrap();
+    let (control, progress) = (Control::default(), Arc::new(Progress::default()));
+    let (summary, error) = pipeline::run(plan, &control, &progress, |progress| {
+        if get(&progress.rows_committed) == 90 {
+            control.stop();
+        }
+    });
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!((summary.outcome, summary.rows_committed, summary.rows_failed), (Outcome::Interrupted, 90, 0));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::commit::{
     Close, CommitError, FileEntry, Genesis, GroupCounts, LANE, LaneEntry, LaneState, Logged, Root, RowState, SideFile,
     read_lane,
 };
+use crate::message::Message;
 use crate::store::{Store, Unwatched, Watch};
 
 /// Everything that is printed.
@@ -55,7 +56,8 @@ pub(super) fn inspect(options: &args::Inspect) -> u8 {
             FINISHED
         }
         Ok(None) => {
-            say!("error: {} is no checkpoint\nhint: name the folder of [checkpoint] path", options.path.display());
+            let message = format!("{} is no checkpoint", options.path.display());
+            say!("{}", Message::new(message).hint("name the folder that `path` under [checkpoint] names"));
             REFUSED
         }
         Err(error) => {

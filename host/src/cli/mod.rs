@@ -10,6 +10,8 @@
 //! * `udf_inspect` - what a component offers; `schema` - a config's JSON Schema, readable.
 //! * `udf_test` - one function on a few rows; `udf_bench` - how fast it is.
 //! * `sample` - rows from a Parquet file, and into one; `table` - rows as text.
+//! * `progress` - how far a run is: a live display, or lines in a log.
+//! * `screen` - stderr, shared by talk, log lines and the display.
 //! * `text` - how numbers, sizes and times are written.
 
 /// A line of data, to stdout. A reader that has gone away is no reason to stop.
@@ -20,20 +22,21 @@ macro_rules! out {
     }};
 }
 
-/// A line of talk, to stderr.
+/// A line of talk, to stderr, above the live display if there is one.
 macro_rules! say {
     ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($text)*);
+        let _ = crate::cli::screen::write(format!("{}\n", format_args!($($text)*)).as_bytes());
     }};
 }
 
 mod args;
 mod check;
 mod inspect;
+mod progress;
 mod run;
 mod sample;
 mod schema;
+mod screen;
 mod table;
 mod text;
 mod udf;
@@ -48,6 +51,8 @@ use std::process::ExitCode;
 
 use args::{Args, CheckpointCommand, Command, UdfCommand};
 use clap::Parser;
+
+use crate::message::Message;
 
 /// Every row is covered.
 const FINISHED: u8 = 0;
@@ -86,7 +91,7 @@ fn start_log() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(screen::Log)
         .with_ansi(false)
         .log_internal_errors(false)
         .init();
@@ -103,20 +108,7 @@ fn cache_folder() -> PathBuf {
 
 /// An error, its causes below it, its hint last.
 fn print_error(error: &dyn std::error::Error) {
-    let text = error.to_string();
-    let (what, hint) = text.split_once("\nhint: ").map_or((text.as_str(), None), |(what, hint)| (what, Some(hint)));
-    say!("error: {what}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !what.contains(&inner_text) {
-            say!("  caused by: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    if let Some(hint) = hint {
-        say!("hint: {hint}");
-    }
+    say!("{}", Message::of(error));
 }
 
 /// What a person asked for cannot be done; nothing was changed. The text ends with a hint.
@@ -126,27 +118,11 @@ struct Refused(String);
 
 impl From<crate::udf::UdfError> for Refused {
     fn from(error: crate::udf::UdfError) -> Refused {
-        Refused(with_causes(&error))
+        Refused(Message::of(&error).line())
     }
 }
 
 /// The engine, or why there is none.
 fn pipeline_engine(cache: &std::path::Path) -> Result<std::sync::Arc<crate::udf::Engine>, Refused> {
     Ok(crate::pipeline::engine(cache)?)
-}
-
-/// An error and its causes in one text, the hint at its end.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let text = error.to_string();
-    let (what, hint) = text.split_once("\nhint: ").map_or((text.as_str(), None), |(what, hint)| (what, Some(hint)));
-    let mut all = what.to_owned();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !all.contains(&inner_text) {
-            all = format!("{all}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    hint.map_or(all.clone(), |hint| format!("{all}\nhint: {hint}"))
 }

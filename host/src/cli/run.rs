@@ -2,20 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use super::progress::Display;
 use super::text::{bytes, number, seconds};
 use super::{
-    FAILED, FENCED, FINISHED, FINISHED_WITH_FAILED_ROWS, INTERRUPTED, REFUSED, args, cache_folder, print_error,
+    FAILED, FENCED, FINISHED, FINISHED_WITH_FAILED_ROWS, INTERRUPTED, REFUSED, args, cache_folder, print_error, screen,
 };
 use crate::config;
-use crate::observe::{Outcome, Progress, Summary, get};
+use crate::message::Message;
+use crate::observe::{Outcome, Progress, Summary};
 use crate::pipeline::{self, Control};
 use crate::plan::{self, OnError, Options, Plan, PlanError, Stage};
 use crate::store::Unwatched;
-
-/// Between progress lines.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 
 pub(super) fn run(options: &args::Run) -> u8 {
     let plan = match make(&options.pipeline, options.accept_change) {
@@ -37,8 +35,9 @@ pub(super) fn run(options: &args::Run) -> u8 {
     let control = Control::default();
     stop_on_signals(&control);
     let progress = Arc::new(Progress::default());
-    let mut lines = Lines::new(options.quiet);
-    let (summary, error) = pipeline::run(plan, &control, &progress, |progress| lines.report(progress));
+    let mut display = Display::new(options.quiet);
+    let (summary, error) = pipeline::run(plan, &control, &progress, |progress| display.report(progress));
+    drop(display);
     if let Some(error) = &error {
         print_error(error);
     }
@@ -49,7 +48,8 @@ pub(super) fn run(options: &args::Run) -> u8 {
     if let Some(file) = &options.summary
         && let Err(error) = write_summary(file, &summary)
     {
-        say!("error: cannot write the summary to {}: {error}", file.display());
+        let message = format!("cannot write the summary to {}: {error}", file.display());
+        say!("{}", Message::new(message).hint("the job itself ended as said above; name a file that can be written"));
         return FAILED;
     }
     match summary.outcome {
@@ -70,6 +70,7 @@ fn stop_on_signals(control: &Control) {
     let control = control.clone();
     let handler = move || {
         if control.stop() {
+            screen::close();
             std::process::exit(i32::from(INTERRUPTED));
         }
         say!("stopping: finishing what is in flight; once more to stop now");
@@ -97,8 +98,8 @@ pub(super) fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
             say!("{problems}");
             REFUSED
         }
-        PlanError::Refused(message) => {
-            say!("error: {message}");
+        refused @ PlanError::Refused(_) => {
+            print_error(&refused);
             REFUSED
         }
         other => {
@@ -110,38 +111,6 @@ pub(super) fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
 
 fn write_summary(file: &Path, summary: &Summary) -> std::io::Result<()> {
     std::fs::write(file, serde_json::to_vec_pretty(summary)?)
-}
-
-/// Plain progress lines for terminals and logs alike.
-struct Lines {
-    quiet: bool,
-    started: Instant,
-    last: Instant,
-}
-
-impl Lines {
-    fn new(quiet: bool) -> Lines {
-        Lines { quiet, started: Instant::now(), last: Instant::now() }
-    }
-
-    fn report(&mut self, progress: &Progress) {
-        if self.quiet || self.last.elapsed() < PROGRESS_PERIOD {
-            return;
-        }
-        self.last = Instant::now();
-        let elapsed = self.started.elapsed().as_secs_f64();
-        let read = get(&progress.rows_read);
-        let rate = (read as f64 / elapsed) as u64;
-        say!(
-            "{}: {} rows read ({}/s), {} committed in {} commits, {} written",
-            seconds(elapsed),
-            number(read),
-            number(rate),
-            number(get(&progress.rows_committed)),
-            number(get(&progress.commits)),
-            number(get(&progress.rows_written)),
-        );
-    }
 }
 
 fn print_summary(summary: &Summary) {

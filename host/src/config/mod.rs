@@ -1,21 +1,21 @@
 //! The pipeline file as it is written: every key with its value, and the place where each value stands.
 //!
 //! This room mirrors the file and decides nothing. It knows which keys there are and which values have the right form;
-//! it fills in no default, resolves no path, opens nothing. `plan` makes the file true. All problems of a file are found
-//! in one pass and reported together.
+//! it fills in no default, resolves no path, opens nothing. `plan` makes the file true. A mistake leaves a hole: what can be
+//! read is read, so that `plan` finds what only it can see, and all problems of a file are reported together.
 //!
 //! * `read.rs`: the sections, key by key
 //! * `shape.rs`: every section and key there is, with examples for hints
 //! * `section.rs`: the keys of one section: known, misspelt, misplaced, missing
 //! * `value.rs`: one value: its type, its range, its unit
 //! * `suggest.rs`: the key that was probably meant
-//! * `files.rs`: files that are named and not there, when there are other mistakes too
+//! * `settings.rs`: a function's config as JSON, with the place of everything in it
 //! * `problem.rs`: what is wrong, where, and what to do; the report
 
-mod files;
 mod problem;
 mod read;
 mod section;
+mod settings;
 mod shape;
 mod suggest;
 #[cfg(test)]
@@ -29,6 +29,10 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use problem::{PipelineFile, Problem, Problems};
+pub(crate) use section::{list, shown};
+pub(crate) use settings::below;
+pub use settings::{Place, Settings};
+pub(crate) use suggest::nearest;
 
 /// The longest pipeline file that is read: 1 MiB. Something longer is some other file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -47,18 +51,18 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 ///     path = "out/"
 /// "#;
 /// let config = config::parse(Path::new("pipeline.toml"), text)?;
-/// assert_eq!(config.source.path.value, "corpus/*.parquet");
-/// assert_eq!(config.sink.path.line, 6);
-/// assert!(config.stages.is_empty() && config.checkpoint.is_none());
+/// assert_eq!(config.source.path.unwrap().value, "corpus/*.parquet");
+/// assert_eq!(config.sink.path.unwrap().line, 6);
+/// assert!(config.stages.is_empty() && config.checkpoint.is_none() && config.problems.is_empty());
 /// # Ok::<(), config::Problems>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// `[source]`: where rows come from. Required.
+    /// `[source]`: where rows come from. Required; empty if it is not there.
     pub source: Source,
     /// `[[stage]]`: what happens to them, in the order of the file. None at all copies the rows.
     pub stages: Vec<Stage>,
-    /// `[sink]`: where results go. Required.
+    /// `[sink]`: where results go. Required; empty if it is not there.
     pub sink: Sink,
     /// `[checkpoint]`: where it is recorded which rows are done. Without it a run that stops starts over.
     pub checkpoint: Option<Checkpoint>,
@@ -66,6 +70,8 @@ pub struct Config {
     pub run: Run,
     /// The file itself, for problems that only `plan` can see.
     pub file: PipelineFile,
+    /// What is wrong. A required key is none only if there is a problem; an optional one may be.
+    pub problems: Vec<Problem>,
 }
 
 /// A value, and where in the pipeline file it was written.
@@ -80,11 +86,11 @@ pub struct At<T> {
 }
 
 /// `[source]`: where rows come from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Source {
     /// `path = "corpus/*.parquet"`: a file, a folder, or a glob. Relative to the pipeline file's folder unless it starts
     /// with `/`; `file:///abs/olute` is understood too. Required.
-    pub path: At<String>,
+    pub path: Option<At<String>>,
     /// `id = "path"` or `id = ["crate", "path"]`: the column or columns that tell rows apart. Without it a row is
     /// known by its position: which object, which row of it. At least one column, none twice.
     pub id: Option<At<Vec<At<String>>>>,
@@ -96,12 +102,12 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     /// `component = "udfs/code.wasm"`: the component's file, relative to the pipeline file's folder. Required.
-    pub component: At<String>,
+    pub component: Option<At<String>>,
     /// `function = "passages"`: which of the component's functions. Required.
-    pub function: At<String>,
+    pub function: Option<At<String>>,
     /// `config = { line_length_max = 1000 }`: what the function is told at its start; any TOML table. The function
     /// gets it as JSON; dates and times become strings.
-    pub config: Option<At<serde_json::Value>>,
+    pub config: Option<At<Settings>>,
     /// `on_error = "skip"`: what to do about a row that the function cannot process.
     pub on_error: Option<At<OnError>>,
     /// `memory_bytes_max = "512 MiB"`: the most memory that one instance of the component may have, in bytes. At
@@ -113,10 +119,10 @@ pub struct Stage {
 }
 
 /// `[sink]`: where results go.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sink {
     /// `path = "out/"`: a folder, relative to the pipeline file's folder. Required.
-    pub path: At<String>,
+    pub path: Option<At<String>>,
     /// `format = "parquet"`: what to write.
     pub format: Option<At<Format>>,
     /// `columns = ["path", "passage"]`: the columns to write, in this order. Without it all that leave the last stage.
@@ -133,7 +139,7 @@ pub struct Sink {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// `path = "checkpoint/"`: a folder of the checkpoint's own, relative to the pipeline file's folder. Required.
-    pub path: At<String>,
+    pub path: Option<At<String>>,
     /// `group_rows_max = 4000000`: the most source rows of one group. At least 1.
     pub group_rows_max: Option<At<u64>>,
     /// `group_bytes_max = "64 MiB"`: the most bytes of decoded source columns of one group. At least 1.
@@ -190,22 +196,19 @@ pub enum Compression {
     None,
 }
 
-/// Reads the pipeline file at `path`.
+/// Reads the pipeline file at `path`. Fails if it is no text or no TOML; what else is wrong is in [`Config::problems`].
 pub fn load(path: &Path) -> Result<Config, Problems> {
     let bytes = bytes(path).map_err(|error| unreadable(path, &error))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(too_long(path));
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(path, text).map_err(|Problems(mut problems)| {
-            problems.extend(files::missing(&PipelineFile::new(path, text), &problems));
-            Problems(problems)
-        }),
+        Ok(text) => parse(path, text),
         Err(error) => Err(not_utf8(path, &bytes, error.valid_up_to())),
     }
 }
 
-/// Reads a pipeline file's `text`. `path` is what reports call the file; nothing is opened.
+/// Reads a pipeline file's `text`, as [`load`] does. `path` is what reports call the file; nothing is opened.
 pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
     read::config(PipelineFile::new(path, text))
 }

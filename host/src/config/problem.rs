@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::At;
+use crate::message::Message;
 
 /// The most problems that a report shows. Its last line counts all.
 const SHOWN_MAX: usize = 50;
@@ -37,10 +38,8 @@ pub struct Problem {
     pub column: Option<u32>,
     /// The line's text, with a second line that marks the place.
     pub excerpt: Option<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
+    /// What is wrong, and what to do about it.
+    pub message: Message,
 }
 
 /// All that is wrong. Its `Display` is the report: one block per problem, by line, and a line that counts them.
@@ -76,11 +75,17 @@ impl PipelineFile {
         u32::try_from(line).unwrap_or(u32::MAX)
     }
 
+    /// The line of a byte, without its end.
+    pub(super) fn text_of_line(&self, byte: usize) -> &str {
+        let start = self.line_starts[self.line(byte) as usize - 1];
+        self.text[start..].split(['\n', '\r']).next().unwrap_or_default()
+    }
+
     /// A problem with what was written at `span`: `file.problem_at(&config.source.path.span, "matches no file")`.
-    pub fn problem_at(&self, span: &Range<usize>, message: impl Into<String>) -> Problem {
+    pub fn problem_at(&self, span: &Range<usize>, message: impl Into<Message>) -> Problem {
         let line = self.line(span.start);
         let start = self.line_starts[line as usize - 1];
-        let text = self.text[start..].split(['\n', '\r']).next().unwrap_or_default();
+        let text = self.text_of_line(span.start);
         let before = self.chars(start..span.start);
         let marked = self.chars(span.start..span.end.min(start + text.len()));
         Problem {
@@ -89,20 +94,13 @@ impl PipelineFile {
             column: Some(u32::try_from(before + 1).unwrap_or(u32::MAX)),
             excerpt: Some(excerpt(line, text, before, marked)),
             message: message.into(),
-            hint: None,
         }
     }
 
     /// A problem with the file as a whole.
-    pub fn problem(&self, message: impl Into<String>) -> Problem {
-        Problem {
-            path: self.path.clone(),
-            line: None,
-            column: None,
-            excerpt: None,
-            message: message.into(),
-            hint: None,
-        }
+    pub fn problem(&self, message: impl Into<Message>) -> Problem {
+        let path = self.path.clone();
+        Problem { path, line: None, column: None, excerpt: None, message: message.into() }
     }
 
     fn chars(&self, bytes: Range<usize>) -> usize {
@@ -114,7 +112,7 @@ impl Problem {
     /// The same problem, with what to do about it.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { message: self.message.hint(hint), ..self }
     }
 }
 
@@ -141,18 +139,12 @@ fn printable(c: char) -> char {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let (Some(line), Some(column)) = (self.line, self.column) {
-            write!(f, ":{line}:{column}")?;
-        }
-        write!(f, ": {}", self.message)?;
-        if let Some(excerpt) = &self.excerpt {
-            write!(f, "\n{excerpt}")?;
-        }
-        match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
-            None => Ok(()),
-        }
+        let path = self.path.display();
+        let place = match (self.line, self.column) {
+            (Some(line), Some(column)) => format!("{path}:{line}:{column}"),
+            _ => path.to_string(),
+        };
+        self.message.write(f, &place, self.excerpt.as_deref())
     }
 }
 

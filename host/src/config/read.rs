@@ -1,33 +1,36 @@
 //! The sections of a pipeline file, key by key.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::section::{Report, Section, Value};
+use super::section::{Report, Section, Value, shown};
+use super::settings::settings;
 use super::shape::{CHECKPOINT, FILE, RUN, SINK, SOURCE, STAGE, Shape, section_name};
 use super::value::{
-    bytes, choice, column_or_columns, columns, count, json_table, kind, path, seconds, seconds_or_zero, text, whole,
+    bytes, choice, column_or_columns, columns, count, kind, path, seconds, seconds_or_zero, text, whole,
 };
 use super::{Checkpoint, Compression, Config, Format, OnError, PipelineFile, Problems, Run, Sink, Source, Stage};
 
 /// The most threads, and the most units open at once. More than this is a slip of the finger.
 const THREADS_MAX: u32 = 4096;
 
-/// Reads the whole file, and reports all that is wrong with it.
+/// Reads the whole file, and reports all that is wrong with it. Of a file that is not TOML nothing more can be said: what
+/// the parser made of it is a guess.
 pub(super) fn config(file: PipelineFile) -> Result<Config, Problems> {
     let mut report = Report::new(&file);
     let (root, errors) = DeTable::parse_recoverable(file.text());
+    let is_toml = errors.is_empty();
     for error in errors {
         not_toml(&error, &mut report);
     }
-    let parts = parts(root.get_ref(), &mut report);
+    let (source, stages, sink, checkpoint, run) = parts(root.get_ref(), &mut report);
     let problems = report.problems;
-    match parts {
-        Some((source, stages, sink, checkpoint, run)) if problems.is_empty() => {
-            Ok(Config { source, stages, sink, checkpoint, run, file })
-        }
-        _ => Err(Problems(problems)),
+    if !is_toml {
+        return Err(Problems(problems));
     }
+    Ok(Config { source, stages, sink, checkpoint, run, file, problems })
 }
 
 fn not_toml(error: &toml::de::Error, report: &mut Report<'_>) {
@@ -35,36 +38,71 @@ fn not_toml(error: &toml::de::Error, report: &mut Report<'_>) {
     let (message, hint) = match error.message() {
         "duplicate key" => {
             let key = report.file.text().get(span.clone()).unwrap_or_default();
-            (
-                format!("`{key}` is already there"),
-                "each section, and each key in it, is written once; only [[stage]] may repeat",
-            )
+            let hint = "each section, and each key in it, is written once; only [[stage]] may repeat";
+            (format!("`{key}` is already there"), hint.to_owned())
         }
-        other => (
-            format!("not TOML: {other}"),
-            "write key = value; strings stand in quotes, sections in [brackets]; see https://toml.io",
-        ),
+        other => unquoted(report.file, &span, other).unwrap_or_else(|| {
+            let hint = "write key = value; strings stand in quotes, sections in [brackets]; see https://toml.io";
+            (format!("not TOML: {other}"), hint.to_owned())
+        }),
     };
     report.not_toml(&span, message, hint);
 }
 
+/// The slips that people make most, in plain words: no quotes, one quote, no value, an open bracket.
+fn unquoted(file: &PipelineFile, span: &Range<usize>, message: &str) -> Option<(String, String)> {
+    let line = file.text_of_line(span.start).trim();
+    if line.starts_with('[') && !line.contains(']') && !line.contains('=') {
+        let (open, close) = if line.starts_with("[[") { ("[[", "]]") } else { ("[", "]") };
+        let name = line.trim_start_matches('[');
+        return Some((
+            format!("the brackets of `{}` are not closed", shown(line)),
+            format!("write {open}{}{close}", shown(name.trim())),
+        ));
+    }
+    let (key, value) = line.split_once('=')?;
+    let (key, value) = (shown(key.trim()), value.split(" #").next().unwrap_or_default().trim());
+    let is_string = value.starts_with(['"', '\'']);
+    if value.is_empty() {
+        return Some((
+            format!("`{key}` has no value"),
+            format!("write it behind the =, or remove the line: {key} = \"...\""),
+        ));
+    }
+    if is_string && message.contains("string") && message.contains("expected") {
+        let quote = &value[..1];
+        return Some((
+            format!("the text of `{key}` has no closing quote"),
+            format!("write {key} = {}{quote}", shown(value)),
+        ));
+    }
+    let is_bare = value.starts_with(|c: char| c.is_alphabetic() || "./~*_".contains(c)) && !value.contains('"');
+    let hint = format!("write {key} = \"{}\"", shown(value));
+    (is_bare && value != "true" && value != "false")
+        .then(|| (format!("the text of `{key}` stands without quotes"), hint))
+}
+
 type Parts = (Source, Vec<Stage>, Sink, Option<Checkpoint>, Run);
 
-fn parts(root: &DeTable<'_>, report: &mut Report<'_>) -> Option<Parts> {
+fn parts(root: &DeTable<'_>, report: &mut Report<'_>) -> Parts {
     let root = Section::new(&FILE, 0..0, root, report);
     require(&root, "source", report);
     require(&root, "sink", report);
-    let source = one(&root, "source", &SOURCE, report).and_then(|section| source(&section, report));
+    let source = one(&root, "source", &SOURCE, report).map(|section| source(&section, report));
     let stages = stages(&root, report);
-    let sink = one(&root, "sink", &SINK, report).and_then(|section| sink(&section, report));
-    let checkpoint = one(&root, "checkpoint", &CHECKPOINT, report).and_then(|section| checkpoint(&section, report));
+    let sink = one(&root, "sink", &SINK, report).map(|section| sink(&section, report));
+    let checkpoint = one(&root, "checkpoint", &CHECKPOINT, report).map(|section| checkpoint(&section, report));
     let run = one(&root, "run", &RUN, report).map(|section| run(&section, report));
-    Some((source?, stages, sink?, checkpoint, run.unwrap_or_default()))
+    (source.unwrap_or_default(), stages, sink.unwrap_or_default(), checkpoint, run.unwrap_or_default())
 }
 
 fn require(root: &Section<'_>, key: &'static str, report: &mut Report<'_>) {
     if root.get(key).is_none() {
-        report.missing(None, format!("has no {}", section_name(key)), format!("add {}", FILE.example(key)));
+        report.missing(
+            None,
+            format!("has no {}", section_name(key)),
+            format!("add it, for example {}", FILE.example(key)),
+        );
     }
 }
 
@@ -106,7 +144,7 @@ fn one_stage(value: &Spanned<DeValue<'_>>, report: &mut Report<'_>) -> Option<St
         not_a_section("stage", value, report);
         return None;
     };
-    stage(&Section::new(&STAGE, value.span(), table, report), report)
+    Some(stage(&Section::new(&STAGE, value.span(), table, report), report))
 }
 
 fn not_a_section(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report<'_>) {
@@ -120,38 +158,38 @@ fn not_a_section(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report<'_
     report.wrong(&value.span(), message, hint);
 }
 
-fn source(section: &Section<'_>, report: &mut Report<'_>) -> Option<Source> {
+fn source(section: &Section<'_>, report: &mut Report<'_>) -> Source {
     let path = section.required("path", report, path);
     let id = section.optional("id", report, column_or_columns);
     let format = section.optional("format", report, format);
-    Some(Source { path: path?, id, format })
+    Source { path, id, format }
 }
 
-fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Option<Stage> {
+fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
     let component = section.required("component", report, path);
     let function = section.required("function", report, text);
-    let config = section.optional("config", report, json_table);
+    let config = section.optional("config", report, |value, report| Some(settings(value, report)));
     let on_error = section.optional("on_error", report, on_error);
     let memory_bytes_max = section.optional("memory_bytes_max", report, bytes);
     let block_seconds_max = section.optional("block_seconds_max", report, seconds);
-    Some(Stage { component: component?, function: function?, config, on_error, memory_bytes_max, block_seconds_max })
+    Stage { component, function, config, on_error, memory_bytes_max, block_seconds_max }
 }
 
-fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Option<Sink> {
+fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Sink {
     let path = section.required("path", report, path);
     let format = section.optional("format", report, format);
     let columns = section.optional("columns", report, columns);
     let compression = section.optional("compression", report, compression);
     let file_bytes_max = section.optional("file_bytes_max", report, bytes);
-    Some(Sink { path: path?, format, columns, compression, file_bytes_max })
+    Sink { path, format, columns, compression, file_bytes_max }
 }
 
-fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Option<Checkpoint> {
+fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Checkpoint {
     let path = section.required("path", report, path);
     let group_rows_max = section.optional("group_rows_max", report, |value, report| whole(value, 1..=u64::MAX, report));
     let group_bytes_max = section.optional("group_bytes_max", report, bytes);
     let group_seconds_max = section.optional("group_seconds_max", report, seconds);
-    Some(Checkpoint { path: path?, group_rows_max, group_bytes_max, group_seconds_max })
+    Checkpoint { path, group_rows_max, group_bytes_max, group_seconds_max }
 }
 
 fn run(section: &Section<'_>, report: &mut Report<'_>) -> Run {

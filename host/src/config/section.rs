@@ -12,6 +12,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::shape::{FILE, Shape, homes, section_name};
 use super::suggest::nearest;
 use super::{At, PipelineFile, Problem};
+use crate::message::Message;
 
 /// One section of the file.
 pub(super) struct Section<'a> {
@@ -80,7 +81,7 @@ impl<'a> Section<'a> {
     ) -> Option<At<T>> {
         if !self.found.contains_key(key) {
             let message = format!("{} has no `{key}`", self.shape.name);
-            report.missing(Some(&self.header), message, format!("add {}", self.shape.example(key)));
+            report.missing(Some(&self.header), message, format!("add it, for example {}", self.shape.example(key)));
         }
         self.optional(key, report, read)
     }
@@ -144,14 +145,19 @@ impl<'f> Report<'f> {
     }
 
     /// Something wrong at `span`.
-    pub(super) fn wrong(&mut self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn wrong(&mut self, span: &Range<usize>, message: impl Into<Message>, hint: impl Into<String>) {
         if !self.is_broken(span) {
             self.problems.push(self.file.problem_at(span, message).hint(hint));
         }
     }
 
     /// Something that ought to be there, in the section that starts at `span`.
-    pub(super) fn missing(&mut self, span: Option<&Range<usize>>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn missing(
+        &mut self,
+        span: Option<&Range<usize>>,
+        message: impl Into<Message>,
+        hint: impl Into<String>,
+    ) {
         if self.broken_lines.is_empty() {
             let problem = match span {
                 Some(span) => self.file.problem_at(span, message),
@@ -162,7 +168,7 @@ impl<'f> Report<'f> {
     }
 
     /// Something that is not TOML. Of several on one line, the first tells; the others follow from it.
-    pub(super) fn not_toml(&mut self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn not_toml(&mut self, span: &Range<usize>, message: impl Into<Message>, hint: impl Into<String>) {
         if self.broken_lines.insert(self.file.line(span.start)) {
             self.problems.push(self.file.problem_at(span, message).hint(hint));
         }
@@ -175,7 +181,7 @@ impl<'f> Report<'f> {
 }
 
 /// `a, b or c`
-pub(super) fn list(words: &[impl AsRef<str>], last: &str) -> String {
+pub(crate) fn list(words: &[impl AsRef<str>], last: &str) -> String {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     match words.as_slice() {
         [] => String::new(),
@@ -185,7 +191,7 @@ pub(super) fn list(words: &[impl AsRef<str>], last: &str) -> String {
 }
 
 /// What a person wrote, fit for a message: no control characters, not too long.
-pub(super) fn shown(written: &str) -> String {
+pub(crate) fn shown(written: &str) -> String {
     const CHARS_MAX: usize = 60;
     let cut: String = written.chars().take(CHARS_MAX).collect();
     let dots = if cut.len() < written.len() { "…" } else { "" };

@@ -1,7 +1,7 @@
 //! The known word that a person probably meant.
 
 /// The word nearest to `written`, if one is near enough: a typing mistake or two, or an abbreviation.
-pub(super) fn nearest<'w>(written: &str, words: impl IntoIterator<Item = &'w str> + Clone) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(written: &str, words: impl IntoIterator<Item = &'w str> + Clone) -> Option<&'w str> {
     let written = written.to_lowercase().replace('-', "_");
     let is_typo = |word: &str, distance| distance <= (word.len() / 3).max(1);
     let distances = words.clone().into_iter().map(|word| (distance(&written, &word.replace('-', "_")), word));

@@ -8,13 +8,13 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::shape::{CHECKPOINT, RUN, SINK, SOURCE, STAGE};
-use super::{Compression, Config, Format, OnError, load, parse};
+use super::{Compression, Config, Format, OnError, Place, Problems, load, parse};
 
 /// The smallest file that is good. Cases are put below it, or below one of its sections.
 const SOURCE_AND_SINK: &str = "[source]\npath = \"in/\"\n[sink]\npath = \"out/\"\n";
 
 fn check(text: &str, expected: Expect) {
-    let report = match parse(Path::new("pipeline.toml"), text) {
+    let report = match sound(parse(Path::new("pipeline.toml"), text)) {
         Ok(config) => format!("{:#?}", strip(&config)),
         Err(problems) => problems.to_string(),
     };
@@ -32,7 +32,15 @@ fn strip(config: &Config) -> (&[super::Stage], &Option<super::Checkpoint>, &supe
 }
 
 fn good(text: &str) -> Config {
-    parse(Path::new("pipeline.toml"), text).unwrap_or_else(|problems| panic!("{problems}"))
+    sound(parse(Path::new("pipeline.toml"), text)).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// A config without a problem.
+fn sound(config: Result<Config, Problems>) -> Result<Config, Problems> {
+    match config {
+        Ok(config) if !config.problems.is_empty() => Err(Problems(config.problems)),
+        other => other,
+    }
 }
 
 const EVERY_KEY: &str = r#"
@@ -83,34 +91,35 @@ memory_bytes_max = "1 GiB"
 fn every_key_is_read() {
     let config = good(EVERY_KEY);
     let value = |at: &super::At<String>| at.value.clone();
+    let required = |at: &Option<super::At<String>>| at.as_ref().unwrap().value.clone();
 
     let source = config.source;
-    assert_eq!(value(&source.path), "corpus/*.parquet");
+    assert_eq!(required(&source.path), "corpus/*.parquet");
     assert_eq!(source.id.unwrap().value.iter().map(value).collect::<Vec<_>>(), ["crate", "path"]);
     assert_eq!(source.format.unwrap().value, Format::Parquet);
 
     let [first, second] = config.stages.try_into().unwrap();
-    assert_eq!(value(&first.component), "udfs/code.wasm");
-    assert_eq!(value(&first.function), "handwritten");
+    assert_eq!(required(&first.component), "udfs/code.wasm");
+    assert_eq!(required(&first.function), "handwritten");
     let json =
         serde_json::json!({ "line_length_max": 1000, "since": "2026-01-01", "names": ["a", 1.5, true, { "b": 255 }] });
-    assert_eq!(first.config.unwrap().value, json);
+    assert_eq!(first.config.unwrap().value.value, json);
     assert_eq!(first.on_error.unwrap().value, OnError::Fail);
     assert_eq!(first.memory_bytes_max.unwrap().value, 512 << 20);
     assert_eq!(first.block_seconds_max.unwrap().value, Duration::from_millis(500));
-    assert_eq!(value(&second.component), "file:///opt/udfs/code.wasm");
-    assert_eq!(second.config.unwrap().value, serde_json::json!({ "tokens_max": -1 }));
+    assert_eq!(required(&second.component), "file:///opt/udfs/code.wasm");
+    assert_eq!(second.config.unwrap().value.value, serde_json::json!({ "tokens_max": -1 }));
     assert_eq!(second.on_error.unwrap().value, OnError::Skip);
 
     let sink = config.sink;
-    assert_eq!(value(&sink.path), "out/");
+    assert_eq!(required(&sink.path), "out/");
     assert_eq!(sink.format.unwrap().value, Format::Parquet);
     assert_eq!(sink.columns.unwrap().value.iter().map(value).collect::<Vec<_>>(), ["path", "passage"]);
     assert_eq!(sink.compression.unwrap().value, Compression::Zstd);
     assert_eq!(sink.file_bytes_max.unwrap().value, 1000);
 
     let checkpoint = config.checkpoint.unwrap();
-    assert_eq!(value(&checkpoint.path), "checkpoint/");
+    assert_eq!(required(&checkpoint.path), "checkpoint/");
     assert_eq!(checkpoint.group_rows_max.unwrap().value, 4_000_000);
     assert_eq!(checkpoint.group_bytes_max.unwrap().value, 64_000_000);
     assert_eq!(checkpoint.group_seconds_max.unwrap().value, Duration::from_secs(30));
@@ -152,12 +161,40 @@ fn examples_are_good() {
 fn values_know_where_they_stand() {
     let text = "[source]\npath = 'ä/*.parquet' # all\nid = [ 'a',\n  'b' ]\n[sink]\npath = \"out/\"\n";
     let config = good(text);
-    assert_eq!((config.source.path.line, &text[config.source.path.span.clone()]), (2, "'ä/*.parquet'"));
+    let path = config.source.path.unwrap();
+    assert_eq!((path.line, &text[path.span]), (2, "'ä/*.parquet'"));
     let id = config.source.id.unwrap();
     assert_eq!((id.line, &text[id.span]), (3, "[ 'a',\n  'b' ]"));
     assert_eq!((id.value[1].line, &text[id.value[1].span.clone()]), (4, "'b'"));
     assert_eq!(config.file.path(), Path::new("pipeline.toml"));
     assert_eq!(config.file.text(), text);
+}
+
+#[test]
+fn a_config_knows_where_everything_stands() {
+    let text = format!(
+        "{SOURCE_AND_SINK}[[stage]]\ncomponent = 'a'\nfunction = 'f'\nconfig = {{ a = [1, {{ 'b/~' = 'x' }}] }}\n\
+         [[stage]]\ncomponent = 'a'\nfunction = 'f'\n[stage.config.limits]\nlines = 3\n"
+    );
+    let [first, second] = good(&text).stages.try_into().unwrap();
+    let (first, second) = (first.config.unwrap().value, second.config.unwrap().value);
+    let show = |place: &Place| (place.key.clone().map_or("", |key| &text[key]), &text[place.value.clone()]);
+    assert_eq!(show(first.place("").unwrap()), ("", "{ a = [1, { 'b/~' = 'x' }] }"));
+    assert_eq!(show(first.place("/a/1/b~1~0").unwrap()), ("'b/~'", "'x'"));
+    assert_eq!(show(second.place("/limits").unwrap()), ("limits", "[stage.config.limits]"));
+    assert_eq!(show(second.place("/limits/lines").unwrap()), ("lines", "3"));
+    assert_eq!((first.place("/b"), first.is_whole), (None, true));
+}
+
+/// What is good is there beside what is not, for whoever looks further.
+#[test]
+fn a_mistake_leaves_a_hole() {
+    let text = "[source]\npath = 's3://a'\nid = 'a'\n[[stage]]\ncomponent = 'c'\nfunction = 3\nconfig = { a = inf }\n";
+    let config = parse(Path::new("pipeline.toml"), text).unwrap();
+    let stage = &config.stages[0];
+    assert!(config.source.path.is_none() && config.source.id.is_some() && config.sink.path.is_none());
+    assert!(stage.component.is_some() && stage.function.is_none() && !stage.config.as_ref().unwrap().value.is_whole);
+    assert_eq!(config.problems.len(), 4);
 }
 
 #[test]
@@ -170,7 +207,7 @@ fn one_column_as_id() {
 #[test]
 fn sections_may_be_written_otherwise() {
     let inline = good("source = { path = 'in' }\nsink.path = 'out'\nstage = []\n");
-    assert_eq!((inline.source.path.value.as_str(), inline.sink.path.value.as_str()), ("in", "out"));
+    assert_eq!((inline.source.path.unwrap().value, inline.sink.path.unwrap().value), ("in".into(), "out".into()));
     good("\u{feff}[source]\r\npath = 'in'\r\n[sink]\r\npath = 'out'\r\n");
 }
 
@@ -643,13 +680,13 @@ fn missing_keys_and_sections() {
     check(
         "",
         expect![[r#"
-        pipeline.toml: has no [source]
-          hint: add [source] with path = "corpus/*.parquet"
+            pipeline.toml: has no [source]
+              hint: add it, for example [source] with path = "corpus/*.parquet"
 
-        pipeline.toml: has no [sink]
-          hint: add [sink] with path = "out/"
+            pipeline.toml: has no [sink]
+              hint: add it, for example [sink] with path = "out/"
 
-        2 problems in pipeline.toml"#]],
+            2 problems in pipeline.toml"#]],
     );
     check(
         "[source]\nid = 'a'\n[[stage]]\n[sink]\n[checkpoint]\n",
@@ -657,27 +694,27 @@ fn missing_keys_and_sections() {
             pipeline.toml:1:1: [source] has no `path`
                  1 | [source]
                    | ^^^^^^^^
-              hint: add path = "corpus/*.parquet"
+              hint: add it, for example path = "corpus/*.parquet"
 
             pipeline.toml:3:1: [[stage]] has no `component`
                  3 | [[stage]]
                    | ^^^^^^^^^
-              hint: add component = "udfs/code.wasm"
+              hint: add it, for example component = "udfs/code.wasm"
 
             pipeline.toml:3:1: [[stage]] has no `function`
                  3 | [[stage]]
                    | ^^^^^^^^^
-              hint: add function = "passages"
+              hint: add it, for example function = "passages"
 
             pipeline.toml:4:1: [sink] has no `path`
                  4 | [sink]
                    | ^^^^^^
-              hint: add path = "out/"
+              hint: add it, for example path = "out/"
 
             pipeline.toml:5:1: [checkpoint] has no `path`
                  5 | [checkpoint]
                    | ^^^^^^^^^^^^
-              hint: add path = "checkpoint/"
+              hint: add it, for example path = "checkpoint/"
 
             5 problems in pipeline.toml"#]],
     );
@@ -696,7 +733,7 @@ fn sections_of_the_wrong_form() {
             pipeline.toml:1:1: [[stage]] has no `function`
                  1 | [stage]
                    | ^^^^^^^
-              hint: add function = "passages"
+              hint: add it, for example function = "passages"
 
             pipeline.toml:3:1: there is one [sink] only
                  3 | [[sink]]
@@ -752,15 +789,15 @@ fn not_toml() {
     check(
         "[source\npath = in/\n[sink]\npath =\ncolumns = [\n",
         expect![[r#"
-            pipeline.toml:1:8: not TOML: unclosed table, expected `]`
+            pipeline.toml:1:8: the brackets of `[source` are not closed
                  1 | [source
                    |        ^
-              hint: write key = value; strings stand in quotes, sections in [brackets]; see https://toml.io
+              hint: write [source]
 
-            pipeline.toml:4:7: not TOML: string values must be quoted, expected literal string
+            pipeline.toml:4:7: `path` has no value
                  4 | path =
                    |       ^
-              hint: write key = value; strings stand in quotes, sections in [brackets]; see https://toml.io
+              hint: write it behind the =, or remove the line: path = "..."
 
             pipeline.toml:5:12: not TOML: unclosed array, expected `]`
                  5 | columns = [
@@ -773,10 +810,10 @@ fn not_toml() {
     check(
         "[source]\npath = 'in\nid = 3\n[run]\nworkers = 0\n",
         expect![[r#"
-            pipeline.toml:2:11: not TOML: invalid literal string, expected `'`
+            pipeline.toml:2:11: the text of `path` has no closing quote
                  2 | path = 'in
                    |           ^
-              hint: write key = value; strings stand in quotes, sections in [brackets]; see https://toml.io
+              hint: write path = 'in'
 
             pipeline.toml:3:6: `id` must be a column name or a list of column names, not an integer
                  3 | id = 3
@@ -821,7 +858,7 @@ fn lines_are_shown_as_they_are() {
 #[test]
 fn the_longest_report() {
     let text = format!("{SOURCE_AND_SINK}{}", "[[stage]]\n".repeat(40));
-    let report = parse(Path::new("pipeline.toml"), &text).unwrap_err().to_string();
+    let report = sound(parse(Path::new("pipeline.toml"), &text)).unwrap_err().to_string();
     let end = report.lines().rev().take(3).collect::<Vec<_>>();
     assert_eq!(end, ["80 problems in pipeline.toml", "", "... and 30 more"]);
 }
@@ -866,7 +903,7 @@ fn files() {
         1 problem in pipelines"#]]
     .assert_eq(&report("pipelines"));
     let good = load(&folder.path().join("good.toml")).unwrap();
-    assert_eq!(good.source.path.line, 2);
+    assert_eq!(good.source.path.unwrap().line, 2);
 }
 
 /// Whatever the bytes, there is a configuration or a report, and the report has a problem.
@@ -888,7 +925,7 @@ fn any_text_is_answered() {
             text.splice(at..to, (0..next(4)).map(|_| alphabet[at % alphabet.len()]).collect::<Vec<_>>());
         }
         let text: String = text.into_iter().collect();
-        if let Err(problems) = parse(Path::new("pipeline.toml"), &text) {
+        if let Err(problems) = sound(parse(Path::new("pipeline.toml"), &text)) {
             assert!(!problems.0.is_empty(), "{text}");
             assert!(problems.to_string().contains("hint: "), "{text}");
         }

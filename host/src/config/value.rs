@@ -3,8 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use toml::Spanned;
-use toml::de::{DeInteger, DeTable, DeValue};
+use toml::de::{DeInteger, DeValue};
 
 use super::At;
 use super::section::{Report, Value, list, shown};
@@ -151,7 +150,7 @@ fn between(range: &RangeInclusive<u64>) -> String {
     }
 }
 
-fn signed(integer: &DeInteger<'_>) -> Option<i128> {
+pub(super) fn signed(integer: &DeInteger<'_>) -> Option<i128> {
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
@@ -221,62 +220,7 @@ pub(super) fn seconds_or_zero(value: Value<'_>, report: &mut Report<'_>) -> Opti
     }
 }
 
-/// A table, as JSON.
-pub(super) fn json_table(value: Value<'_>, report: &mut Report<'_>) -> Option<serde_json::Value> {
-    match value.toml.get_ref() {
-        DeValue::Table(table) => object(value, table, report),
-        _ => wrong_type(value, "a table", report),
-    }
-}
-
-fn object(value: Value<'_>, table: &DeTable<'_>, report: &mut Report<'_>) -> Option<serde_json::Value> {
-    let read = |(key, toml): (&Spanned<_>, _)| {
-        let key: &std::borrow::Cow<'_, str> = key.get_ref();
-        (key.clone().into_owned(), json(Value { toml, ..value }, report))
-    };
-    let entries: Vec<(String, Option<serde_json::Value>)> = table.iter().map(read).collect();
-    entries.into_iter().map(|(key, json)| Some((key, json?))).collect()
-}
-
-fn array(value: Value<'_>, items: &[Spanned<DeValue<'_>>], report: &mut Report<'_>) -> Option<serde_json::Value> {
-    let entries: Vec<Option<serde_json::Value>> =
-        items.iter().map(|toml| json(Value { toml, ..value }, report)).collect();
-    entries.into_iter().collect()
-}
-
-fn json(value: Value<'_>, report: &mut Report<'_>) -> Option<serde_json::Value> {
-    match value.toml.get_ref() {
-        DeValue::String(text) => Some(text.as_ref().into()),
-        DeValue::Boolean(boolean) => Some((*boolean).into()),
-        DeValue::Datetime(time) => Some(time.to_string().into()),
-        DeValue::Integer(integer) => json_integer(value, integer, report),
-        DeValue::Float(float) => json_float(value, float.as_str(), report),
-        DeValue::Array(items) => array(value, items, report),
-        DeValue::Table(table) => object(value, table, report),
-    }
-}
-
-fn json_integer(value: Value<'_>, integer: &DeInteger<'_>, report: &mut Report<'_>) -> Option<serde_json::Value> {
-    match signed(integer).and_then(|number| i64::try_from(number).ok()) {
-        Some(number) => Some(number.into()),
-        None => {
-            let message = format!("{} does not fit into a 64-bit integer", shown(integer.as_str()));
-            report.wrong(&value.toml.span(), message, "write it as a string or as a float");
-            None
-        }
-    }
-}
-
-fn json_float(value: Value<'_>, float: &str, report: &mut Report<'_>) -> Option<serde_json::Value> {
-    let number = float.parse().ok().and_then(serde_json::Number::from_f64);
-    if number.is_none() {
-        let message = format!("{} cannot be passed on: JSON has finite numbers only", shown(float));
-        report.wrong(&value.toml.span(), message, "write a finite number or a string");
-    }
-    number.map(serde_json::Value::Number)
-}
-
-fn wrong_type<T>(value: Value<'_>, wanted: &str, report: &mut Report<'_>) -> Option<T> {
+pub(super) fn wrong_type<T>(value: Value<'_>, wanted: &str, report: &mut Report<'_>) -> Option<T> {
     let is = kind(value.toml.get_ref());
     wrong(value, format!("`{}` must be {wanted}, not {is}", value.key), report)
 }

@@ -1,10 +1,16 @@
 //! What a run knows about itself, as values; `cli` prints them.
 //!
+//! * here: the counters of a run, and its summary.
+//! * `pace`: how far it is, how fast, and how long it will take.
+//!
 //! Counters are written by many threads and read by one; they are exact when the run has ended.
+
+mod pace;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use pace::{Pace, Total, View};
 use serde::Serialize;
 
 /// Counters of a run that is going on.
@@ -30,6 +36,12 @@ pub struct Progress {
     pub objects: AtomicU64,
     /// Objects opened by this run.
     pub objects_opened: AtomicU64,
+    /// Bytes of all objects of the source.
+    pub source_bytes: AtomicU64,
+    /// Bytes of the objects whose rows are counted.
+    pub counted_bytes: AtomicU64,
+    /// Rows of these objects.
+    pub counted_rows: AtomicU64,
     /// Bytes of source columns decoded.
     pub bytes_read: AtomicU64,
     /// Bytes of sink files that count.

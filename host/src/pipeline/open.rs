@@ -53,6 +53,8 @@ pub(super) struct Job {
 pub(super) struct Pending {
     pub(super) object: Object,
     pub(super) covered: Option<ObjectCoverage>,
+    /// Whether its rows are in the count of all rows.
+    pub(super) is_counted: bool,
 }
 
 impl Pending {
@@ -92,11 +94,12 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     write_run_file(plan, lane.token(), "plan.json", &plan.fingerprint).await?;
     count_covered(&state, progress);
     add(&progress.objects, pinned.len() as u64);
+    let is_counted = count_rows(plan, &pinned, &state, progress);
     let job = Job {
         name: root.genesis.job.clone(),
         failed_before: failed_rows(&state),
         has_output: !state.files.is_empty(),
-        pending: pending(pinned, state),
+        pending: pending(pinned, state, is_counted),
         done,
     };
     Ok(Opening::Open(Box::new((lane, job))))
@@ -118,10 +121,29 @@ fn failed_rows(state: &LaneState) -> u64 {
     state.objects.values().map(|object| object.coverage.count(RowState::Failed)).sum()
 }
 
-fn pending(pinned: Listing, mut state: LaneState) -> Vec<Pending> {
+/// Counts the rows of objects as far as they are known without opening one. Answers whether that is all of them.
+fn count_rows(plan: &Plan, pinned: &[Pinned], state: &LaneState, progress: &Progress) -> bool {
+    let bytes = pinned.iter().map(|pinned| pinned.object.size).sum();
+    add(&progress.source_bytes, bytes);
+    if let Some(rows) = plan.source.rows.filter(|_| state.objects.is_empty()) {
+        add(&progress.counted_bytes, bytes);
+        add(&progress.counted_rows, rows);
+        return true;
+    }
+    for Pinned { object, .. } in pinned {
+        if let Some(covered) = state.objects.get(object.path.as_ref()) {
+            add(&progress.counted_bytes, object.size);
+            add(&progress.counted_rows, covered.rows);
+        }
+    }
+    false
+}
+
+fn pending(pinned: Listing, mut state: LaneState, all_counted: bool) -> Vec<Pending> {
     let with_coverage = |Pinned { object, .. }| {
         let covered = state.objects.remove(object.path.as_ref());
-        Pending { object, covered }
+        let is_counted = all_counted || covered.is_some();
+        Pending { object, covered, is_counted }
     };
     let is_complete = |pending: &Pending| pending.covered.as_ref().is_some_and(ObjectCoverage::is_complete);
     pinned.into_iter().map(with_coverage).filter(|pending| !is_complete(pending)).collect()

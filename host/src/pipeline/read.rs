@@ -122,6 +122,10 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Unit>, RunError> {
     let pending = &flow.job.pending[index as usize];
     let opened = flow.runtime.block_on(source::open(&flow.plan.source.store, &pending.object, index))?;
     add(&flow.progress.objects_opened, 1);
+    if !pending.is_counted {
+        add(&flow.progress.counted_rows, opened.rows);
+        add(&flow.progress.counted_bytes, opened.object.size);
+    }
     opened.check(&flow.plan.source.columns)?;
     refuse_other_content(pending, &opened)?;
     if opened.rows == 0 {

@@ -14,6 +14,7 @@ use super::{Emitted, Flow, RunError, lock};
 use crate::block::Block;
 use crate::columns;
 use crate::commit::RowState;
+use crate::message::parted;
 use crate::observe::{add, add_time};
 use crate::plan::{OnError, Stage};
 use crate::udf::{Answer, CallError, Instance};
@@ -104,7 +105,7 @@ impl Drive<'_> {
                 if stage.on_error == OnError::Fail {
                     return Err(RunError::Failed(format!("{}: {message}", self.of(stage))));
                 }
-                tracing::warn!(stage = %stage.label, "rows left out: {}", parted(&message).0);
+                tracing::warn!("{}: rows left out: {}", stage.label, parted(&message).0);
                 return block.fail_all(index, &message).map_err(|error| broken(stage, &error));
             }
             Err(CallError::Broken { message }) => {
@@ -159,11 +160,11 @@ impl Drive<'_> {
         }
         for failure in failures.iter().take(LOGGED_FAILURES_MAX) {
             let row = block.origin.describe(failure.row);
-            tracing::warn!(stage = %stage.label, %row, "row left out: {}", parted(&failure.message).0);
+            tracing::warn!("{}: {row} left out: {}", stage.label, parted(&failure.message).0);
         }
         if failures.len() > LOGGED_FAILURES_MAX {
             let more = failures.len() - LOGGED_FAILURES_MAX;
-            tracing::warn!(stage = %stage.label, "{more} more rows of {} left out", block.origin.object);
+            tracing::warn!("{}: {more} more rows of {} left out", stage.label, block.origin.object);
         }
         Ok(())
     }
@@ -172,11 +173,6 @@ impl Drive<'_> {
         let path = stage.spec.component.path().display();
         format!("{} of {path} ({}, line {})", stage.label, self.flow.plan.file.display(), stage.line)
     }
-}
-
-/// A message and its hint.
-fn parted(message: &str) -> (&str, Option<&str>) {
-    message.split_once("\nhint: ").map_or((message, None), |(what, hint)| (what, Some(hint)))
 }
 
 /// A message about a whole block names its rows. The stage's number is said by whoever shows the message.

@@ -1,20 +1,24 @@
-//! The steps from a pipeline file to a plan. Mistakes are collected as they are found and reported together; a step that
-//! cannot be taken because of an earlier mistake is left out.
+//! The steps from a pipeline file to a plan. Mistakes are collected as they are found, those of the file as it is written
+//! first, and reported together. A step that needs what an earlier mistake hides is left out, so that no mistake is said
+//! twice; all others are taken.
 
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 
 use super::chain::{self, Link};
 use super::fingerprint::{differences, fingerprint};
-use super::{Ids, OnError, Options, Plan, PlanError, Run, Source, Stage};
+use super::{Ids, OnError, Options, Plan, PlanError, Run, Source, Stage, columns, nearby, schema};
 use crate::commit::{self, GroupLimits, Root};
-use crate::config::{self, At, Config, Problem, Problems};
+use crate::config::{self, At, Config, Place, Problem, Problems, list, nearest, shown};
 use crate::filter;
+use crate::message::Message;
 use crate::sink;
 use crate::source::{self, BlockSize, Columns, Object, Opened, Pattern, SourceError};
 use crate::store::Store;
@@ -23,6 +27,9 @@ use crate::udf;
 /// Footers read while planning a new job: a source with more objects is checked file by file as it is read.
 const FOOTERS_MAX: usize = 1000;
 const FOOTERS_AT_ONCE: usize = 16;
+
+/// Functions of a component that a message lists.
+const FUNCTIONS_MAX: usize = 12;
 
 const GROUP_ROWS_MAX: u64 = 4_000_000;
 const GROUP_BYTES_MAX: u64 = 64 << 20;
@@ -36,69 +43,13 @@ const MEMORY_BYTES_MAX: u64 = 1 << 30;
 
 /// Makes the plan, or says everything that is wrong.
 pub async fn make(config: &Config, options: &Options) -> Result<Plan, PlanError> {
-    let mut draft = Draft { config, options, problems: Vec::new() };
-    let engine = Arc::clone(&options.engine);
-    let pattern = draft.pattern();
-    let stores = draft.stores(pattern.as_ref())?;
-    let components = draft.components(&engine);
-    draft.end()?;
-    let (pattern, components) = (pattern.expect("no problem"), components.expect("no problem"));
-    let Stores { source, sink, checkpoint } = stores;
-
-    let root = Root::read(&checkpoint).await?;
-    if let Some(root) = &root {
-        refuse_other_roots(root, &source, &sink, &checkpoint)?;
+    let mut draft = Draft { config, options, problems: config.problems.clone() };
+    match draft.make().await {
+        Ok(Some(plan)) if draft.problems.is_empty() => Ok(plan),
+        // What a store says while the file has mistakes can wait: they have to be mended in any case.
+        Err(error) if draft.problems.is_empty() => Err(error),
+        _ => Err(PlanError::Problems(Problems(draft.problems))),
     }
-    refuse_other_jobs(&draft, &sink, root.as_ref()).await?;
-    let pattern = pattern.avoiding([&sink, &checkpoint].into_iter().filter_map(|own| own.local_root().map(Into::into)));
-    let objects = source::list(&source, &pattern).await?;
-    let footers = draft.footers(&source, &objects, root.as_ref()).await?;
-    let schema = draft.source_schema(root.as_ref(), &footers)?;
-    let id_fields = draft.id_fields(&schema);
-    let (bound, last) = draft.bind(&engine, &components, &schema);
-    let sink_names = draft.sink_columns(&last);
-    draft.end()?;
-
-    let links: Vec<Link> = bound.iter().map(Bound::link).collect();
-    let id_names: Vec<String> = id_fields.iter().flatten().map(|field| field.name().clone()).collect();
-    let (columns, places) = chain::link(&schema, &id_names, &links, &sink_names);
-    let columns = Columns { schema: columns };
-    draft.check_footers(&footers, &columns, &id_names);
-    draft.end()?;
-
-    let sink_schema = schema_of(&last, &sink_names);
-    let ids = id_fields.map(|fields| Ids {
-        places: fields.iter().map(|field| columns.schema.index_of(field.name()).expect("ids are read")).collect(),
-        schema: Arc::new(Schema::new(fields)),
-    });
-    let before_sink = places.last().map_or(&columns.schema, |place| &place.output);
-    let sink_columns = sink_names.iter().map(|name| before_sink.index_of(name).expect("kept for the sink")).collect();
-    let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
-    let fingerprint = fingerprint(ids.as_ref().map(|ids| &ids.schema), &specs, &sink_schema);
-    let accepted = match &root {
-        Some(root) => accept_changes(root, &fingerprint, options.accept_change)?,
-        None => Vec::new(),
-    };
-    let group = group_limits(config);
-    let stages = bound.into_iter().zip(places).map(|(bound, places)| bound.stage(places)).collect();
-    Ok(Plan {
-        file: config.file.path().into(),
-        engine,
-        source: Source { store: source, pattern, columns, schema, objects },
-        ids,
-        stages,
-        sink: sink_spec(config, sink, sink_schema),
-        sink_columns,
-        checkpoint,
-        is_durable: config.checkpoint.is_some(),
-        root,
-        fingerprint,
-        accepts_change: options.accept_change,
-        accepted,
-        group,
-        run: run_settings(&config.run, group),
-        cache: options.cache.clone(),
-    })
 }
 
 struct Draft<'a> {
@@ -107,10 +58,11 @@ struct Draft<'a> {
     problems: Vec<Problem>,
 }
 
+/// What could be opened.
 struct Stores {
-    source: Store,
-    sink: Store,
-    checkpoint: Store,
+    source: Option<(Pattern, Store)>,
+    sink: Option<Store>,
+    checkpoint: Option<Store>,
 }
 
 /// A stage whose function has agreed to its input.
@@ -135,170 +87,355 @@ impl Bound {
     }
 }
 
-impl Draft<'_> {
-    fn problem<T>(&mut self, at: &At<T>, message: impl ToString) {
-        let message = message.to_string();
-        let problem = match message.split_once("\nhint: ") {
-            Some((what, hint)) => self.config.file.problem_at(&at.span, what).hint(hint),
-            None => self.config.file.problem_at(&at.span, message),
-        };
-        self.problems.push(problem);
+/// What binding came to.
+struct Bindings {
+    /// The stages that are bound.
+    bound: Vec<Bound>,
+    /// The columns after the last stage, if all are known.
+    last: Option<SchemaRef>,
+    /// The names of columns that bound stages need.
+    wanted: Vec<String>,
+}
+
+/// A function where the pipeline file uses it.
+struct Used<'a> {
+    index: usize,
+    stage: &'a config::Stage,
+    written: &'a At<String>,
+    function: &'a udf::Function,
+}
+
+/// Columns on their way, and who made them.
+struct Known {
+    schema: SchemaRef,
+    makers: HashMap<String, String>,
+}
+
+impl Known {
+    fn of_source(schema: &SchemaRef) -> Known {
+        let makers = schema.fields().iter().map(|field| (field.name().clone(), "the source".to_owned()));
+        Known { schema: Arc::clone(schema), makers: makers.collect() }
     }
 
-    /// Reports what was found so far, if anything.
-    fn end(&mut self) -> Result<(), PlanError> {
-        if self.problems.is_empty() {
-            return Ok(());
+    fn after(mut self, used: &Used<'_>, adds: &Schema) -> Known {
+        let maker = format!("stage {} ({})", used.index + 1, used.function.name);
+        self.makers.extend(adds.fields().iter().map(|field| (field.name().clone(), maker.clone())));
+        Known { schema: chain::after(&self.schema, adds), makers: self.makers }
+    }
+}
+
+impl Draft<'_> {
+    /// All steps, as far as each can be taken. No plan if one could not; then there is a problem.
+    async fn make(&mut self) -> Result<Option<Plan>, PlanError> {
+        let config = self.config;
+        let stores = self.stores();
+        let components = self.components();
+        let problems_before = self.problems.len();
+        let root = self.root(&stores).await?;
+        if self.problems.len() == problems_before {
+            self.refuse_other_jobs(&stores, root.as_ref()).await?;
         }
-        Err(PlanError::Problems(Problems(std::mem::take(&mut self.problems))))
+        let objects = self.objects(&stores).await?;
+        let footers = self.footers(&stores, objects.as_deref(), root.as_ref()).await?;
+        let schema = source_schema(root.as_ref(), footers.as_deref())?;
+        let id_fields = self.id_fields(schema.as_deref());
+        let Bindings { bound, last, wanted } = self.bind(&components, schema.as_ref());
+        let sink_names = self.sink_columns(last.as_deref());
+        let id_names: Vec<String> = id_fields.iter().flatten().map(|field| field.name().clone()).collect();
+        if let Some(schema) = &schema {
+            self.check_footers(footers.as_deref().unwrap_or_default(), schema, &id_names, &wanted);
+        }
+        let Stores { source: Some((pattern, source)), sink: Some(sink), checkpoint: Some(checkpoint) } = stores else {
+            return Ok(None);
+        };
+        let (Some(schema), Some(last), Some(objects)) = (schema, last, objects) else { return Ok(None) };
+        if !self.problems.is_empty() {
+            return Ok(None);
+        }
+
+        let links: Vec<Link> = bound.iter().map(Bound::link).collect();
+        let (columns, places) = chain::link(&schema, &id_names, &links, &sink_names);
+        let columns = Columns { schema: columns };
+        let sink_schema = schema_of(&last, &sink_names);
+        let ids = id_fields.map(|fields| Ids {
+            places: fields.iter().map(|field| columns.schema.index_of(field.name()).expect("ids are read")).collect(),
+            schema: Arc::new(Schema::new(fields)),
+        });
+        let before_sink = places.last().map_or(&columns.schema, |place| &place.output);
+        let sink_columns =
+            sink_names.iter().map(|name| before_sink.index_of(name).expect("kept for the sink")).collect();
+        let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
+        let fingerprint = fingerprint(ids.as_ref().map(|ids| &ids.schema), &specs, &sink_schema);
+        let accepted = match &root {
+            Some(root) => accept_changes(root, &fingerprint, self.options.accept_change)?,
+            None => Vec::new(),
+        };
+        let group = group_limits(config);
+        let stages = bound.into_iter().zip(places).map(|(bound, places)| bound.stage(places)).collect();
+        let rows = footers.filter(|footers| footers.len() == objects.len());
+        let rows = rows.map(|footers| footers.iter().map(|opened| opened.rows).sum());
+        Ok(Some(Plan {
+            file: config.file.path().into(),
+            engine: Arc::clone(&self.options.engine),
+            source: Source { store: source, pattern, columns, schema, objects, rows },
+            ids,
+            stages,
+            sink: sink_spec(config, sink, sink_schema),
+            sink_columns,
+            checkpoint,
+            is_durable: config.checkpoint.is_some(),
+            root,
+            fingerprint,
+            accepts_change: self.options.accept_change,
+            accepted,
+            group,
+            run: run_settings(&config.run, group),
+            cache: self.options.cache.clone(),
+        }))
+    }
+
+    fn problem<T>(&mut self, at: &At<T>, message: impl Into<Message>) {
+        self.problem_at(&at.span, message);
+    }
+
+    fn problem_at(&mut self, span: &Range<usize>, message: impl Into<Message>) {
+        self.problems.push(self.config.file.problem_at(span, message));
     }
 
     /// A path of the pipeline file, relative to the file's folder.
     fn path(&self, written: &str) -> PathBuf {
         let path = written.strip_prefix("file://").unwrap_or(written);
+        self.folder_of_file().join(path)
+    }
+
+    fn folder_of_file(&self) -> PathBuf {
         let folder = self.config.file.path().parent().unwrap_or(Path::new(""));
-        std::path::absolute(folder.join(path)).unwrap_or_else(|_| folder.join(path))
+        std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned())
+    }
+
+    fn stores(&mut self) -> Stores {
+        let config = self.config;
+        let source = self.pattern().and_then(|pattern| {
+            let store = self.store("source", config.source.path.as_ref(), pattern.root());
+            store.map(|store| (pattern, store))
+        });
+        let sink = self.folder("sink", config.sink.path.as_ref());
+        let checkpoint = match &config.checkpoint {
+            None => Some(Store::memory("checkpoint")),
+            Some(written) => self.folder("checkpoint", written.path.as_ref()),
+        };
+        let mut stores = Stores { source, sink, checkpoint };
+        if let Some((pattern, source)) = stores.source.take() {
+            let is_apart = self.refuse_overlap(&pattern, &source, &stores);
+            let own = [&stores.sink, &stores.checkpoint].into_iter().flatten().filter_map(Store::local_root);
+            let pattern = if is_apart { pattern.avoiding(own.map(Into::into)) } else { pattern };
+            stores.source = Some((pattern, source));
+        }
+        stores
     }
 
     fn pattern(&mut self) -> Option<Pattern> {
-        let written = &self.config.source.path;
-        match Pattern::new(&self.path(&written.value)) {
+        let written = self.config.source.path.as_ref()?;
+        let path = self.path(&written.value);
+        match Pattern::new(&path) {
             Ok(pattern) => Some(pattern),
+            Err(_) if is_missing(&path) => {
+                self.problem(written, nearby::missing(&written.value, &path, &self.folder_of_file()));
+                None
+            }
             Err(message) => {
-                self.problem(written, format!("{message}\nhint: name a file, a folder or a glob that is there"));
+                let hint = match has_glob(&path) {
+                    true => {
+                        "correct the glob: *, **, ?, [a-z] and {a,b} are special; [[] stands for a bracket in a name"
+                    }
+                    false => "name a file, a folder or a glob that is there",
+                };
+                self.problem(written, Message::new(message).hint(hint));
                 None
             }
         }
     }
 
-    fn stores(&mut self, pattern: Option<&Pattern>) -> Result<Stores, PlanError> {
-        let watch = &self.options.watch;
-        let failed = |what: &str| {
-            let what = format!("cannot use the {what}'s path");
-            move |cause| PlanError::Store { what, cause }
-        };
-        let sink_path = self.path(&self.config.sink.path.value);
-        let sink = Store::local("sink", &sink_path, watch).map_err(failed("sink"))?;
-        let checkpoint = match &self.config.checkpoint {
-            None => Store::memory("checkpoint"),
-            Some(written) => {
-                let path = self.path(&written.path.value);
-                Store::local("checkpoint", &path, watch).map_err(failed("checkpoint"))?
+    fn store(&mut self, name: &'static str, written: Option<&At<String>>, path: &Path) -> Option<Store> {
+        match Store::local(name, path, &self.options.watch) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                let message = format!("cannot use the {name}'s path: {error}\nhint: name a folder of this machine");
+                self.problem(written?, message);
+                None
             }
-        };
-        let root = pattern.map_or(Path::new("/"), Pattern::root);
-        let source = Store::local("source", root, watch).map_err(failed("source"))?;
-        self.refuse_files(&sink, &checkpoint);
-        if let Some(pattern) = pattern {
-            self.refuse_overlap(pattern, &source, &sink, &checkpoint);
         }
-        Ok(Stores { source, sink, checkpoint })
     }
 
-    fn refuse_files(&mut self, sink: &Store, checkpoint: &Store) {
+    fn folder(&mut self, name: &'static str, written: Option<&At<String>>) -> Option<Store> {
+        let path = self.path(&written?.value);
+        let store = self.store(name, written, &path)?;
+        if store.local_root().is_some_and(Path::is_file) {
+            self.problem(written?, format!("the {name} is a file\nhint: name a folder"));
+            return None;
+        }
+        Some(store)
+    }
+
+    /// Output that is input of the next run would double rows without end. Answers whether all is well.
+    fn refuse_overlap(&mut self, pattern: &Pattern, source: &Store, stores: &Stores) -> bool {
+        let problems_before = self.problems.len();
         let config = self.config;
-        let is_file = |store: &Store| store.local_root().is_some_and(Path::is_file);
-        if is_file(sink) {
-            self.problem(&config.sink.path, "the sink is a file\nhint: name a folder");
+        let hint = "choose a folder of its own";
+        if let (Some(sink), Some(written)) = (&stores.sink, &config.sink.path) {
+            if takes_from(pattern, source, sink) {
+                self.problem(written, Message::new("the sink lies in the source").hint(hint));
+            } else if sink.contains(source) {
+                self.problem(written, Message::new("the source lies in the sink").hint(hint));
+            }
         }
-        if let Some(written) = &config.checkpoint
-            && is_file(checkpoint)
-        {
-            self.problem(&written.path, "the checkpoint is a file\nhint: name a folder");
+        let written = config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.as_ref());
+        if let (Some(checkpoint), Some(written)) = (&stores.checkpoint, written) {
+            let touches = |sink: &Store| checkpoint.contains(sink) || sink.contains(checkpoint);
+            if takes_from(pattern, source, checkpoint) {
+                self.problem(written, Message::new("the checkpoint lies in the source").hint(hint));
+            } else if stores.sink.as_ref().is_some_and(touches) {
+                self.problem(written, Message::new("checkpoint and sink lie in each other").hint(hint));
+            }
         }
+        self.problems.len() == problems_before
     }
 
-    /// Output that is input of the next run would double rows without end.
-    fn refuse_overlap(&mut self, pattern: &Pattern, source: &Store, sink: &Store, checkpoint: &Store) {
+    /// The component of every stage, if it can be used.
+    fn components(&mut self) -> Vec<Option<udf::Component>> {
         let config = self.config;
-        let hint = "hint: choose a folder of its own";
-        if takes_from(pattern, source, sink) {
-            self.problem(&config.sink.path, format!("the sink lies in the source\n{hint}"));
-        } else if sink.contains(source) {
-            self.problem(&config.sink.path, format!("the source lies in the sink\n{hint}"));
+        let mut loaded: Vec<Option<udf::Component>> = Vec::new();
+        for stage in &config.stages {
+            let component = stage.component.as_ref().and_then(|written| self.component(written, &loaded));
+            loaded.push(component);
         }
-        let Some(written) = &config.checkpoint else { return };
-        if takes_from(pattern, source, checkpoint) {
-            self.problem(&written.path, format!("the checkpoint lies in the source\n{hint}"));
-        } else if checkpoint.contains(sink) || sink.contains(checkpoint) {
-            self.problem(&written.path, format!("checkpoint and sink lie in each other\n{hint}"));
+        loaded
+    }
+
+    fn component(&mut self, written: &At<String>, loaded: &[Option<udf::Component>]) -> Option<udf::Component> {
+        let path = self.path(&written.value);
+        if let Some(known) = loaded.iter().flatten().find(|component| component.path() == path) {
+            return Some(known.clone());
+        }
+        match udf::Component::load(&self.options.engine, &path) {
+            Ok(component) => Some(component),
+            Err(_) if is_missing(&path) => {
+                self.problem(written, nearby::missing(&written.value, &path, &self.folder_of_file()));
+                None
+            }
+            Err(_) if path.is_dir() => {
+                let hint = match path.join("Cargo.toml").is_file() {
+                    true => format!(
+                        "`wasmpipe udf build {}` makes a component of this crate; name that",
+                        shown(&written.value)
+                    ),
+                    false => "name the component's .wasm file".to_owned(),
+                };
+                self.problem(written, Message::new(format!("`{}` is a folder", shown(&written.value))).hint(hint));
+                None
+            }
+            Err(error) => {
+                self.problem(written, Message::of(&error));
+                None
+            }
         }
     }
 
-    fn components(&mut self, engine: &udf::Engine) -> Option<Vec<udf::Component>> {
-        let mut loaded: Vec<udf::Component> = Vec::new();
-        let mut complete = true;
-        for stage in &self.config.stages {
-            let path = self.path(&stage.component.value);
-            if let Some(known) = loaded.iter().find(|component| component.path() == path) {
-                loaded.push(known.clone());
-                continue;
-            }
-            match udf::Component::load(engine, &path) {
-                Ok(component) => loaded.push(component),
-                Err(error) => {
-                    self.problem(&stage.component, with_causes(&error));
-                    complete = false;
-                }
-            }
+    /// The job that the checkpoint belongs to. None if it belongs to one with other places, which is a problem.
+    async fn root(&mut self, stores: &Stores) -> Result<Option<Root>, PlanError> {
+        let Some(checkpoint) = &stores.checkpoint else { return Ok(None) };
+        let Some(root) = Root::read(checkpoint).await? else { return Ok(None) };
+        let moved = moved(&root, stores);
+        if moved.is_empty() {
+            return Ok(Some(root));
         }
-        complete.then_some(loaded)
+        let mut message = Message::new("the checkpoint belongs to a job with other places")
+            .hint("run it where it began, or begin a new job with another checkpoint and an empty sink");
+        message.details = moved;
+        let config = self.config;
+        if let Some(written) = config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.as_ref()) {
+            self.problem(written, message);
+        }
+        Ok(None)
+    }
+
+    async fn refuse_other_jobs(&mut self, stores: &Stores, root: Option<&Root>) -> Result<(), PlanError> {
+        let (Some(sink), Some(written)) = (&stores.sink, &self.config.sink.path) else { return Ok(()) };
+        let listing: Vec<ObjectMeta> = sink
+            .objects()
+            .list(None)
+            .try_collect()
+            .await
+            .map_err(|cause| PlanError::Store { what: "cannot list the sink".into(), cause })?;
+        let others = commit::other_jobs(&listing, root.map(|root| root.genesis.job.as_str()));
+        let Some(first) = others.first() else { return Ok(()) };
+        let message = format!("the sink {} holds output of another job ({first})", sink.url());
+        let hint = match self.config.checkpoint {
+            Some(_) => "choose an empty folder, or name the checkpoint of that job to go on with it",
+            None => "empty it or choose another: a pipeline without [checkpoint] is a new job each time it runs",
+        };
+        self.problem(written, Message::new(message).hint(hint));
+        Ok(())
+    }
+
+    async fn objects(&mut self, stores: &Stores) -> Result<Option<Vec<Object>>, PlanError> {
+        let (Some((pattern, source)), Some(written)) = (&stores.source, &self.config.source.path) else {
+            return Ok(None);
+        };
+        match source::list(source, pattern).await {
+            Ok(objects) => Ok(Some(objects)),
+            Err(error @ SourceError::Bad { .. }) => {
+                self.problem(written, Message::of(&error));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The footers that a new job may look at. A job that has begun knows its schema, and finished objects stay closed.
     async fn footers(
         &mut self,
-        store: &Store,
-        objects: &[Object],
+        stores: &Stores,
+        objects: Option<&[Object]>,
         root: Option<&Root>,
-    ) -> Result<Vec<Opened>, PlanError> {
-        if root.is_some() {
-            return Ok(Vec::new());
-        }
+    ) -> Result<Option<Vec<Opened>>, PlanError> {
+        let (Some((pattern, store)), Some(written)) = (&stores.source, &self.config.source.path) else {
+            return Ok(None);
+        };
+        let (Some(objects), None) = (objects, root) else { return Ok(None) };
         if objects.is_empty() {
-            let written = &self.config.source.path;
-            self.problem(written, "the source has no object\nhint: name files that end in .parquet, or a glob");
-            self.end()?;
+            let message = format!("`{}` takes no file: the source has no object", shown(&written.value));
+            self.problem(written, Message::new(message).hint(nearby::hint_for_none(pattern.root())));
+            return Ok(None);
         }
         let some = if objects.len() <= FOOTERS_MAX { objects } else { &objects[..1] };
         let opens: Vec<_> = some.iter().map(|object| open_for_plan(store, object)).collect();
         let results: Vec<Result<Opened, SourceError>> =
-            futures::stream::iter(opens).buffered(FOOTERS_AT_ONCE).map(Ok::<_, PlanError>).try_collect().await?;
+            futures::stream::iter(opens).buffered(FOOTERS_AT_ONCE).collect().await;
         let mut footers = Vec::with_capacity(results.len());
         for result in results {
             match result {
                 Ok(opened) => footers.push(opened),
-                Err(error @ SourceError::Bad { .. }) => self.problem(&self.config.source.path.clone(), error),
+                Err(error @ SourceError::Bad { .. }) => self.problem(written, Message::of(&error)),
                 Err(error) => return Err(error.into()),
             }
         }
-        self.end()?;
-        Ok(footers)
+        Ok(Some(footers).filter(|footers| !footers.is_empty()))
     }
 
-    fn source_schema(&self, root: Option<&Root>, footers: &[Opened]) -> Result<SchemaRef, PlanError> {
-        match root {
-            Some(root) => commit::schema_from_hex(&root.genesis.source_schema).map_err(PlanError::from),
-            None => Ok(source::schema_of(footers.first().expect("a new job has objects"))),
-        }
-    }
-
-    fn id_fields(&mut self, schema: &Schema) -> Option<Vec<Field>> {
-        let written = self.config.source.id.as_ref()?;
+    fn id_fields(&mut self, schema: Option<&Schema>) -> Option<Vec<Field>> {
+        let config = self.config;
+        let (written, schema) = (config.source.id.as_ref()?, schema?);
         let mut fields = Vec::new();
         for name in &written.value {
             match schema.field_with_name(&name.value) {
                 Err(_) => {
-                    let message = format!("the source has no column `{}`\nhint: {}", name.value, columns_hint(schema));
-                    self.problem(name, message);
+                    let message = Message::new(format!("the source has no column `{}`", shown(&name.value)));
+                    self.problem(name, message.hint(columns_hint(&name.value, schema)));
                 }
                 Ok(field) if !filter::is_supported(field.data_type()) => {
-                    let (data_type, supported) = (field.data_type(), filter::supported());
-                    let message = format!(
-                        "column `{}` is {data_type}, which cannot be an id\nhint: ids are {supported}",
-                        name.value
-                    );
-                    self.problem(name, message);
+                    let message = format!("column `{}` is {}, which cannot be an id", name.value, field.data_type());
+                    self.problem(name, Message::new(message).hint(format!("ids are {}", filter::supported())));
                 }
                 Ok(field) => fields.push(field.clone().with_nullable(false)),
             }
@@ -306,63 +443,162 @@ impl Draft<'_> {
         Some(fields)
     }
 
-    /// Binds stage after stage, as far as schemas are known. Also gives the columns after the last.
-    fn bind(
-        &mut self,
-        engine: &udf::Engine,
-        components: &[udf::Component],
-        source: &SchemaRef,
-    ) -> (Vec<Bound>, SchemaRef) {
-        let mut schema = Arc::clone(source);
-        let mut bound: Vec<Bound> = Vec::new();
-        for (index, (stage, component)) in self.config.stages.iter().zip(components).enumerate() {
-            let spec = udf::Spec {
-                component: component.clone(),
-                function: stage.function.value.clone(),
-                config: stage.config.as_ref().map_or_else(|| serde_json::json!({}), |config| config.value.clone()),
-                input: Arc::clone(&schema),
-                limits: limits_of(stage),
-                stage: format!("stage {}", index + 1),
+    /// Binds stage after stage, as far as the columns are known.
+    fn bind(&mut self, components: &[Option<udf::Component>], source: Option<&SchemaRef>) -> Bindings {
+        let config = self.config;
+        let mut columns = source.map(Known::of_source);
+        let mut bindings = Bindings { bound: Vec::new(), last: None, wanted: Vec::new() };
+        for (index, (stage, component)) in config.stages.iter().zip(components).enumerate() {
+            let before = columns.take();
+            let (Some(component), Some(written)) = (component, &stage.function) else { continue };
+            let Some(function) = self.function(index, written, component) else { continue };
+            let is_good = self.check_config(stage, written, function);
+            let Some(before) = before else { continue };
+            let used = Used { index, stage, written, function };
+            columns = if is_good {
+                self.bind_one(&used, component, before, &mut bindings)
+            } else {
+                self.foresee(&used, before)
             };
-            let binding = match udf::bind(engine, &spec) {
-                Ok(binding) => binding,
-                Err(error) => {
-                    self.problem(&stage.function, with_causes(&error));
-                    break;
-                }
-            };
-            schema = chain::after(&schema, &binding.adds);
-            let on_error = match stage.on_error.as_ref().map(|written| written.value) {
-                Some(config::OnError::Skip) => OnError::Skip,
-                Some(config::OnError::Fail) | None => OnError::Fail,
-            };
-            bound.push(Bound { spec, binding, line: stage.function.line, on_error });
         }
-        (bound, schema)
+        bindings.last = columns.map(|known| known.schema);
+        bindings
     }
 
-    fn sink_columns(&mut self, last: &Schema) -> Vec<String> {
-        let Some(written) = &self.config.sink.columns else {
+    fn function<'c>(
+        &mut self,
+        index: usize,
+        written: &At<String>,
+        component: &'c udf::Component,
+    ) -> Option<&'c udf::Function> {
+        let functions = component.functions();
+        let found = functions.iter().find(|function| function.name == written.value);
+        if found.is_none() {
+            let names: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
+            let offers = match names.as_slice() {
+                [] => "the component offers none".to_owned(),
+                names if names.len() <= FUNCTIONS_MAX => format!("the component offers {}", list(names, "and")),
+                names => format!("the component offers {} and others", names[..FUNCTIONS_MAX].join(", ")),
+            };
+            let meant = nearest(&written.value, names.iter().copied());
+            let hint = meant.map_or(offers.clone(), |meant| format!("did you mean \"{meant}\"? {offers}"));
+            let file = component.path().file_name().unwrap_or_default().to_string_lossy();
+            let message = format!("stage {}: {file} has no function `{}`", index + 1, shown(&written.value));
+            self.problem(written, Message::new(message).hint(hint));
+        }
+        found
+    }
+
+    /// What the function's own schema says about its config. Answers whether it may be bound with it.
+    fn check_config(&mut self, stage: &config::Stage, written: &At<String>, function: &udf::Function) -> bool {
+        let nothing = serde_json::json!({});
+        let settings = stage.config.as_ref();
+        if settings.is_some_and(|settings| !settings.value.is_whole) {
+            return false;
+        }
+        let Some(schema) = &function.config else { return true };
+        let value = settings.map_or(&nothing, |settings| &settings.value.value);
+        let mistakes = schema::mistakes(schema, value);
+        for mistake in &mistakes {
+            let place = settings.and_then(|settings| settings.value.place(&mistake.pointer));
+            let span = match place {
+                Some(Place { key: Some(key), .. }) if mistake.is_key => key,
+                Some(place) => &place.value,
+                None => settings.map_or(&written.span, |settings| &settings.span),
+            };
+            let message = Message::new(format!("`{}`: {}", function.name, mistake.what));
+            let file = stage.component.as_ref().map_or("FILE", |component| &component.value);
+            let all = || format!("`wasmpipe udf inspect {}` shows what the function takes", shown(file));
+            let hint = match (&mistake.hint, &mistake.doc) {
+                (Some(hint), _) => hint.clone(),
+                (None, Some(doc)) => format!("the author says about it: {doc}"),
+                (None, None) => all(),
+            };
+            self.problem_at(span, message.hint(hint));
+        }
+        mistakes.is_empty()
+    }
+
+    /// The columns after the stage, if they are known.
+    fn bind_one(
+        &mut self,
+        used: &Used<'_>,
+        component: &udf::Component,
+        before: Known,
+        bindings: &mut Bindings,
+    ) -> Option<Known> {
+        let Used { index, stage, written, .. } = *used;
+        let spec = udf::Spec {
+            component: component.clone(),
+            function: written.value.clone(),
+            config: stage.config.as_ref().map_or_else(|| serde_json::json!({}), |config| config.value.value.clone()),
+            input: Arc::clone(&before.schema),
+            limits: limits_of(stage),
+            stage: format!("stage {}", index + 1),
+        };
+        match udf::bind(&self.options.engine, &spec) {
+            Ok(binding) => {
+                let after = before.after(used, &binding.adds);
+                bindings.wanted.extend(binding.needs.fields().iter().map(|field| field.name().clone()));
+                bindings.bound.push(Bound { spec, binding, line: written.line, on_error: on_error(stage) });
+                Some(after)
+            }
+            Err(udf::UdfError::Columns { mismatch, .. }) => {
+                self.mismatch(used, &before, &mismatch);
+                Some(before.after(used, &mismatch.adds))
+            }
+            // A function that refuses because of its columns may not say it as well as the host can.
+            Err(error) => {
+                let problems_before = self.problems.len();
+                let after = self.foresee(used, before);
+                if self.problems.len() == problems_before {
+                    self.problem(written, Message::of(&error));
+                }
+                after
+            }
+        }
+    }
+
+    /// A function that cannot be bound yet: checks its columns as the component describes them.
+    fn foresee(&mut self, used: &Used<'_>, before: Known) -> Option<Known> {
+        let (needs, adds) = foreseen(used.function)?;
+        if let Some(mismatch) = udf::Mismatch::find(&needs, &adds, &before.schema) {
+            self.mismatch(used, &before, &mismatch);
+        }
+        Some(before.after(used, &adds))
+    }
+
+    fn mismatch(&mut self, used: &Used<'_>, before: &Known, mismatch: &udf::Mismatch) {
+        self.problem(used.written, columns::explained(used.index, used.function, mismatch, &before.makers));
+    }
+
+    fn sink_columns(&mut self, last: Option<&Schema>) -> Vec<String> {
+        let config = self.config;
+        let Some(last) = last else { return Vec::new() };
+        let Some(written) = &config.sink.columns else {
             return last.fields().iter().map(|field| field.name().clone()).collect();
         };
-        if self.problems.is_empty() {
-            for name in &written.value {
-                if last.field_with_name(&name.value).is_err() {
-                    let message =
-                        format!("no column `{}` leaves the last stage\nhint: {}", name.value, columns_hint(last));
-                    self.problem(name, message);
-                }
+        for name in &written.value {
+            if last.field_with_name(&name.value).is_err() {
+                let message = Message::new(format!("no column `{}` leaves the last stage", shown(&name.value)));
+                self.problem(name, message.hint(columns_hint(&name.value, last)));
             }
         }
         written.value.iter().map(|name| name.value.clone()).collect()
     }
 
-    /// Schema drift and null ids that the footers give away.
-    fn check_footers(&mut self, footers: &[Opened], columns: &Columns, ids: &[String]) {
-        let written = &self.config.source.path;
+    /// Schema drift and null ids that the footers give away. `wanted` are the columns that stages need.
+    fn check_footers(&mut self, footers: &[Opened], schema: &Schema, ids: &[String], wanted: &[String]) {
+        let config = self.config;
+        let Some(written) = &config.source.path else { return };
+        let sink = config.sink.columns.iter().flat_map(|columns| &columns.value).map(|name| &name.value);
+        let named: HashSet<&String> = ids.iter().chain(wanted).chain(sink).collect();
+        let is_read = |name: &String| config.sink.columns.is_none() || named.contains(name);
+        let fields = schema.fields().iter().filter(|field| is_read(field.name())).cloned();
+        let columns = Columns { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) };
         for opened in footers {
-            if let Err(error) = opened.check(columns) {
-                self.problem(written, error);
+            if let Err(error) = opened.check(&columns) {
+                self.problem(written, Message::of(&error));
                 continue;
             }
             for id in ids {
@@ -372,7 +608,10 @@ impl Draft<'_> {
                          hint: give every row an id, or leave `id` out so that rows are known by position",
                         opened.object.path
                     );
-                    self.problem(written, message);
+                    match config.source.id.as_ref().and_then(|ids| ids.value.iter().find(|name| name.value == *id)) {
+                        Some(name) => self.problem(name, message),
+                        None => self.problem(written, message),
+                    }
                 }
             }
         }
@@ -388,44 +627,55 @@ fn takes_from(pattern: &Pattern, source: &Store, other: &Store) -> bool {
     other.strip_prefix(source).is_ok_and(|below| pattern.takes_below(below))
 }
 
-fn refuse_other_roots(root: &Root, source: &Store, sink: &Store, checkpoint: &Store) -> Result<(), PlanError> {
+/// Places that are not those of the job, a line each.
+fn moved(root: &Root, stores: &Stores) -> Vec<String> {
     let genesis = &root.genesis;
+    let source = stores.source.as_ref().map(|(_, store)| store);
     let pairs = [
         ("source", &genesis.source, source),
-        ("sink", &genesis.sink, sink),
-        ("checkpoint", &genesis.checkpoint, checkpoint),
+        ("sink", &genesis.sink, stores.sink.as_ref()),
+        ("checkpoint", &genesis.checkpoint, stores.checkpoint.as_ref()),
     ];
-    let moved: Vec<String> = pairs
-        .iter()
-        .filter(|(_, was, is)| was.as_str() != is.url())
-        .map(|(name, was, is)| format!("  {name}: {was} -> {}", is.url()))
-        .collect();
-    if moved.is_empty() {
-        return Ok(());
-    }
-    Err(PlanError::Refused(format!(
-        "the checkpoint belongs to a job with other places:\n{}\n\
-         hint: run it where it began, or begin a new job with another checkpoint and an empty sink",
-        moved.join("\n")
-    )))
+    let line = |(name, was, is): (&str, &String, Option<&Store>)| {
+        let is = is?.url();
+        (was != is).then(|| format!("{name}: {was} -> {is}"))
+    };
+    pairs.into_iter().filter_map(line).collect()
 }
 
-async fn refuse_other_jobs(draft: &Draft<'_>, sink: &Store, root: Option<&Root>) -> Result<(), PlanError> {
-    let listing: Vec<ObjectMeta> = sink
-        .objects()
-        .list(None)
-        .try_collect()
-        .await
-        .map_err(|cause| PlanError::Store { what: "cannot list the sink".into(), cause })?;
-    let others = commit::other_jobs(&listing, root.map(|root| root.genesis.job.as_str()));
-    let Some(first) = others.first() else { return Ok(()) };
-    let message = format!("the sink {} holds output of another job ({first})", sink.url());
-    let hint = match draft.config.checkpoint {
-        Some(_) => "choose an empty folder, or name the checkpoint of that job to go on with it",
-        None => "empty it or choose another: a pipeline without [checkpoint] is a new job each time it runs",
+fn source_schema(root: Option<&Root>, footers: Option<&[Opened]>) -> Result<Option<SchemaRef>, PlanError> {
+    match root {
+        Some(root) => Ok(Some(commit::schema_from_hex(&root.genesis.source_schema)?)),
+        None => Ok(footers.and_then(<[_]>::first).map(source::schema_of)),
+    }
+}
+
+fn has_glob(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.contains(['*', '?', '[', '{']))
+}
+
+fn is_missing(path: &Path) -> bool {
+    !has_glob(path) && std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// The columns of a function as its component describes them; none if that depends on more, or is not understood.
+fn foreseen(function: &udf::Function) -> Option<(Schema, SchemaRef)> {
+    let schema = |columns: &[udf::Column]| {
+        let field = |column: &udf::Column| {
+            let data_type: DataType = column.data_type.parse().ok()?;
+            Some(Field::new(&column.name, data_type, column.nullable))
+        };
+        columns.iter().map(field).collect::<Option<Vec<Field>>>().map(Schema::new)
     };
-    let problem = draft.config.file.problem_at(&draft.config.sink.path.span, message).hint(hint);
-    Err(PlanError::Problems(Problems::from(problem)))
+    let (needs, adds) = (function.needs.as_deref()?, function.adds.as_deref()?);
+    Some((schema(needs)?, Arc::new(schema(adds)?)))
+}
+
+fn on_error(stage: &config::Stage) -> OnError {
+    match stage.on_error.as_ref().map(|written| written.value) {
+        Some(config::OnError::Skip) => OnError::Skip,
+        Some(config::OnError::Fail) | None => OnError::Fail,
+    }
 }
 
 /// The differences, if they may be and are accepted.
@@ -448,33 +698,18 @@ fn accept_changes(root: &Root, is: &crate::commit::Fingerprint, accepts: bool) -
     Err(PlanError::Refused(format!("{report}\nhint: {hint}")))
 }
 
-fn columns_hint(schema: &Schema) -> String {
+fn columns_hint(written: &str, schema: &Schema) -> String {
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    format!("there are {}", names.join(", "))
+    let there = columns::names(&names);
+    match nearest(written, names.iter().copied()) {
+        Some(meant) => format!("did you mean `{}`? {there}", shown(meant)),
+        None => there,
+    }
 }
 
 fn schema_of(last: &Schema, names: &[String]) -> SchemaRef {
     let field = |name: &String| last.field_with_name(name).expect("checked").clone();
     Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>()))
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    let (what, hint) =
-        text.split_once("\nhint: ").map_or((text.clone(), None), |(a, b)| (a.into(), Some(b.to_string())));
-    text = what;
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    match hint {
-        Some(hint) => format!("{text}\nhint: {hint}"),
-        None => text,
-    }
 }
 
 fn limits_of(stage: &config::Stage) -> udf::Limits {

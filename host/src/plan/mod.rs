@@ -5,12 +5,18 @@
 //! * `chain` - which columns flow from stage to stage; those that nobody reads later are dropped early.
 //! * `single` - the plan of one function that is run by hand.
 //! * `look` - every object of the source, against the plan.
+//! * `columns` - what a function wants beside what reaches it, as a table.
+//! * `schema` - a config against the schema that its function describes.
+//! * `nearby` - files that are not there, and the name that was probably meant.
 //! * `fingerprint` - what decides a row's result, and how two of them differ.
 
 mod chain;
+mod columns;
 mod fingerprint;
 mod look;
 mod make;
+mod nearby;
+pub mod schema;
 mod single;
 
 use std::path::PathBuf;
@@ -78,6 +84,8 @@ pub struct Source {
     pub schema: SchemaRef,
     /// The objects, as listed while planning.
     pub objects: Vec<Object>,
+    /// Their rows, if all footers were read while planning.
+    pub rows: Option<u64>,
 }
 
 /// The identity of rows.

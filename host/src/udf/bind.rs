@@ -10,6 +10,7 @@ use super::component::{Component, Function, Kind};
 use super::engine::Engine;
 use super::guest::{Guest, Phase, quote};
 use super::limits::Limits;
+use super::mismatch::Mismatch;
 use super::wire;
 
 /// One use of one function.
@@ -44,7 +45,15 @@ pub fn bind(engine: &Engine, spec: &Spec) -> Result<Binding, UdfError> {
 
 /// Binds, and keeps the instance.
 pub(super) fn bound(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), UdfError> {
-    agree(engine, spec).map_err(|what| spec.error(what))
+    agree(engine, spec).map_err(|disagreement| match disagreement {
+        Disagreement::Says(what) => spec.error(what),
+        Disagreement::Columns(mismatch) => UdfError::Columns {
+            stage: spec.stage.clone(),
+            function: spec.function.clone(),
+            path: spec.component.path().to_owned(),
+            mismatch: Box::new(mismatch),
+        },
+    })
 }
 
 impl Spec {
@@ -65,7 +74,20 @@ impl Spec {
     }
 }
 
-fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), String> {
+/// Why there is no binding.
+enum Disagreement {
+    /// Continues a sentence whose subject is the function.
+    Says(String),
+    Columns(Mismatch),
+}
+
+impl From<String> for Disagreement {
+    fn from(what: String) -> Self {
+        Self::Says(what)
+    }
+}
+
+fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Disagreement> {
     let function = find(spec)?;
     let seen = seen(&spec.input);
     let input = wasmpipe_wire::fields_of(&seen)
@@ -81,9 +103,12 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), String> {
         adds: wire::read_schema(answer.adds).map_err(|e| misbound("adds", &e))?,
         kind: function.kind,
     };
-    check_needs(&binding, &seen)?;
-    check_adds(&binding, &seen)?;
-    Ok((binding, guest))
+    check_names("needs", &binding.needs)?;
+    check_names("adds", &binding.adds)?;
+    match Mismatch::find(&binding.needs, &binding.adds, &seen) {
+        None => Ok((binding, guest)),
+        Some(mismatch) => Err(Disagreement::Columns(mismatch)),
+    }
 }
 
 fn find(spec: &Spec) -> Result<&Function, String> {
@@ -120,55 +145,17 @@ fn misbound(part: &str, defect: &str) -> String {
     )
 }
 
-fn check_needs(binding: &Binding, input: &Schema) -> Result<(), String> {
-    if let Some(name) = doubled(&binding.needs) {
-        return Err(misbound("needs", &format!("has `{}` twice", quote(name))));
+fn check_names(part: &str, schema: &Schema) -> Result<(), String> {
+    match doubled(schema) {
+        Some(name) => Err(misbound(part, &format!("has `{}` twice", quote(name)))),
+        None => Ok(()),
     }
-    for need in binding.needs.fields() {
-        let name = quote(need.name());
-        let Some((_, column)) = input.column_with_name(need.name()) else {
-            return Err(format!(
-                "needs a column `{name}`, which does not reach it\nhint: the columns here are {}",
-                names(input)
-            ));
-        };
-        if !crate::columns::serves(column.data_type(), need.data_type()) {
-            return Err(format!(
-                "needs `{name}` as {}, and it is {}\nhint: only widening that loses nothing is done by itself; convert the column in the source or in a stage before",
-                quote(&need.data_type().to_string()),
-                column.data_type()
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn check_adds(binding: &Binding, input: &Schema) -> Result<(), String> {
-    if let Some(name) = doubled(&binding.adds) {
-        return Err(misbound("adds", &format!("has `{}` twice", quote(name))));
-    }
-    for add in binding.adds.fields() {
-        let exists = input.column_with_name(add.name()).is_some();
-        let replaces = binding.needs.column_with_name(add.name()).is_some();
-        if exists && !replaces {
-            return Err(format!(
-                "adds a column `{}`, which reaches it already\nhint: two stages must not add the same column; rename one, or drop the earlier",
-                quote(add.name())
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn doubled(schema: &Schema) -> Option<&str> {
     let mut names = HashSet::new();
     let mut fields = schema.fields().iter().map(|field| field.name().as_str());
     fields.find(|name| !names.insert(*name))
-}
-
-fn names(schema: &Schema) -> String {
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    quote(&names.join(", "))
 }
 
 /// Plan time and run time have to agree, as everything after the plan was built on it.

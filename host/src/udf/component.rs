@@ -182,7 +182,7 @@ fn read(path: &Path) -> Result<Vec<u8>, UdfError> {
     Ok(bytes)
 }
 
-const BUILD_HINT: &str = "`wasmpipe udf build` makes components";
+const BUILD_HINT: &str = "name a component; `wasmpipe udf build FOLDER` makes one of a crate";
 
 /// Names the file by its first bytes.
 fn recognise(bytes: &[u8]) -> Result<(), Foreign> {
@@ -191,7 +191,7 @@ fn recognise(bytes: &[u8]) -> Result<(), Foreign> {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Foreign::new(
             "a core WebAssembly module, not a component",
-            "`wasmpipe udf build` makes the component of a module; `wasm-tools component new` does so too",
+            "build the crate with `wasmpipe udf build FOLDER`, which makes a component of its module",
         )),
         [0, b'a', b's', b'm', v0, v1, layer, _, ..] => Err(Foreign::new(
             format!("WebAssembly of the unknown version {} (layer {layer})", u16::from_le_bytes([*v0, *v1])),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::alarm::Alarm;
+use super::backtrace;
 use super::engine::Engine;
 use super::journal::{Journal, tame};
 use super::limits::{Limits, Memory};
@@ -74,7 +75,9 @@ impl Phase {
             Phase::Describe | Phase::Bind => {
                 "no row is involved yet: this is a defect of the component; report it to its author"
             }
-            Phase::Process => "the function fails on some row; run it on these rows alone to see which",
+            Phase::Process => {
+                "`wasmpipe udf test` runs the function on these rows alone; on_error = \"skip\" in this stage leaves them out"
+            }
         }
     }
 }
@@ -206,7 +209,8 @@ fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) 
     } else if let Some(import) = reason.strip_prefix("unknown import: ") {
         Fault::Lost(not_granted(import, &last_words))
     } else if let Some(trap) = trap {
-        Fault::Lost(trapped(*trap, phase, &last_words))
+        let place = error.downcast_ref::<WasmBacktrace>().and_then(backtrace::place);
+        Fault::Lost(trapped(*trap, phase, state, place))
     } else {
         // What is left are pointers, lengths, texts or tags that the canonical ABI does not allow.
         Fault::Defect(format!(
@@ -268,10 +272,23 @@ fn not_granted(import: &str, last_words: &str) -> String {
     )
 }
 
-fn trapped(trap: Trap, phase: Phase, last_words: &str) -> String {
+/// A panic says itself where it was; of another trap the place is looked up.
+fn trapped(trap: Trap, phase: Phase, state: &State, place: Option<String>) -> String {
+    let hint = phase.advise_trap();
+    if let Some(panic) = state.journal.last_error().filter(|_| trap == Trap::UnreachableCodeReached).and_then(panicked)
+    {
+        return format!("{panic}\nhint: {hint}");
+    }
     let reason = trap.to_string();
     let reason = reason.trim_start_matches("wasm trap: ");
-    format!("trapped: {reason}{last_words}\nhint: {}", phase.advise_trap())
+    let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
+    format!("trapped: {reason}{place}{}\nhint: {hint}", last_words(state))
+}
+
+/// A panic of Rust as one sentence. The line break between place and message was escaped.
+fn panicked(line: &str) -> Option<String> {
+    let (place, message) = line.strip_prefix("panicked at ")?.split_once(":\\n")?;
+    Some(format!("panicked at {place}: {message}"))
 }
 
 fn last_words(state: &State) -> String {

@@ -9,16 +9,19 @@
 //! | `engine.rs` | the one engine of a process, its clock, the cache of compiled components |
 //! | `component.rs` | a file becomes a compiled component, or is refused by name |
 //! | `bind.rs` | a function agrees with an input schema on columns in and columns out |
+//! | `mismatch.rs` | the columns that a function wants beside those that reach it |
 //! | `call.rs` | an instance that a worker owns: one block in, one answer out |
 //! | `checks.rs` | what is added to a component's code so that it can be stopped |
 //! | `alarm.rs` | the clock that stops guests, and their linear memories |
 //! | `guest.rs` | one running guest: its store, its budget for each call, what its failures mean |
+//! | `backtrace.rs` | where in the author's code a guest trapped |
 //! | `journal.rs` | what a guest says: log lines and counters, kept within bounds |
 //! | `limits.rs` | the limits, and the memory count that enforces the first of them |
-//! | `wire.rs` | Arrow IPC messages: ours out, hostile ones in |
+//! | `wire.rs` | schemas and batches of a guest: within limits, and valid |
 //! | `world.rs` | the contract as Rust types |
 
 mod alarm;
+mod backtrace;
 mod bind;
 mod call;
 mod checks;
@@ -27,6 +30,7 @@ mod engine;
 mod guest;
 mod journal;
 mod limits;
+mod mismatch;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -37,6 +41,7 @@ pub use call::{Answer, CallError, Instance, RowError};
 pub use component::{COMPONENT_BYTES_MAX, Column, Component, Function, Import, Kind};
 pub use engine::Engine;
 pub use limits::Limits;
+pub use mismatch::{Mismatch, Wanted};
 
 use std::io;
 use std::path::PathBuf;
@@ -71,4 +76,7 @@ pub enum UdfError {
 
     #[error("{stage}: `{function}` of {} {what}", path.display())]
     Bind { stage: String, function: String, path: PathBuf, what: String },
+
+    #[error("{stage}: `{function}` of {} {mismatch}", path.display())]
+    Columns { stage: String, function: String, path: PathBuf, mismatch: Box<Mismatch> },
 }

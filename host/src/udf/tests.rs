@@ -436,14 +436,14 @@ fn r10_files_that_are_no_components() {
     refused(
         b"",
         expect![[r#"
-        udfs/f.wasm is an empty file; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: `wasmpipe udf build` makes components"#]],
+            udfs/f.wasm is an empty file; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: name a component; `wasmpipe udf build FOLDER` makes one of a crate"#]],
     );
     refused(
         &wat::parse_str("(module)").unwrap(),
         expect![[r#"
-        udfs/f.wasm is a core WebAssembly module, not a component; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: `wasmpipe udf build` makes the component of a module; `wasm-tools component new` does so too"#]],
+            udfs/f.wasm is a core WebAssembly module, not a component; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: build the crate with `wasmpipe udf build FOLDER`, which makes a component of its module"#]],
     );
     refused(
         &wasm[..6],
@@ -478,8 +478,8 @@ fn r10_files_that_are_no_components() {
     refused(
         b"\x7fELF\x02\x01\x01\0",
         expect![[r#"
-        udfs/f.wasm is a native program or library (ELF); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: `wasmpipe udf build` makes components"#]],
+            udfs/f.wasm is a native program or library (ELF); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: name a component; `wasmpipe udf build FOLDER` makes one of a crate"#]],
     );
     refused(
         b"\n(component)",
@@ -490,8 +490,8 @@ fn r10_files_that_are_no_components() {
     refused(
         b"PAR1\x15\x04\x15\x10",
         expect![[r#"
-        udfs/f.wasm is not WebAssembly (it starts with 50 41 52 31 15 04 15 10); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: `wasmpipe udf build` makes components"#]],
+            udfs/f.wasm is not WebAssembly (it starts with 50 41 52 31 15 04 15 10); expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: name a component; `wasmpipe udf build FOLDER` makes one of a crate"#]],
     );
 }
 
@@ -503,8 +503,8 @@ fn r10_components_of_other_worlds() {
     refused(
         &wat::parse_str(run).unwrap(),
         expect![[r#"
-        udfs/f.wasm is a component of another world: it exports wasi:cli/run@0.2.0, and not wasmpipe:udf/functions@0.1.0; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: `wasmpipe udf build` makes components"#]],
+            udfs/f.wasm is a component of another world: it exports wasi:cli/run@0.2.0, and not wasmpipe:udf/functions@0.1.0; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: name a component; `wasmpipe udf build FOLDER` makes one of a crate"#]],
     );
     refused(
         &wat::parse_str("(component)").unwrap(),
@@ -523,8 +523,8 @@ fn r10_components_of_other_worlds() {
     refused(
         &wat::parse_str(half).unwrap(),
         expect![[r#"
-        udfs/f.wasm is a component of another world: it exports wasmpipe:udf/functions@0.1.0, and not wasmpipe:udf/blocks@0.1.0; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: `wasmpipe udf build` makes components"#]],
+            udfs/f.wasm is a component of another world: it exports wasmpipe:udf/functions@0.1.0, and not wasmpipe:udf/blocks@0.1.0; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+            hint: name a component; `wasmpipe udf build FOLDER` makes one of a crate"#]],
     );
     let typed = Script::new("map").wat().replace(r#"(field "nulls" u32)"#, r#"(field "nulls" s32)"#);
     refused(
@@ -829,7 +829,7 @@ fn s11_a_trap_costs_the_block_and_not_the_next() {
     let error = instance.process(&long).unwrap_err();
     expect![[r#"
         stage 2: `f` trapped: wasm `unreachable` instruction executed
-        hint: the function fails on some row; run it on these rows alone to see which"#]]
+        hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out"#]]
     .assert_eq(&error.to_string());
     assert_eq!(column(&instance.process(&block()).unwrap()), [3, 5, 4]);
 }
@@ -841,13 +841,13 @@ fn s11_ways_to_fail() {
         "(drop (i32.div_u (i32.const 1) (i32.const 0)))",
         expect![[r#"
             trap: stage 2: `f` trapped: integer divide by zero
-            hint: the function fails on some row; run it on these rows alone to see which"#]],
+            hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out"#]],
     );
     trap(
         "(drop (i32.load (i32.const -1)))",
         expect![[r#"
-        trap: stage 2: `f` trapped: out of bounds memory access
-        hint: the function fails on some row; run it on these rows alone to see which"#]],
+            trap: stage 2: `f` trapped: out of bounds memory access
+            hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out"#]],
     );
     trap(
         "(drop (call $deep (i32.const 0)))",
@@ -984,8 +984,8 @@ fn last_words_are_in_the_message() {
     fails(
         &Script::new("map").on_process(wat),
         expect![[r#"
-        trap: stage 2: `f` trapped: wasm `unreachable` instruction executed; its last words: {"functions":[
-        hint: the function fails on some row; run it on these rows alone to see which"#]],
+            trap: stage 2: `f` trapped: wasm `unreachable` instruction executed; its last words: {"functions":[
+            hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out"#]],
     );
 }
 

@@ -17,7 +17,7 @@ use parquet::file::properties::WriterProperties;
 use wasmpipe::config;
 use wasmpipe::observe::{Outcome, Progress, Summary};
 use wasmpipe::pipeline::{self, Control};
-use wasmpipe::plan::{self, Options};
+use wasmpipe::plan::{self, Options, Plan};
 use wasmpipe::store::{Unwatched, Watch};
 
 /// Rows as text, with how often each is there.
@@ -160,21 +160,22 @@ impl Ran {
 
 /// Plans and runs a pipeline file in this process.
 pub fn run<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: bool) -> Ran {
-    let refused = |error: String| Ran { summary: None, error: Some(error) };
-    let config = match config::load(pipeline) {
-        Ok(config) => config,
-        Err(problems) => return refused(problems.to_string()),
+    let plan = match plan(pipeline, watch, accept_change) {
+        Ok(plan) => plan,
+        Err(error) => return Ran { summary: None, error: Some(error) },
     };
+    let (summary, error) = pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
+    Ran { summary: Some(summary), error: error.map(|error| error.to_string()) }
+}
+
+/// Plans a pipeline file in this process; an error is what people would read.
+pub fn plan<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: bool) -> Result<Plan, String> {
+    let config = config::load(pipeline).map_err(|problems| problems.to_string())?;
     let watch: Arc<dyn Watch> = Arc::<W>::clone(watch);
     let engine = pipeline::engine(&cache()).unwrap();
     let options = Options { accept_change, engine, cache: cache(), watch };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let plan = match runtime.block_on(plan::make(&config, &options)) {
-        Ok(plan) => plan,
-        Err(error) => return refused(error.to_string()),
-    };
-    let (summary, error) = pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
-    Ran { summary: Some(summary), error: error.map(|error| error.to_string()) }
+    runtime.block_on(plan::make(&config, &options)).map_err(|error| error.to_string())
 }
 
 /// Test guests, built by `cargo xtask test`.

@@ -3,6 +3,7 @@
 use std::iter;
 
 use serde::Deserialize;
+use wasmpipe_sdk::schemars::{self, JsonSchema};
 use wasmpipe_sdk::{RecordBatch, filter, flat_map, log, map, map_batches};
 
 /// Twice the number.
@@ -55,7 +56,7 @@ pub fn same(batch: &RecordBatch) -> RecordBatch {
 }
 
 /// The config of [`errors_on`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Errors {
     /// The numbers that are refused.
@@ -69,7 +70,7 @@ pub fn errors_on(n: i64, #[config] errors: &Errors) -> Result<i64, String> {
 }
 
 /// The config of [`sleepy`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
     /// For each row; a million take one to two milliseconds.

@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::Deserialize;
+use wasmpipe_sdk::schemars::{self, JsonSchema};
 use wasmpipe_sdk::{RecordBatch, Schema, Schemas, count, log, map, map_batches};
 
 const MIB: usize = 1 << 20;
@@ -43,7 +44,7 @@ pub fn grow(n: i64) -> i64 {
 }
 
 /// The config of [`leak`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Leak {
     /// For each block.
@@ -74,14 +75,14 @@ fn deeper(n: i64) -> i64 {
 }
 
 /// The config of [`panics_on`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Poison {
     at: Numbers,
 }
 
 /// One number, or several.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Numbers {
     One(i64),
@@ -100,7 +101,7 @@ pub fn panics_on(n: i64, #[config] poison: &Poison) -> i64 {
 }
 
 /// The config of [`dies`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Death {
     how: Way,
@@ -108,7 +109,7 @@ pub struct Death {
     at: Option<i64>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Way {
     Panic,
@@ -173,7 +174,7 @@ mod traps {
 }
 
 /// The config of [`log_flood`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flood {
     /// For each row.
@@ -205,7 +206,7 @@ pub fn host_calls_forever(n: i64) -> i64 {
     n
 }
 
-/// The config of [`wide`] and [`long_error`].
+/// The config of [`wide`] and [`long_error`]. It describes no schema.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wide {

@@ -1,0 +1,102 @@
+//! What a function wants beside what reaches it, for people: a table, and the name that was probably meant.
+
+use std::collections::HashMap;
+
+use crate::config::{list, nearest, shown};
+use crate::message::{Message, table};
+use crate::udf::{Function, Mismatch, Wanted};
+
+/// Rows of a table. Columns that do not fit come first if there are more.
+const ROWS_MAX: usize = 20;
+/// Columns that the first line names.
+const SUMMED_MAX: usize = 3;
+/// Names of columns in one message.
+const NAMES_MAX: usize = 30;
+
+/// Why the columns do not fit, with everything that the function wants. `makers` knows who made each column.
+pub(super) fn explained(
+    index: usize,
+    function: &Function,
+    mismatch: &Mismatch,
+    makers: &HashMap<String, String>,
+) -> Message {
+    let stage = index + 1;
+    let what = format!("stage {stage}: `{}` does not fit the columns that reach it: {}", function.name, sum(mismatch));
+    let header = ["column", "wanted", "arrives", "made by", "verdict"].map(str::to_owned).to_vec();
+    let mut rows: Vec<(bool, Vec<String>)> =
+        mismatch.columns.iter().map(|wanted| (wanted.fits(), needed(wanted, mismatch, makers))).collect();
+    rows.extend(mismatch.taken.iter().map(|add| (false, taken(add, makers))));
+    if rows.len() > ROWS_MAX {
+        rows.sort_by_key(|(fits, _)| *fits);
+    }
+    let more = rows.len().saturating_sub(ROWS_MAX);
+    let rows: Vec<Vec<String>> =
+        std::iter::once(header).chain(rows.into_iter().take(ROWS_MAX).map(|(_, row)| row)).collect();
+    let mut details = table(&rows);
+    details.extend((more > 0).then(|| format!("... and {more} more columns")));
+    Message { what, causes: Vec::new(), details, hint: Some(hint(mismatch)) }
+}
+
+/// `` `texts` is missing, `n` is of another type ``
+fn sum(mismatch: &Mismatch) -> String {
+    let wrong = mismatch.columns.iter().filter(|wanted| !wanted.fits()).map(|wanted| match wanted.arrives {
+        None => format!("`{}` is missing", shown(&wanted.name)),
+        Some(_) => format!("`{}` is of another type", shown(&wanted.name)),
+    });
+    let taken = mismatch.taken.iter();
+    let taken = taken.map(|add| format!("`{}`, which it adds, is there already", shown(&add.name)));
+    let parts: Vec<String> = wrong.chain(taken).collect();
+    match parts.len().saturating_sub(SUMMED_MAX) {
+        0 => parts.join(", "),
+        more => format!("{} and {more} more", parts[..SUMMED_MAX].join(", ")),
+    }
+}
+
+fn needed(wanted: &Wanted, mismatch: &Mismatch, makers: &HashMap<String, String>) -> Vec<String> {
+    let arrives = wanted.arrives.as_ref().map_or("-".to_owned(), ToString::to_string);
+    let verdict = match &wanted.arrives {
+        None => match nearest(&wanted.name, mismatch.here.iter().map(String::as_str)) {
+            Some(near) => format!("is missing; did you mean `{}`?", shown(near)),
+            None => "is missing".to_owned(),
+        },
+        Some(_) if !wanted.fits() => "is of another type".to_owned(),
+        Some(arrives) if *arrives != wanted.data_type => "fits, is converted".to_owned(),
+        Some(_) => "fits".to_owned(),
+    };
+    let cells =
+        [shown(&wanted.name), shown(&wanted.data_type.to_string()), arrives, maker(&wanted.name, makers), verdict];
+    cells.to_vec()
+}
+
+fn taken(add: &Wanted, makers: &HashMap<String, String>) -> Vec<String> {
+    let arrives = add.arrives.as_ref().map_or("-".to_owned(), ToString::to_string);
+    let adds = format!("adds {}", shown(&add.data_type.to_string()));
+    [shown(&add.name), adds, arrives, maker(&add.name, makers), "is there already".to_owned()].to_vec()
+}
+
+fn maker(name: &str, makers: &HashMap<String, String>) -> String {
+    makers.get(name).map_or("-".to_owned(), |maker| shown(maker))
+}
+
+fn hint(mismatch: &Mismatch) -> String {
+    let here: Vec<&str> = mismatch.here.iter().map(String::as_str).collect();
+    if mismatch.columns.iter().any(|wanted| wanted.arrives.is_none()) {
+        return format!("give the source such a column, or put a stage before that adds it; {}", names(&here));
+    }
+    if mismatch.columns.iter().any(|wanted| !wanted.fits()) {
+        return "only widening that loses nothing is done by itself; convert the column in the source or in a stage before"
+            .to_owned();
+    }
+    "two stages must not add the same column; rename one, or remove the stage that is too many".to_owned()
+}
+
+/// `there are a, b and c`
+pub(super) fn names(names: &[&str]) -> String {
+    let some: Vec<String> = names.iter().take(NAMES_MAX).map(|name| shown(name)).collect();
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 if names.is_empty() => "there is no column at all".to_owned(),
+        0 if names.len() == 1 => format!("there is {} only", some[0]),
+        0 => format!("there are {}", list(&some, "and")),
+        more => format!("there are {} and {more} more", some.join(", ")),
+    }
+}

@@ -4,19 +4,22 @@
 //! once for all types. The table of types is in the crate's documentation.
 //!
 //!  - `plain`: numbers, booleans, strings, bytes
+//!  - `bits`: bitmaps in the making
 //!  - `time`: dates, times, timestamps, durations
 //!  - `fixed`: fixed-size binary, UUIDs, decimals
 //!  - `nested`: lists, maps, structs
 
+mod bits;
 mod fixed;
 mod nested;
 mod plain;
 mod time;
 
 use arrow_array::{Array, ArrayRef};
-use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
+use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field};
 
+use bits::Bits;
 pub use fixed::Decimal;
 pub(crate) use nested::inner_field;
 pub use nested::{Inner, List, ListIter, Struct};
@@ -250,7 +253,7 @@ impl<T: IntoColumn> Value for T {
 #[derive(Debug)]
 pub struct Nullable<B> {
     values: B,
-    valid: BooleanBufferBuilder,
+    valid: Bits,
 }
 
 impl<T: IntoColumn> Value for Option<T> {
@@ -269,7 +272,7 @@ impl<T: IntoColumn> Value for Option<T> {
     }
 
     fn builder(rows: usize) -> Self::Builder {
-        Nullable { values: T::builder(rows), valid: BooleanBufferBuilder::new(rows) }
+        Nullable { values: T::builder(rows), valid: Bits::with_capacity(rows) }
     }
 
     #[inline(always)]
@@ -287,7 +290,7 @@ impl<T: IntoColumn> Value for Option<T> {
         T::append_nothing(&mut builder.values);
     }
 
-    fn finish(mut builder: Self::Builder) -> ArrayRef {
+    fn finish(builder: Self::Builder) -> ArrayRef {
         let nulls = NullBuffer::new(builder.valid.finish());
         T::finish(builder.values, Some(nulls).filter(|nulls| nulls.null_count() > 0))
     }
@@ -299,7 +302,7 @@ impl<T: IntoColumn> Value for Option<T> {
 
     #[inline(always)]
     fn collect(rows: usize, mut value: impl FnMut(usize) -> Option<Self>) -> Self::Builder {
-        let mut valid = BooleanBufferBuilder::new(rows);
+        let mut valid = Bits::with_capacity(rows);
         let values = T::collect(rows, |row| {
             let value = value(row).flatten();
             valid.append(value.is_some());

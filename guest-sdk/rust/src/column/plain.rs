@@ -8,9 +8,10 @@ use arrow_array::types::{
     UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
-use arrow_buffer::{ArrowNativeType, BooleanBufferBuilder, NullBuffer, OffsetBuffer};
+use arrow_buffer::{ArrowNativeType, NullBuffer, OffsetBuffer};
 use arrow_schema::DataType;
 
+use super::bits::Bits;
 use super::{Element, FromColumn, IntoColumn, downcast};
 
 /// A number, as Arrow stores it.
@@ -121,14 +122,14 @@ impl<'a> FromColumn<'a> for bool {
 }
 
 impl IntoColumn for bool {
-    type Builder = BooleanBufferBuilder;
+    type Builder = Bits;
 
     fn data_type() -> DataType {
         DataType::Boolean
     }
 
     fn builder(rows: usize) -> Self::Builder {
-        BooleanBufferBuilder::new(rows)
+        Bits::with_capacity(rows)
     }
 
     #[inline(always)]
@@ -141,7 +142,7 @@ impl IntoColumn for bool {
         builder.append(false);
     }
 
-    fn finish(mut builder: Self::Builder, nulls: Option<NullBuffer>) -> ArrayRef {
+    fn finish(builder: Self::Builder, nulls: Option<NullBuffer>) -> ArrayRef {
         Arc::new(BooleanArray::new(builder.finish(), nulls))
     }
 }

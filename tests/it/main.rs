@@ -7,6 +7,7 @@
 //! * `complete` - what counts as done (C).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `author` - what the author of a function types.
+//! * `contract` - a guest written by hand, from the contract's words alone.
 //! * `sandbox` - functions that misbehave (S).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
@@ -17,6 +18,7 @@
 
 mod author;
 mod complete;
+mod contract;
 mod crash;
 mod examples;
 mod house;

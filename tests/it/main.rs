@@ -8,6 +8,7 @@
 //! * `complete` - what counts as done (C).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `author` - what the author of a function types.
+//! * `contract` - a guest written by hand, from the contract's words alone.
 //! * `sandbox` - functions that misbehave (S).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
@@ -18,6 +19,7 @@
 
 mod author;
 mod complete;
+mod contract;
 mod crash;
 mod examples;
 mod house;

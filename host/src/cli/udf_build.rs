@@ -81,7 +81,7 @@ pub(super) enum BuildError {
         status: String,
     },
     /// The module cannot be made a component.
-    #[error("{} cannot be made a component\nhint: does it use the wasmpipe guest SDK, or the contract `wit/udf.wit`, of this version?", module.display())]
+    #[error("{} cannot be made a component\nhint: does it use the wasmpipe guest SDK of this version, or the names and types that `wit/udf.wit` lists under \"Without generated bindings\"?", module.display())]
     NotAComponent {
         /// The core module.
         module: PathBuf,

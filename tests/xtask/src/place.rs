@@ -46,12 +46,26 @@ pub(crate) fn made(name: &str) -> PathBuf {
 
 /// The folders of cargo packages directly below a folder of the clone, in order.
 pub(crate) fn packages(below: &str) -> Vec<PathBuf> {
+    entries(below).into_iter().filter(|path| is_package(path)).collect()
+}
+
+/// The modules in text form directly below a folder of the clone, `<name>/<name>.wat`, in order.
+pub(crate) fn texts(below: &str) -> Vec<PathBuf> {
+    entries(below).iter().filter_map(|folder| text(folder)).collect()
+}
+
+fn entries(below: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join(below)).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_package(path)).collect();
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     found.sort();
     found
 }
 
 fn is_package(folder: &Path) -> bool {
     folder.join("Cargo.toml").is_file()
+}
+
+fn text(folder: &Path) -> Option<PathBuf> {
+    let text = folder.join(folder.file_name()?).with_extension("wat");
+    text.is_file().then_some(text)
 }

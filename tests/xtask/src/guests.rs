@@ -10,24 +10,33 @@ use crate::{Result, place, process};
 
 /// The folder with all guests, none older than its sources.
 pub(crate) fn ensure(wasmpipe: &Path) -> Result<PathBuf> {
-    let folder = place::made("guests");
-    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let folder = folder()?;
     for package in packages() {
         build_if_changed(wasmpipe, &package, &folder)?;
     }
     Ok(folder)
 }
 
-/// The component of one package under `udfs/`.
-pub(crate) fn one(wasmpipe: &Path, name: &str) -> Result<PathBuf> {
+/// The component of one package, such as `udfs/code`.
+pub(crate) fn one(wasmpipe: &Path, package: &str) -> Result<PathBuf> {
+    let folder = folder()?;
+    build_if_changed(wasmpipe, &place::root().join(package), &folder)
+}
+
+fn folder() -> Result<PathBuf> {
     let folder = place::made("guests");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    build_if_changed(wasmpipe, &place::root().join("udfs").join(name), &folder)
+    Ok(folder)
 }
 
 /// All packages that are guests.
-pub(crate) fn packages() -> Vec<PathBuf> {
+fn packages() -> Vec<PathBuf> {
     [place::packages("udfs"), place::packages("tests/guests")].concat()
+}
+
+/// What is compiled natively, too: the guests and the SDK, each a workspace with a lock file of its own.
+pub(crate) fn workspaces() -> Vec<PathBuf> {
+    [place::packages("guest-sdk"), packages()].concat()
 }
 
 fn build_if_changed(wasmpipe: &Path, package: &Path, folder: &Path) -> Result<PathBuf> {

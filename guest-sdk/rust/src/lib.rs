@@ -37,6 +37,7 @@
 //!  - `glue`: what the attributes expand to
 //!  - `component`: describe, bind and process, on every target
 //!  - `log`: lines and counters for the host
+//!  - `text`: words, fast
 //!  - `bindings`: the WIT world and what crosses it, on wasm32 only
 
 /// The manual's examples compile.
@@ -59,6 +60,7 @@ mod function;
 pub mod glue;
 pub mod log;
 mod row;
+pub mod text;
 
 pub use arrow_array::{self, RecordBatch};
 pub use arrow_buffer::{self, BooleanBuffer};

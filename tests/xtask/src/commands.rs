@@ -23,6 +23,14 @@ pub(crate) fn bench(options: &[&str]) -> Result {
     run_tools("bench", options)
 }
 
+pub(crate) fn bench_functions(filter: Option<&str>) -> Result {
+    toolchain::ensure()?;
+    let (root, target) = (place::root(), place::target()?);
+    cargo(&root, &target, |cargo| cargo.args(["build", "--release", "-p", "wasmpipe", "-p", "wasmpipe-bench"]))?;
+    let component = guests::one(&target.join("release/wasmpipe"), "tests/guests/bench")?;
+    process::run(Command::new(target.join("release/wasmpipe-bench")).arg(component).args(filter))
+}
+
 pub(crate) fn test(filters: &[&str]) -> Result {
     toolchain::ensure()?;
     let python = python::ensure()?;
@@ -48,7 +56,19 @@ pub(crate) fn lint() -> Result {
     cargo(&root, &target, |cargo| cargo.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     cargo(&root, &target, |cargo| {
         cargo.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps", "--document-private-items"])
-    })
+    })?;
+    lint_guests()
+}
+
+/// Each is a workspace of its own, which the host's does not reach.
+fn lint_guests() -> Result {
+    let target = place::guests_native_target()?;
+    for package in guests::workspaces() {
+        cargo(&package, &target, |cargo| cargo.args(["fmt", "--all", "--check"]))?;
+        let clippy = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        cargo(&package, &target, |cargo| cargo.args(clippy))?;
+    }
+    Ok(())
 }
 
 /// Whether tests that can take long do.
@@ -85,8 +105,8 @@ fn build_for_tests() -> Result<PathBuf> {
 /// Functions are plain Rust: their tests run where `cargo test` runs.
 fn test_guests_natively() -> Result {
     let target = place::guests_native_target()?;
-    for package in [place::packages("guest-sdk"), place::packages("udfs"), place::packages("tests/guests")].concat() {
-        cargo(&package, &target, |cargo| cargo.args(["test", "--quiet"]))?;
+    for package in guests::workspaces() {
+        cargo(&package, &target, |cargo| cargo.args(["test", "--quiet", "--workspace"]))?;
     }
     Ok(())
 }
@@ -98,7 +118,7 @@ fn run_tools(what: &str, options: &[&str]) -> Result {
     cargo(&root, &target, |cargo| cargo.args(["fetch", "--quiet"]))?;
     cargo(&root, &target, |cargo| cargo.args(["build", "--release", "-p", "wasmpipe", "-p", "wasmpipe-tools"]))?;
     let wasmpipe = target.join("release/wasmpipe");
-    let component = guests::one(&wasmpipe, "code")?;
+    let component = guests::one(&wasmpipe, "udfs/code")?;
     let mut tools = Command::new(target.join("release/wasmpipe-tools"));
     tools.arg(what).arg("--wasmpipe").arg(wasmpipe).arg("--component").arg(component);
     process::run(tools.arg("--work").arg(place::made(what)).args(options))

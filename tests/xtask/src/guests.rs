@@ -11,29 +11,38 @@ use crate::{Result, place, process};
 
 /// The folder with all guests, none older than its sources.
 pub(crate) fn ensure(wasmpipe: &Path) -> Result<PathBuf> {
-    let folder = place::made("guests");
-    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let folder = folder()?;
     for source in [packages(), texts()].concat() {
         build_if_changed(wasmpipe, &source, &folder)?;
     }
     Ok(folder)
 }
 
-/// The component of one package under `udfs/`.
-pub(crate) fn one(wasmpipe: &Path, name: &str) -> Result<PathBuf> {
+/// The component of one package, such as `udfs/code`.
+pub(crate) fn one(wasmpipe: &Path, package: &str) -> Result<PathBuf> {
+    let folder = folder()?;
+    build_if_changed(wasmpipe, &place::root().join(package), &folder)
+}
+
+fn folder() -> Result<PathBuf> {
     let folder = place::made("guests");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    build_if_changed(wasmpipe, &place::root().join("udfs").join(name), &folder)
+    Ok(folder)
 }
 
 /// All packages that are guests.
-pub(crate) fn packages() -> Vec<PathBuf> {
+fn packages() -> Vec<PathBuf> {
     [place::packages("udfs"), place::packages("tests/guests")].concat()
 }
 
 /// All modules in text form that are guests.
 fn texts() -> Vec<PathBuf> {
     place::texts("tests/guests")
+}
+
+/// What is compiled natively, too: the guests and the SDK, each a workspace with a lock file of its own.
+pub(crate) fn workspaces() -> Vec<PathBuf> {
+    [place::packages("guest-sdk"), packages()].concat()
 }
 
 /// The source is what a person gives to `udf build`: a package's folder, or a module's file.

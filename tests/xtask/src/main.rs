@@ -34,6 +34,7 @@ The project's automation.
   cargo xtask lint                   formatting, clippy and docs, warnings denied
   cargo xtask soak                   the tests at full size, and the quickstart
   cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md
+  cargo xtask bench udf [FILTER]     measure functions in the host against the same functions natively
 
 Builds go to CARGO_TARGET_DIR, or to ~/.cache/wasmpipe/target, which all clones share.
 ";
@@ -57,6 +58,8 @@ fn obey(words: &[String]) -> Result {
         ["test", filters @ ..] => commands::test(filters),
         ["lint"] => commands::lint(),
         ["soak"] => commands::soak(),
+        ["bench", "udf"] => commands::bench_functions(None),
+        ["bench", "udf", filter] => commands::bench_functions(Some(filter)),
         ["bench", options @ ..] => commands::bench(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -12,16 +12,13 @@
 //! collision is about n^2 / 2^129, so 10^-17 for 10^11 texts. It has no secret: someone who sets out to write two texts
 //! with one fingerprint can. No canonical composition (NFC) is done: that needs tables larger than this component.
 
-mod words;
-
 use std::cell::RefCell;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use wasmpipe_sdk::map;
+use wasmpipe_sdk::text::words;
 use xxhash_rust::xxh3::xxh3_128;
-
-use words::words;
 
 /// The config of [`fingerprint`] and [`fingerprint_hex`].
 #[derive(Deserialize, JsonSchema, Default)]

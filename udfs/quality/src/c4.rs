@@ -12,10 +12,10 @@ use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use wasmpipe_sdk::text::words;
 use wasmpipe_sdk::{filter, map};
 
 use crate::characters;
-use crate::words::words;
 
 /// A phrase in lower case, and the place of its rarest letter: the search stops at nothing else.
 struct Phrase(&'static str, usize);

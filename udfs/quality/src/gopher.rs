@@ -5,9 +5,9 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use wasmpipe_sdk::text::words;
 use wasmpipe_sdk::{Columns, filter, map};
 
-use crate::words::words;
 use crate::{characters, ratio};
 
 const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];

@@ -12,14 +12,12 @@
 //!
 //! * `gopher.rs`: words, symbols, lines, stop words
 //! * `repetition.rs`: repeated lines, paragraphs and n-grams; `names.rs`: equal things get equal numbers
-//! * `words.rs`: what a word is
 //! * `c4.rs`: lines that are sentences, texts that are prose
 
 mod c4;
 mod gopher;
 mod names;
 mod repetition;
-mod words;
 
 wasmpipe_sdk::export!(
     gopher::gopher,

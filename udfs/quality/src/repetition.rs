@@ -18,10 +18,10 @@ use std::cell::RefCell;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use wasmpipe_sdk::text::words;
 use wasmpipe_sdk::{filter, map};
 
 use crate::names::{Names, hash_bytes, hash_pair};
-use crate::words::words;
 use crate::{characters, ratio};
 
 /// The config of [`gopher_repetition`] and [`gopher_repetition_reason`]. The defaults are table A1.

@@ -118,33 +118,43 @@ impl<'a, T: Param<'a> + Element> FromColumn<'a> for Vec<T> {
     }
 }
 
-impl<T: Value + Element> IntoColumn for Vec<T> {
-    type Builder = ListBuilder<T::Builder>;
-    const CHECKED: bool = T::CHECKED;
+/// What is written as a list, element by element.
+macro_rules! written_as_lists {
+    ($([$($generics:tt)*] $list:ty, |$element:ident| $check:expr;)+) => {$(
+        impl<$($generics)*> IntoColumn for $list {
+            type Builder = ListBuilder<T::Builder>;
+            const CHECKED: bool = T::CHECKED;
 
-    fn data_type() -> DataType {
-        DataType::List(list_field::<T>())
-    }
+            fn data_type() -> DataType {
+                DataType::List(list_field::<T>())
+            }
 
-    fn builder(rows: usize) -> Self::Builder {
-        ListBuilder::new(rows, T::builder(rows))
-    }
+            fn builder(rows: usize) -> Self::Builder {
+                ListBuilder::new(rows, T::builder(rows))
+            }
 
-    fn append_to(self, builder: &mut Self::Builder) {
-        builder.append(self, T::append_to);
-    }
+            fn append_to(self, builder: &mut Self::Builder) {
+                builder.append(self, T::append_to);
+            }
 
-    fn append_nothing(builder: &mut Self::Builder) {
-        builder.close();
-    }
+            fn append_nothing(builder: &mut Self::Builder) {
+                builder.close();
+            }
 
-    fn finish(builder: Self::Builder, nulls: Option<NullBuffer>) -> ArrayRef {
-        builder.finish::<T>(nulls)
-    }
+            fn finish(builder: Self::Builder, nulls: Option<NullBuffer>) -> ArrayRef {
+                builder.finish::<T>(nulls)
+            }
 
-    fn check(&self) -> Result<(), String> {
-        self.iter().try_for_each(Value::check)
-    }
+            fn check(&self) -> Result<(), String> {
+                self.iter().try_for_each(|$element| $check)
+            }
+        }
+    )+};
+}
+
+written_as_lists! {
+    [T: Value + Element] Vec<T>, |element| Value::check(element);
+    ['a, T: Param<'a> + Value] List<'a, T>, |element| Value::check(&element);
 }
 
 impl<T> Element for Vec<T> {}
@@ -292,35 +302,6 @@ impl<'a, T: Param<'a>> FromColumn<'a> for List<'a, T> {
             (start..end).try_for_each(|index| column.elements.at(index).map(drop))?;
         }
         Ok(Self { elements: column.elements, start, end })
-    }
-}
-
-impl<'a, T: Param<'a> + Value> IntoColumn for List<'a, T> {
-    type Builder = ListBuilder<T::Builder>;
-    const CHECKED: bool = <T as Value>::CHECKED;
-
-    fn data_type() -> DataType {
-        DataType::List(list_field::<T>())
-    }
-
-    fn builder(rows: usize) -> Self::Builder {
-        ListBuilder::new(rows, T::builder(rows))
-    }
-
-    fn append_to(self, builder: &mut Self::Builder) {
-        builder.append(self, T::append_to);
-    }
-
-    fn append_nothing(builder: &mut Self::Builder) {
-        builder.close();
-    }
-
-    fn finish(builder: Self::Builder, nulls: Option<NullBuffer>) -> ArrayRef {
-        builder.finish::<T>(nulls)
-    }
-
-    fn check(&self) -> Result<(), String> {
-        self.iter().try_for_each(|element| Value::check(&element))
     }
 }
 

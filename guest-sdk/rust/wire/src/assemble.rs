@@ -5,7 +5,9 @@
 //! size that their length asks for. So nothing is ever larger than what was sent. Values are then checked by Arrow's own
 //! validation, except for strings, where that is slow: their offsets and their bytes are checked here.
 
-use arrow_array::{ArrayRef, make_array};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, NullArray, PrimitiveArray, downcast_primitive, make_array};
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
 use arrow_data::{ArrayData, ArrayDataBuilder};
 use arrow_schema::{DataType, Field, Schema};
@@ -16,14 +18,13 @@ use crate::{Defect, Node};
 #[derive(Debug)]
 pub struct Parts {
     nodes: std::vec::IntoIter<Node>,
-    buffers: std::vec::IntoIter<Buffer>,
+    buffers: std::vec::IntoIter<Vec<u8>>,
     is_trusted: bool,
 }
 
 impl Parts {
     /// Nodes and buffers in the order of the contract.
-    pub fn new(nodes: Vec<Node>, buffers: impl IntoIterator<Item = Vec<u8>>) -> Parts {
-        let buffers: Vec<Buffer> = buffers.into_iter().map(Buffer::from_vec).collect();
+    pub fn new(nodes: Vec<Node>, buffers: Vec<Vec<u8>>) -> Parts {
         Parts { nodes: nodes.into_iter(), buffers: buffers.into_iter(), is_trusted: false }
     }
 }
@@ -48,23 +49,26 @@ pub unsafe fn assemble_trusted(schema: &Schema, rows: usize, parts: Parts) -> Re
 
 impl Parts {
     fn column(&mut self, field: &Field, rows: usize) -> Result<ArrayRef, Defect> {
-        let data = self.array(field, rows).map_err(|what| format!("has the column `{}` {what}", field.name()))?;
-        if !field.is_nullable() && data.null_count() > 0 {
-            let nulls = data.null_count();
+        let array = self.array(field, rows).map_err(|what| format!("has the column `{}` {what}", field.name()))?;
+        if !field.is_nullable() && array.null_count() > 0 {
+            let nulls = array.null_count();
             return Err(format!("has the column `{}` with {nulls} nulls, which it declares not to have", field.name()));
         }
-        Ok(make_array(data))
+        Ok(array)
     }
 
-    fn array(&mut self, field: &Field, length: usize) -> Result<ArrayData, Defect> {
+    fn array(&mut self, field: &Field, length: usize) -> Result<ArrayRef, Defect> {
         let node = self.node(length)?;
         let data_type = field.data_type();
-        let builder = ArrayData::builder(data_type.clone()).len(length);
         if *data_type == DataType::Null {
-            return Ok(ArrayData::new_null(data_type, length));
+            return Ok(Arc::new(NullArray::new(length)));
         }
-        let builder = builder.nulls(self.validity(node)?);
-        match data_type {
+        let nulls = self.validity(node)?;
+        if data_type.is_primitive() {
+            return self.primitive(data_type, length, nulls);
+        }
+        let builder = ArrayData::builder(data_type.clone()).len(length).nulls(nulls);
+        let data = match data_type {
             DataType::Utf8 | DataType::Binary => self.bytes::<i32>(builder, data_type, length),
             DataType::LargeUtf8 | DataType::LargeBinary => self.bytes::<i64>(builder, data_type, length),
             DataType::List(child) | DataType::Map(child, _) => self.list::<i32>(builder, child, length),
@@ -72,17 +76,44 @@ impl Parts {
             DataType::FixedSizeList(child, size) => {
                 let values = length.checked_mul(*size as usize).ok_or("with too many values")?;
                 let child = self.array(child, values)?;
-                self.finish(builder.add_child_data(child))
+                self.finish(builder.add_child_data(child.to_data()))
             }
             DataType::Struct(children) => {
-                let children =
-                    children.iter().map(|child| self.array(child, length)).collect::<Result<Vec<_>, Defect>>()?;
+                let children = children.iter().map(|child| Ok(self.array(child, length)?.to_data()));
+                let children = children.collect::<Result<Vec<_>, Defect>>()?;
                 self.finish(builder.child_data(children))
             }
-            _ => {
-                let values = self.values(data_type, length)?;
+            DataType::Boolean => {
+                let values = self.buffer(length.div_ceil(8), "values")?;
                 self.finish(builder.add_buffer(values))
             }
+            DataType::FixedSizeBinary(width) => {
+                let values = self.values(length, *width as usize)?;
+                self.finish(builder.add_buffer(values))
+            }
+            _ => return Err("of a type that does not cross".to_owned()),
+        };
+        data.map(make_array)
+    }
+
+    /// Any bits are a value.
+    fn primitive(
+        &mut self,
+        data_type: &DataType,
+        length: usize,
+        nulls: Option<NullBuffer>,
+    ) -> Result<ArrayRef, Defect> {
+        let width = data_type.primitive_width().ok_or("of a type that does not cross")?;
+        let values = self.values(length, width)?;
+        macro_rules! array {
+            ($arrow:ty) => {{
+                let values = aligned::<<$arrow as ArrowPrimitiveType>::Native>(values);
+                Ok(Arc::new(PrimitiveArray::<$arrow>::new(values.into(), nulls).with_data_type(data_type.clone())))
+            }};
+        }
+        downcast_primitive! {
+            data_type => (array),
+            _ => Err("of a type that does not cross".to_owned()),
         }
     }
 
@@ -103,13 +134,20 @@ impl Parts {
     }
 
     fn any_buffer(&mut self, what: &str) -> Result<Buffer, Defect> {
+        self.next(what).map(Buffer::from_vec)
+    }
+
+    fn next(&mut self, what: &str) -> Result<Vec<u8>, Defect> {
         self.buffers.next().ok_or_else(|| format!("and no buffer for its {what}"))
     }
 
     fn validity(&mut self, node: Node) -> Result<Option<NullBuffer>, Defect> {
         let length = node.length as usize;
         if node.nulls == 0 {
-            return self.buffer(0, "validity (it has no nulls)").map(|_| None);
+            return match self.next("validity")?.len() {
+                0 => Ok(None),
+                size => Err(format!("with {size} bytes of validity, and no nulls")),
+            };
         }
         let bits = self.buffer(length.div_ceil(8), "validity")?;
         let nulls = NullBuffer::new(arrow_buffer::BooleanBuffer::new(bits, 0, length));
@@ -119,13 +157,8 @@ impl Parts {
         }
     }
 
-    fn values(&mut self, data_type: &DataType, length: usize) -> Result<Buffer, Defect> {
-        let size = match data_type {
-            DataType::Boolean => Some(length.div_ceil(8)),
-            DataType::FixedSizeBinary(width) => length.checked_mul(*width as usize),
-            other => other.primitive_width().and_then(|width| length.checked_mul(width)),
-        };
-        self.buffer(size.ok_or("of a type that does not cross")?, "values")
+    fn values(&mut self, length: usize, width: usize) -> Result<Buffer, Defect> {
+        self.buffer(length.checked_mul(width).ok_or("with too many values")?, "values")
     }
 
     fn offsets<O: Offset>(&mut self, length: usize) -> Result<Buffer, Defect> {
@@ -168,7 +201,7 @@ impl Parts {
         let offsets = self.offsets::<O>(length)?;
         let values = offsets.typed_data::<O>().last().map_or(0, |last| last.as_usize());
         let child = self.array(child, values)?;
-        self.finish(builder.add_buffer(offsets).add_child_data(child))
+        self.finish(builder.add_buffer(offsets).add_child_data(child.to_data()))
     }
 
     fn finish(&self, builder: ArrayDataBuilder) -> Result<ArrayData, Defect> {
@@ -188,8 +221,8 @@ impl Offset for i32 {}
 impl Offset for i64 {}
 
 /// Where a guest's allocator puts bytes is up to it.
-fn aligned<O: Offset>(buffer: Buffer) -> Buffer {
-    if buffer.as_ptr().cast::<O>().is_aligned() { buffer } else { Buffer::from_slice_ref(buffer.as_slice()) }
+fn aligned<T>(buffer: Buffer) -> Buffer {
+    if buffer.as_ptr().cast::<T>().is_aligned() { buffer } else { Buffer::from_slice_ref(buffer.as_slice()) }
 }
 
 fn rises<O: Offset>(offsets: &[O]) -> bool {
@@ -373,7 +406,7 @@ mod tests {
         let length = offsets.len() as u32 - 1;
         let validity = if nulls == 0 { vec![] } else { vec![0b10] };
         let offsets = offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect();
-        let parts = Parts::new(vec![Node { length, nulls }], [validity, offsets, bytes.to_vec()]);
+        let parts = Parts::new(vec![Node { length, nulls }], vec![validity, offsets, bytes.to_vec()]);
         assemble(&schema, length as usize, parts)
     }
 

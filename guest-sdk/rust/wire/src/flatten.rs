@@ -1,8 +1,10 @@
 //! Arrays taken apart: nodes and buffers, each starting at the array's own first value. Nothing is copied but offsets
 //! and bits of arrays that are slices of larger ones.
 
+use std::sync::LazyLock;
+
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, OffsetSizeTrait};
+use arrow_array::{Array, ArrayRef, OffsetSizeTrait, downcast_primitive_array};
 use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::DataType;
 
@@ -85,21 +87,28 @@ impl Flat {
 
     /// Values of one width, in one buffer.
     fn add_values(&mut self, array: &ArrayRef) -> Result<(), Defect> {
-        let data = array.to_data();
-        let width = match array.data_type() {
-            DataType::FixedSizeBinary(size) => Some(*size as usize),
-            other => other.primitive_width(),
+        let values = downcast_primitive_array! {
+            array => {
+                let values = array.values();
+                values.inner().slice_with_length(0, std::mem::size_of_val(&values[..]))
+            },
+            DataType::FixedSizeBinary(size) => {
+                array.as_fixed_size_binary().values().slice_with_length(0, array.len() * *size as usize)
+            },
+            other => return Err(format!("has the type {other}, which does not cross")),
         };
-        let width = width.ok_or_else(|| format!("has the type {}, which does not cross", array.data_type()))?;
-        self.buffers.push(data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width));
+        self.buffers.push(values);
         Ok(())
     }
 }
 
+/// A buffer without a byte, made once.
+static NOTHING: LazyLock<Buffer> = LazyLock::new(|| Buffer::from_vec(Vec::<u8>::new()));
+
 fn validity(array: &ArrayRef) -> Buffer {
     match array.nulls() {
         Some(nulls) if nulls.null_count() > 0 => nulls.inner().sliced(),
-        _ => Buffer::from_vec(Vec::<u8>::new()),
+        _ => NOTHING.clone(),
     }
 }
 

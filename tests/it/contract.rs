@@ -147,17 +147,17 @@ fn an_allocator_that_gets_no_memory_is_told_by_the_limits_name() {
     assert!(ran.error().contains("memory_bytes_max"), "{}", ran.error());
 }
 
-fn bound(function: &str, config: Value) -> Result<Instance, String> {
+fn bound(function: &str, config: Value, limits: Limits) -> Result<Instance, String> {
     let engine = pipeline::engine(&guests().join("cache")).unwrap();
     let component = Component::load(&engine, &component()).unwrap();
-    let (limits, stage) = (Limits::default(), "stage 1".to_owned());
+    let stage = "stage 1".to_owned();
     let spec = Spec { component, function: function.to_owned(), config, input: rows(0..0).schema(), limits, stage };
     let binding = bind(&engine, &spec).map_err(|error| error.to_string())?;
     Ok(Instance::new(&engine, &Arc::new(spec), &binding).unwrap())
 }
 
 fn instance(function: &str, config: Value) -> Instance {
-    bound(function, config).unwrap()
+    bound(function, config, Limits::default()).unwrap()
 }
 
 fn one_column(name: &str, nullable: bool, column: impl Array + 'static) -> RecordBatch {
@@ -204,6 +204,18 @@ fn blocks_of_all_sizes_go_through_one_instance() {
     assert_eq!(parts.take_counts().into_keys().collect::<Vec<_>>(), ["texts_null"]);
 }
 
+/// What the host passed in is freed when it has read the result.
+#[test]
+fn memory_does_not_grow_from_block_to_block() {
+    let limits = Limits { memory_bytes_max: 1 << 20, ..Limits::default() };
+    let mut parts = bound("parts", Value::Null, limits).unwrap();
+    let block = one_column("text", true, (0..2000).map(text).collect::<StringArray>());
+    let first = parts.process(&block).unwrap();
+    for _ in 0..100 {
+        assert_eq!(parts.process(&block).unwrap(), first);
+    }
+}
+
 #[test]
 fn what_stands_under_a_null_is_no_reason_to_fail() {
     let values = ScalarBuffer::from(vec![i64::MIN, i64::MIN, 5, 0, i64::MAX, 1, 2, 3, i64::MIN, i64::MIN]);
@@ -224,7 +236,7 @@ fn its_config_is_read_and_refused() {
         ("long_enough", json!({ "bytes_min": 0 })),
         ("long_enough", json!({ "bytes_min": u32::MAX })),
     ] {
-        bound(function, config.clone()).unwrap_or_else(|error| panic!("{config}: {error}"));
+        bound(function, config.clone(), Limits::default()).unwrap_or_else(|error| panic!("{config}: {error}"));
     }
     for (function, config) in [
         ("negate", json!({ "bytes_min": 1 })),
@@ -236,7 +248,7 @@ fn its_config_is_read_and_refused() {
         ("long_enough", json!({ "bytes_min": 1, "more": 2 })),
         ("long_enough", json!({ "bytes_max": 1 })),
     ] {
-        let refusal = bound(function, config.clone()).unwrap_err();
+        let refusal = bound(function, config.clone(), Limits::default()).unwrap_err();
         assert!(refusal.contains("the config is neither {} nor"), "{config}: {refusal}");
     }
 }

@@ -1,6 +1,6 @@
 //! Stop checks: what is added to a component's code so that a guest that takes too long can be stopped.
 //!
-//! Each function's start and each loop's head reads a byte of a memory page of its own, the *stop page*, and traps if the
+//! Each loop's head, and each start of a function that calls others, reads a byte of a memory page of its own, the *stop page*, and traps if the
 //! byte is not zero:
 //!
 //! ```text
@@ -30,7 +30,7 @@ pub(super) const STOP_BYTES_MAX: usize = (STOP_PAGES_MAX as usize) << 16;
 /// Bytes of the stop page.
 pub(super) const STOP_BYTES: usize = 1 << 16;
 /// Changes when components are rewritten in another way, so that no compiled one of before is taken for it.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 const CORE_MODULE: u8 = 1;
 const COMPONENT: u8 = 4;
@@ -179,28 +179,47 @@ fn in_code(payload: &[u8], stop_page: u32) -> Result<Vec<u8>> {
 
 fn in_function(code: &[u8], function: &FunctionBody<'_>, stop_page: u32) -> Result<Vec<u8>> {
     let Range { start, end } = function.range();
-    let mut out = Vec::with_capacity((end - start) * 5 / 4 + 16);
-    let mut operators = function.get_operators_reader()?;
+    let places = places(function)?;
+    let mut out = Vec::with_capacity(end - start + places.len() * CHECK_BYTES);
     let mut copied = start;
-    let mut checks = 0;
-    let mut check = |at: usize, out: &mut Vec<u8>| {
-        out.extend_from_slice(&code[copied..at]);
-        copied = at;
-        append_check(stop_page, checks, out);
-        checks += 1;
-    };
-    check(operators.original_position(), &mut out);
-    while !operators.eof() {
-        if let Operator::Loop { .. } = operators.read()? {
-            check(operators.original_position(), &mut out);
-        }
+    for (offset, &place) in places.iter().enumerate() {
+        out.extend_from_slice(&code[copied..place]);
+        copied = place;
+        append_check(stop_page, offset as u32, &mut out);
     }
     out.extend_from_slice(&code[copied..end]);
-    match checks as usize <= STOP_BYTES {
+    match places.len() <= STOP_BYTES {
         true => Ok(out),
-        false => Err(format!("a function with {} loops; at most {} are allowed", checks - 1, STOP_BYTES - 1).into()),
+        false => Err(format!("a function with more than {} loops", STOP_BYTES - 1).into()),
     }
 }
+
+/// Where a function is checked: at its start if it calls others, since no recursion is without such functions, and at the
+/// head of each loop.
+fn places(function: &FunctionBody<'_>) -> Result<Vec<usize>> {
+    let mut operators = function.get_operators_reader()?;
+    let start = operators.original_position();
+    let (mut places, mut calls) = (Vec::new(), false);
+    while !operators.eof() {
+        match operators.read()? {
+            Operator::Loop { .. } => places.push(operators.original_position()),
+            Operator::Call { .. }
+            | Operator::CallIndirect { .. }
+            | Operator::CallRef { .. }
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. } => calls = true,
+            _ => {}
+        }
+    }
+    if calls {
+        places.insert(0, start);
+    }
+    Ok(places)
+}
+
+/// Of one check, at most.
+const CHECK_BYTES: usize = 12;
 
 fn append_check(stop_page: u32, offset: u32, out: &mut Vec<u8>) {
     const I32_CONST: u8 = 0x41;
@@ -250,11 +269,11 @@ mod tests {
 
     #[test]
     fn functions_and_loops_are_checked_each_at_a_place_of_its_own() {
-        let loops = "(module (memory 1) (func (local i32) (loop (loop (br 1))) (loop)) (func (nop)))";
-        assert_eq!(module(loops), "?0 loop ?1 loop ?2 Br loop ?3; ?0 No");
-        assert_eq!(module("(module (func (loop (br 0))))"), "?0 of the only memory loop ?1 of the only memory Br");
-        let imported = r#"(module (import "a" "m" (memory 1)) (func (nop)) (data (i32.const 0) "x"))"#;
-        assert_eq!(module(imported), "?0 No");
+        let loops = "(module (memory 1) (func (local i32) (loop (loop (br 1))) (loop)) (func (nop)) (func (call 0)))";
+        assert_eq!(module(loops), "loop ?0 loop ?1 Br loop ?2; No; ?0 Ca");
+        assert_eq!(module("(module (func (loop (br 0))))"), "loop ?0 of the only memory Br");
+        let tail = r#"(module (import "a" "m" (memory 1)) (func (loop) (return_call 0)) (data (i32.const 0) "x"))"#;
+        assert_eq!(module(tail), "?0 loop ?1 Re");
         assert_eq!(module("(module)"), "");
     }
 
@@ -275,7 +294,7 @@ mod tests {
         assert!(error.contains("a memory of at most 23294 pages"), "{error}");
         let beyond = "(component (core module (memory 1) (func (drop (i32.load8_u 1 (i32.const 0))))))";
         assert!(add(&wat::parse_str(beyond).unwrap()).unwrap_err().contains("alignment too large"));
-        let loops = format!("(component (core module (func {})))", "(loop)".repeat(STOP_BYTES));
-        assert!(add(&wat::parse_str(loops).unwrap()).unwrap_err().contains("loops; at most 65535"));
+        let loops = format!("(component (core module (func {})))", "(loop)".repeat(STOP_BYTES + 1));
+        assert!(add(&wat::parse_str(loops).unwrap()).unwrap_err().contains("more than 65535 loops"));
     }
 }

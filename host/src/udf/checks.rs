@@ -109,7 +109,10 @@ fn in_module(bytes: &[u8]) -> Result<Vec<u8>> {
         }
         match id {
             IMPORTS => memories += imported_memories(payload)?,
-            CODE => return Ok(section(id, &in_code(payload, memories)?, out)),
+            CODE => {
+                section(id, &in_code(payload, memories)?, out);
+                return Ok(());
+            }
             CUSTOM if speaks_of_code(payload)? => return Ok(()),
             _ => {}
         }

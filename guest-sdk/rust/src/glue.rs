@@ -157,6 +157,18 @@ pub fn at<'a, P: Param<'a>>(column: &P::Column, row: usize, name: &str) -> Resul
     P::at(column, row).map_err(|error| format!("column `{name}`: {error}"))
 }
 
+/// A parameter's value, of a column without nulls.
+#[inline(always)]
+pub fn at_valid<'a, P: Param<'a>>(column: &P::Column, row: usize, name: &str) -> Result<P, String> {
+    P::at_valid(column, row).map_err(|error| format!("column `{name}`: {error}"))
+}
+
+/// Whether a parameter's column has nulls.
+#[inline(always)]
+pub fn has_nulls<'a, P: Param<'a>>(column: &P::Column) -> bool {
+    P::has_nulls(column)
+}
+
 /// Runs a `#[map]` function. An error of `call` is about a parameter, one within about the function.
 #[inline(always)]
 pub fn map<R: Outcome>(rows: usize, mut call: impl FnMut(usize) -> Result<R, String>) -> Result<Columns, String> {

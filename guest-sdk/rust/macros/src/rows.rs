@@ -212,9 +212,24 @@ impl Loops<'_> {
         quote_spanned! { span => ::wasmpipe_sdk::glue::#function(#names, || #call) }
     }
 
+    /// Columns that may have nulls and have none get a loop of their own, which never looks for one.
     fn run(&self) -> TokenStream {
+        let options: Vec<_> = self.signature.columns().enumerate().filter(|(_, (_, ty))| is_option(ty)).collect();
+        let any = self.run_with("at");
+        if options.is_empty() {
+            return any;
+        }
+        let valid = self.run_with("at_valid");
+        let has_nulls = options.into_iter().map(|(index, (_, ty))| {
+            let (span, reader) = (location(ty), reader(index));
+            quote_spanned! { span => ::wasmpipe_sdk::glue::has_nulls::<#ty>(&#reader) }
+        });
+        quote! { if #(#has_nulls)||* { #any } else { #valid } }
+    }
+
+    fn run_with(&self, read: &str) -> TokenStream {
         let span = location(self.returned);
-        let call = self.call();
+        let call = self.call(read);
         let (function, output) = match self.kind {
             RowKind::Map => ("map", call),
             RowKind::Filter => ("filter", call),
@@ -227,11 +242,12 @@ impl Loops<'_> {
         quote_spanned! { span => ::wasmpipe_sdk::glue::#function(rows, |row| ::core::result::Result::Ok(#output)) }
     }
 
-    fn call(&self) -> TokenStream {
+    fn call(&self, read: &str) -> TokenStream {
         let ident = &self.signature.function.sig.ident;
         let arguments = self.signature.arguments(|index, name, ty| {
             let (span, reader) = (location(ty), reader(index));
-            quote_spanned! { span => ::wasmpipe_sdk::glue::at::<#ty>(&#reader, row, #name)? }
+            let read = Ident::new(read, span);
+            quote_spanned! { span => ::wasmpipe_sdk::glue::#read::<#ty>(&#reader, row, #name)? }
         });
         quote! { #ident(#arguments) }
     }
@@ -242,10 +258,18 @@ pub(crate) fn reader(index: usize) -> Ident {
 }
 
 fn is_result(ty: &Type) -> bool {
+    is_named(ty, "Result")
+}
+
+fn is_option(ty: &Type) -> bool {
+    is_named(ty, "Option")
+}
+
+fn is_named(ty: &Type, name: &str) -> bool {
     match ty {
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == "Result"),
-        Type::Paren(inner) => is_result(&inner.elem),
-        Type::Group(inner) => is_result(&inner.elem),
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == name),
+        Type::Paren(inner) => is_named(&inner.elem, name),
+        Type::Group(inner) => is_named(&inner.elem, name),
         _ => false,
     }
 }

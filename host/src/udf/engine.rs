@@ -29,6 +29,9 @@ use super::{UdfError, checks};
 /// Stack of one call. A worker thread needs this and room for the host: the 2 MiB that threads have by default will do.
 const STACK_BYTES_MAX: usize = 512 << 10;
 
+/// When it is set, `perf` can name the functions of guests: they are listed in `/tmp/perf-<process>.map`.
+const PERF_MAP: &str = "WASMPIPE_PERF_MAP";
+
 const CHECKSUM_BYTES: usize = blake3::OUT_LEN;
 
 /// Compiles and runs components. One per process; clones are handles to the same engine.
@@ -94,6 +97,9 @@ fn config() -> wasmtime::Config {
         // Such memories cannot be images of a file.
         .memory_init_cow(false)
         .compiler_inlining(wasmtime::Inlining::No);
+    if std::env::var_os(PERF_MAP).is_some() {
+        config.profiler(wasmtime::ProfilingStrategy::PerfMap);
+    }
     config
 }
 

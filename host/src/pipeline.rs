@@ -177,6 +177,15 @@ fn outcome_of_finished(failed_rows: u64) -> Outcome {
     if failed_rows == 0 { Outcome::Finished } else { Outcome::FinishedWithFailedRows }
 }
 
+/// Whoever opened the lane after this run removes what this run has not committed, so a store that cannot find a file may
+/// be nothing but that.
+async fn cause(lane: &Lane, error: RunError) -> RunError {
+    match lane.is_last().await {
+        Ok(false) => CommitError::Fenced { lane: lane.number(), number: lane.opened() + 1 }.into(),
+        _ => error,
+    }
+}
+
 fn outcome_of_error(error: &RunError) -> Outcome {
     match error {
         RunError::Commit(CommitError::Fenced { .. }) => Outcome::Fenced,
@@ -304,7 +313,7 @@ impl Flow {
                         Err(error) => Err(error.into()),
                     };
                     if let Err(error) = committed {
-                        return Err(self.abandon(error, durable, complete).await);
+                        return Err(self.abandon(&lane, error, durable, complete).await);
                     }
                     self.groups.committed();
                 }
@@ -313,7 +322,7 @@ impl Flow {
                     report(&self.progress);
                     if self.is_dead() {
                         let error = self.take_error().expect("what died said why");
-                        return Err(self.abandon(error, durable, complete).await);
+                        return Err(self.abandon(&lane, error, durable, complete).await);
                     }
                     if self.control.is_stopped() {
                         self.work.end();
@@ -358,6 +367,7 @@ impl Flow {
     /// removed; everything else is left to the next run, which knows what counts.
     async fn abandon<F>(
         &self,
+        lane: &Lane,
         error: RunError,
         mut durable: FuturesUnordered<F>,
         mut complete: UnboundedReceiver<Arc<InFlight>>,
@@ -368,6 +378,7 @@ impl Flow {
         self.is_dead.store(true, Ordering::SeqCst);
         self.is_ending.store(true, Ordering::SeqCst);
         self.work.end();
+        let error = cause(lane, error).await;
         if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
             while let Some(result) = durable.next().await {
                 if let Ok((_, receipt)) = result {

@@ -228,6 +228,40 @@ fn p3_a_late_upload_of_a_stopped_writer_lands_on_a_name_of_its_own() {
     zombie("sink Put");
 }
 
+/// What a pause holds up fails when it goes on: its staged file is gone.
+#[derive(Debug)]
+struct PauseThenFail(Arc<Pause>);
+
+impl Watch for PauseThenFail {
+    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        let is_paused = || self.0.state.lock().unwrap().0;
+        let before = is_paused();
+        self.0.before(act, store, object)?;
+        match !before && is_paused() {
+            true => Err(object_store::Error::Generic { store: "test", source: "no such file".into() }),
+            false => Ok(()),
+        }
+    }
+
+    fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn p3_a_sink_that_fails_because_another_run_took_over_is_no_sink_error() {
+    let bench = bench(PIPELINE);
+    let pause = Pause::before("sink Put");
+    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::new(PauseThenFail(Arc::clone(&pause))));
+    let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
+    pause.wait_until_paused();
+    bench.run().finished();
+    pause.go_on();
+    let fenced = stopped.join().unwrap();
+    assert_eq!(fenced.summary().outcome, Outcome::Fenced, "{:?}", fenced.error);
+    assert_exactly_once(&bench, "after a run that was fenced in the sink");
+}
+
 #[test]
 fn p6_an_open_that_lands_after_another_commit_sees_it() {
     let bench = bench(PIPELINE);

@@ -102,6 +102,11 @@ impl Lane {
         &self.token
     }
 
+    /// Which lane.
+    pub fn number(&self) -> u32 {
+        self.lane
+    }
+
     /// Number of this writer's open.
     pub fn opened(&self) -> u64 {
         self.opened

@@ -93,6 +93,11 @@ impl Alarm {
         }
     }
 
+    /// Whether the time is over.
+    pub(super) fn has_rung(&self) -> bool {
+        lock(&self.state).has_rung
+    }
+
     /// Does not ring any more. Tells whether it has.
     pub(super) fn stop(&self) -> bool {
         let mut state = lock(&self.state);
@@ -109,6 +114,9 @@ impl Alarm {
     }
 }
 
+/// How the message starts when the system gives no address space for a memory.
+pub(super) const NO_ADDRESS_SPACE: &str = "no address space for a memory";
+
 /// Makes the linear memories of all guests.
 pub(super) struct Memories;
 
@@ -123,7 +131,7 @@ unsafe impl MemoryCreator for Memories {
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
         let capacity = reserved.or(maximum).unwrap_or(minimum).max(minimum);
-        let mapping = Mapping::new(capacity, guard).map_err(|e| format!("no address space for a memory: {e}"))?;
+        let mapping = Mapping::new(capacity, guard).map_err(|e| format!("{NO_ADDRESS_SPACE}: {e}"))?;
         let mut memory = Memory { mapping: Arc::new(mapping), size: 0, capacity };
         memory.grow_to(minimum).map_err(|e| e.to_string())?;
         if maximum == Some(STOP_BYTES_MAX) {
@@ -142,7 +150,12 @@ struct Memory {
 impl Memory {
     fn become_stop_page(&self) -> Result<(), String> {
         let alarm = STARTING.with_borrow(Clone::clone).ok_or("a stop page of nobody")?;
-        lock(&alarm.state).pages.push(Arc::clone(&self.mapping));
+        let mut state = lock(&alarm.state);
+        // A guest may still be making its parts when the time is over.
+        if state.has_rung {
+            self.mapping.fill(1);
+        }
+        state.pages.push(Arc::clone(&self.mapping));
         Ok(())
     }
 }

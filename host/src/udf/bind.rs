@@ -90,8 +90,8 @@ impl From<String> for Disagreement {
 fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Disagreement> {
     let function = find(spec)?;
     let seen = seen(&spec.input);
-    let input = wasmpipe_wire::fields_of(&seen)
-        .map_err(|e| format!("cannot run: the input schema {e}\nhint: drop the column"))?;
+    let crossing: Vec<_> = seen.fields().iter().filter(|field| wasmpipe_wire::crosses(field)).cloned().collect();
+    let input = wasmpipe_wire::fields_of(&Schema::new(crossing)).expect("these cross");
     let label = (spec.stage.as_str(), spec.function.as_str());
     let mut guest = Guest::start(engine, spec.component.pre(), &spec.limits, Phase::Bind, label)
         .map_err(|fault| format!("does not start: it {}", fault.message()))?;
@@ -105,6 +105,7 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Disagreement>
     };
     check_names("needs", &binding.needs)?;
     check_names("adds", &binding.adds)?;
+    binding.adds.fields().iter().try_for_each(|field| storable(field)).map_err(|e| misbound("adds", &e))?;
     match Mismatch::find(&binding.needs, &binding.adds, &seen) {
         None => Ok((binding, guest)),
         Some(mismatch) => Err(Disagreement::Columns(mismatch)),
@@ -138,6 +139,31 @@ fn values(data_type: &DataType) -> &DataType {
         other => other,
     }
 }
+
+/// What a sink cannot write, or others cannot read.
+fn storable(field: &Field) -> Result<(), String> {
+    let refuse = |what: String| Err(format!("has the column `{}` {what}", quote(field.name())));
+    match (field.data_type(), field.metadata().get(EXTENSION).map(String::as_str)) {
+        (DataType::Interval(_), _) => refuse("of type interval, which Parquet files cannot hold".to_owned()),
+        (DataType::Null, _) if !field.is_nullable() => refuse("of type null that is not nullable".to_owned()),
+        (DataType::FixedSizeBinary(16), Some("arrow.uuid")) => Ok(()),
+        (data_type, Some(name)) if name.starts_with("arrow.") => {
+            refuse(format!("of type {data_type} as {}, which is not supported", quote(name)))
+        }
+        (DataType::Struct(children), _) => children.iter().try_for_each(|child| storable(child)),
+        (
+            DataType::List(child)
+            | DataType::LargeList(child)
+            | DataType::FixedSizeList(child, _)
+            | DataType::Map(child, _),
+            _,
+        ) => storable(child),
+        _ => Ok(()),
+    }
+}
+
+/// The key of a field's metadata that names an extension type; names that begin with `arrow.` are Arrow's own.
+const EXTENSION: &str = "ARROW:extension:name";
 
 fn misbound(part: &str, defect: &str) -> String {
     format!(
@@ -175,4 +201,31 @@ pub(super) fn fits(needs: &Arc<Schema>, fields: &Schema) -> bool {
         need.name() == field.name() && need.data_type().equals_datatype(field.data_type())
     };
     needs.fields().len() == fields.fields().len() && needs.fields().iter().zip(fields.fields()).all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_stored_is_refused() {
+        let check = |data_type: DataType, nullable: bool, extension: Option<&str>, expected: Option<&str>| {
+            let metadata = extension.map(|name| (EXTENSION.to_owned(), name.to_owned()));
+            let field = Field::new("a", data_type, nullable)
+                .with_metadata(metadata.into_iter().collect::<std::collections::HashMap<_, _>>());
+            let nested = Field::new("a", DataType::List(Arc::new(field.clone())), true);
+            assert_eq!(storable(&field).err().as_deref(), expected);
+            assert_eq!(storable(&nested).err().as_deref(), expected);
+        };
+        check(DataType::Int64, false, None, None);
+        check(DataType::FixedSizeBinary(16), false, Some("arrow.uuid"), None);
+        check(DataType::Int64, false, Some("ours"), None);
+        check(
+            DataType::Int64,
+            false,
+            Some("arrow.uuid"),
+            Some("has the column `a` of type Int64 as arrow.uuid, which is not supported"),
+        );
+        check(DataType::Null, false, None, Some("has the column `a` of type null that is not nullable"));
+    }
 }

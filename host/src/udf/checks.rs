@@ -1,14 +1,15 @@
 //! Stop checks: what is added to a component's code so that a guest that takes too long can be stopped.
 //!
-//! Each loop's head, and each start of a function that calls others, reads a byte of a memory page of its own, the *stop page*, and traps if the
+//! Each loop's head, each start of a function that calls others or is not small, and what follows an operator that may
+//! touch a whole memory or table, reads a byte of a memory page of its own, the *stop page*, and traps if the
 //! byte is not zero:
 //!
 //! ```text
 //! i32.const 0   i32.load8_u (memory of the stop page) offset=k   if   unreachable   end
 //! ```
 //!
-//! The engine's clock fills the page when the time is over ([`alarm`](super::alarm)). Code cannot run for long without
-//! passing a loop's head or a function's start. This is what epochs of the engine do, at a fraction of their cost: a check
+//! The engine's clock fills the page when the time is over ([`alarm`](super::alarm)). Between two
+//! checks lies no more work than a function's text is long; what the host does for a guest looks at the clock itself. This is what epochs of the engine do, at a fraction of their cost: a check
 //! that ends in a trap, and not in a call, leaves the registers of a loop alone (measured in `tests/bench/RESULTS.md`).
 //!
 //! The compiler replaces a load by an earlier one from the same place with no store between, so each check of a function
@@ -30,7 +31,10 @@ pub(super) const STOP_BYTES_MAX: usize = (STOP_PAGES_MAX as usize) << 16;
 /// Bytes of the stop page.
 pub(super) const STOP_BYTES: usize = 1 << 16;
 /// Changes when components are rewritten in another way, so that no compiled one of before is taken for it.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
+
+/// Components within components. Tools make two or three levels.
+const DEPTH_MAX: usize = 100;
 
 const CORE_MODULE: u8 = 1;
 const COMPONENT: u8 = 4;
@@ -52,14 +56,17 @@ pub(super) fn add(component: &[u8]) -> std::result::Result<Vec<u8>, String> {
     // One memory each: a second one would be the stop page.
     let features = WasmFeatures::default() - WasmFeatures::MULTI_MEMORY;
     Validator::new_with_features(features).validate_all(component).map_err(|e| e.to_string())?;
-    in_component(component).map_err(|e| e.to_string())
+    in_component(component, 0).map_err(|e| e.to_string())
 }
 
-fn in_component(bytes: &[u8]) -> Result<Vec<u8>> {
+fn in_component(bytes: &[u8], depth: usize) -> Result<Vec<u8>> {
+    if depth > DEPTH_MAX {
+        return Err(format!("components within components, more than {DEPTH_MAX} deep").into());
+    }
     rewritten(bytes, |id, payload, out| {
         match id {
             CORE_MODULE => section(id, &in_module(payload)?, out),
-            COMPONENT => section(id, &in_component(payload)?, out),
+            COMPONENT => section(id, &in_component(payload, depth + 1)?, out),
             _ => section(id, payload, out),
         }
         Ok(())
@@ -193,19 +200,27 @@ fn in_function(code: &[u8], function: &FunctionBody<'_>, stop_page: u32) -> Resu
     out.extend_from_slice(&code[copied..end]);
     match places.len() <= STOP_BYTES {
         true => Ok(out),
-        false => Err(format!("a function with more than {} loops", STOP_BYTES - 1).into()),
+        false => Err(format!("a function with more than {} loops and bulk operations", STOP_BYTES - 1).into()),
     }
 }
 
-/// Where a function is checked: at its start if it calls others, since no recursion is without such functions, and at the
-/// head of each loop.
+/// Where a function is checked: at its start if it calls others, since no recursion is without such functions, or is not
+/// small; at the head of each loop; and after each operator that may touch a whole memory or table.
 fn places(function: &FunctionBody<'_>) -> Result<Vec<usize>> {
     let mut operators = function.get_operators_reader()?;
     let start = operators.original_position();
-    let (mut places, mut calls) = (Vec::new(), false);
+    let (mut places, mut calls) = (Vec::new(), function.range().len() > SMALL_BYTES);
     while !operators.eof() {
         match operators.read()? {
-            Operator::Loop { .. } => places.push(operators.original_position()),
+            Operator::Loop { .. }
+            | Operator::MemoryFill { .. }
+            | Operator::MemoryCopy { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::MemoryGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. }
+            | Operator::TableGrow { .. } => places.push(operators.original_position()),
             Operator::Call { .. }
             | Operator::CallIndirect { .. }
             | Operator::CallRef { .. }
@@ -221,6 +236,8 @@ fn places(function: &FunctionBody<'_>) -> Result<Vec<usize>> {
     Ok(places)
 }
 
+/// Bytes of code that may run unchecked when it is called: a caller is checked, but it may call a million times.
+const SMALL_BYTES: usize = 256;
 /// Of one check, at most.
 const CHECK_BYTES: usize = 12;
 
@@ -277,6 +294,10 @@ mod tests {
         assert_eq!(module("(module (func (loop (br 0))))"), "loop ?0 of the only memory Br");
         let tail = r#"(module (import "a" "m" (memory 1)) (func (loop) (return_call 0)) (data (i32.const 0) "x"))"#;
         assert_eq!(module(tail), "?0 loop ?1 Re");
+        let fill = "(memory.fill (i32.const 0) (i32.const 0) (i32.const 0))";
+        assert_eq!(module(&format!("(module (memory 1) (func {fill} {fill}))")), "Me ?0 Me ?1");
+        let long = "(drop (i32.const 0))".repeat(SMALL_BYTES / 3 + 1);
+        assert!(module(&format!("(module (memory 1) (func {long}))")).starts_with("?0 Dr"));
         assert_eq!(module("(module)"), "");
     }
 
@@ -286,6 +307,20 @@ mod tests {
         let checked = add(&wat::parse_str(nested).unwrap()).unwrap();
         Validator::new().validate_all(&checked).unwrap();
         assert!(checked.windows(2).any(|pair| pair == [0x2d, 0x40]));
+    }
+
+    #[test]
+    fn nesting_has_a_limit() {
+        let header = wat::parse_str("(component)").unwrap();
+        let around = |inner: Vec<u8>| {
+            let mut outer = header.clone();
+            section(COMPONENT, &inner, &mut outer);
+            outer
+        };
+        let nested = |depth| (0..depth).fold(header.clone(), |inner, _| around(inner));
+        assert_eq!(add(&nested(DEPTH_MAX)).unwrap(), nested(DEPTH_MAX));
+        let error = add(&nested(DEPTH_MAX + 1)).unwrap_err();
+        assert_eq!(error, "components within components, more than 100 deep");
     }
 
     #[test]

@@ -234,6 +234,11 @@ fn uncompiled(error: &wasmtime::Error) -> Foreign {
     Foreign::new(found, "copy or build it again")
 }
 
+#[cfg(test)]
+pub(super) fn pre(engine: &Engine, compiled: &Compiled) -> ArrowUdfPre<State> {
+    link(engine, compiled).unwrap_or_else(|foreign| panic!("{}", foreign.found))
+}
+
 /// Checks the world, and connects the imports: ours to the host, all others to a trap.
 fn link(engine: &Engine, compiled: &Compiled) -> Result<ArrowUdfPre<State>, Foreign> {
     check_world(engine, compiled)?;

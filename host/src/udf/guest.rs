@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use wasmtime::{Store, Trap, WasmBacktrace};
 
-use super::alarm::Alarm;
+use super::alarm::{Alarm, NO_ADDRESS_SPACE};
 use super::backtrace;
 use super::engine::Engine;
 use super::journal::{Journal, tame};
@@ -99,7 +99,9 @@ impl Guest {
         phase: Phase,
         (stage, function): (&str, &str),
     ) -> Result<Guest, Fault> {
+        let alarm = engine.alarm();
         let state = State {
+            alarm: Arc::clone(&alarm),
             memory: Memory::new(limits.memory_bytes_max),
             journal: Journal::new(stage, function, limits),
             mailbox: Mailbox::default(),
@@ -107,7 +109,6 @@ impl Guest {
         let mut store = Store::new(&engine.wasm, state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(HANDLES_MAX);
-        let alarm = engine.alarm();
         begin(&alarm, &mut store, limits, phase);
         let instance = alarm.starting(|| pre.instance_pre().instantiate(&mut store));
         let instance = end(&alarm, &mut store, limits, phase, instance)?;
@@ -206,6 +207,13 @@ fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) 
         Fault::Lost("ran out of stack\nhint: it recurses too deeply for some row".to_owned())
     } else if reason.contains("fuel allocated for hostcalls") {
         Fault::Lost(too_much(limits, phase))
+    } else if state.mailbox.count() > 1 {
+        Fault::Defect(miscounted(state.mailbox.count()))
+    } else if reason.contains(NO_ADDRESS_SPACE) {
+        Fault::Lost(format!(
+            "did not start: {}\nhint: raise the limit of this process's address space (ulimit -v), or lower `workers` under [run]",
+            quote(&reason)
+        ))
     } else if let Some(import) = reason.strip_prefix("unknown import: ") {
         Fault::Lost(not_granted(import, &last_words))
     } else if let Some(trap) = trap {

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, IntervalUnit, Schema};
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
 
@@ -645,6 +645,12 @@ fn bindings_are_checked() {
             stage 2: `f` of udfs/f.wasm binds wrongly: its schema `needs` has the column `text` of the format "vu", which is none of the Arrow C data interface that crosses the boundary
             hint: this is a defect of the function; report it to its author"#]],
     );
+    adds(
+        &[("a", DataType::Interval(IntervalUnit::MonthDayNano))],
+        expect![[r#"
+        stage 2: `f` of udfs/f.wasm binds wrongly: its schema `adds` has the column `a` of type interval, which Parquet files cannot hold
+        hint: this is a defect of the function; report it to its author"#]],
+    );
     let replaces = Script { adds: schema(&[("text", DataType::Int64)]), ..Script::new("map") };
     bind(&ENGINE, &spec(&replaces.wasm(), Limits::default()).unwrap()).unwrap();
 }
@@ -898,7 +904,8 @@ fn s1_endless_loops_end() {
 }
 
 /// Ways to spend time that a compiler could take for one look at the clock.
-const ENDLESS: [&str; 8] = [
+const ENDLESS: [&str; 9] = [
+    "(loop $a (call $log (i32.const 0) (i32.const 1024) (i32.const 1)) (br $a))",
     "(loop $a (loop $b (loop $c (br $b))) (br $a))",
     "(loop $a (br_if $a (local.get $rows)))",
     "(loop $a (loop $b (br_if $b (i32.eqz (local.get $rows)))) (loop $c (br_if $c (i32.eqz (local.get $rows)))) (br $a))",
@@ -908,6 +915,26 @@ const ENDLESS: [&str; 8] = [
     "(call $tail)",
     "(loop $a (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)) (br $a))",
 ];
+
+#[test]
+fn s1_parts_that_are_made_late_end_too() {
+    let _clock = Clock::start();
+    let fill = "(memory.fill (i32.const 0) (i32.const 0) (i32.const 1073741824))";
+    let slow = format!("(func $start {}) (start $start)", fill.repeat(100));
+    let endless = "(func $start (loop $a (br $a))) (start $start)";
+    for (first, second) in [(slow.as_str(), ""), (endless, ""), ("", endless), (slow.as_str(), endless)] {
+        let parts = format!(
+            "(core module $a (memory 16384) {first}) (core module $b {second})
+             (core instance (instantiate $a)) (core instance (instantiate $b))"
+        );
+        let wasm = wat::parse_str(Script::new("map").wat().replacen("(component", &format!("(component {parts}"), 1));
+        let compiled = ENGINE.compile(&wasm.unwrap(), &format!("{first}{second}")).unwrap();
+        let pre = component::pre(&ENGINE, &compiled);
+        let limits = Limits { memory_bytes_max: 2 << 30, ..hasty() };
+        let error = guest::Guest::start(&ENGINE, &pre, &limits, guest::Phase::Bind, ("stage 1", "f")).err().unwrap();
+        assert!(error.message().contains("block_seconds_max"), "{first} {second}");
+    }
+}
 
 #[test]
 fn a_guest_that_was_nearly_stopped_goes_on() {

@@ -1,5 +1,8 @@
 //! The contract as Rust types, generated from `wit/`, and the names by which components are recognised.
 
+use std::sync::Arc;
+
+use super::alarm::Alarm;
 use super::journal::Journal;
 use super::limits::Memory;
 
@@ -8,6 +11,8 @@ mod generated {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "arrow-udf",
+        // What the host does for a guest counts towards its time.
+        imports: { default: trappable },
         // Columns are copied from where they lie.
         ownership: Borrowing { duplicate_if_necessary: true },
     });
@@ -31,6 +36,16 @@ pub(super) struct State {
     pub(super) memory: Memory,
     pub(super) journal: Journal,
     pub(super) mailbox: Mailbox,
+    pub(super) alarm: Arc<Alarm>,
+}
+
+impl State {
+    fn look_at_the_clock(&self) -> wasmtime::Result<()> {
+        match self.alarm.has_rung() {
+            true => Err(wasmtime::Error::msg("the time is over")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// An answer as it came out of a guest.
@@ -45,7 +60,7 @@ pub(super) struct Raw {
 #[derive(Default)]
 pub(super) struct Mailbox {
     answer: Option<Raw>,
-    /// Answers of this call; only the first is kept.
+    /// Answers of this call.
     count: usize,
 }
 
@@ -54,9 +69,17 @@ impl Mailbox {
         *self = Mailbox::default();
     }
 
-    fn put(&mut self, answer: Raw) {
+    fn put(&mut self, answer: Raw) -> wasmtime::Result<()> {
         self.count += 1;
-        self.answer.get_or_insert(answer);
+        match self.answer.replace(answer) {
+            None => Ok(()),
+            Some(_) => Err(wasmtime::Error::msg("a second answer")),
+        }
+    }
+
+    /// Answers of this call.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// The one answer of this call, or how many there were.
@@ -77,15 +100,18 @@ impl host::Host for State {
         buffers: Vec<Vec<u8>>,
         lineage: types::Lineage,
         errors: Vec<types::RowError>,
-    ) {
-        self.mailbox.put(Raw { nodes, buffers, lineage, errors });
+    ) -> wasmtime::Result<()> {
+        self.look_at_the_clock()?;
+        self.mailbox.put(Raw { nodes, buffers, lineage, errors })
     }
 
-    fn log(&mut self, level: host::Level, message: String) {
+    fn log(&mut self, level: host::Level, message: String) -> wasmtime::Result<()> {
         self.journal.log(level, &message);
+        self.look_at_the_clock()
     }
 
-    fn count(&mut self, name: String, delta: u64) {
+    fn count(&mut self, name: String, delta: u64) -> wasmtime::Result<()> {
         self.journal.count(&name, delta);
+        self.look_at_the_clock()
     }
 }

@@ -7,10 +7,15 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Time32MillisecondType,
+    Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+};
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, NullArray, PrimitiveArray, downcast_primitive, make_array};
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
 use arrow_data::{ArrayData, ArrayDataBuilder};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 
 use crate::{Defect, Node};
 
@@ -96,7 +101,6 @@ impl Parts {
         data.map(make_array)
     }
 
-    /// Any bits are a value.
     fn primitive(
         &mut self,
         data_type: &DataType,
@@ -108,13 +112,18 @@ impl Parts {
         macro_rules! array {
             ($arrow:ty) => {{
                 let values = aligned::<<$arrow as ArrowPrimitiveType>::Native>(values);
-                Ok(Arc::new(PrimitiveArray::<$arrow>::new(values.into(), nulls).with_data_type(data_type.clone())))
+                let array = PrimitiveArray::<$arrow>::new(values.into(), nulls).with_data_type(data_type.clone());
+                Ok(Arc::new(array) as ArrayRef)
             }};
         }
-        downcast_primitive! {
+        let array = downcast_primitive! {
             data_type => (array),
             _ => Err("of a type that does not cross".to_owned()),
+        }?;
+        if !self.is_trusted {
+            check_range(&array)?;
         }
+        Ok(array)
     }
 
     fn node(&mut self, length: usize) -> Result<Node, Defect> {
@@ -212,6 +221,38 @@ impl Parts {
         }
         builder.build().map_err(|error| format!("that is not valid Arrow: {error}"))
     }
+}
+
+/// Numbers that their type does not know would become other numbers where they are stored.
+fn check_range(array: &ArrayRef) -> Result<(), Defect> {
+    let within = |end: i64| move |value: i64| (0..end).contains(&value);
+    let is_valid = match array.data_type() {
+        DataType::Decimal32(precision, _) => fits::<Decimal32Type>(array, *precision),
+        DataType::Decimal64(precision, _) => fits::<Decimal64Type>(array, *precision),
+        DataType::Decimal128(precision, _) => fits::<Decimal128Type>(array, *precision),
+        DataType::Decimal256(precision, _) => fits::<Decimal256Type>(array, *precision),
+        DataType::Time32(TimeUnit::Second) => all::<Time32SecondType>(array, within(DAY_SECONDS)),
+        DataType::Time32(_) => all::<Time32MillisecondType>(array, within(DAY_SECONDS * 1_000)),
+        DataType::Time64(TimeUnit::Microsecond) => all::<Time64MicrosecondType>(array, within(DAY_SECONDS * 1_000_000)),
+        DataType::Time64(_) => all::<Time64NanosecondType>(array, within(DAY_SECONDS * 1_000_000_000)),
+        DataType::Date64 => all::<Date64Type>(array, |value| value % (DAY_SECONDS * 1_000) == 0),
+        _ => true,
+    };
+    if is_valid { Ok(()) } else { Err(format!("with a value that is no {}", array.data_type())) }
+}
+
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+
+fn fits<D: DecimalType>(array: &ArrayRef, precision: u8) -> bool {
+    array.as_primitive::<D>().validate_decimal_precision(precision).is_ok()
+}
+
+/// Of the values that are there.
+fn all<T: ArrowPrimitiveType>(array: &ArrayRef, is_valid: impl Fn(i64) -> bool) -> bool
+where
+    T::Native: Into<i64>,
+{
+    array.as_primitive::<T>().iter().flatten().all(|value| is_valid(value.into()))
 }
 
 /// 32 or 64 bits.
@@ -412,6 +453,29 @@ mod tests {
 
     fn refuses(offsets: &[i32], bytes: &[u8], expected: &str) {
         assert_eq!(texts(offsets, bytes, 0).expect_err("refused"), format!("has the column `s` {expected}"));
+    }
+
+    #[test]
+    fn numbers_are_what_their_type_knows() {
+        let check = |data_type: DataType, value: i64, width: usize, expected: bool| {
+            let schema = Schema::new(vec![Field::new("n", data_type.clone(), false)]);
+            let mut bytes = value.to_le_bytes().to_vec();
+            bytes.resize(width.max(8), if value < 0 { 0xFF } else { 0 });
+            bytes.truncate(width);
+            let parts = Parts::new(vec![Node { length: 1, nulls: 0 }], vec![vec![], bytes]);
+            assert_eq!(assemble(&schema, 1, parts).is_ok(), expected, "{value} as {data_type}");
+        };
+        check(DataType::Decimal128(3, 1), 999, 16, true);
+        check(DataType::Decimal128(3, 1), -1000, 16, false);
+        check(DataType::Decimal32(3, 1), 1000, 4, false);
+        check(DataType::Decimal64(3, 1), 999, 8, true);
+        check(DataType::Decimal256(3, 1), 1000, 32, false);
+        check(DataType::Time32(TimeUnit::Second), 86_399, 4, true);
+        check(DataType::Time32(TimeUnit::Second), -5, 4, false);
+        check(DataType::Time64(TimeUnit::Nanosecond), 86_400_000_000_000, 8, false);
+        check(DataType::Date64, 86_400_000, 8, true);
+        check(DataType::Date64, 86_400_001, 8, false);
+        check(DataType::Int64, -5, 8, true);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use arrow_schema::{DataType, Field as ArrowField, Fields, IntervalUnit, Schema, 
 
 use crate::Defect;
 
-/// Types within types. Nobody needs more, and each level costs the reader stack.
-const DEPTH_MAX: usize = 64;
+/// Types within types. Parquet readers give up at 100 levels, of which a list takes two; each level costs the reader stack.
+const DEPTH_MAX: usize = 32;
 /// Values of one fixed-size list, and bytes of one fixed-size binary. Keeps products of lengths far from overflow.
 const FIXED_SIZE_MAX: i32 = 1 << 20;
 /// Bytes of a message's quotation.
@@ -33,6 +33,11 @@ pub fn fields_of(schema: &Schema) -> Result<Vec<Field>, Defect> {
     let mut fields = Vec::new();
     schema.fields().iter().try_for_each(|field| add(field, true, &mut fields))?;
     Ok(fields)
+}
+
+/// Whether a column's type crosses the boundary.
+pub fn crosses(column: &ArrowField) -> bool {
+    add(column, true, &mut Vec::new()).is_ok()
 }
 
 fn add(field: &ArrowField, top: bool, fields: &mut Vec<Field>) -> Result<(), Defect> {
@@ -331,7 +336,7 @@ mod tests {
             &[("+m", 1), ("l", 0)],
             "has the column `c` that is a map, whose child must be a struct of key and value, it and the key not nullable",
         );
-        check(&[("+l", 1); 100], "has types within types, more than 64 deep");
+        check(&[("+l", 1); 100], "has types within types, more than 32 deep");
         check(&[("+s", u32::MAX)], "has `c` with 4294967295 children and no such fields");
     }
 

@@ -19,7 +19,7 @@ mod format;
 
 pub use assemble::{Parts, assemble, assemble_trusted};
 pub use flatten::{Flat, flatten};
-pub use format::{Field, fields_of, schema_of};
+pub use format::{Field, crosses, fields_of, schema_of};
 
 /// One array of a batch, children after their parents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,11 @@
-//! Watches of the storage seam: one that counts and stops, as a crash does, and one that fails reads.
+//! Watches of the storage seam: one that counts and stops, as a crash does, one that fails reads, and one around each of
+//! them that lets what was sent arrive.
 
-use std::sync::Mutex;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use object_store::{Error, Result};
 use wasmpipe::store::{Act, Watch};
@@ -105,5 +109,62 @@ impl Watch for Reads {
 
     fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Remembers what was sent and not acknowledged. A run that "died" leaves such requests behind, and since the process
+/// lives on they arrive some time: after a real death, before the next run begins.
+#[derive(Debug)]
+pub struct Settling {
+    inner: Arc<dyn Watch>,
+    sent: Mutex<BTreeSet<(String, String)>>,
+}
+
+impl Settling {
+    pub fn around(inner: Arc<dyn Watch>) -> Settling {
+        Settling { inner, sent: Mutex::default() }
+    }
+
+    /// Waits until all of it lies below the job's folder; not for ever, since some requests fail or are called off.
+    pub fn settle(&self, job: &Path) {
+        let sent = std::mem::take(&mut *self.sent.lock().unwrap());
+        let until = Instant::now() + Duration::from_secs(10);
+        let objects = sent.iter().map(|(store, object)| folder(job, store).join(object));
+        for object in objects {
+            while !has_arrived(&object) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+fn makes_an_object(act: Act) -> bool {
+    matches!(act, Act::Put | Act::UploadComplete)
+}
+
+fn folder(job: &Path, store: &str) -> PathBuf {
+    job.join(if store == "sink" { "out" } else { store })
+}
+
+/// It is there, and what it was staged as is not.
+fn has_arrived(object: &Path) -> bool {
+    let staged = object.with_file_name(format!("{}#1", object.file_name().unwrap().to_str().unwrap()));
+    object.exists() && !staged.exists()
+}
+
+impl Watch for Settling {
+    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        self.inner.before(act, store, object)?;
+        if makes_an_object(act) {
+            self.sent.lock().unwrap().insert((store.into(), object.into()));
+        }
+        Ok(())
+    }
+
+    fn after(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        if makes_an_object(act) {
+            self.sent.lock().unwrap().remove(&(store.to_owned(), object.to_owned()));
+        }
+        self.inner.after(act, store, object)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub enum Stop {
     Before(u64),
     /// After it happened, but before anybody knows.
     After(u64),
+    /// Once the n-th segment of the first writer is there, and the writer knows.
+    Committed(u64),
 }
 
 /// Counts durable steps; from the stop on none of them happens any more, as if the process had died.
@@ -24,12 +26,13 @@ pub enum Stop {
 pub struct Crash {
     stop: Option<Stop>,
     steps: AtomicU64,
+    is_dead: AtomicBool,
     seen: Mutex<Vec<String>>,
 }
 
 impl Crash {
     pub fn never() -> Crash {
-        Crash { stop: None, steps: AtomicU64::new(0), seen: Mutex::default() }
+        Crash { stop: None, steps: AtomicU64::new(0), is_dead: AtomicBool::new(false), seen: Mutex::default() }
     }
 
     pub fn at(stop: Stop) -> Crash {
@@ -60,12 +63,17 @@ impl Watch for Crash {
         match self.stop {
             Some(Stop::Before(stop)) if step >= stop => Err(dead()),
             Some(Stop::After(stop)) if step > stop => Err(dead()),
+            Some(Stop::Committed(_)) if self.is_dead.load(Ordering::SeqCst) => Err(dead()),
             _ => Ok(()),
         }
     }
 
-    fn after(&self, act: Act, _: &str, _: &str) -> Result<()> {
+    fn after(&self, act: Act, _: &str, object: &str) -> Result<()> {
         match self.stop {
+            Some(Stop::Committed(segment)) if act.is_durable() && object == format!("lane/0/{segment:010}") => {
+                self.is_dead.store(true, Ordering::SeqCst);
+                Ok(())
+            }
             Some(Stop::After(stop)) if act.is_durable() && self.steps() > stop => Err(dead()),
             _ => Ok(()),
         }

@@ -36,18 +36,10 @@ fn doubled(numbers: impl IntoIterator<Item = i64>) -> Multiset {
     once(numbers.into_iter().map(|n| format!("id-{n}|{n}|{}", n * 2)))
 }
 
-/// Runs until at least `rows` rows are committed, then dies.
+/// Runs until so many groups are committed, then dies.
 fn die_after(bench: &Bench, commits: u64) {
-    // A commit with ids is three steps: sink file, id file, segment.
-    for stop in 1.. {
-        let _ = std::fs::remove_dir_all(bench.path("checkpoint"));
-        let _ = std::fs::remove_dir_all(bench.path("out"));
-        let ran = bench.run_with(&Arc::new(Crash::at(Stop::Before(stop))), false);
-        if ran.summary().commits >= commits {
-            return;
-        }
-        assert!(ran.error.is_some(), "the job ended before {commits} commits");
-    }
+    let ran = bench.run_with(&Arc::new(Crash::at(Stop::Committed(commits))), false);
+    assert_eq!(ran.summary().commits, commits, "{:?}", ran.error);
 }
 
 #[test]

@@ -112,7 +112,8 @@ fn documents(bytes: usize) -> StringArray {
     StringArray::from_iter_values((0..bytes / 300).map(one))
 }
 
-fn mixed(bytes: usize) -> Vec<(&'static str, ArrayRef)> {
+/// An int64 and a string column of about that many bytes.
+pub(crate) fn mixed(bytes: usize) -> Vec<(&'static str, ArrayRef)> {
     let rows = bytes / 112;
     let mut random = Random(3);
     let one = |row: usize| {

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a command line program of the project's own")]
 
 mod cases;
+mod planes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,17 +21,27 @@ const ROUNDS: usize = 301;
 /// The first cases are those that stand for work; the others show what surrounds it.
 const FOUR: usize = 4;
 
+const USAGE: &str = "usage: wasmpipe-bench BENCH.wasm [FUNCTION], or wasmpipe-bench planes PLANES.wasm";
+
 fn main() {
-    let component = std::env::args().nth(1).expect("usage: wasmpipe-bench BENCH.wasm [FUNCTION]");
-    let only = std::env::args().nth(2);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["planes", component] => planes::run(Path::new(component)),
+        [component] => functions(Path::new(component), None),
+        [component, only] => functions(Path::new(component), Some(only)),
+        _ => panic!("{USAGE}"),
+    }
+}
+
+fn functions(component: &Path, only: Option<&str>) {
     let cache = std::env::temp_dir().join("wasmpipe-bench");
     let engine = wasmpipe::pipeline::engine(&cache).expect("an engine");
-    let component = Component::load(&engine, Path::new(&component)).expect("the component of tests/guests/bench");
+    let component = Component::load(&engine, component).expect("the component of tests/guests/bench");
     println!(
         "| function | input | native | host | in the guest | host / native | of the fastest tenth | input in the host |"
     );
     println!("|---|---|---:|---:|---:|---:|---:|---:|");
-    let is_wanted = |case: &Case| only.as_ref().is_none_or(|only| case.function == only);
+    let is_wanted = |case: &Case| only.is_none_or(|only| case.function == only);
     let ratios: Vec<Ratio> =
         cases::all().iter().filter(|case| is_wanted(case)).map(|case| measure(&engine, &component, case)).collect();
     let four = &ratios[..ratios.len().min(FOUR)];

@@ -20,6 +20,8 @@ use wasmpipe::pipeline::{self, Control};
 use wasmpipe::plan::{self, Options, Plan};
 use wasmpipe::store::{Unwatched, Watch};
 
+use seam::Settling;
+
 /// Rows as text, with how often each is there.
 pub type Multiset = BTreeMap<String, u64>;
 
@@ -160,11 +162,13 @@ impl Ran {
 
 /// Plans and runs a pipeline file in this process.
 pub fn run<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: bool) -> Ran {
-    let plan = match plan(pipeline, watch, accept_change) {
+    let watch = Arc::new(Settling::around(Arc::<W>::clone(watch)));
+    let plan = match plan(pipeline, &watch, accept_change) {
         Ok(plan) => plan,
         Err(error) => return Ran { summary: None, error: Some(error) },
     };
     let (summary, error) = pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
+    watch.settle(pipeline.parent().unwrap());
     Ran { summary: Some(summary), error: error.map(|error| error.to_string()) }
 }
 

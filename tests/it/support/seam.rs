@@ -1,7 +1,11 @@
-//! Watches of the storage seam: one that counts and stops, as a crash does, and one that fails reads.
+//! Watches of the storage seam: one that counts and stops, as a crash does, one that fails reads, and one around each of
+//! them that lets what was sent arrive.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use object_store::{Error, Result};
 use wasmpipe::store::{Act, Watch};
@@ -13,6 +17,8 @@ pub enum Stop {
     Before(u64),
     /// After it happened, but before anybody knows.
     After(u64),
+    /// Once the n-th segment of the first writer is there, and the writer knows.
+    Committed(u64),
 }
 
 /// Counts durable steps; from the stop on none of them happens any more, as if the process had died.
@@ -20,12 +26,13 @@ pub enum Stop {
 pub struct Crash {
     stop: Option<Stop>,
     steps: AtomicU64,
+    is_dead: AtomicBool,
     seen: Mutex<Vec<String>>,
 }
 
 impl Crash {
     pub fn never() -> Crash {
-        Crash { stop: None, steps: AtomicU64::new(0), seen: Mutex::default() }
+        Crash { stop: None, steps: AtomicU64::new(0), is_dead: AtomicBool::new(false), seen: Mutex::default() }
     }
 
     pub fn at(stop: Stop) -> Crash {
@@ -56,12 +63,17 @@ impl Watch for Crash {
         match self.stop {
             Some(Stop::Before(stop)) if step >= stop => Err(dead()),
             Some(Stop::After(stop)) if step > stop => Err(dead()),
+            Some(Stop::Committed(_)) if self.is_dead.load(Ordering::SeqCst) => Err(dead()),
             _ => Ok(()),
         }
     }
 
-    fn after(&self, act: Act, _: &str, _: &str) -> Result<()> {
+    fn after(&self, act: Act, _: &str, object: &str) -> Result<()> {
         match self.stop {
+            Some(Stop::Committed(segment)) if act.is_durable() && object == format!("lane/0/{segment:010}") => {
+                self.is_dead.store(true, Ordering::SeqCst);
+                Ok(())
+            }
             Some(Stop::After(stop)) if act.is_durable() && self.steps() > stop => Err(dead()),
             _ => Ok(()),
         }
@@ -105,5 +117,62 @@ impl Watch for Reads {
 
     fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Remembers what was sent and not acknowledged. A run that "died" leaves such requests behind, and since the process
+/// lives on they arrive some time: after a real death, before the next run begins.
+#[derive(Debug)]
+pub struct Settling {
+    inner: Arc<dyn Watch>,
+    sent: Mutex<BTreeSet<(String, String)>>,
+}
+
+impl Settling {
+    pub fn around(inner: Arc<dyn Watch>) -> Settling {
+        Settling { inner, sent: Mutex::default() }
+    }
+
+    /// Waits until all of it lies below the job's folder; not for ever, since some requests fail or are called off.
+    pub fn settle(&self, job: &Path) {
+        let sent = std::mem::take(&mut *self.sent.lock().unwrap());
+        let until = Instant::now() + Duration::from_secs(10);
+        let objects = sent.iter().map(|(store, object)| folder(job, store).join(object));
+        for object in objects {
+            while !has_arrived(&object) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+fn makes_an_object(act: Act) -> bool {
+    matches!(act, Act::Put | Act::UploadComplete)
+}
+
+fn folder(job: &Path, store: &str) -> PathBuf {
+    job.join(if store == "sink" { "out" } else { store })
+}
+
+/// It is there, and what it was staged as is not.
+fn has_arrived(object: &Path) -> bool {
+    let staged = object.with_file_name(format!("{}#1", object.file_name().unwrap().to_str().unwrap()));
+    object.exists() && !staged.exists()
+}
+
+impl Watch for Settling {
+    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        self.inner.before(act, store, object)?;
+        if makes_an_object(act) {
+            self.sent.lock().unwrap().insert((store.into(), object.into()));
+        }
+        Ok(())
+    }
+
+    fn after(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        if makes_an_object(act) {
+            self.sent.lock().unwrap().remove(&(store.to_owned(), object.to_owned()));
+        }
+        self.inner.after(act, store, object)
     }
 }

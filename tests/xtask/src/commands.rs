@@ -24,11 +24,22 @@ pub(crate) fn bench(options: &[&str]) -> Result {
 }
 
 pub(crate) fn bench_functions(filter: Option<&str>) -> Result {
+    let (mut bench, component) = bench_with("tests/guests/bench")?;
+    process::run(bench.arg(component).args(filter))
+}
+
+pub(crate) fn bench_planes() -> Result {
+    let (mut bench, component) = bench_with("tests/guests/planes")?;
+    process::run(bench.arg("planes").arg(component))
+}
+
+/// Builds `wasmpipe-bench` and the guest that it measures.
+fn bench_with(guest: &str) -> Result<(Command, PathBuf)> {
     toolchain::ensure()?;
     let (root, target) = (place::root(), place::target()?);
     cargo(&root, &target, |cargo| cargo.args(["build", "--release", "-p", "wasmpipe", "-p", "wasmpipe-bench"]))?;
-    let component = guests::one(&target.join("release/wasmpipe"), "tests/guests/bench")?;
-    process::run(Command::new(target.join("release/wasmpipe-bench")).arg(component).args(filter))
+    let component = guests::one(&target.join("release/wasmpipe"), guest)?;
+    Ok((Command::new(target.join("release/wasmpipe-bench")), component))
 }
 
 pub(crate) fn test(filters: &[&str]) -> Result {

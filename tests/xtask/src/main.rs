@@ -35,6 +35,7 @@ The project's automation.
   cargo xtask soak                   the tests at full size, and the quickstart
   cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md
   cargo xtask bench udf [FILTER]     measure functions in the host against the same functions natively
+  cargo xtask bench planes           measure the ways in which a block could cross the boundary
 
 Builds go to CARGO_TARGET_DIR, or to ~/.cache/wasmpipe/target, which all clones share.
 ";
@@ -60,6 +61,7 @@ fn obey(words: &[String]) -> Result {
         ["soak"] => commands::soak(),
         ["bench", "udf"] => commands::bench_functions(None),
         ["bench", "udf", filter] => commands::bench_functions(Some(filter)),
+        ["bench", "planes"] => commands::bench_planes(),
         ["bench", options @ ..] => commands::bench(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

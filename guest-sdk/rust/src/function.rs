@@ -32,12 +32,23 @@ pub struct Described {
 
 /// What an attribute made of a function. The marker type has the function's own name, so that `use` brings both.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a function that a component can offer",
+    message = "this is not a function that a component can offer",
     label = "carries none of the attributes",
     note = "put #[map], #[filter], #[flat_map] or #[map_batches] of wasmpipe_sdk on the function"
 )]
 pub trait Exported {
     const FUNCTION: Function;
+}
+
+/// [`Exported`], as `export!` asks for it: of the function itself, whose marker is `F`. If there is no such function, the
+/// compiler does not know which type is meant, and does not ask.
+#[doc(hidden)]
+pub trait Offered<F> {
+    const FUNCTION: Function;
+}
+
+impl<Item, F: Exported> Offered<F> for Item {
+    const FUNCTION: Function = F::FUNCTION;
 }
 
 /// Which lineage a function may answer.

@@ -11,8 +11,8 @@ use crate::column;
 pub use crate::column::{Element, FromColumn, Inner, IntoColumn, Param, Value};
 pub use crate::config::{Described as WithSchema, SchemaOf, Undescribed as WithoutSchema, any_schema, no_schema};
 pub use crate::config::{config, no_config, state};
-use crate::function::{Answer, Columns, Function, Lineage, RowError, Schemas};
-pub use crate::function::{Bound, Described};
+use crate::function::{Answer, Columns, Function, Kind, Lineage, RowError, Schemas};
+pub use crate::function::{Bound, Described, Offered};
 use crate::row::{BatchOutcome, Outcome, Outputs, Row, Verdict};
 
 /// A column that a parameter needs. Without an input it is what it is if the input leaves a choice.
@@ -303,6 +303,22 @@ fn has_outputs(lineage: &Lineage, row: usize) -> bool {
         Lineage::Same => false,
         Lineage::Kept(kept) => kept.value(row),
         Lineage::Counts(counts) => counts[row] > 0,
+    }
+}
+
+/// What `export!` lists: the function itself, whose marker is `F`.
+pub const fn offered<F, Item: Offered<F>>(_item: &Item) -> Function {
+    Item::FUNCTION
+}
+
+/// Stands in for a function that an attribute refused, in a program that does not compile.
+pub const fn refused(name: &'static str) -> Function {
+    Function {
+        name,
+        kind: Kind::Map,
+        doc: "",
+        bind: |_, _| Err("its author's attribute was refused".to_owned()),
+        describe: || Described { config: None, needs: None, adds: None },
     }
 }
 

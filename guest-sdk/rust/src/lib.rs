@@ -80,17 +80,17 @@ pub use wasmpipe_sdk_macros::{Columns, export, filter, flat_map, map, map_batche
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
-    ($($function:path),+) => {
+    ($($function:expr),+) => {
         /// The functions that this component offers.
         pub static WASMPIPE_FUNCTIONS: &[$crate::Function] = &[$($function),+];
 
-        const _: () = $crate::glue::refuse_doubles(&[$($function),+]);
+        const _: () = $crate::glue::refuse_doubles(WASMPIPE_FUNCTIONS);
 
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             struct Component;
             impl $crate::bindings::Offers for Component {
-                const FUNCTIONS: &'static [$crate::Function] = &[$($function),+];
+                const FUNCTIONS: &'static [$crate::Function] = WASMPIPE_FUNCTIONS;
             }
             type Exports = $crate::bindings::Exports<Component>;
             $crate::bindings::export_component!(Exports with_types_in $crate::bindings);

@@ -96,11 +96,7 @@ fn compile() -> BTreeMap<String, Vec<String>> {
         let (Some(target), Some(message)) = (line.target, line.message) else { continue };
         let is_summary = message.spans.is_empty() && message.children.is_empty();
         if line.reason == "compiler-message" && message.level == "error" && !is_summary {
-            let messages = said.entry(target.name).or_default();
-            let shown = shown(&message);
-            if !messages.contains(&shown) {
-                messages.push(shown);
-            }
+            said.entry(target.name).or_default().push(shown(&message));
         }
     }
     assert!(!said.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));

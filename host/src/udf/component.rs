@@ -275,7 +275,7 @@ fn check_world(engine: &Engine, compiled: &Compiled) -> Result<(), Foreign> {
         None => Ok(()),
         Some(_) if exports.is_empty() => Err(Foreign::new(
             "a component that exports nothing",
-            "export a function with the guest SDK; if it did, the file may be truncated",
+            "list its functions in `wasmpipe_sdk::export!(..)`; if it does, the file may be truncated",
         )),
         Some(name) => Err(Foreign::new(
             format!(

@@ -510,7 +510,7 @@ fn r10_components_of_other_worlds() {
         &wat::parse_str("(component)").unwrap(),
         expect![[r#"
         udfs/f.wasm is a component that exports nothing; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: export a function with the guest SDK; if it did, the file may be truncated"#]],
+        hint: list its functions in `wasmpipe_sdk::export!(..)`; if it does, the file may be truncated"#]],
     );
     let newer = Script { version: "0.2.0", ..Script::new("map") };
     refused(

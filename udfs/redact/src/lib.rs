@@ -62,22 +62,22 @@ impl Default for RedactConfig {
 
 /// Replaces personal data in `text`, and counts what was found.
 ///
-/// `redacted` is the text with each find replaced by `replacement` (`"[{kind}]"` unless given); `mails`, `phones`,
-/// `cards`, `ibans`, `ipv4s`, `ipv6s` count. `kinds` chooses among `mail`, `phone`, `card`, `iban`, `ipv4`, `ipv6`.
+/// `text` itself is replaced, so that no later function reads what was found: each find becomes `replacement`
+/// (`"[{kind}]"` unless given); `mails`, `phones`, `cards`, `ibans`, `ipv4s`, `ipv6s` count. `kinds` chooses among `mail`, `phone`, `card`, `iban`, `ipv4`, `ipv6`.
 ///
 /// Cards (Luhn, known prefixes) and IBANs (mod 97, length of the country) must have valid check digits; IP addresses must
 /// parse; phone numbers are `+` and 8 to 15 digits, or North American ones with punctuation. A version such as 1.2.3 or a
 /// plain number is left alone; four numbers with dots are an address even where a version was meant.
 #[map]
 pub fn redact<'a>(text: &'a str, #[state] redactor: &Redactor) -> Redacted<'a> {
-    let (redacted, [mails, phones, cards, ibans, ipv4s, ipv6s]) = redactor.redact(text);
-    Redacted { redacted, mails, phones, cards, ibans, ipv4s, ipv6s }
+    let (text, [mails, phones, cards, ibans, ipv4s, ipv6s]) = redactor.redact(text);
+    Redacted { text, mails, phones, cards, ibans, ipv4s, ipv6s }
 }
 
-/// What `redact` adds.
+/// What `redact` gives: the column that it read, and new ones.
 #[derive(Columns)]
 pub struct Redacted<'a> {
-    redacted: Cow<'a, str>,
+    text: Cow<'a, str>,
     mails: u32,
     phones: u32,
     cards: u32,

@@ -1,11 +1,10 @@
 //! `export!`: finds what the attributes made of each function that it lists.
 //!
-//! A function and what an attribute made of it have one name, in two namespaces, and one `use` brings both. Where there
-//! is no attribute, a type of that name that stands behind (explicit imports win over globs) takes the blame, so that the
-//! message can say what is missing.
+//! A function and what an attribute made of it have one name, in two namespaces. Where there is no attribute, a type of
+//! that name that stands further out takes the blame, so that the message can say what is missing.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
@@ -37,14 +36,11 @@ impl Parse for List {
 pub(crate) fn expand(List(paths): &List) -> Result<TokenStream> {
     let mut seen = Vec::new();
     paths.iter().try_for_each(|path| refuse_second(path, &mut seen))?;
-    let finders = paths.iter().enumerate().map(|(index, path)| finder(index, path));
-    let names = (0..paths.len()).map(module);
+    let functions = paths.iter().map(finder);
     Ok(quote! {
         #[doc(hidden)]
-        mod only_one_export_per_component {
-            #(#finders)*
-        }
-        ::wasmpipe_sdk::__export!(#(only_one_export_per_component::#names::FUNCTION),*);
+        mod only_one_export_per_component {}
+        ::wasmpipe_sdk::__export!(#(#functions),*);
     })
 }
 
@@ -64,33 +60,28 @@ fn last(path: &Path) -> &Ident {
     &path.segments[path.segments.len() - 1].ident
 }
 
-fn module(index: usize) -> Ident {
-    format_ident!("function_{index}")
-}
-
-fn finder(index: usize, path: &Path) -> TokenStream {
-    let (module, name, import) = (module(index), last(path), import(path));
-    let constant = quote_spanned! { location(path) => <#name as ::wasmpipe_sdk::Exported>::FUNCTION };
-    quote! {
-        pub mod #module {
-            #![allow(unused_imports)]
-            mod function {
-                #[allow(non_camel_case_types)]
-                pub enum #name {}
-            }
-            use self::function::*;
-            use #import;
-            pub const FUNCTION: ::wasmpipe_sdk::Function = #constant;
+// The inner block's glob finds the type before the outer block's stand-in does. The function itself is named too: where
+// there is none, the compiler says so, and says no more.
+fn finder(path: &Path) -> TokenStream {
+    let (name, around) = (last(path), around(path));
+    let function = quote_spanned! { location(path) => ::wasmpipe_sdk::glue::offered::<#name, _>(&#around::#name) };
+    quote! {{
+        #[allow(non_camel_case_types, dead_code)]
+        enum #name {}
+        {
+            #[allow(unused_imports)]
+            use #around::*;
+            #function
         }
-    }
+    }}
 }
 
-/// The path as it reads two modules further in.
-fn import(path: &Path) -> TokenStream {
-    let first = &path.segments[0].ident;
-    if path.leading_colon.is_some() || first == "crate" {
-        return quote! { #path };
+/// The module that the path's last name stands in.
+fn around(path: &Path) -> TokenStream {
+    let (colon, first) = (path.leading_colon, &path.segments[0].ident);
+    let modules = path.segments.iter().take(path.segments.len() - 1);
+    if colon.is_some() || first == "crate" || first == "self" {
+        return quote! { #colon #(#modules)::* };
     }
-    let rest = path.segments.iter().skip(usize::from(first == "self"));
-    quote! { super::super::#(#rest)::* }
+    quote! { self #(::#modules)* }
 }

@@ -17,9 +17,10 @@ mod rows;
 mod signature;
 
 use proc_macro::TokenStream;
+use quote::{ToTokens, quote};
 use syn::{DeriveInput, Item, ItemFn, parse_macro_input};
 
-use rows::{Columns, RowKind};
+use rows::RowKind;
 
 /// One output row per input row: `#[map]`, or `#[map(columns("a", "b"))]` for a tuple.
 ///
@@ -57,8 +58,7 @@ pub fn flat_map(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// config, by `#[map_batches(schemas = f)]` with `fn f(input: &Schema, config: &T) -> Result<Schemas, E>`.
 #[proc_macro_attribute]
 pub fn map_batches(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let declared = parse_macro_input!(attribute as batches::Declared);
-    answer(function(item).and_then(|function| batches::expand(&declared, function)))
+    attributed(item, |function| batches::expand(&syn::parse(attribute)?, function))
 }
 
 /// Lists the functions that a component offers: `wasmpipe_sdk::export!(long_enough, texts::words);`.
@@ -82,19 +82,25 @@ pub fn columns(item: TokenStream) -> TokenStream {
 }
 
 fn row_function(kind: RowKind, attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let columns = parse_macro_input!(attribute as Columns);
-    answer(function(item).and_then(|function| rows::expand(kind, &columns, function)))
+    attributed(item, |function| rows::expand(kind, &syn::parse(attribute)?, function))
 }
 
-fn function(item: TokenStream) -> syn::Result<ItemFn> {
-    let item = syn::parse::<Item>(item)?;
-    match item {
-        Item::Fn(function) => Ok(function),
-        other => Err(syn::Error::new_spanned(
-            other,
-            "this attribute stands before a function: `fn words(text: &str) -> u32 { .. }`",
-        )),
-    }
+/// A function that is refused is there all the same, and so is the type beside it: whatever names it has no error of its
+/// own.
+fn attributed(item: TokenStream, expand: impl FnOnce(ItemFn) -> syn::Result<proc_macro2::TokenStream>) -> TokenStream {
+    let (error, rest) = match syn::parse::<Item>(item) {
+        Ok(Item::Fn(function)) => match expand(function.clone()) {
+            Ok(expanded) => return expanded.into(),
+            Err(error) => (error, signature::refused(function)),
+        },
+        Ok(other) => {
+            let message = "this attribute stands before a function: `fn words(text: &str) -> u32 { .. }`";
+            (syn::Error::new_spanned(&other, message), other.into_token_stream())
+        }
+        Err(error) => (error, proc_macro2::TokenStream::new()),
+    };
+    let error = error.to_compile_error();
+    quote! { #error #rest }.into()
 }
 
 fn answer(expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

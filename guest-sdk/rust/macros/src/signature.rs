@@ -7,6 +7,7 @@ use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     Attribute, Error, FnArg, GenericParam, Ident, ItemFn, Lifetime, LitStr, Pat, PatType, Result, ReturnType, Type,
+    Visibility,
 };
 
 /// A function, with its parameters' attributes taken off.
@@ -122,12 +123,11 @@ impl Signature {
         let schema = self.schema();
         let (vis, ident) = (&function.vis, &function.sig.ident);
         let kind = format_ident!("{kind}");
+        let marker = marker(vis, ident);
         quote! {
             #function
 
-            #[doc(hidden)]
-            #[allow(non_camel_case_types, dead_code)]
-            #vis enum #ident {}
+            #marker
 
             impl ::wasmpipe_sdk::Exported for #ident {
                 const FUNCTION: ::wasmpipe_sdk::Function = {
@@ -166,6 +166,43 @@ impl Signature {
                     }
                 };
             }
+        }
+    }
+}
+
+/// The type that has the function's name.
+fn marker(vis: &Visibility, ident: &Ident) -> TokenStream {
+    quote! {
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, dead_code)]
+        #vis enum #ident {}
+    }
+}
+
+/// A function about which an error was told: as far as others can name it, it is there.
+pub(crate) fn refused(mut function: ItemFn) -> TokenStream {
+    function.sig.inputs.iter_mut().for_each(|arg| match arg {
+        FnArg::Typed(arg) => arg.attrs.retain(is_compilers),
+        FnArg::Receiver(_) => {}
+    });
+    if function.sig.receiver().is_some() {
+        return quote! { #function };
+    }
+    let (vis, ident) = (&function.vis, &function.sig.ident);
+    let is_generic = function.sig.generics.type_params().next().is_some();
+    let item = if is_generic {
+        quote! { #vis fn #ident() {} }
+    } else {
+        quote! { #function }
+    };
+    let (name, marker) = (ident.unraw().to_string(), marker(vis, ident));
+    quote! {
+        #item
+
+        #marker
+
+        impl ::wasmpipe_sdk::Exported for #ident {
+            const FUNCTION: ::wasmpipe_sdk::Function = ::wasmpipe_sdk::glue::refused(#name);
         }
     }
 }
@@ -241,20 +278,23 @@ impl Marks {
                 marks.nullable = Some(path.span());
             } else if path.is_ident("column") {
                 marks.column = Some(column_name(attribute)?);
-            } else if !OTHERS.iter().any(|other| path.is_ident(other)) {
+            } else if !is_compilers(attribute) {
                 return Err(Error::new_spanned(
                     attribute,
                     "allowed before a parameter: #[config], #[state], #[column(\"name\")]",
                 ));
             }
         }
-        arg.attrs.retain(|attribute| OTHERS.iter().any(|other| attribute.path().is_ident(other)));
+        arg.attrs.retain(is_compilers);
         Ok(marks)
     }
 }
 
-/// What the compiler itself allows before a parameter.
-const OTHERS: &[&str] = &["allow", "expect", "warn", "deny", "forbid", "cfg", "cfg_attr"];
+/// Whether the compiler itself allows it before a parameter.
+fn is_compilers(attribute: &Attribute) -> bool {
+    const ALLOWED: &[&str] = &["allow", "expect", "warn", "deny", "forbid", "cfg", "cfg_attr"];
+    ALLOWED.iter().any(|allowed| attribute.path().is_ident(allowed))
+}
 
 fn plain(attribute: &Attribute, word: &str) -> Result<()> {
     attribute

@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 async fn words(text: &str) -> u32 {
     text.len() as u32
 }
+
+wasmpipe_sdk::export!(words);

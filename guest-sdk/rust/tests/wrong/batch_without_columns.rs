@@ -6,3 +6,5 @@ use wasmpipe_sdk::{RecordBatch, map_batches};
 fn same(batch: &RecordBatch) -> RecordBatch {
     batch.clone()
 }
+
+wasmpipe_sdk::export!(same);

@@ -9,3 +9,5 @@ struct Limit(usize);
 fn long_enough(text: &str, #[config] limit: Limit) -> bool {
     text.len() >= limit.0
 }
+
+wasmpipe_sdk::export!(long_enough);

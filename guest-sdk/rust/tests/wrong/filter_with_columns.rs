@@ -6,3 +6,5 @@ use wasmpipe_sdk::filter;
 fn long_enough(text: &str) -> bool {
     text.len() >= 10
 }
+
+wasmpipe_sdk::export!(long_enough);

@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn twice<T: Copy>(n: T) -> T {
     n
 }
+
+wasmpipe_sdk::export!(twice);

@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn size(#[nullable] text: &str) -> u32 {
     text.len() as u32
 }
+
+wasmpipe_sdk::export!(size);

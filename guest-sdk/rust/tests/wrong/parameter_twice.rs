@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn facts(text: &str, #[column("text")] again: &str) -> bool {
     text == again
 }
+
+wasmpipe_sdk::export!(facts);

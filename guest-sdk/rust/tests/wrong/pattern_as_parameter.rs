@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn sum((a, b): (i64, i64)) -> i64 {
     a + b
 }
+
+wasmpipe_sdk::export!(sum);

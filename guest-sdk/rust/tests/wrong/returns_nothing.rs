@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn look(text: &str) {
     assert!(!text.is_empty());
 }
+
+wasmpipe_sdk::export!(look);

@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn facts(text: &str) -> Result<(u32, bool), String> {
     Ok((text.len() as u32, text.is_ascii()))
 }
+
+wasmpipe_sdk::export!(facts);

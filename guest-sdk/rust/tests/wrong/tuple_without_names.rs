@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn facts(text: &str) -> (u32, bool) {
     (text.len() as u32, text.is_ascii())
 }
+
+wasmpipe_sdk::export!(facts);

@@ -9,3 +9,5 @@ struct Limit(usize);
 fn long_enough(text: &str, #[config] low: &Limit, #[config] high: &Limit) -> bool {
     (low.0..high.0).contains(&text.len())
 }
+
+wasmpipe_sdk::export!(long_enough);

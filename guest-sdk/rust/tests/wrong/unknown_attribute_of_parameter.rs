@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn size(#[name("text")] body: &str) -> u32 {
     body.len() as u32
 }
+
+wasmpipe_sdk::export!(size);

@@ -6,3 +6,5 @@ use wasmpipe_sdk::map;
 fn both(text: &str) -> (u32, u32) {
     (text.len() as u32, 0)
 }
+
+wasmpipe_sdk::export!(both);

@@ -30,6 +30,7 @@ pub(crate) enum Param {
 impl Signature {
     pub(crate) fn new(mut function: ItemFn) -> Result<Self> {
         refuse_modifiers(&function)?;
+        refuse_type_name(&function.sig.ident)?;
         let params = function.sig.inputs.iter_mut().map(Param::take).collect::<Result<Vec<_>>>()?;
         refuse_second(&function, &params, "#[config]", |param| matches!(param, Param::Config { .. }))?;
         refuse_second(&function, &params, "#[state]", |param| matches!(param, Param::State { .. }))?;
@@ -322,6 +323,18 @@ fn shared(ty: &Type, word: &str, what: &str) -> Result<Box<Type>> {
     match ty {
         Type::Reference(reference) if reference.mutability.is_none() => Ok(reference.elem.clone()),
         _ => Err(Error::new_spanned(ty, format!("a #[{word}] parameter is a shared reference to {what}"))),
+    }
+}
+
+/// The type beside the function has its name, and would stand before the language's own.
+fn refuse_type_name(name: &Ident) -> Result<()> {
+    const TYPES: [&str; 17] = [
+        "bool", "char", "str", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u64", "u128", "usize",
+        "f32", "f64",
+    ];
+    match TYPES.iter().any(|ty| name == ty) {
+        true => Err(Error::new(name.span(), "this is the name of a type: give the function another name")),
+        false => Ok(()),
     }
 }
 

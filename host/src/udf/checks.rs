@@ -1,16 +1,18 @@
 //! Stop checks: what is added to a component's code so that a guest that takes too long can be stopped.
 //!
-//! Each loop's head, each start of a function that calls others or is not small, and what follows an operator that may
-//! touch a whole memory or table, reads a byte of a memory page of its own, the *stop page*, and traps if the
-//! byte is not zero:
+//! A check reads a byte of a memory page of its own, the *stop page*, and traps if the byte is not zero:
 //!
 //! ```text
 //! i32.const 0   i32.load8_u (memory of the stop page) offset=k   if   unreachable   end
 //! ```
 //!
-//! The engine's clock fills the page when the time is over ([`alarm`](super::alarm)). Between two
-//! checks lies no more work than a function's text is long; what the host does for a guest looks at the clock itself. This is what epochs of the engine do, at a fraction of their cost: a check
-//! that ends in a trap, and not in a call, leaves the registers of a loop alone (measured in `tests/bench/RESULTS.md`).
+//! It stands at each loop's head, at the start of each function that calls others or is not small, and after each operator
+//! that may touch a whole memory or table. So between two checks lies no more work than a function's text is long; what
+//! the host does for a guest looks at the clock itself. The engine's clock fills the page when the time is over
+//! ([`alarm`](super::alarm)).
+//!
+//! This is what epochs of the engine do, at a fraction of their cost: a check that ends in a trap, and not in a call, leaves
+//! the registers of a loop alone (measured in `tests/bench/RESULTS.md`).
 //!
 //! The compiler replaces a load by an earlier one from the same place with no store between, so each check of a function
 //! reads a byte of its own. (It does so within functions only, and the engine is told not to inline.)

@@ -92,11 +92,11 @@ fn config() -> wasmtime::Config {
         .wasm_memory64(false)
         // Functions are pure: the same row gives the same result on every machine.
         .relaxed_simd_deterministic(true)
-        // Stop checks rely on both: that the host knows where the stop pages lie, and that functions stay apart.
+        // Stop checks rely on both: that functions stay apart, and that the host knows where the stop pages lie.
+        .compiler_inlining(wasmtime::Inlining::No)
         .with_host_memory(Arc::new(Memories))
         // Such memories cannot be images of a file.
-        .memory_init_cow(false)
-        .compiler_inlining(wasmtime::Inlining::No);
+        .memory_init_cow(false);
     if std::env::var_os(PERF_MAP).is_some() {
         config.profiler(wasmtime::ProfilingStrategy::PerfMap);
     }

@@ -1,7 +1,7 @@
 //! What does it cost to run a function in the host instead of natively?
 //!
 //! Both sides in one process, block by block in turn, over the same arrays: `host` is everything that a stage does with a
-//! block (encode, call, decode, check; epochs on), `native` is the same Rust function in a loop over the same arrays. Their
+//! block (encode, call, decode, check; stop checks on), `native` is the same Rust function in a loop over the same arrays. Their
 //! medians are compared. Expected: host = call + bytes in and out * (copy + check) + the function in WebAssembly.
 
 #![expect(clippy::print_stdout, reason = "a command line program of the project's own")]

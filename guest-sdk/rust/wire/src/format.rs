@@ -12,7 +12,7 @@ use crate::Defect;
 const DEPTH_MAX: usize = 32;
 /// Values of one fixed-size list, and bytes of one fixed-size binary. Keeps products of lengths far from overflow.
 const FIXED_SIZE_MAX: i32 = 1 << 20;
-/// Bytes of a message's quotation.
+/// Characters of a message's quotation.
 const QUOTE_CHARS_MAX: usize = 100;
 
 /// A field of a schema; its children follow it.

@@ -13,7 +13,7 @@ pub use crate::config::{Described as WithSchema, SchemaOf, Undescribed as Withou
 pub use crate::config::{config, no_config, state};
 use crate::function::{Answer, Columns, Function, Kind, Lineage, RowError, Schemas};
 pub use crate::function::{Bound, Described, Offered};
-use crate::row::{BatchOutcome, Outcome, Outputs, Row, Verdict};
+use crate::row::{BatchOutcome, Outcome, Outputs, Row, Shown, Verdict};
 
 /// A column that a parameter needs. Without an input it is what it is if the input leaves a choice.
 pub fn need<'a, P: Param<'a>>(name: &str, input: Option<&Schema>) -> Field {
@@ -136,11 +136,17 @@ const fn assert_one<R: Row>() {
 }
 
 /// The type in a `Result`.
-pub fn ok<T, E: Display>(result: Result<T, E>) -> T {
+pub fn ok<T, E: Shown>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         Err(_) => never(),
     }
+}
+
+/// The `Result` of a `#[map]` function, whose error is words from here on.
+#[inline(always)]
+pub fn told<T, E: Shown>(result: Result<T, E>) -> Result<T, String> {
+    result.map_err(|error| error.show())
 }
 
 /// A parameter's column. The host promised the type and, for a parameter that is no `Option`, that there is no null.

@@ -132,6 +132,22 @@ tuple_rows! {
     12: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11;
 }
 
+/// An error of a function: it is shown to people.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` needs std::fmt::Display: the error of a function is shown to people",
+    label = "cannot be shown",
+    note = "implement std::fmt::Display for it, or return Result<_, String>"
+)]
+pub trait Shown {
+    fn show(&self) -> String;
+}
+
+impl<E: Display> Shown for E {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 /// What a `#[map]` function returns: a row, or a `Result` of one.
 #[diagnostic::on_unimplemented(
     message = "a #[map] function cannot return `{Self}`",

@@ -9,7 +9,7 @@ use syn::{
     Result, Type,
 };
 
-use crate::signature::{column_name, location, refuse_doubled};
+use crate::signature::{column_name, location, refuse_doubled, refuse_usize};
 
 const ALLOWED: &str = "a struct with named fields: `struct Place { lat: f64, lon: f64 }`";
 
@@ -45,6 +45,7 @@ fn fields(input: &DeriveInput) -> Result<Vec<Column<'_>>> {
         return Err(Error::new_spanned(&input.ident, "#[derive(Columns)] needs at least one field"));
     }
     let fields = named.named.iter().map(Column::new).collect::<Result<Vec<_>>>()?;
+    fields.iter().try_for_each(|column| refuse_usize(column.ty))?;
     let mut seen = Vec::new();
     fields.iter().try_for_each(|column| refuse_doubled(&column.name, &mut seen))?;
     Ok(fields)

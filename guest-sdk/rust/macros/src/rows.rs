@@ -6,7 +6,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Error, GenericArgument, Ident, ItemFn, LitStr, PathArguments, Result, Token, Type, TypeParamBound};
 
-use crate::signature::{Code, Signature, bound, location, refuse_doubled, return_type};
+use crate::signature::{Code, Signature, bound, location, refuse_doubled, refuse_usize, return_type};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowKind {
@@ -50,10 +50,14 @@ fn not_columns(span: Span) -> Error {
 pub(crate) fn expand(kind: RowKind, columns: &Columns, function: ItemFn) -> Result<TokenStream> {
     let signature = Signature::new(function)?;
     signature.refuse_nullable("write Option<_> here")?;
+    signature.columns().try_for_each(|(_, ty)| refuse_usize(ty))?;
     let returned = return_type(&signature.function)?;
     match kind {
         RowKind::Filter => refuse_columns(columns)?,
-        RowKind::Map | RowKind::FlatMap => check_names(columns, row_type(kind, returned))?,
+        RowKind::Map | RowKind::FlatMap => {
+            check_names(columns, row_type(kind, returned))?;
+            refuse_usize(returned)?;
+        }
     }
     let loops = Loops { kind, signature: &signature, returned, names: &columns.names };
     Ok(signature.with_marker(loops.kind_word(), &loops.code()))
@@ -191,7 +195,7 @@ impl Loops<'_> {
                     )
                 };
             }
-            RowKind::FlatMap if is_result(self.returned) => {
+            RowKind::Map | RowKind::FlatMap if is_result(self.returned) => {
                 quote_spanned! { span => ::wasmpipe_sdk::glue::ok(#call) }
             }
             RowKind::Map | RowKind::FlatMap => call,
@@ -231,6 +235,9 @@ impl Loops<'_> {
         let span = location(self.returned);
         let call = self.call(read);
         let (function, output) = match self.kind {
+            RowKind::Map if is_result(self.returned) => {
+                ("map", quote_spanned! { span => ::wasmpipe_sdk::glue::told(#call) })
+            }
             RowKind::Map => ("map", call),
             RowKind::Filter => ("filter", call),
             RowKind::FlatMap if is_result(self.returned) => ("flat_map", call),

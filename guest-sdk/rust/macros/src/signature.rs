@@ -4,10 +4,11 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     Attribute, Error, FnArg, GenericParam, Ident, ItemFn, Lifetime, LitStr, Pat, PatType, Result, ReturnType, Type,
-    Visibility,
+    TypePath, Visibility,
 };
 
 /// A function, with its parameters' attributes taken off.
@@ -396,6 +397,25 @@ pub(crate) fn without_lifetimes(ty: &Type) -> Type {
     let mut ty = ty.clone();
     visit_mut::visit_type_mut(&mut Erase, &mut ty);
     ty
+}
+
+/// Refuses the types whose size is the machine's, wherever they stand in a type.
+pub(crate) fn refuse_usize(ty: &Type) -> Result<()> {
+    struct Find(Option<Error>);
+    impl<'ast> Visit<'ast> for Find {
+        fn visit_type_path(&mut self, path: &'ast TypePath) {
+            for (word, instead) in [("usize", "u64"), ("isize", "i64")] {
+                if path.path.is_ident(word) {
+                    let message = format!("a column has no `{word}`, whose size is the machine's: use {instead}");
+                    self.0.get_or_insert_with(|| Error::new_spanned(path, message));
+                }
+            }
+            visit::visit_type_path(self, path);
+        }
+    }
+    let mut find = Find(None);
+    find.visit_type(ty);
+    find.0.map_or(Ok(()), Err)
 }
 
 /// What the function returns; a function that returns nothing is refused.

@@ -23,6 +23,7 @@ fn bench() -> Bench {
     let ids = strings(&[Some("a"), Some("b")]);
     write("in/a.parquet", vec![("id", ids.clone()), ("n", numbers(&[1, 2])), ("text", ids.clone())]);
     write("texts/a.parquet", vec![("id", ids.clone()), ("texts", ids.clone())]);
+    write("doubled/a.parquet", vec![("n", numbers(&[1, 2])), ("double", numbers(&[2, 4]))]);
     write("strings/a.parquet", vec![("id", ids.clone()), ("n", ids.clone())]);
     write("nulls/a.parquet", vec![("id", strings(&[Some("a"), None])), ("n", numbers(&[1, 2]))]);
     write("floats/a.parquet", vec![("x", Arc::new(Float64Array::from(vec![1.0])))]);

@@ -252,8 +252,8 @@ mod tests {
             &running(),
             40,
             expect![[r#"
-                 63% 1,260,000 of 2,000,000 rows, 16 s 
-                     45,200 rows/s, 88.1 MiB/s, 1,200,0
+                 63% 1,260,000 of 2,000,000 rows
+                     45,200 rows/s, 88.1 MiB/s
                 63%, 1,260,000 of 2,000,000 rows, 45,200 rows/s, 88.1 MiB/s, 1,200,000 committed in 12 commits, 0 failed, 2 min 3 s elapsed, 16 s left
             "#]],
         );

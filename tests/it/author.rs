@@ -304,7 +304,7 @@ fn what_does_not_fit_on_a_command_line_is_explained() {
     let columns: [(&str, ArrayRef); 2] =
         [("nn", Arc::new(Int64Array::from(vec![1]))), ("double", Arc::new(Int64Array::from(vec![2])))];
     write_parquet(&bench.path("other.parquet"), &RecordBatch::try_from_iter(columns).unwrap(), 10);
-    let refused = refusal(&bench, &["udf", "test", &hostile, "--input", "other.parquet", "--function", "double"]);
+    let refused = refusal(&bench, &["udf", "test", "hostile.wasm", "--input", "other.parquet", "--function", "double"]);
     expect![[r#""#]].assert_eq(&refused);
 }
 

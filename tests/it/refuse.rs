@@ -287,5 +287,5 @@ fn two_columns_of_one_name_are_refused() {
     let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(&column), column]).unwrap();
     bench.file("a.parquet", &batch, 10);
     bench.pipeline(&DOUBLE.replace("id = \"id\"\n", ""));
-    assert_mentions(&refused_twice(&bench), &["2 columns of the name `n`"]);
+    assert_mentions(&refused_twice(&bench), &["2 columns have the name `n`"]);
 }

@@ -37,6 +37,7 @@ impl Chosen {
 
     /// Binds the function to these columns.
     pub(super) fn bind(&self, input: SchemaRef) -> Result<Trial, Refused> {
+        let columns = SchemaRef::clone(&input);
         let spec = Spec {
             component: self.component.clone(),
             function: self.function.name.clone(),
@@ -47,7 +48,10 @@ impl Chosen {
         };
         Trial::new(&self.engine, spec).map_err(|error| match error {
             UdfError::Columns { mismatch, .. } => Refused(whole(&plan::explained_by_hand(&self.function, &mismatch))),
-            UdfError::Unbound { .. } => Refused(Message::of(&error).hint(UNBOUND_HINT).line()),
+            UdfError::Unbound { .. } => match plan::foreseen_by_hand(&self.function, &columns) {
+                Some(message) => Refused(whole(&message)),
+                None => Refused(Message::of(&error).hint(UNBOUND_HINT).line()),
+            },
             other => other.into(),
         })
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use arrow::datatypes::Schema;
+
 use crate::config::{list, nearest, shown};
 use crate::message::{Message, table};
 use crate::udf::{Function, Mismatch, Wanted};
@@ -40,6 +42,12 @@ const BY_HAND: Words = Words {
 pub fn explained_by_hand(function: &Function, mismatch: &Mismatch) -> Message {
     let makers = mismatch.here.iter().map(|name| (name.clone(), BY_HAND.data.to_owned())).collect();
     explained_as("", function, mismatch, &makers, &BY_HAND)
+}
+
+/// The same for a function that refused: what its component describes may say more than it did. None if that fits.
+pub fn foreseen_by_hand(function: &Function, input: &Schema) -> Option<Message> {
+    let (needs, adds) = super::make::foreseen(function)?;
+    Some(explained_by_hand(function, &Mismatch::find(&needs, &adds, input)?))
 }
 
 /// Why the columns do not fit, with everything that the function wants. `makers` knows who made each column.

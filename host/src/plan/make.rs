@@ -662,7 +662,7 @@ fn is_missing(path: &Path) -> bool {
 }
 
 /// The columns of a function as its component describes them; none if that depends on more, or is not understood.
-fn foreseen(function: &udf::Function) -> Option<(Schema, SchemaRef)> {
+pub(super) fn foreseen(function: &udf::Function) -> Option<(Schema, SchemaRef)> {
     let schema = |columns: &[udf::Column]| {
         let field = |column: &udf::Column| {
             let data_type: DataType = column.data_type.parse().ok()?;

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-pub use columns::explained_by_hand;
+pub use columns::{explained_by_hand, foreseen_by_hand};
 pub use fingerprint::{SEMANTICS, differences};
 pub use look::look;
 pub use make::make;

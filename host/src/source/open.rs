@@ -221,8 +221,10 @@ impl Opened {
 
     /// Checks that the object has the columns, in types that convert; all defects in one message.
     pub fn check(&self, columns: &Columns) -> Result<(), SourceError> {
-        let defects: Vec<String> =
+        let mut defects: Vec<String> =
             columns.schema.fields().iter().filter_map(|field| self.defect(field.name(), field.data_type())).collect();
+        // A name that the job reads twice has its defect twice.
+        defects.dedup();
         if defects.is_empty() {
             return Ok(());
         }

@@ -827,8 +827,7 @@ fn s11_a_trap_costs_the_block_and_not_the_next() {
     let mut instance = start(&Script::new("map").on_process(on_process), Limits::default());
     let long = texts(&["x".repeat(400).as_str()]);
     let error = instance.process(&long).unwrap_err();
-    expect!["stage 2: `f` trapped: wasm `unreachable` instruction executed"]
-    .assert_eq(&error.to_string());
+    expect!["stage 2: `f` trapped: wasm `unreachable` instruction executed"].assert_eq(&error.to_string());
     assert_eq!(column(&instance.process(&block()).unwrap()), [3, 5, 4]);
 }
 
@@ -839,10 +838,7 @@ fn s11_ways_to_fail() {
         "(drop (i32.div_u (i32.const 1) (i32.const 0)))",
         expect!["trap: stage 2: `f` trapped: integer divide by zero"],
     );
-    trap(
-        "(drop (i32.load (i32.const -1)))",
-        expect!["trap: stage 2: `f` trapped: out of bounds memory access"],
-    );
+    trap("(drop (i32.load (i32.const -1)))", expect!["trap: stage 2: `f` trapped: out of bounds memory access"]);
     trap(
         "(drop (call $deep (i32.const 0)))",
         expect![[r#"
@@ -975,7 +971,9 @@ fn last_words_are_in_the_message() {
     let wat = "(call $log (i32.const 4) (i32.const 1024) (i32.const 14)) unreachable";
     fails(
         &Script::new("map").on_process(wat),
-        expect![[r#"trap: stage 2: `f` trapped: wasm `unreachable` instruction executed; its last words: {"functions":["#]],
+        expect![[
+            r#"trap: stage 2: `f` trapped: wasm `unreachable` instruction executed; its last words: {"functions":["#
+        ]],
     );
 }
 

@@ -305,7 +305,14 @@ fn what_does_not_fit_on_a_command_line_is_explained() {
         [("nn", Arc::new(Int64Array::from(vec![1]))), ("double", Arc::new(Int64Array::from(vec![2])))];
     write_parquet(&bench.path("other.parquet"), &RecordBatch::try_from_iter(columns).unwrap(), 10);
     let refused = refusal(&bench, &["udf", "test", "hostile.wasm", "--input", "other.parquet", "--function", "double"]);
-    expect![[r#""#]].assert_eq(&refused);
+    expect![[r#"
+        error: `double` does not fit the columns of the input: `n` is missing, `double`, which it adds, is there already
+          column   wanted       arrives   made by     verdict
+          n        Int64        -         -           is missing; did you mean `nn`?
+          double   adds Int64   Int64     the input   is there already
+          hint: name an --input with such a column; there are nn and double
+    "#]]
+    .assert_eq(&refused);
 }
 
 #[test]

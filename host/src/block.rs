@@ -12,7 +12,8 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use crate::columns;
 
 /// Rows of one source object on their way through the stages.
 #[derive(Debug)]
@@ -109,10 +110,7 @@ impl Origin {
         let ids = self.ids.as_ref()?;
         let schema = ids.schema();
         let cells = schema.fields().iter().zip(ids.columns()).map(|(field, column)| {
-            let options = FormatOptions::default();
-            let value = ArrayFormatter::try_new(column.as_ref(), &options)
-                .map(|formatter| formatter.value(row as usize).to_string())
-                .unwrap_or_else(|error| error.to_string());
+            let value = columns::text(column.as_ref(), row as usize, "");
             if field.data_type().is_string() {
                 format!("{}={value:?}", field.name())
             } else {
@@ -241,7 +239,7 @@ pub fn batch_bytes(batch: &RecordBatch) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::{Int64Array, StringArray, TimestampMillisecondArray};
     use arrow::datatypes::{DataType, Field, Schema};
 
     fn block(values: &[i64]) -> Block {
@@ -294,6 +292,14 @@ mod tests {
         let second = first.advance(&[0], &Lineage::Counts(vec![0, 3]), &adds(&["p", "q", "r"]), &schema()).unwrap();
         assert_eq!((0..3).map(|row| second.parent(row)).collect::<Vec<_>>(), [2, 2, 2]);
         assert_eq!(second.origin.describe(2), "a.parquet row 12");
+    }
+
+    #[test]
+    fn an_instant_is_an_id_like_others() {
+        let at = TimestampMillisecondArray::from(vec![1_704_067_200_000]).with_timezone("Europe/Berlin");
+        let ids = RecordBatch::try_from_iter([("at", Arc::new(at) as ArrayRef)]).unwrap();
+        let origin = Origin { object: "b".into(), rows: std::iter::once(0..1).collect(), ids: Some(ids) };
+        assert_eq!(origin.describe(0), "b row 0 (at=2024-01-01T00:00:00Z)");
     }
 
     #[test]

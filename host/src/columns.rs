@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
-    StructArray,
+    Array, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions, StructArray,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use arrow::util::display::FormatOptions;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 /// Whether every value of `from` has exactly one counterpart in `to`. Values that overflow a finer time unit or a smaller
 /// offset are found by [`convert`].
@@ -22,6 +21,36 @@ pub fn converts(from: &DataType, to: &DataType) -> bool {
 /// fields only, in its own order.
 pub fn serves(from: &DataType, to: &DataType) -> bool {
     goes(from, to, |_, _| true)
+}
+
+/// A value as people read it. An instant is shown in UTC, whatever zone its column names: `2024-01-01T00:00:00Z`.
+pub fn text(column: &dyn Array, row: usize, null: &str) -> String {
+    let options = FormatOptions::default().with_null(null);
+    let formatted = |column: &dyn Array, row| {
+        ArrayFormatter::try_new(column, &options).and_then(|formatter| formatter.value(row).try_to_string())
+    };
+    let text = match in_utc(column.data_type()) {
+        same if same == *column.data_type() => formatted(column, row),
+        utc => cast_with_options(&column.slice(row, 1), &utc, &CastOptions::default())
+            .and_then(|column| formatted(column.as_ref(), 0)),
+    };
+    text.unwrap_or_else(|error| error.to_string())
+}
+
+/// The type with an offset in the place of each zone's name, of which nobody here knows the rules.
+fn in_utc(data_type: &DataType) -> DataType {
+    use DataType::*;
+    let field = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(in_utc(field.data_type())));
+    match data_type {
+        Timestamp(unit, Some(_)) => Timestamp(*unit, Some("+00:00".into())),
+        List(item) => List(field(item)),
+        LargeList(item) => LargeList(field(item)),
+        FixedSizeList(item, length) => FixedSizeList(field(item), *length),
+        Struct(fields) => Struct(fields.iter().map(field).collect()),
+        Map(entries, is_sorted) => Map(field(entries), *is_sorted),
+        Dictionary(key, value) => Dictionary(key.clone(), Box::new(in_utc(value))),
+        other => other.clone(),
+    }
 }
 
 type Enough = fn(&Fields, &Fields) -> bool;
@@ -187,7 +216,7 @@ fn plain_type(data_type: &DataType) -> DataType {
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        Array, DurationSecondArray, FixedSizeListArray, Int32Array, Int64Array, LargeListArray, ListArray, StringArray,
+        DurationSecondArray, FixedSizeListArray, Int32Array, Int64Array, LargeListArray, ListArray, StringArray,
         Time32SecondArray, Time64MicrosecondArray, TimestampMillisecondArray,
     };
     use arrow::buffer::NullBuffer;
@@ -200,6 +229,22 @@ mod tests {
 
     fn timestamp(unit: TimeUnit, zone: Option<&str>) -> DataType {
         DataType::Timestamp(unit, zone.map(Into::into))
+    }
+
+    #[test]
+    fn instants_are_shown_in_utc() {
+        let plain = TimestampMillisecondArray::from(vec![Some(1_704_067_200_500), None]);
+        let shown = |column: &dyn Array| [text(column, 0, "null"), text(column, 1, "null")];
+        assert_eq!(shown(&plain), ["2024-01-01T00:00:00.500", "null"]);
+        for zone in ["UTC", "Europe/Berlin", "+02:00", "Mars/Olympus"] {
+            let zoned = plain.clone().with_timezone(zone);
+            assert_eq!(shown(&zoned), ["2024-01-01T00:00:00.500Z", "null"], "{zone}");
+            let within = StructArray::from(vec![(
+                field("at", zoned.data_type().clone(), true),
+                Arc::new(zoned.clone()) as ArrayRef,
+            )]);
+            assert_eq!(shown(&within), ["{at: 2024-01-01T00:00:00.500Z}", "{at: null}"], "{zone}");
+        }
     }
 
     #[test]

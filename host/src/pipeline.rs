@@ -14,9 +14,11 @@
 //! * `read` - what a reader thread does.
 //! * `work` - what a worker thread does.
 //! * `budget` - bytes in flight.
+//! * `by_hand` - what to type after a row or a block ended a run.
 //! * `trial` - one function run by hand, through the same steps.
 
 mod budget;
+mod by_hand;
 mod drift;
 mod groups;
 mod open;
@@ -135,9 +137,9 @@ pub fn run(
     let plan = Arc::new(plan);
     let (lane, job) = match runtime.block_on(open::open(&plan, progress)) {
         Ok(Opening::Open(opened)) => *opened,
-        Ok(Opening::Finished { failed_rows }) => {
+        Ok(Opening::Finished { known_rows, failed_rows }) => {
             let mut summary = progress.summary(outcome_of_finished(failed_rows), &job_name, None, started.elapsed());
-            summary.rows_failed_in_all = failed_rows;
+            (summary.rows_known, summary.rows_failed_in_all) = (known_rows, failed_rows);
             return (summary, None);
         }
         Err(error) => {

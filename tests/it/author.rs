@@ -288,6 +288,49 @@ fn rows_are_shown_before_and_after() {
 }
 
 #[test]
+fn what_does_not_fit_on_a_command_line_is_explained() {
+    let (bench, hostile) = numbers();
+    let test = |function, more: &[&str]| refusal(&bench, &test_hostile(&hostile, function, more));
+    assert_mentions(
+        &test("errors_on", &["--config", "att = [1]"]),
+        &["--config: `errors_on`: unknown key `att`", "did you mean `at`?"],
+    );
+    assert_mentions(&test("double", &["--skip", "20"]), &["has 20 rows, and --skip leaves out 20"]);
+    std::os::unix::fs::symlink(&hostile, bench.path("hostile.wasm")).unwrap();
+    assert_mentions(
+        &refusal(&bench, &["udf", "inspect", "hostil.wasm"]),
+        &["there is no `hostil.wasm`", "did you mean \"hostile.wasm\"?"],
+    );
+    let columns: [(&str, ArrayRef); 2] =
+        [("nn", Arc::new(Int64Array::from(vec![1]))), ("double", Arc::new(Int64Array::from(vec![2])))];
+    write_parquet(&bench.path("other.parquet"), &RecordBatch::try_from_iter(columns).unwrap(), 10);
+    let refused = refusal(&bench, &["udf", "test", "hostile.wasm", "--input", "other.parquet", "--function", "double"]);
+    expect![[r#"
+        error: `double` does not fit the columns of the input: `n` is missing, `double`, which it adds, is there already
+          column   wanted       arrives   made by     verdict
+          n        Int64        -         -           is missing; did you mean `nn`?
+          double   adds Int64   Int64     the input   is there already
+          hint: name an --input with such a column; there are nn and double
+    "#]]
+    .assert_eq(&refused);
+}
+
+#[test]
+fn the_rows_of_a_block_are_run_by_hand() {
+    let (bench, hostile) = numbers();
+    let config = ["--config", "{ at = 13 }", "--skip", "10", "--rows", "5"];
+    let output = bench.wasmpipe(&test_hostile(&hostile, "panics_on", &config));
+    assert_eq!(output.status.code(), Some(1));
+    assert_mentions(
+        &text(&output.stdout),
+        &["before: 5 rows of 20 of in/a.parquet, from its row 10 on, here row 0", "row 3 ends the function"],
+    );
+    let said = text(&output.stderr);
+    assert_mentions(&said, &["13 is poison", "hint: let the function give an error for such a row"]);
+    assert!(!said.contains("udf test"), "{said}");
+}
+
+#[test]
 fn a_row_that_traps_is_found() {
     let (bench, hostile) = numbers();
     let output = bench.wasmpipe(&test_hostile(&hostile, "panics_on", &["--config", "{ at = 13 }"]));

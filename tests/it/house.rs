@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Room -> rooms that it may name.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("block", &[]),
+    ("block", &["columns"]),
     ("columns", &[]),
     ("observe", &[]),
     ("message", &[]),

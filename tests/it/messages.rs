@@ -23,6 +23,7 @@ fn bench() -> Bench {
     let ids = strings(&[Some("a"), Some("b")]);
     write("in/a.parquet", vec![("id", ids.clone()), ("n", numbers(&[1, 2])), ("text", ids.clone())]);
     write("texts/a.parquet", vec![("id", ids.clone()), ("texts", ids.clone())]);
+    write("doubled/a.parquet", vec![("n", numbers(&[1, 2])), ("double", numbers(&[2, 4]))]);
     write("strings/a.parquet", vec![("id", ids.clone()), ("n", ids.clone())]);
     write("nulls/a.parquet", vec![("id", strings(&[Some("a"), None])), ("n", numbers(&[1, 2]))]);
     write("floats/a.parquet", vec![("x", Arc::new(Float64Array::from(vec![1.0])))]);
@@ -111,9 +112,9 @@ fn a_row_that_fails_is_named() {
         "function = \"errors_on\"\nconfig = { at = [7] }",
         1,
         expect![[r#"
-        error: stage 1 (errors_on) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): 7 is refused
-          hint: mend the row or the function, and run the same command again; or leave such rows out with on_error = "skip" in this stage
-    "#]],
+            error: stage 1 (errors_on) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): 7 is refused
+              hint: mend the row or the function, empty the sink, and run the same command again; or leave such rows out with on_error = "skip" in this stage
+        "#]],
     );
 }
 
@@ -136,16 +137,16 @@ fn a_panic_shows_its_message_and_its_line() {
         "function = \"panics_on\"\nconfig = { at = 7 }",
         1,
         expect![[r#"
-            ERROR guest: panicked at src/hostile.rs:N:\n7 is poison stage=stage 1 function=panics_on
+            ERROR guest: panicked at src/hostile.rs:N: 7 is poison stage=stage 1 function=panics_on
             error: stage 1 (panics_on) of /job/hostile.wasm (pipeline.toml, line 7): `panics_on` panicked at src/hostile.rs:N: 7 is poison, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out
+              hint: `wasmpipe udf test /job/hostile.wasm --function panics_on --config '{"at":7}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
         "#]],
     );
     run(
         "function = \"panics_on\"\nconfig = { at = 7 }\non_error = \"skip\"",
         3,
         expect![[r#"
-            ERROR guest: panicked at src/hostile.rs:N:\n7 is poison stage=stage 1 function=panics_on
+            ERROR guest: panicked at src/hostile.rs:N: 7 is poison stage=stage 1 function=panics_on
             WARN wasmpipe::pipeline::work: stage 1 (panics_on): rows left out: `panics_on` panicked at src/hostile.rs:N: 7 is poison, in the block a.parquet rows 5 to 9
         "#]],
     );
@@ -158,9 +159,9 @@ fn a_trap_without_a_panic_shows_where() {
         &dies("divide_by_zero"),
         1,
         expect![[r#"
-            ERROR guest: panicked at src/hostile.rs:N:\nattempt to divide by zero stage=stage 1 function=dies
+            ERROR guest: panicked at src/hostile.rs:N: attempt to divide by zero stage=stage 1 function=dies
             error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` panicked at src/hostile.rs:N: attempt to divide by zero, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"divide_by_zero"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
         "#]],
     );
     run(
@@ -168,7 +169,7 @@ fn a_trap_without_a_panic_shows_where() {
         1,
         expect![[r#"
             error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: out of bounds memory access in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"out_of_bounds"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
         "#]],
     );
     run(
@@ -176,7 +177,7 @@ fn a_trap_without_a_panic_shows_where() {
         1,
         expect![[r#"
             error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: wasm `unreachable` instruction executed in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"unreachable"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
         "#]],
     );
     run(
@@ -184,7 +185,7 @@ fn a_trap_without_a_panic_shows_where() {
         1,
         expect![[r#"
             error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: wasm `unreachable` instruction executed in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test` runs the function on these rows alone; on_error = "skip" in this stage leaves them out
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"abort"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
         "#]],
     );
 }
@@ -195,16 +196,16 @@ fn a_limit_is_named() {
         "function = \"spin\"\nblock_seconds_max = 0.1",
         1,
         expect![[r#"
-        error: stage 1 (spin) of /job/hostile.wasm (pipeline.toml, line 7): `spin` ran out of time: block_seconds_max = 0.1 s, in the block a.parquet rows 0 to 4
-          hint: raise `block_seconds_max` in this stage of the pipeline file
-    "#]],
+            error: stage 1 (spin) of /job/hostile.wasm (pipeline.toml, line 7): `spin` ran out of time: block_seconds_max = 0.1 s, in the block a.parquet rows 0 to 4
+              hint: raise `block_seconds_max` in this stage
+        "#]],
     );
     run(
         "function = \"grow\"\nmemory_bytes_max = \"32 MiB\"",
         1,
         expect![[r#"
             error: stage 1 (grow) of /job/hostile.wasm (pipeline.toml, line 7): `grow` ran out of memory: memory_bytes_max = 33554432 bytes, it wanted N, in the block a.parquet rows 0 to 4
-              hint: raise `memory_bytes_max` in this stage of the pipeline file
+              hint: raise `memory_bytes_max` in this stage
         "#]],
     );
 }

@@ -233,7 +233,7 @@ fn a_plan_is_printed_and_writes_nothing() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_mentions(
         &text,
-        &["1 objects", "stage 1 (double)", "needs n Int64", "adds double Int64", "rows are known by id Utf8"],
+        &["1 object,", "stage 1 (double)", "needs n Int64", "adds double Int64", "rows are known by id Utf8"],
     );
     assert!(bench.snapshot("checkpoint").is_empty() && bench.snapshot("out").is_empty());
 }
@@ -287,5 +287,5 @@ fn two_columns_of_one_name_are_refused() {
     let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(&column), column]).unwrap();
     bench.file("a.parquet", &batch, 10);
     bench.pipeline(&DOUBLE.replace("id = \"id\"\n", ""));
-    assert_mentions(&refused_twice(&bench), &["2 columns of the name `n`"]);
+    assert_mentions(&refused_twice(&bench), &["2 columns have the name `n`"]);
 }

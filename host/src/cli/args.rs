@@ -16,7 +16,12 @@ pub(super) struct Args {
 const EXIT_CODES: &str = "\
 Exit codes: 0 finished, 1 failed, 2 refused, 3 finished with failed rows, 4 interrupted, 5 fenced by another run.
 After 1, 4 and 5 the same command goes on where the run stopped.
-Environment: WASMPIPE_LOG chooses log lines (default warn), WASMPIPE_CACHE the folder for derived files.";
+Environment: WASMPIPE_LOG chooses log lines (default warn), WASMPIPE_CACHE the folder for derived files; with \
+WASMPIPE_PERF_MAP=1 perf can name the functions of guests.";
+
+const SHARED_TARGET: &str = "\
+The first build of a crate compiles about 60 crates that it depends on. With WASMPIPE_GUEST_TARGET_DIR naming a folder, all \
+crates that are built share them.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -110,6 +115,7 @@ pub(super) enum NewKind {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = SHARED_TARGET)]
 pub(super) struct UdfBuild {
     /// The crate's folder; or a core module of another language, .wasm or .wat
     #[arg(default_value = ".")]
@@ -148,7 +154,10 @@ pub(super) struct UdfTest {
     /// A Parquet file
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
-    /// Take the first N rows of the input
+    /// Leave out the first N rows of the input
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub skip: u64,
+    /// Take the next N rows of the input
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rows: u32,
     /// Print the first N rows before and after

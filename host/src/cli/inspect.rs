@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::text::{bytes, number};
+use super::text::{bytes, counted, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error};
 use crate::commit::{
     Close, CommitError, FileEntry, Genesis, GroupCounts, LANE, LaneEntry, LaneState, Logged, Root, RowState, SideFile,
@@ -116,7 +116,12 @@ fn print(report: &Report) {
         number(report.rows_failed)
     );
     let size: u64 = report.files.iter().map(|file| file.bytes).sum();
-    out!("output    {} rows in {} files, {}", number(report.counts.rows_written), report.files.len(), bytes(size));
+    out!(
+        "output    {} in {}, {}",
+        counted(report.counts.rows_written, "row"),
+        counted(report.files.len() as u64, "file"),
+        bytes(size)
+    );
     out!("commits   {}", number(report.commits));
     for Entry { number, entry, .. } in &report.entries {
         out!("  {number:>6}  {}", line(entry));
@@ -128,11 +133,11 @@ fn line(entry: &LaneEntry) -> String {
         LaneEntry::Open { token, host, pid, .. } => format!("open     {token} on {host}, process {pid}"),
         LaneEntry::Close { how, .. } => format!("close    {how:?}").to_lowercase(),
         LaneEntry::Segment(segment) => format!(
-            "segment  {} rows read, {} written, {} failed, {} files",
-            number(segment.counts.rows_read),
+            "segment  {} read, {} written, {} failed, {}",
+            counted(segment.counts.rows_read, "row"),
             number(segment.counts.rows_written),
             number(segment.counts.rows_failed),
-            segment.files.len()
+            counted(segment.files.len() as u64, "file")
         ),
     }
 }

@@ -88,10 +88,21 @@ fn live(view: &View, width: usize) -> Vec<String> {
         let bar = if room < BAR_LEAST { String::new() } else { bar(share, room) };
         first = format!("{:>4} {bar}{first}", percent(share));
     }
-    first.push_str(&left(view).map(|left| format!(", {left}")).unwrap_or_default());
-    let facts = facts(view);
-    let second = format!("     {}", facts.join(", "));
+    let first = joined(first, left(view), width);
+    let mut facts = facts(view).into_iter();
+    let second = joined(format!("     {}", facts.next().unwrap_or_default()), facts, width);
     [first, second].map(|line| cut(&line, width)).to_vec()
+}
+
+/// As many facts as there is room for, none of them in part.
+fn joined(mut line: String, facts: impl IntoIterator<Item = String>, width: usize) -> String {
+    for fact in facts {
+        if line.len() + ", ".len() + fact.len() > width {
+            break;
+        }
+        line = format!("{line}, {fact}");
+    }
+    line
 }
 
 /// The same as one line for a log.
@@ -241,8 +252,8 @@ mod tests {
             &running(),
             40,
             expect![[r#"
-                 63% 1,260,000 of 2,000,000 rows, 16 s 
-                     45,200 rows/s, 88.1 MiB/s, 1,200,0
+                 63% 1,260,000 of 2,000,000 rows
+                     45,200 rows/s, 88.1 MiB/s
                 63%, 1,260,000 of 2,000,000 rows, 45,200 rows/s, 88.1 MiB/s, 1,200,000 committed in 12 commits, 0 failed, 2 min 3 s elapsed, 16 s left
             "#]],
         );

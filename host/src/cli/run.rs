@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::progress::Display;
-use super::text::{bytes, number, seconds};
+use super::text::{bytes, counted, number, seconds};
 use super::{
     FAILED, FENCED, FINISHED, FINISHED_WITH_FAILED_ROWS, INTERRUPTED, REFUSED, args, cache_folder, print_error, screen,
 };
@@ -32,8 +32,8 @@ pub(super) fn run(options: &args::Run) -> u8 {
             plan.file.display()
         );
     }
-    let control = Control::default();
-    stop_on_signals(&control);
+    let (control, is_durable) = (Control::default(), plan.is_durable);
+    stop_on_signals(&control, is_durable);
     let progress = Arc::new(Progress::default());
     let mut display = Display::new(options.quiet);
     let (summary, error) = pipeline::run(plan, &control, &progress, |progress| display.report(progress));
@@ -44,7 +44,7 @@ pub(super) fn run(options: &args::Run) -> u8 {
     if is_refusal(error.as_ref()) {
         return REFUSED;
     }
-    print_summary(&summary);
+    print_summary(&summary, is_durable);
     if let Some(file) = &options.summary
         && let Err(error) = write_summary(file, &summary)
     {
@@ -65,12 +65,16 @@ fn is_refusal(error: Option<&pipeline::RunError>) -> bool {
     matches!(error, Some(pipeline::RunError::Commit(crate::commit::CommitError::Refused(_))))
 }
 
+/// How a job without a checkpoint goes on.
+const OVER: &str = "without [checkpoint] nothing goes on: empty the sink and start over";
+
 /// First signal: no new work. Second: now.
-fn stop_on_signals(control: &Control) {
+fn stop_on_signals(control: &Control, is_durable: bool) {
     let control = control.clone();
     let handler = move || {
         if control.stop() {
             screen::close();
+            say!("stopped; {}", if is_durable { "the same command goes on where the last commit was" } else { OVER });
             std::process::exit(i32::from(INTERRUPTED));
         }
         say!("stopping: finishing what is in flight; once more to stop now");
@@ -113,20 +117,30 @@ fn write_summary(file: &Path, summary: &Summary) -> std::io::Result<()> {
     std::fs::write(file, serde_json::to_vec_pretty(summary)?)
 }
 
-fn print_summary(summary: &Summary) {
+fn print_summary(summary: &Summary, is_durable: bool) {
     let outcome = match summary.outcome {
         Outcome::Finished if summary.run.is_none() => "finished before; nothing to do",
         Outcome::Finished => "finished",
         Outcome::FinishedWithFailedRows if summary.run.is_none() => "finished before, with failed rows; nothing to do",
         Outcome::FinishedWithFailedRows => "finished with failed rows",
-        Outcome::Interrupted => "interrupted; the same command goes on from here",
-        Outcome::Failed => "failed; the same command goes on from here",
+        Outcome::Interrupted if is_durable => "interrupted; the same command goes on from here",
+        Outcome::Interrupted => "interrupted; without [checkpoint] nothing goes on: empty the sink and start over",
+        Outcome::Failed if is_durable => "failed; what is committed stays, the hint above says how the rest goes on",
+        Outcome::Failed => "failed; without [checkpoint] nothing goes on: empty the sink and start over",
         Outcome::Fenced => "fenced: another run took over",
     };
     out!("{outcome}");
     if summary.run.is_none() {
-        out!("  {:<28}{:>16}", "rows done", number(summary.rows_skipped));
-        out!("  {:<28}{:>16}", "of these failed, left out", number(summary.rows_failed_in_all));
+        let (known, failed) = (summary.rows_known, summary.rows_failed_in_all);
+        let rows = [
+            ("rows committed", summary.rows_skipped),
+            ("of these done", summary.rows_skipped.saturating_sub(known + failed)),
+            ("of these known by id", known),
+            ("of these failed", failed),
+        ];
+        for (name, value) in rows {
+            out!("  {name:<28}{:>16}", number(value));
+        }
         return;
     }
     let mut rows = vec![
@@ -170,7 +184,7 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
     };
     let size: u64 = plan.source.objects.iter().map(|object| object.size).sum();
     out!("source      {}", plan.source.store.url());
-    out!("            {} objects, {}", number(plan.source.objects.len() as u64), bytes(size));
+    out!("            {}, {}", counted(plan.source.objects.len() as u64, "object"), bytes(size));
     out!("            reads {}", columns(&plan.source.columns.schema));
     match &plan.ids {
         Some(ids) => out!("            rows are known by {}", columns(&ids.schema)),
@@ -194,7 +208,7 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
         (None, true) => out!("checkpoint  {}, new", plan.checkpoint.url()),
         (Some(root), true) => out!("checkpoint  {}, job {}", plan.checkpoint.url(), root.genesis.job),
     }
-    out!("run         {} workers, {} readers", plan.run.workers, plan.run.readers);
+    out!("run         {}, {}", counted(plan.run.workers as u64, "worker"), counted(plan.run.readers as u64, "reader"));
     FINISHED
 }
 

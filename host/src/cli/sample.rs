@@ -13,7 +13,7 @@ use super::Refused;
 use crate::block::batch_bytes;
 use crate::columns;
 
-/// The beginning of a file.
+/// Some rows of a file, most often its first.
 pub(super) struct Sample {
     pub rows: RecordBatch,
     /// Rows that the file has in all.
@@ -23,12 +23,14 @@ pub(super) struct Sample {
 /// How much of a file is wanted.
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
+    /// Rows that are left out before.
+    pub skip: usize,
     pub rows: usize,
     /// No further batch is read when there are so many.
     pub bytes: usize,
 }
 
-/// Reads the first rows.
+/// Reads rows, in the file's order.
 pub(super) fn read(path: &Path, limit: Limit) -> Result<Sample, Refused> {
     let refused =
         |what: String| Refused(format!("{} cannot be read: {what}\nhint: name a Parquet file", path.display()));
@@ -36,7 +38,15 @@ pub(super) fn read(path: &Path, limit: Limit) -> Result<Sample, Refused> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| refused(error.to_string()))?;
     let schema = columns::plain_schema(builder.schema());
     let rows_in_file = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-    let reader = builder.with_limit(limit.rows).build().map_err(|error| refused(error.to_string()))?;
+    if limit.skip > 0 && limit.skip as u64 >= rows_in_file {
+        return Err(Refused(format!(
+            "{} has {rows_in_file} rows, and --skip leaves out {}\nhint: rows are counted from 0",
+            path.display(),
+            limit.skip
+        )));
+    }
+    let reader =
+        builder.with_offset(limit.skip).with_limit(limit.rows).build().map_err(|error| refused(error.to_string()))?;
     let mut batches = Vec::new();
     let mut bytes = 0;
     for batch in reader {

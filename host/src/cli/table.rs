@@ -2,7 +2,8 @@
 //! and from functions, so nothing in them steers a terminal.
 
 use arrow::array::{Array, RecordBatch};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use crate::columns;
 
 /// Characters of one cell; a longer value is cut.
 const CELL_CHARS_MAX: usize = 36;
@@ -29,9 +30,7 @@ pub(super) fn of_batch(batch: &RecordBatch, shown: usize, label: impl Fn(usize) 
 
 /// One value as it stands in a table.
 pub(super) fn value(column: &dyn Array, row: usize) -> String {
-    let options = FormatOptions::default().with_null("null");
-    let formatted = ArrayFormatter::try_new(column, &options).map(|formatter| formatter.value(row).to_string());
-    cut(&formatted.unwrap_or_else(|error| error.to_string()))
+    cut(&columns::text(column, row, "null"))
 }
 
 struct Column {

@@ -7,8 +7,10 @@ use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 
 use super::{Refused, args, cache_folder, pipeline_engine};
+use crate::message::Message;
 use crate::pipeline::Trial;
-use crate::udf::{Component, Engine, Function, Limits, Spec};
+use crate::plan;
+use crate::udf::{Component, Engine, Function, Limits, Spec, UdfError};
 
 /// A function that was asked for, and what it runs with.
 pub(super) struct Chosen {
@@ -22,9 +24,10 @@ impl Chosen {
     /// Loads the component, and chooses.
     pub(super) fn load(options: &args::Chosen) -> Result<Chosen, Refused> {
         let engine = pipeline_engine(&cache_folder())?;
-        let component = Component::load(&engine, &options.file)?;
+        let component = load(&engine, &options.file)?;
         let function = choose(&component, options.function.as_deref())?.clone();
         let config = options.config.as_deref().map_or_else(|| Ok(Value::Object(serde_json::Map::new())), config)?;
+        check_config(&function, &config, &options.file)?;
         Ok(Chosen { engine, component, function, config })
     }
 
@@ -34,6 +37,7 @@ impl Chosen {
 
     /// Binds the function to these columns.
     pub(super) fn bind(&self, input: SchemaRef) -> Result<Trial, Refused> {
+        let columns = SchemaRef::clone(&input);
         let spec = Spec {
             component: self.component.clone(),
             function: self.function.name.clone(),
@@ -42,13 +46,66 @@ impl Chosen {
             limits: Limits::default(),
             stage: "udf".into(),
         };
-        Ok(Trial::new(&self.engine, spec)?)
+        Trial::new(&self.engine, spec).map_err(|error| match error {
+            UdfError::Columns { mismatch, .. } => Refused(whole(&plan::explained_by_hand(&self.function, &mismatch))),
+            UdfError::Unbound { .. } => match plan::foreseen_by_hand(&self.function, &columns) {
+                Some(message) => Refused(whole(&message)),
+                None => Refused(Message::of(&error).hint(UNBOUND_HINT).line()),
+            },
+            other => other.into(),
+        })
     }
 
     /// `words (map) of words.wasm`
     pub(super) fn title(&self) -> String {
         format!("{} ({}) of {}", self.function.name, self.function.kind, self.component.path().display())
     }
+}
+
+const UNBOUND_HINT: &str =
+    "check --config and the columns of --input; `wasmpipe udf inspect` shows what the function takes";
+
+/// Loads a component that a command names.
+pub(super) fn load(engine: &Engine, file: &Path) -> Result<Component, Refused> {
+    Component::load(engine, file).map_err(|error| match error {
+        UdfError::Read { .. } if !file.exists() => Refused(plan::missing_by_hand(file).line()),
+        UdfError::Read { .. } => Refused(Message::of(&error).hint("name the component's .wasm file").line()),
+        other => other.into(),
+    })
+}
+
+/// What the function's own schema says about its config.
+fn check_config(function: &Function, config: &Value, file: &Path) -> Result<(), Refused> {
+    let Some(schema) = &function.config else { return Ok(()) };
+    let mistakes = plan::schema::mistakes(schema, config);
+    let all = format!("`wasmpipe udf inspect {}` shows what the function takes", file.display());
+    let hint = |mistake: &plan::schema::Mistake| match (&mistake.hint, &mistake.doc) {
+        (Some(hint), _) => Some(hint.clone()),
+        (None, Some(doc)) => Some(format!("the author says about it: {doc}")),
+        (None, None) => None,
+    };
+    let name = &function.name;
+    match mistakes.as_slice() {
+        [] => Ok(()),
+        [one] => {
+            let hint = hint(one).unwrap_or(all);
+            Err(Refused(format!("--config: `{name}`: {}\nhint: {hint}", one.what)))
+        }
+        many => {
+            let line = |mistake: &plan::schema::Mistake| match hint(mistake) {
+                Some(hint) => format!("\n  {}; {hint}", mistake.what),
+                None => format!("\n  {}", mistake.what),
+            };
+            let lines: String = many.iter().map(line).collect();
+            Err(Refused(format!("--config does not fit `{name}`:{lines}\nhint: {all}")))
+        }
+    }
+}
+
+/// A message with its table as the text of an error.
+fn whole(message: &Message) -> String {
+    let details: String = message.details.iter().map(|line| format!("\n  {line}")).collect();
+    Message { what: format!("{}{details}", message.what), ..message.clone() }.line()
 }
 
 fn choose<'a>(component: &'a Component, asked: Option<&str>) -> Result<&'a Function, Refused> {

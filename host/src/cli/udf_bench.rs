@@ -49,7 +49,7 @@ fn try_bench(options: &args::UdfBench) -> Result<u8, Refused> {
     }
     let chosen = Chosen::load(&options.chosen)?;
     let rows = match &options.input {
-        Some(path) => sample::read(path, sample::Limit { rows: usize::MAX, bytes: INPUT_BYTES_MAX })?.rows,
+        Some(path) => sample::read(path, sample::Limit { skip: 0, rows: usize::MAX, bytes: INPUT_BYTES_MAX })?.rows,
         None => made_up(&chosen)?,
     };
     if rows.num_rows() == 0 {

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::text::{bytes, harmless, harmless_lines};
-use super::{FINISHED, REFUSED, args, cache_folder, pipeline_engine, print_error, schema};
+use super::{FINISHED, REFUSED, args, cache_folder, pipeline_engine, print_error, schema, udf};
 use crate::udf::{Column, Component, Function, Import};
 
 pub(super) fn inspect(options: &args::UdfInspect) -> u8 {
-    let loaded = pipeline_engine(&cache_folder()).and_then(|engine| Ok(Component::load(&engine, &options.file)?));
+    let loaded = pipeline_engine(&cache_folder()).and_then(|engine| udf::load(&engine, &options.file));
     match loaded {
         Ok(component) if options.json => out!("{}", report(&component)),
         Ok(component) => print(&component),

@@ -17,6 +17,7 @@ use arrow::array::RecordBatch;
 use super::text::{counted, harmless_lines, number, seconds};
 use super::udf::Chosen;
 use super::{FAILED, FINISHED, FINISHED_WITH_FAILED_ROWS, REFUSED, Refused, args, print_error, sample, table};
+use crate::message::Message;
 use crate::pipeline::{Trial, Tried};
 use crate::udf::CallError;
 use results::Results;
@@ -38,7 +39,11 @@ pub(super) fn test(options: &args::UdfTest) -> u8 {
 
 fn try_test(options: &args::UdfTest) -> Result<u8, Refused> {
     let chosen = Chosen::load(&options.chosen)?;
-    let limit = sample::Limit { rows: options.rows as usize, bytes: usize::MAX };
+    let limit = sample::Limit {
+        skip: usize::try_from(options.skip).unwrap_or(usize::MAX),
+        rows: options.rows as usize,
+        bytes: usize::MAX,
+    };
     let sample = sample::read(&options.input, limit)?;
     let expected = options.expect.as_deref().map(expect::read).transpose()?;
     let mut trial = chosen.bind(sample.rows.schema())?;
@@ -88,7 +93,11 @@ fn print_before(chosen: &Chosen, trial: &Trial, sample: &sample::Sample, options
     } else {
         String::new()
     };
-    out!("\nbefore: {}{of} of {}", counted(rows as u64, "row"), options.input.display());
+    let from = match options.skip {
+        0 => String::new(),
+        skip => format!(", from its row {} on, here row 0", number(skip)),
+    };
+    out!("\nbefore: {}{of} of {}{from}", counted(rows as u64, "row"), options.input.display());
     out!("{}", table::of_batch(&sample.rows, options.show, |row| row.to_string()));
 }
 
@@ -155,10 +164,17 @@ fn print_trap(trial: &mut Trial, rows: &RecordBatch, error: &CallError, spent: D
     let is_searched = matches!(error, CallError::Trap { .. }) && spent < SEARCH_TIME_MAX;
     if is_searched && let Some((row, error)) = lines::silenced(|| find_trap(trial, rows)) {
         out!("row {row} ends the function:\n{}", table::of_batch(&rows.slice(row, 1), 1, |_| row.to_string()));
-        print_error(&error);
+        print_failure(&error);
     } else {
-        print_error(error);
+        print_failure(error);
     }
+}
+
+fn print_failure(error: &CallError) {
+    let message = Message::of(error);
+    let hint = "let the function give an error for such a row: that costs this row, a trap its whole block";
+    let hint = message.hint.clone().unwrap_or_else(|| hint.to_owned());
+    say!("{}", message.hint(hint));
 }
 
 /// The first row that traps when it is called alone, found by halving.

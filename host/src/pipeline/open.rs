@@ -30,7 +30,7 @@ const ROOT_ATTEMPTS: usize = 10;
 /// What opening a job comes to.
 pub(super) enum Opening {
     /// Every row is covered and the lane is closed: nothing is written, not even an open.
-    Finished { failed_rows: u64 },
+    Finished { known_rows: u64, failed_rows: u64 },
     /// The lane is ours.
     Open(Box<(Lane, Job)>),
 }
@@ -77,7 +77,10 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     if let Some(state) = look(plan, &root).await? {
         count_covered(&state, progress);
         add(&progress.objects, state.objects.len() as u64);
-        return Ok(Opening::Finished { failed_rows: failed_rows(&state) });
+        return Ok(Opening::Finished {
+            known_rows: rows(&state, RowState::Known),
+            failed_rows: rows(&state, RowState::Failed),
+        });
     }
     let mut lane = Lane::open(&plan.checkpoint, LANE, root.last).await?;
     let root = agree(plan).await?;
@@ -97,7 +100,7 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     let is_counted = count_rows(plan, &pinned, &state, progress);
     let job = Job {
         name: root.genesis.job.clone(),
-        failed_before: failed_rows(&state),
+        failed_before: rows(&state, RowState::Failed),
         has_output: !state.files.is_empty(),
         pending: pending(pinned, state, is_counted),
         done,
@@ -117,8 +120,8 @@ fn count_covered(state: &LaneState, progress: &Progress) {
     add(&progress.rows_skipped, state.objects.values().map(|object| object.coverage.len()).sum());
 }
 
-fn failed_rows(state: &LaneState) -> u64 {
-    state.objects.values().map(|object| object.coverage.count(RowState::Failed)).sum()
+fn rows(state: &LaneState, row_state: RowState) -> u64 {
+    state.objects.values().map(|object| object.coverage.count(row_state)).sum()
 }
 
 /// Counts the rows of objects as far as they are known without opening one. Answers whether that is all of them.

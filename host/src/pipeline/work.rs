@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use crossbeam_channel::Receiver;
 
 use super::groups::Ticket;
-use super::{Emitted, Flow, RunError, lock};
+use super::{Emitted, Flow, RunError, by_hand, lock};
 use crate::block::Block;
 use crate::columns;
 use crate::commit::RowState;
@@ -103,7 +103,10 @@ impl Drive<'_> {
             Err(CallError::Trap { message }) => {
                 let message = in_block(&message, &block);
                 if stage.on_error == OnError::Fail {
-                    return Err(RunError::Failed(format!("{}: {message}", self.of(stage))));
+                    let (_, hint) = parted(&message);
+                    let by_hand = || format!("\nhint: {}", by_hand::hint(&self.flow.plan, index, &block));
+                    let more = hint.map_or_else(by_hand, |_| String::new());
+                    return Err(RunError::Failed(format!("{}: {message}{more}", self.of(stage))));
                 }
                 tracing::warn!("{}: rows left out: {}", stage.label, parted(&message).0);
                 return block.fail_all(index, &message).map_err(|error| broken(stage, &error));
@@ -151,7 +154,7 @@ impl Drive<'_> {
         if stage.on_error == OnError::Fail {
             let first = &failures[0];
             let (what, hint) = parted(&first.message);
-            let hint = hint.unwrap_or("mend the row or the function, and run the same command again");
+            let hint = hint.unwrap_or_else(|| by_hand::going_on(&self.flow.plan));
             let place = block.origin.describe(first.row);
             return Err(RunError::Failed(format!(
                 "{}: {place}: {what}\nhint: {hint}; or leave such rows out with on_error = \"skip\" in this stage",

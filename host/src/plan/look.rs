@@ -38,9 +38,10 @@ fn defects(plan: &Plan, opened: &Opened) -> Vec<String> {
     nulls
         .map(|(id, nulls)| {
             format!(
-                "source object {} has {nulls} null(s) in the id column `{id}`\n\
+                "source object {} has {nulls} {} in the id column `{id}`\n\
                  hint: give every row an id, or leave `id` out so that rows are known by position",
-                opened.object.path
+                opened.object.path,
+                if nulls == 1 { "null" } else { "nulls" }
             )
         })
         .collect()

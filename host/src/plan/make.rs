@@ -552,7 +552,9 @@ impl Draft<'_> {
                 let problems_before = self.problems.len();
                 let after = self.foresee(used, before);
                 if self.problems.len() == problems_before {
-                    self.problem(written, Message::of(&error));
+                    let config = stage.config.as_ref().map(|settings| &settings.span);
+                    let span = config.filter(|_| matches!(error, udf::UdfError::Unbound { .. }));
+                    self.problem_at(span.unwrap_or(&written.span), Message::of(&error));
                 }
                 after
             }
@@ -604,9 +606,10 @@ impl Draft<'_> {
             for id in ids {
                 if let Some(nulls @ 1..) = opened.nulls(id) {
                     let message = format!(
-                        "source object {} has {nulls} null(s) in the id column `{id}`\n\
+                        "source object {} has {nulls} {} in the id column `{id}`\n\
                          hint: give every row an id, or leave `id` out so that rows are known by position",
-                        opened.object.path
+                        opened.object.path,
+                        if nulls == 1 { "null" } else { "nulls" }
                     );
                     match config.source.id.as_ref().and_then(|ids| ids.value.iter().find(|name| name.value == *id)) {
                         Some(name) => self.problem(name, message),
@@ -659,7 +662,7 @@ fn is_missing(path: &Path) -> bool {
 }
 
 /// The columns of a function as its component describes them; none if that depends on more, or is not understood.
-fn foreseen(function: &udf::Function) -> Option<(Schema, SchemaRef)> {
+pub(super) fn foreseen(function: &udf::Function) -> Option<(Schema, SchemaRef)> {
     let schema = |columns: &[udf::Column]| {
         let field = |column: &udf::Column| {
             let data_type: DataType = column.data_type.parse().ok()?;

@@ -24,9 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+pub use columns::{explained_by_hand, foreseen_by_hand};
 pub use fingerprint::{SEMANTICS, differences};
 pub use look::look;
 pub use make::make;
+pub use nearby::missing_by_hand;
 pub use single::{Single, single};
 
 use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Root};

@@ -10,16 +10,26 @@ const NAMES_MAX: usize = 1000;
 
 /// What to say about `written`, which is `path` and does not exist. `base` is where relative paths start.
 pub(super) fn missing(written: &str, path: &Path, base: &Path) -> Message {
+    missing_below(written, path, base, "; a relative path starts at the pipeline file's folder")
+}
+
+/// The same for a path of a command line.
+pub fn missing_by_hand(path: &Path) -> Message {
+    let current = std::env::current_dir().unwrap_or_default();
+    missing_below(&path.display().to_string(), &current.join(path), &current, "")
+}
+
+fn missing_below(written: &str, path: &Path, base: &Path, if_relative: &str) -> Message {
     let message = Message::new(format!("there is no `{}`", shown(written)));
     let (folder, name) = first_missing(path);
     let name = name.unwrap_or_default();
     let is_relative = !written.starts_with('/') && !written.starts_with("file:");
-    let relative = if is_relative { "; a relative path starts at the pipeline file's folder" } else { "" };
     if let Some(meant) = nearest_in(&folder, &name) {
         let meant = folder.join(meant);
         let meant = if !is_relative { &meant } else { meant.strip_prefix(base).unwrap_or(&meant) };
         return message.hint(format!("did you mean \"{}\"?", shown(&meant.display().to_string())));
     }
+    let relative = if is_relative { if_relative } else { "" };
     message.hint(format!("{} has no `{}`{relative}", folder.display(), shown(&name)))
 }
 

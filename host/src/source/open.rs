@@ -221,8 +221,10 @@ impl Opened {
 
     /// Checks that the object has the columns, in types that convert; all defects in one message.
     pub fn check(&self, columns: &Columns) -> Result<(), SourceError> {
-        let defects: Vec<String> =
+        let mut defects: Vec<String> =
             columns.schema.fields().iter().filter_map(|field| self.defect(field.name(), field.data_type())).collect();
+        // A name that the job reads twice has its defect twice.
+        defects.dedup();
         if defects.is_empty() {
             return Ok(());
         }
@@ -233,8 +235,8 @@ impl Opened {
     fn defect(&self, name: &str, wanted: &arrow::datatypes::DataType) -> Option<String> {
         let count = self.metadata.schema().fields().iter().filter(|field| field.name() == name).count();
         match self.metadata.schema().field_with_name(name) {
-            Ok(_) if count > 1 => Some(format!("has {count} columns of the name `{name}`")),
-            Err(_) => Some(format!("has no column `{name}`, which the job reads as {wanted}")),
+            Ok(_) if count > 1 => Some(format!("{count} columns have the name `{name}`")),
+            Err(_) => Some(format!("there is no column `{name}`, which the job reads as {wanted}")),
             Ok(field) if columns::converts(field.data_type(), wanted) => None,
             Ok(field) => Some(format!("column `{name}` is {}, the job reads it as {wanted}", field.data_type())),
         }

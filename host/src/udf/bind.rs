@@ -47,6 +47,12 @@ pub fn bind(engine: &Engine, spec: &Spec) -> Result<Binding, UdfError> {
 pub(super) fn bound(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), UdfError> {
     agree(engine, spec).map_err(|disagreement| match disagreement {
         Disagreement::Says(what) => spec.error(what),
+        Disagreement::Refuses(what) => UdfError::Unbound {
+            stage: spec.stage.clone(),
+            function: spec.function.clone(),
+            path: spec.component.path().to_owned(),
+            what,
+        },
         Disagreement::Columns(mismatch) => UdfError::Columns {
             stage: spec.stage.clone(),
             function: spec.function.clone(),
@@ -78,6 +84,8 @@ impl Spec {
 enum Disagreement {
     /// Continues a sentence whose subject is the function.
     Says(String),
+    /// The same, of what the function did when it was told its config and its input.
+    Refuses(String),
     Columns(Mismatch),
 }
 
@@ -97,7 +105,7 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Disagreement>
         .map_err(|fault| format!("does not start: it {}", fault.message()))?;
     let answer = guest
         .bind(&function.name, &input, &spec.config())
-        .map_err(|fault| format!("does not bind: it {}", fault.message()))?;
+        .map_err(|fault| Disagreement::Refuses(format!("does not bind: it {}", fault.message())))?;
     let binding = Binding {
         needs: wire::read_schema(answer.needs).map_err(|e| misbound("needs", &e))?,
         adds: wire::read_schema(answer.adds).map_err(|e| misbound("adds", &e))?,

@@ -170,9 +170,7 @@ fn check(answer: Raw, rows: usize, binding: &Binding, limits: &Limits) -> Result
 }
 
 fn untakable(defect: &str) -> Fault {
-    Fault::Lost(format!(
-        "cannot take the block: it {defect}\nhint: lower `block_rows_max` under [run] of the pipeline file"
-    ))
+    Fault::Lost(format!("cannot take the block: it {defect}\nhint: lower `block_rows_max` under [run]"))
 }
 
 fn defect(what: impl fmt::Display) -> Fault {
@@ -183,7 +181,7 @@ fn defect(what: impl fmt::Display) -> Fault {
 
 fn too_many(rows: u64, limits: &Limits) -> Fault {
     Fault::Lost(format!(
-        "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: lower `block_rows_max` under [run] of the pipeline file, or let the function answer with less",
+        "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: lower `block_rows_max` under [run], or let the function answer with less",
         limits.answer_rows_max
     ))
 }

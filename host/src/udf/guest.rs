@@ -65,19 +65,18 @@ impl Phase {
                 "limits are fixed while no stage is involved; report it to the component's author".to_owned()
             }
             Phase::Bind | Phase::Process => {
-                format!("raise `{name}` in this stage of the pipeline file")
+                format!("raise `{name}` in this stage")
             }
         }
     }
 
+    /// Who called with rows knows better what to do about them.
     fn advise_trap(self) -> &'static str {
         match self {
             Phase::Describe | Phase::Bind => {
-                "no row is involved yet: this is a defect of the component; report it to its author"
+                "\nhint: no row is involved yet: this is a defect of the component; report it to its author"
             }
-            Phase::Process => {
-                "`wasmpipe udf test` runs the function on these rows alone; on_error = \"skip\" in this stage leaves them out"
-            }
+            Phase::Process => "",
         }
     }
 }
@@ -229,10 +228,7 @@ fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) 
 }
 
 fn refused(message: &str) -> String {
-    format!(
-        "refused: {}\nhint: check `function`, `config` and the columns that reach this stage of the pipeline file",
-        quote(message)
-    )
+    format!("refused: {}\nhint: check `function`, `config` and the columns that reach this stage", quote(message))
 }
 
 fn gave_up(message: &str) -> String {
@@ -264,8 +260,7 @@ fn too_much(limits: &Limits, phase: Phase) -> String {
     let bytes = phase.bytes_max(limits);
     if phase == Phase::Process {
         return format!(
-            "answered with too much data: answer_bytes_max = {bytes} bytes\nhint: lower `block_rows_max` under [run] of the \
-             pipeline file, or let the function answer with less"
+            "answered with too much data: answer_bytes_max = {bytes} bytes\nhint: lower `block_rows_max` under [run], or let the function answer with less"
         );
     }
     format!(
@@ -285,18 +280,17 @@ fn trapped(trap: Trap, phase: Phase, state: &State, place: Option<String>) -> St
     let hint = phase.advise_trap();
     if let Some(panic) = state.journal.last_error().filter(|_| trap == Trap::UnreachableCodeReached).and_then(panicked)
     {
-        return format!("{panic}\nhint: {hint}");
+        return format!("{panic}{hint}");
     }
     let reason = trap.to_string();
     let reason = reason.trim_start_matches("wasm trap: ");
     let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
-    format!("trapped: {reason}{place}{}\nhint: {hint}", last_words(state))
+    format!("trapped: {reason}{place}{}{hint}", last_words(state))
 }
 
-/// A panic of Rust as one sentence. The line break between place and message was escaped.
-fn panicked(line: &str) -> Option<String> {
-    let (place, message) = line.strip_prefix("panicked at ")?.split_once(":\\n")?;
-    Some(format!("panicked at {place}: {message}"))
+/// A panic of Rust, which is one sentence since its line breaks are spaces.
+fn panicked(line: &str) -> Option<&str> {
+    line.starts_with("panicked at ").then_some(line)
 }
 
 fn last_words(state: &State) -> String {

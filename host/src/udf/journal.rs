@@ -78,7 +78,8 @@ impl Journal {
             self.dropped_warning |= matches!(level, Level::Warn);
             return;
         }
-        let line = tame(message, self.line_bytes_max);
+        // A panic stands on two lines; a log line is one.
+        let line = tame(&message.trim_end().replace(['\n', '\r'], " "), self.line_bytes_max);
         if shown {
             self.emit(level, &line);
         }

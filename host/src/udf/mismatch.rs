@@ -83,7 +83,8 @@ impl Mismatch {
         if self.columns.iter().any(|wanted| !wanted.fits()) {
             return "only widening that loses nothing is done by itself; convert the column in the source or in a stage before".to_owned();
         }
-        "two stages must not add the same column; rename one, or drop the earlier".to_owned()
+        "rename the one or the other; or let the function need the column, too: then what it adds replaces it"
+            .to_owned()
     }
 }
 

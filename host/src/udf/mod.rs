@@ -77,6 +77,10 @@ pub enum UdfError {
     #[error("{stage}: `{function}` of {} {what}", path.display())]
     Bind { stage: String, function: String, path: PathBuf, what: String },
 
+    /// The function said no to its config or its input, or broke over them.
+    #[error("{stage}: `{function}` of {} {what}", path.display())]
+    Unbound { stage: String, function: String, path: PathBuf, what: String },
+
     #[error("{stage}: `{function}` of {} {mismatch}", path.display())]
     Columns { stage: String, function: String, path: PathBuf, mismatch: Box<Mismatch> },
 }

@@ -12,7 +12,7 @@ use crate::cli::text::{counted, number};
 const SHOWN_MAX: usize = 5;
 
 pub(super) fn read(path: &Path) -> Result<RecordBatch, Refused> {
-    let whole = sample::Limit { rows: usize::MAX, bytes: usize::MAX };
+    let whole = sample::Limit { skip: 0, rows: usize::MAX, bytes: usize::MAX };
     sample::read(path, whole).map(|sample| sample.rows)
 }
 

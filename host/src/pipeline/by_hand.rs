@@ -1,0 +1,90 @@
+//! What to type after a row or a block ended a run: the commands that run a block's rows by hand, and how the run goes on.
+
+use std::path::Path;
+
+use crate::block::Block;
+use crate::plan::{Plan, Stage};
+use crate::udf;
+
+/// Rows that `udf test` takes.
+const ROWS_MAX: u64 = 1_000_000;
+
+/// What to do about a function that a block ended.
+pub(super) fn hint(plan: &Plan, index: usize, block: &Block) -> String {
+    format!(
+        "`{}` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs \
+         this row only. on_error = \"skip\" in this stage leaves out the whole block",
+        commands(plan, index, block)
+    )
+}
+
+/// How the run goes on after a row failed.
+pub(super) fn going_on(plan: &Plan) -> &'static str {
+    match (plan.is_durable, &plan.ids) {
+        (false, _) => "mend the row or the function, empty the sink, and run the same command again",
+        (true, Some(_)) => {
+            "mend the row and run the same command again; or mend the function, build it, and run with --accept-change"
+        }
+        (true, None) => {
+            "mend the function, build it, and run with --accept-change; to mend the row, begin a new job (new checkpoint, \
+             empty sink), because without `id` a source object must stay as it is"
+        }
+    }
+}
+
+/// One command, or one for each stage up to this one if an earlier stage makes what it needs.
+fn commands(plan: &Plan, index: usize, block: &Block) -> String {
+    let stages = &plan.stages[..=index];
+    let makes = |stage: &Stage| {
+        let made = stage.binding.adds.fields().iter();
+        made.filter(|field| stages[index].binding.needs.column_with_name(field.name()).is_some()).count() > 0
+    };
+    let from = if stages[..index].iter().any(makes) { 0 } else { index };
+    let first = block.origin.rows.first().map_or(0, |range| range.start);
+    let rows = block.origin.rows.last().map_or(1, |range| range.end - first).min(ROWS_MAX);
+    let root = plan.source.store.local_root().unwrap_or(Path::new(""));
+    let object = root.join(&*block.origin.object).display().to_string();
+    let mut input = format!("{} --skip {first} --rows {rows}", word(&object));
+    let mut commands = Vec::new();
+    for (at, stage) in stages.iter().enumerate().skip(from) {
+        let mut command = format!("{} --input {input}", test(&stage.spec));
+        if at < index {
+            let file = format!("after-stage-{}.parquet", at + 1);
+            command += &format!(" --write {file}");
+            input = format!("{file} --rows {ROWS_MAX}");
+        }
+        commands.push(command);
+    }
+    commands.join("; ")
+}
+
+fn test(spec: &udf::Spec) -> String {
+    let component = spec.component.path().display().to_string();
+    let config = match &spec.config {
+        serde_json::Value::Object(keys) if !keys.is_empty() => format!(" --config {}", word(&spec.config.to_string())),
+        _ => String::new(),
+    };
+    format!("wasmpipe udf test {} --function {}{config}", word(&component), word(&spec.function))
+}
+
+/// A text as one word of a shell.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_shell() {
+        assert_eq!(word("a/b-1.parquet"), "a/b-1.parquet");
+        assert_eq!(word(r#"{"at":7}"#), r#"'{"at":7}'"#);
+        assert_eq!(word("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(word(""), "''");
+    }
+}

@@ -24,6 +24,8 @@ use std::fmt;
 
 /// What separates an error's text from its hint.
 const HINT: &str = "\nhint: ";
+/// Characters of one cell of a table; a longer one is cut.
+const CELL_CHARS_MAX: usize = 120;
 
 /// One thing to tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,8 +111,9 @@ pub fn parted(text: &str) -> (&str, Option<&str>) {
     text.split_once(HINT).map_or((text, None), |(what, hint)| (what, Some(hint)))
 }
 
-/// Rows as lines, columns aligned. The first row is the header.
+/// Rows as lines, columns aligned, long cells cut. The first row is the header.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| cut(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -119,6 +122,13 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
         cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+fn cut(cell: &str) -> String {
+    match cell.char_indices().nth(CELL_CHARS_MAX) {
+        None => cell.to_owned(),
+        Some(_) => cell.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +157,13 @@ mod tests {
     #[test]
     fn the_hint_of_a_cause_serves_if_there_is_no_other() {
         assert_eq!(Message::of(&outer(false)).hint.as_deref(), Some("oil it"));
+    }
+
+    #[test]
+    fn long_cells_are_cut() {
+        let lines = table(&[vec!["a".repeat(70_000), "b".into()], vec!["c".repeat(CELL_CHARS_MAX), "d".into()]]);
+        assert_eq!(lines[0], format!("{}…   b", "a".repeat(CELL_CHARS_MAX - 1)));
+        assert_eq!(lines[1], format!("{}   d", "c".repeat(CELL_CHARS_MAX)));
     }
 
     #[test]

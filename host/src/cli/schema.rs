@@ -2,13 +2,34 @@
 //!
 //! Only what such schemas usually hold is read: `properties`, `$ref` into the same document, `type`, `enum`, `const`,
 //! `anyOf`, bounds, `default`, `description`. Anything else is shown as it is in `--json`.
+//!
+//! The schema comes from a component and is as hostile as that: references make a few lines of it mean any number of keys.
+//! So there is a limit on the keys that are shown, on those that are looked at, and on the length of each text.
+
+use std::fmt::{self, Write};
 
 use serde_json::Value;
 
+use super::text::cut;
+
 /// Keys within keys are shown so deep.
 const DEPTH_MAX: usize = 4;
+/// Keys that are shown of all functions of a component.
+const KEYS_MAX: usize = 1000;
+/// Keys that are looked at to say how many more there are.
+const STEPS_MAX: usize = 20_000;
+/// Characters of a key's name with those that it is within.
+const NAME_CHARS_MAX: usize = 80;
+/// Characters of a type.
+const TYPE_CHARS_MAX: usize = 200;
+/// Characters of a default.
+const DEFAULT_CHARS_MAX: usize = 80;
+/// Characters of the author's words about a key.
+const DOC_CHARS_MAX: usize = 300;
+/// Bytes of a reference that is followed.
+const REFERENCE_BYTES_MAX: usize = 1000;
 
-/// One key of a config.
+/// One key of a config. Its texts are cut and harmless.
 #[derive(Debug, PartialEq)]
 pub(super) struct Key {
     /// `limits.bytes_min`
@@ -18,33 +39,102 @@ pub(super) struct Key {
     /// As JSON; none if the key must be given, or nobody says.
     pub default: Option<String>,
     pub is_required: bool,
+    /// The first line.
     pub doc: String,
 }
 
-/// The keys of a config, in the schema's order; those of tables after them, with dots.
-pub(super) fn keys(schema: &Value) -> Vec<Key> {
-    let mut keys = Vec::new();
-    collect(schema, schema, "", 0, &mut keys);
-    keys
+/// The keys of a config.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Keys {
+    /// In the schema's order; those of tables after them, with dots.
+    pub shown: Vec<Key>,
+    /// How many more there are.
+    pub more: usize,
+    /// Whether they were not even counted to the end.
+    pub is_endless: bool,
 }
 
-fn collect(root: &Value, schema: &Value, prefix: &str, depth: usize, keys: &mut Vec<Key>) {
-    let schema = resolved(root, schema);
-    let Some(properties) = schema["properties"].as_object().filter(|_| depth < DEPTH_MAX) else { return };
-    let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
-    for (name, property) in properties {
-        let inner = resolved(root, property);
-        // Beside a `$ref`, a property has words of its own.
-        let own = |word: &str| Some(&property[word]).filter(|value| !value.is_null()).or(inner.get(word));
-        let full = format!("{prefix}{name}");
-        keys.push(Key {
-            name: full.clone(),
-            data_type: type_of(root, inner, depth),
-            default: own("default").map(ToString::to_string),
-            is_required: required.iter().any(|required| required == name),
-            doc: own("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        });
-        collect(root, inner, &format!("{full}."), depth + 1, keys);
+/// What may be spent on the schemas of one component.
+pub(super) struct Budget {
+    keys: usize,
+    steps: usize,
+}
+
+impl Budget {
+    pub(super) fn new() -> Budget {
+        Budget { keys: KEYS_MAX, steps: STEPS_MAX }
+    }
+}
+
+/// The keys of a config, as far as the budget reaches.
+pub(super) fn keys(schema: &Value, budget: &mut Budget) -> Keys {
+    let mut reading = Reading { root: schema, budget, keys: Keys::default() };
+    reading.collect(schema, &Within { prefix: "", depth: 0, outer: None });
+    reading.keys
+}
+
+struct Reading<'a> {
+    root: &'a Value,
+    budget: &'a mut Budget,
+    keys: Keys,
+}
+
+/// The tables that a key is within.
+struct Within<'w> {
+    /// `limits.`
+    prefix: &'w str,
+    depth: usize,
+    /// The schema of the innermost one, and those around it.
+    outer: Option<(&'w Value, &'w Within<'w>)>,
+}
+
+impl Within<'_> {
+    /// Whether a schema is one of its own parts.
+    fn holds(&self, schema: &Value) -> bool {
+        self.outer.is_some_and(|(outer, around)| std::ptr::eq(outer, schema) || around.holds(schema))
+    }
+}
+
+impl<'a> Reading<'a> {
+    fn collect(&mut self, schema: &'a Value, within: &Within<'_>) {
+        let schema = resolved(self.root, schema);
+        if within.depth >= DEPTH_MAX || within.holds(schema) {
+            return;
+        }
+        let Some(properties) = schema["properties"].as_object() else { return };
+        let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
+        for (name, property) in properties {
+            if self.budget.steps == 0 {
+                self.keys.is_endless = true;
+                return;
+            }
+            self.budget.steps -= 1;
+            let inner = resolved(self.root, property);
+            let full = cut(&format!("{}{name}", within.prefix), NAME_CHARS_MAX);
+            if self.budget.keys == 0 {
+                self.keys.more += 1;
+            } else {
+                self.budget.keys -= 1;
+                let is_required = required.iter().any(|required| required == name);
+                self.keys.shown.push(key(self.root, full.clone(), property, inner, is_required));
+            }
+            let prefix = format!("{full}.");
+            self.collect(inner, &Within { prefix: &prefix, depth: within.depth + 1, outer: Some((schema, within)) });
+        }
+    }
+}
+
+/// `inner` is the property, or what it refers to.
+fn key(root: &Value, name: String, property: &Value, inner: &Value, is_required: bool) -> Key {
+    // Beside a `$ref`, a property has words of its own.
+    let own = |word: &str| Some(&property[word]).filter(|value| !value.is_null()).or(inner.get(word));
+    let doc = own("description").and_then(Value::as_str).unwrap_or_default();
+    Key {
+        name,
+        data_type: Cut::of(TYPE_CHARS_MAX, |text| write_type(text, root, inner, 0)),
+        default: own("default").map(|default| Cut::of(DEFAULT_CHARS_MAX, |text| write!(text, "{default}"))),
+        is_required,
+        doc: cut(doc.lines().next().unwrap_or_default(), DOC_CHARS_MAX),
     }
 }
 
@@ -52,7 +142,8 @@ fn collect(root: &Value, schema: &Value, prefix: &str, depth: usize, keys: &mut 
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let mut schema = schema;
     for _ in 0..DEPTH_MAX {
-        let target = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#'));
+        let reference = schema["$ref"].as_str().filter(|path| path.len() <= REFERENCE_BYTES_MAX);
+        let target = reference.and_then(|path| path.strip_prefix('#'));
         match target.and_then(|pointer| root.pointer(pointer)) {
             Some(next) => schema = next,
             None => break,
@@ -61,39 +152,86 @@ fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     schema
 }
 
-fn type_of(root: &Value, schema: &Value, depth: usize) -> String {
+/// A text that is full at some length: who writes it then need not go on.
+struct Cut {
+    text: String,
+    chars_left: usize,
+}
+
+impl Cut {
+    fn of(chars_max: usize, write: impl FnOnce(&mut Cut) -> fmt::Result) -> String {
+        let mut cut = Cut { text: String::new(), chars_left: chars_max };
+        if write(&mut cut).is_err() {
+            cut.text.pop();
+            cut.text.push('…');
+        }
+        super::text::cut(&cut.text, chars_max)
+    }
+}
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            self.chars_left = self.chars_left.checked_sub(1).ok_or(fmt::Error)?;
+            self.text.push(c);
+        }
+        Ok(())
+    }
+}
+
+/// Every choice writes something, so there are no more of them than characters.
+fn write_type(text: &mut Cut, root: &Value, schema: &Value, depth: usize) -> fmt::Result {
     let schema = resolved(root, schema);
     if depth > DEPTH_MAX {
-        return "...".into();
+        return text.write_str("...");
     }
     if let Some(values) = schema["enum"].as_array() {
-        return values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ");
+        return write_choices(text, values, |text, value| write!(text, "{value}"));
     }
     if let Some(constant) = schema.get("const") {
-        return constant.to_string();
+        return write!(text, "{constant}");
     }
     if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
-        let choices = choices.iter().map(|choice| type_of(root, choice, depth + 1));
-        return choices.collect::<Vec<_>>().join(" | ");
+        return write_choices(text, choices, |text, choice| write_type(text, root, choice, depth + 1));
     }
     match &schema["type"] {
-        Value::String(name) if name == "array" => format!("list of {}", type_of(root, &schema["items"], depth + 1)),
-        Value::String(name) => format!("{}{}", named(name), bounds(schema)),
-        Value::Array(names) => {
-            names.iter().filter_map(Value::as_str).map(named).collect::<Vec<_>>().join(" | ") + &bounds(schema)
+        Value::String(name) if name == "array" => {
+            text.write_str("list of ")?;
+            write_type(text, root, &schema["items"], depth + 1)
         }
-        _ => "any".into(),
+        Value::String(name) => {
+            text.write_str(named(name))?;
+            write_bounds(text, schema)
+        }
+        Value::Array(names) => {
+            write_choices(text, names, |text, name| text.write_str(named(name.as_str().unwrap_or("any"))))?;
+            write_bounds(text, schema)
+        }
+        _ => text.write_str("any"),
     }
+}
+
+fn write_choices(text: &mut Cut, choices: &[Value], each: impl Fn(&mut Cut, &Value) -> fmt::Result) -> fmt::Result {
+    for (index, choice) in choices.iter().enumerate() {
+        if index > 0 {
+            text.write_str(" | ")?;
+        }
+        each(text, choice)?;
+    }
+    Ok(())
 }
 
 fn named(name: &str) -> &str {
     if name == "object" { "table" } else { name }
 }
 
-fn bounds(schema: &Value) -> String {
-    let words = [("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")];
-    let bound = |(word, sign): (&str, &str)| schema.get(word).map(|bound| format!(" {sign} {bound}"));
-    words.into_iter().filter_map(bound).collect()
+fn write_bounds(text: &mut Cut, schema: &Value) -> fmt::Result {
+    for (word, sign) in [("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")] {
+        if let Some(bound) = schema.get(word) {
+            write!(text, " {sign} {bound}")?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -102,6 +240,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn all(schema: &Value) -> Keys {
+        keys(schema, &mut Budget::new())
+    }
 
     #[test]
     fn what_schemas_usually_hold() {
@@ -131,13 +273,52 @@ mod tests {
             mode | "fast" | "exact" | None | true | 
             names | array | null | None | false | 
         "#]]
-        .assert_eq(&keys(&schema).into_iter().map(line).collect::<String>());
+        .assert_eq(&all(&schema).shown.into_iter().map(line).collect::<String>());
     }
 
     #[test]
     fn a_schema_of_no_known_form_has_no_keys() {
         for schema in [json!(true), json!(null), json!({ "properties": 5 }), json!({ "$ref": "#" })] {
-            assert_eq!(keys(&schema), []);
+            assert_eq!(all(&schema), Keys::default());
         }
+    }
+
+    /// Without limits this would be 300 keys to the power of four.
+    #[test]
+    fn references_cannot_multiply_keys() {
+        let level = |next: &str| {
+            let properties: serde_json::Map<_, _> =
+                (0..300).map(|n| (format!("k{n}"), json!({ "$ref": next }))).collect();
+            json!({ "properties": properties })
+        };
+        let circle = all(&level("#"));
+        assert_eq!((circle.shown.len(), circle.more, circle.is_endless), (300, 0, false));
+
+        let mut schema = level("#/$defs/a");
+        schema["$defs"] = json!({ "a": level("#/$defs/b"), "b": level("#/$defs/c"), "c": level("#/$defs/d") });
+        let keys = all(&schema);
+        assert_eq!((keys.shown.len(), keys.more, keys.is_endless), (KEYS_MAX, STEPS_MAX - KEYS_MAX, true));
+    }
+
+    /// 2,000 choices of 2,000 choices, five levels deep.
+    #[test]
+    fn references_cannot_multiply_choices() {
+        let choices = vec![json!({ "$ref": "#/$defs/a" }); 2000];
+        let schema = json!({ "$defs": { "a": { "anyOf": choices } }, "properties": { "k": { "$ref": "#/$defs/a" } } });
+        let data_type = &all(&schema).shown[0].data_type;
+        assert!(data_type.starts_with("... | ... | ") && data_type.chars().count() == TYPE_CHARS_MAX, "{data_type}");
+    }
+
+    #[test]
+    fn texts_are_cut_and_harmless() {
+        let long = format!("\u{1b}{}", "x".repeat(70_000));
+        let property = json!({ "const": long, "default": long, "description": long });
+        let keys = all(&json!({ "properties": { (long.clone()): property } }));
+        let Key { name, data_type, default, doc, .. } = &keys.shown[0];
+        let chars = [name, data_type, default.as_ref().unwrap(), doc].map(|text| {
+            assert!(text.ends_with('…') && !text.contains('\u{1b}'), "{text}");
+            text.chars().count()
+        });
+        assert_eq!(chars, [NAME_CHARS_MAX, TYPE_CHARS_MAX, DEFAULT_CHARS_MAX, DOC_CHARS_MAX]);
     }
 }

@@ -65,13 +65,7 @@ impl Column {
 }
 
 fn cut(text: &str) -> String {
-    let mut harmless = text.chars().map(super::text::harmless);
-    let mut cut: String = harmless.by_ref().take(CELL_CHARS_MAX).collect();
-    if harmless.next().is_some() {
-        cut.pop();
-        cut.push('…');
-    }
-    cut
+    super::text::cut(text, CELL_CHARS_MAX)
 }
 
 #[cfg(test)]

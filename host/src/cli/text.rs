@@ -29,6 +29,17 @@ pub(super) fn harmless_lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(|line| line.trim_end().chars().map(harmless).collect())
 }
 
+/// A text of somebody else in a line of ours: harmless, and not too long.
+pub(super) fn cut(text: &str, chars_max: usize) -> String {
+    let mut harmless = text.chars().map(harmless);
+    let mut cut: String = harmless.by_ref().take(chars_max).collect();
+    if harmless.next().is_some() {
+        cut.pop();
+        cut.push('…');
+    }
+    cut
+}
+
 /// Bytes with a binary unit: `1.5 MiB`.
 pub(super) fn bytes(value: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

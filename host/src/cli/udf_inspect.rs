@@ -1,10 +1,19 @@
 //! `wasmpipe udf inspect`: what a component offers, needs and imports. Its words are shown, never obeyed.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
-use super::text::{bytes, harmless, harmless_lines};
+use super::text::{bytes, cut, harmless_lines, number};
 use super::{FINISHED, REFUSED, args, cache_folder, pipeline_engine, print_error, schema, udf};
 use crate::udf::{Column, Component, Function, Import};
+
+/// Characters of a name of a column, and of its type.
+const COLUMN_CHARS_MAX: usize = 80;
+/// Columns that are shown of a function's needs, and of what it adds.
+const COLUMNS_MAX: usize = 200;
+/// Names and types of keys are padded to this width at most; longer ones stand out.
+const WIDTH_MAX: usize = 40;
 
 pub(super) fn inspect(options: &args::UdfInspect) -> u8 {
     let loaded = pipeline_engine(&cache_folder()).and_then(|engine| udf::load(&engine, &options.file));
@@ -66,23 +75,22 @@ fn described(imports: &[Import], functions: &[Function]) -> String {
     if imports.is_empty() {
         text += "  imports  nothing\n";
     }
-    functions.iter().for_each(|function| describe(function, &mut text));
+    let mut budget = schema::Budget::new();
+    functions.iter().for_each(|function| describe(function, &mut budget, &mut text));
     text
 }
 
-fn describe(function: &Function, text: &mut String) {
+fn describe(function: &Function, budget: &mut schema::Budget, text: &mut String) {
     *text += &format!("\n{} ({})\n", function.name, function.kind);
     for line in harmless_lines(&function.doc) {
         *text += format!("  {line}").trim_end();
         text.push('\n');
     }
-    let replaced = |column: &Column| {
-        let is_needed = |needs: &Vec<Column>| needs.iter().any(|need| need.name == column.name);
-        if function.needs.as_ref().is_some_and(is_needed) { " (replaces it)" } else { "" }
-    };
+    let needed: HashSet<&str> = function.needs.iter().flatten().map(|need| need.name.as_str()).collect();
+    let replaced = |column: &Column| if needed.contains(column.name.as_str()) { " (replaces it)" } else { "" };
     *text += &format!("  needs    {}\n", columns(function.needs.as_deref(), "no column", |_| ""));
     *text += &format!("  adds     {}\n", columns(function.adds.as_deref(), "no column", replaced));
-    *text += &config(function.config.as_ref());
+    *text += &config(function.config.as_ref(), budget);
 }
 
 fn columns(columns: Option<&[Column]>, none: &str, note: impl Fn(&Column) -> &'static str) -> String {
@@ -92,27 +100,40 @@ fn columns(columns: Option<&[Column]>, none: &str, note: impl Fn(&Column) -> &'s
     }
     let column = |column: &Column| {
         let null = if column.nullable { ", may be null" } else { "" };
-        plain(&format!("{} {}{null}", column.name, column.data_type)) + note(column)
+        let (name, data_type) = (cut(&column.name, COLUMN_CHARS_MAX), cut(&column.data_type, COLUMN_CHARS_MAX));
+        format!("{name} {data_type}{null}{}", note(column))
     };
-    columns.iter().map(column).collect::<Vec<_>>().join("; ")
+    let more = columns.len().saturating_sub(COLUMNS_MAX);
+    let more = (more > 0).then(|| format!("... {} more", number(more as u64)));
+    columns.iter().take(COLUMNS_MAX).map(column).chain(more).collect::<Vec<_>>().join("; ")
 }
 
-fn config(schema: Option<&Value>) -> String {
+fn config(schema: Option<&Value>, budget: &mut schema::Budget) -> String {
     let Some(schema) = schema else { return "  config   not said\n".into() };
-    let keys = schema::keys(schema);
-    if keys.is_empty() {
+    let keys = schema::keys(schema, budget);
+    if keys == schema::Keys::default() {
         return "  config   no keys\n".into();
     }
-    let width = |text: fn(&schema::Key) -> &str| keys.iter().map(|key| text(key).chars().count()).max().unwrap_or(0);
+    let width = |text: fn(&schema::Key) -> &str| {
+        keys.shown.iter().map(|key| text(key).chars().count()).max().unwrap_or(0).min(WIDTH_MAX)
+    };
     let (name_width, type_width) = (width(|key| &key.name), width(|key| &key.data_type));
+    let line = |key: &schema::Key| {
+        let (name, data_type) = (&key.name, &key.data_type);
+        format!("{name:<name_width$}  {data_type:<type_width$}  {}", remark(key)).trim_end().to_owned()
+    };
     let mut text = String::new();
-    for (index, key) in keys.iter().enumerate() {
+    for (index, line) in keys.shown.iter().map(line).chain(more(&keys)).enumerate() {
         let head = if index == 0 { "config" } else { "" };
-        let (name, data_type) = (plain(&key.name), plain(&key.data_type));
-        text += format!("  {head:<7}  {name:<name_width$}  {data_type:<type_width$}  {}", remark(key)).trim_end();
-        text.push('\n');
+        text += &format!("  {head:<7}  {line}\n");
     }
     text
+}
+
+fn more(keys: &schema::Keys) -> Option<String> {
+    let least = if keys.is_endless { "at least " } else { "" };
+    let is_more = keys.more > 0 || keys.is_endless;
+    is_more.then(|| format!("... {least}{} more; `--json` has the schema as it is", number(keys.more as u64)))
 }
 
 fn remark(key: &schema::Key) -> String {
@@ -121,12 +142,7 @@ fn remark(key: &schema::Key) -> String {
         (None, true) => "[required]".into(),
         (None, false) => String::new(),
     };
-    let doc = key.doc.lines().next().unwrap_or_default();
-    plain(format!("{default} {doc}").trim())
-}
-
-fn plain(text: &str) -> String {
-    text.chars().map(harmless).collect()
+    format!("{default} {}", key.doc).trim().to_owned()
 }
 
 #[cfg(test)]
@@ -185,5 +201,25 @@ mod tests {
         "#]]
         .assert_eq(&described(&imports, &functions()));
         assert_eq!(described(&[], &[]), "  imports  nothing\n");
+    }
+
+    /// A width of 65,536 and more is a panic of the formatter; 100,000 lines as wide as the longest are gigabytes.
+    #[test]
+    fn long_names_and_many_keys_stay_a_screen_or_two() {
+        let mut properties: serde_json::Map<_, _> = (0..100_000).map(|n| (format!("k{n:05}"), json!({}))).collect();
+        properties.insert("a".repeat(70_000), json!({ "type": "b".repeat(70_000), "description": "Long." }));
+        let column = json!({ "name": "c".repeat(70_000), "type": "d".repeat(70_000), "nullable": false });
+        let described = json!([{
+            "name": "wide", "kind": "map", "adds": vec![column; 300], "config": { "properties": properties },
+        }]);
+        let text = described_of(described);
+        assert!(text.len() < 200_000, "{} bytes", text.len());
+        assert!(text.contains("; ... 100 more\n"), "{text}");
+        assert!(text.contains("           k00998"), "{text}");
+        assert!(text.ends_with("           ... at least 19,000 more; `--json` has the schema as it is\n"), "{text}");
+    }
+
+    fn described_of(functions: Value) -> String {
+        described(&[], &serde_json::from_value::<Vec<Function>>(functions).unwrap())
     }
 }

@@ -1,7 +1,8 @@
 //! A stage's config against the JSON Schema that the function describes: every mistake with its place, before `bind` has
 //! the last word.
 //!
-//! The schema comes from a component and is as hostile as that. So its depth and the work on it are bounded, there are no
+//! The schema comes from a component and is as hostile as that. So its depth and the work on it are bounded (whoever goes
+//! through a list of it pays for each thing in it), there are no
 //! regular expressions, `$ref` leads nowhere but into the schema itself, its words are tamed before they are shown, and
 //! what is not understood is passed: a config that passes here may still be refused by `bind`. Understood are `type`,
 //! `enum`, `const`, the bounds of numbers, strings and arrays, `properties`, `required`, `additionalProperties`, `items`,
@@ -15,12 +16,23 @@ use crate::config::{below, list, nearest, shown};
 
 /// Levels of schemas in schemas, references included.
 const DEPTH_MAX: usize = 48;
-/// Schemas that are looked at for one config. What is left then is for `bind` to say.
+/// Schemas, names and words that are looked at for one config. What is left then is for `bind` to say.
 const STEPS_MAX: usize = 20_000;
 /// Mistakes of one config.
 const MISTAKES_MAX: usize = 50;
 /// Names of a list in a message.
 const NAMES_MAX: usize = 20;
+/// Names among which the one is looked for that was probably meant, and bytes of each.
+const COMPARED_MAX: usize = 1000;
+const COMPARED_BYTES_MAX: usize = 60;
+/// Types that a schema may list.
+const TYPES_MAX: usize = 7;
+/// Schemas that are asked for the word that tells them apart, for one step.
+const STEP_TAGS: usize = 10;
+/// Bytes of a reference.
+const REFERENCE_BYTES_MAX: usize = 1000;
+/// Bytes of a text that are counted as one step when its characters are.
+const TEXT_STEP_BYTES: usize = 1000;
 /// Characters of the author's own words in a hint.
 const DOC_CHARS_MAX: usize = 200;
 
@@ -54,7 +66,6 @@ enum Kind {
 pub fn mistakes(schema: &Value, config: &Value) -> Vec<Mistake> {
     let mut check = Check { root: schema, steps: 0, found: Vec::new() };
     check.value(schema, config, &At { pointer: "", name: "config" }, 0);
-    check.found.truncate(MISTAKES_MAX);
     check.found
 }
 
@@ -88,9 +99,14 @@ impl At<'_> {
 }
 
 impl<'s> Check<'s> {
+    /// Takes the steps, if there are any left and mistakes are still wanted.
+    fn can_spend(&mut self, steps: usize) -> bool {
+        self.steps = self.steps.saturating_add(steps);
+        self.steps <= STEPS_MAX && self.found.len() < MISTAKES_MAX
+    }
+
     fn value(&mut self, schema: &'s Value, value: &Value, at: &At<'_>, depth: usize) {
-        self.steps += 1;
-        if depth > DEPTH_MAX || self.steps > STEPS_MAX || self.found.len() >= MISTAKES_MAX {
+        if depth > DEPTH_MAX || !self.can_spend(1) {
             return;
         }
         let Some(schema) = schema.as_object() else {
@@ -113,12 +129,12 @@ impl<'s> Check<'s> {
         }
         match value {
             Value::Number(_) => self.number(schema, value, at),
-            Value::String(text) => {
+            Value::String(text) if self.can_spend(text.len() / TEXT_STEP_BYTES) => {
                 self.length(schema, ("minLength", "maxLength", "character"), text.chars().count(), at);
             }
             Value::Array(items) => self.array(schema, items, at, depth),
             Value::Object(members) => self.object(schema, members, at, depth),
-            Value::Null | Value::Bool(_) => {}
+            Value::Null | Value::Bool(_) | Value::String(_) => {}
         }
         for part in schemas(schema, "allOf") {
             self.value(part, value, at, depth + 1);
@@ -130,16 +146,19 @@ impl<'s> Check<'s> {
 
     /// `#`, or a pointer into the schema's own definitions.
     fn resolve(&self, reference: &Value) -> Option<&'s Value> {
-        let pointer = reference.as_str()?.strip_prefix('#')?;
+        let reference = reference.as_str().filter(|reference| reference.len() <= REFERENCE_BYTES_MAX);
+        let pointer = reference?.strip_prefix('#')?;
         let is_inside = pointer.is_empty() || pointer.starts_with("/$defs/") || pointer.starts_with("/definitions/");
         if is_inside { self.root.pointer(pointer) } else { None }
     }
 
     fn wrong(&mut self, at: &At<'_>, kind: Kind, what: String, hint: Option<String>, doc: Option<String>) {
-        let pointer = at.pointer.to_owned();
-        let mistake = Mistake { pointer, is_key: false, what, hint, doc, kind };
-        // Two ways through a schema may meet at the same mistake.
-        if !self.found.contains(&mistake) {
+        self.report(Mistake { pointer: at.pointer.to_owned(), is_key: false, what, hint, doc, kind });
+    }
+
+    /// Two ways through a schema may meet at the same mistake.
+    fn report(&mut self, mistake: Mistake) {
+        if self.found.len() < MISTAKES_MAX && !self.found.contains(&mistake) {
             self.found.push(mistake);
         }
     }
@@ -161,17 +180,17 @@ impl<'s> Check<'s> {
 
     fn is_other_word(&mut self, schema: &Map<String, Value>, value: &Value, at: &At<'_>) -> bool {
         let Some(words) = choices(schema) else { return false };
-        if words.iter().any(|word| is_same(word, value)) {
+        if !self.can_spend(words.len()) || words.iter().any(|word| is_same(word, value)) {
             return false;
         }
-        self.not_one_of(&words, schema, value, at);
+        self.not_one_of(&words.iter().collect::<Vec<_>>(), schema, value, at);
         true
     }
 
     fn not_one_of(&mut self, words: &[&Value], schema: &Map<String, Value>, value: &Value, at: &At<'_>) {
         let written = value.as_str();
-        let texts = words.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>();
-        let meant = written.and_then(|written| nearest(written, texts.iter().copied()));
+        let texts = words.iter().filter_map(|word| word.as_str());
+        let meant = written.and_then(|written| probably_meant(written, texts));
         let hint = meant.map(|meant| format!("did you mean {}?", quoted(meant)));
         let names: Vec<String> = words.iter().take(NAMES_MAX).map(|word| said(word)).collect();
         let what = format!("{} must be {}, not {}", at.quoted(), list(&names, "or"), said(value));
@@ -218,6 +237,9 @@ impl<'s> Check<'s> {
         self.length(schema, ("minItems", "maxItems", "item"), items.len(), at);
         let first = schemas(schema, "prefixItems");
         for (index, item) in items.iter().enumerate() {
+            if !self.can_spend(1) {
+                return;
+            }
             let (pointer, name) = at.item(index);
             if let Some(schema) = first.get(index).or(schema.get("items")) {
                 self.value(schema, item, &At { pointer: &pointer, name: &name }, depth + 1);
@@ -228,9 +250,12 @@ impl<'s> Check<'s> {
     fn object(&mut self, schema: &'s Map<String, Value>, members: &Map<String, Value>, at: &At<'_>, depth: usize) {
         let empty = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object);
-        let known: Vec<&str> = properties.unwrap_or(&empty).keys().map(String::as_str).collect();
+        let known = properties.unwrap_or(&empty);
         let mut meant = BTreeSet::new();
         for (key, member) in members {
+            if !self.can_spend(1) {
+                return;
+            }
             let (pointer, name) = at.member(key);
             let at = At { pointer: &pointer, name: &name };
             match properties.and_then(|properties| properties.get(key)) {
@@ -238,9 +263,7 @@ impl<'s> Check<'s> {
                 None if schema.contains_key("patternProperties") => {}
                 None => match schema.get("additionalProperties") {
                     Some(Value::Bool(false)) => {
-                        let free: Vec<&str> =
-                            known.iter().copied().filter(|name| !members.contains_key(*name)).collect();
-                        meant.extend(self.unknown_key(key, &known, &free, &at));
+                        meant.extend(self.unknown_key(key, known, members, &at));
                     }
                     Some(schema) => self.value(schema, member, &at, depth + 1),
                     None => {}
@@ -249,26 +272,37 @@ impl<'s> Check<'s> {
         }
         // A key that is misspelt is not missing too.
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        for key in required.filter(|key| !members.contains_key(*key) && !meant.contains(*key)) {
-            self.missing_key(key, properties.and_then(|properties| properties.get(key)), at);
+        for key in required {
+            if !self.can_spend(1) {
+                return;
+            }
+            if !members.contains_key(key) && !meant.contains(key) {
+                self.missing_key(key, properties.and_then(|properties| properties.get(key)), at);
+            }
         }
     }
 
     /// Reports it, and gives the key that was probably meant.
-    fn unknown_key(&mut self, key: &str, known: &[&str], free: &[&str], at: &At<'_>) -> Option<String> {
-        let meant = nearest(key, free.iter().copied());
-        let names: Vec<String> = known.iter().take(NAMES_MAX).map(|name| shown(name)).collect();
+    fn unknown_key(
+        &mut self,
+        key: &str,
+        known: &Map<String, Value>,
+        members: &Map<String, Value>,
+        at: &At<'_>,
+    ) -> Option<String> {
+        // Also if it is the last that can be said.
+        self.can_spend(known.len().min(COMPARED_MAX));
+        let free = known.keys().take(COMPARED_MAX).map(String::as_str).filter(|name| !members.contains_key(*name));
+        let meant = probably_meant(key, free);
+        let names: Vec<String> = known.keys().take(NAMES_MAX).map(|name| shown(name)).collect();
         let takes = if known.is_empty() {
             "this function takes no key here".to_owned()
         } else {
             format!("it takes {}", list(&names, "and"))
         };
-        let hint = meant.map_or(takes.clone(), |meant| format!("did you mean `{}`? {takes}", shown(meant)));
-        let what = format!("unknown key {}", at.quoted());
-        self.wrong(at, Kind::Other, what, Some(hint), None);
-        if let Some(mistake) = self.found.last_mut() {
-            mistake.is_key = true;
-        }
+        let hint = Some(meant.map_or(takes.clone(), |meant| format!("did you mean `{}`? {takes}", shown(meant))));
+        let (pointer, what) = (at.pointer.to_owned(), format!("unknown key {}", at.quoted()));
+        self.report(Mistake { pointer, is_key: true, what, hint, doc: None, kind: Kind::Other });
         meant.map(str::to_owned)
     }
 
@@ -306,13 +340,12 @@ impl<'s> Check<'s> {
             }
             failed.push(branch.found);
         }
-        let words: Option<Vec<&Value>> = schemas
-            .iter()
-            .map(|schema| choices(self.followed(schema)?))
-            .collect::<Option<Vec<_>>>()
-            .map(|words| words.concat());
+        let words: Option<Vec<&[Value]>> = schemas.iter().map(|schema| choices(self.followed(schema)?)).collect();
         if let Some(words) = words {
-            return self.not_one_of(&words, around, value, at);
+            if let Some(words) = self.together(&words) {
+                self.not_one_of(&words, around, value, at);
+            }
+            return;
         }
         let misfit = |found: &[Mistake]| {
             let is_here = |mistake: &&Mistake| mistake.kind != Kind::Other && mistake.pointer == at.pointer;
@@ -324,35 +357,43 @@ impl<'s> Check<'s> {
         if let ([found], 0) = (nearest.as_slice(), best.0) {
             return self.found.extend(found.iter().cloned());
         }
-        let mut wanted: Vec<String> = schemas.iter().filter_map(|schema| wanted(self.followed(schema)?)).collect();
+        let wanted = schemas.iter().filter_map(|schema| wanted(self.followed(schema)?));
+        let mut wanted: Vec<String> = wanted.take(NAMES_MAX).collect();
         wanted.dedup();
         let what = match wanted.as_slice() {
             [] => format!("{} is none of what it may be", at.quoted()),
             [one] if best.0 == 0 => format!("{} is not {one} that fits", at.quoted()),
-            wanted => format!(
-                "{} must be {}, not {}",
-                at.quoted(),
-                list(&wanted[..wanted.len().min(NAMES_MAX)], "or"),
-                said(value)
-            ),
+            wanted => format!("{} must be {}, not {}", at.quoted(), list(wanted, "or"), said(value)),
         };
         self.wrong(at, Kind::Type, what, None, doc(around));
     }
 
     /// Whether all are tables that one key tells apart, and its value is none of theirs.
     fn is_other_tag(&mut self, schemas: &'s [Value], value: &Value, at: &At<'_>) -> bool {
+        let looked_at = value.as_object().map_or(0, Map::len).saturating_mul(schemas.len());
+        if !self.can_spend(looked_at / STEP_TAGS) {
+            return false;
+        }
         let tag_of =
             |schema: &'s Value, key: &str| choices(self.followed(schema)?.get("properties")?.get(key)?.as_object()?);
         let tags = |key: &str| schemas.iter().map(|schema| tag_of(schema, key)).collect::<Option<Vec<_>>>();
-        let found =
-            value.as_object().into_iter().flatten().find_map(|(key, tag)| Some((key, tag, tags(key)?.concat())));
-        let Some((key, tag, words)) = found else { return false };
+        let mut members = value.as_object().into_iter().flatten();
+        let Some((key, tag, words)) = members.find_map(|(key, tag)| Some((key, tag, tags(key)?))) else {
+            return false;
+        };
+        let Some(words) = self.together(&words) else { return false };
         if words.iter().any(|word| is_same(word, tag)) {
             return false;
         }
         let (pointer, name) = at.member(key);
         self.not_one_of(&words, &Map::new(), tag, &At { pointer: &pointer, name: &name });
         true
+    }
+
+    /// The words of several schemas, unless there are too many.
+    fn together<'v>(&mut self, words: &[&'v [Value]]) -> Option<Vec<&'v Value>> {
+        let count = words.iter().map(|words| words.len()).fold(0, usize::saturating_add);
+        self.can_spend(count).then(|| words.iter().copied().flatten().collect())
     }
 
     /// A schema, or what it refers to if that is all that it says.
@@ -369,7 +410,7 @@ fn schemas<'s>(schema: &'s Map<String, Value>, key: &str) -> &'s [Value] {
 fn types(schema: &Map<String, Value>) -> Vec<&str> {
     match schema.get("type") {
         Some(Value::String(name)) => vec![name],
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        Some(Value::Array(names)) if names.len() <= TYPES_MAX => names.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     }
 }
@@ -414,12 +455,19 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 /// The few values that it may be.
-fn choices(schema: &Map<String, Value>) -> Option<Vec<&Value>> {
+fn choices(schema: &Map<String, Value>) -> Option<&[Value]> {
     match (schema.get("const"), schema.get("enum")) {
-        (Some(word), _) => Some(vec![word]),
-        (None, Some(Value::Array(words))) => Some(words.iter().collect()),
+        (Some(word), _) => Some(std::slice::from_ref(word)),
+        (None, Some(Value::Array(words))) => Some(words),
         _ => None,
     }
+}
+
+/// Comparing takes time by the length of both.
+fn probably_meant<'w>(written: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    let is_short = |word: &&str| word.len() <= COMPARED_BYTES_MAX;
+    let words: Vec<&str> = words.take(COMPARED_MAX).filter(is_short).collect();
+    nearest(Some(written).filter(is_short)?, words.iter().copied())
 }
 
 fn is_same(word: &Value, value: &Value) -> bool {
@@ -429,7 +477,7 @@ fn is_same(word: &Value, value: &Value) -> bool {
 /// What a schema takes, in words: `a whole number`, `"a" or "b"`.
 fn wanted(schema: &Map<String, Value>) -> Option<String> {
     if let Some(words) = choices(schema) {
-        let words: Vec<String> = words.iter().take(NAMES_MAX).map(|word| said(word)).collect();
+        let words: Vec<String> = words.iter().take(NAMES_MAX).map(said).collect();
         return Some(list(&words, "or"));
     }
     let only = schema.get("required").and_then(Value::as_array).filter(|keys| keys.len() == 1);
@@ -456,6 +504,8 @@ fn quoted(text: &str) -> String {
 /// The first paragraph of what the author says about it, on one line, and the default.
 fn doc(schema: &Map<String, Value>) -> Option<String> {
     let text = schema.get("description").and_then(Value::as_str)?;
+    // A little more, for the spaces that go.
+    let text: String = text.chars().take(2 * DOC_CHARS_MAX).collect();
     let paragraph = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     let tamed: String = paragraph.chars().map(|c| if c.is_control() || is_turn(c) { '\u{fffd}' } else { c }).collect();
     let cut: String = tamed.chars().take(DOC_CHARS_MAX).collect();
@@ -654,6 +704,48 @@ mod tests {
                 value at "/range/0": `range[0]` must be a whole number, not a string []
                 value at "/x": `x` is not taken here [remove it]
             "#]],
+        );
+    }
+
+    /// Not only what is entered is paid for, also what is gone through: names, words, choices.
+    #[test]
+    fn hostile_schemas_end_soon() {
+        let started = std::time::Instant::now();
+        let twice = json!([{ "$ref": "#" }, { "$ref": "#" }]);
+        let names: Vec<String> = (0..280_000).map(|n| format!("k{n}")).collect();
+        let properties: Map<String, Value> = names.iter().map(|name| (name.clone(), json!({}))).collect();
+        let wide = json!({ "additionalProperties": false, "properties": properties, "allOf": twice });
+        let found = mistakes(&wide, &json!({ "zzz": 1 }));
+        // One mistake is said once, however many ways lead to it.
+        assert_eq!(
+            found.iter().map(|mistake| (mistake.is_key, mistake.what.as_str())).collect::<Vec<_>>(),
+            [(true, "unknown key `zzz`")]
+        );
+
+        let needy = json!({ "required": names, "allOf": twice });
+        assert_eq!(mistakes(&needy, &json!({})).len(), MISTAKES_MAX);
+        let wordy = json!({ "$defs": { "words": { "enum": names } }, "properties": { "k": { "anyOf": vec![json!({ "$ref": "#/$defs/words" }); 10_000] } } });
+        assert_eq!(mistakes(&wordy, &json!({ "k": "kk" })), []);
+        let long =
+            json!({ "additionalProperties": false, "properties": { ("k".repeat(1_000_000)): {} }, "allOf": twice });
+        assert_eq!(mistakes(&long, &json!({ ("k".repeat(1000)): 1 })).len(), 1);
+        assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+
+    /// The second way to an unknown key must not mark the mistake that was found in between.
+    #[test]
+    fn what_is_wrong_with_a_value_stays_with_the_value() {
+        let schema = json!({
+            "properties": { "a": { "type": "integer" } }, "additionalProperties": false,
+            "allOf": [{ "required": ["b"] }, { "properties": { "a": true }, "additionalProperties": false }],
+        });
+        check(
+            schema,
+            json!({ "a": 1, "c": 2 }),
+            expect![[r#"
+            key at "/c": unknown key `c` [it takes a]
+            value at "": `config` has no `b` [add `b`]
+        "#]],
         );
     }
 

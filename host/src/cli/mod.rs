@@ -10,6 +10,7 @@
 //! * `udf_inspect` - what a component offers; `schema` - a config's JSON Schema, readable.
 //! * `udf_test` - one function on a few rows; `udf_bench` - how fast it is.
 //! * `sample` - rows from a Parquet file, and into one; `table` - rows as text.
+//! * `new_file` - a file that is written whole or not at all.
 //! * `progress` - how far a run is: a live display, or lines in a log.
 //! * `screen` - stderr, shared by talk, log lines and the display.
 //! * `text` - how numbers, sizes and times are written.
@@ -32,6 +33,7 @@ macro_rules! say {
 mod args;
 mod check;
 mod inspect;
+mod new_file;
 mod progress;
 mod run;
 mod sample;

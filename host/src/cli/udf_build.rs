@@ -16,12 +16,13 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::new_file::{NewFile, NotAFile};
 use super::{FAILED, FINISHED, REFUSED, Refused, args, cache_folder, pipeline_engine, print_error, text};
 use crate::udf::{Component, UdfError};
 use tool_chain::{Suitable, TARGET};
@@ -105,6 +106,9 @@ pub(super) enum BuildError {
     /// What was made is no component of ours; the old one stays.
     #[error(transparent)]
     Unfit(#[from] UdfError),
+    /// The component would take the place of something that is no file.
+    #[error(transparent)]
+    NotAFile(#[from] NotAFile),
     /// Nothing can be checked on this machine.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -157,13 +161,17 @@ fn print(component: &Component, how: &str) {
 
 /// Checked before it is written: the old component stays until there is one that works.
 fn make_and_write(options: &args::UdfBuild) -> Result<(Component, String), BuildError> {
+    // Before anything is compiled.
+    options.out.as_deref().map(NewFile::at).transpose()?;
     let made = if options.path.is_file() { of_module(options)? } else { of_crate(options)? };
     let engine = pipeline_engine(&cache_folder())?;
     let component = Component::new(&engine, &made.out, &made.bytes)?;
-    if fs::read(&made.out).is_ok_and(|old| old == made.bytes) {
+    let file = NewFile::at(&made.out)?;
+    if file.is(&made.bytes) {
         return Ok((component, format!("{}; the component is as it was", made.how)));
     }
-    write(&made.out, &made.bytes).map_err(io_error("cannot write", &made.out))?;
+    let written: io::Result<()> = file.with_folders().and_then(|()| file.write(|out| out.write_all(&made.bytes)));
+    written.map_err(io_error("cannot write", &made.out))?;
     Ok((component, made.how))
 }
 
@@ -291,26 +299,6 @@ fn module(messages: &str, manifest: &Path) -> Option<Module> {
     Some(Module { path, is_fresh: artifact["fresh"] == true })
 }
 
-/// Under a name of its own first: a crash leaves the old file or the new one, never half of one.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut file = new_file().tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
-}
-
-/// A temporary file that others may read in the end, as far as the user's umask lets them.
-fn new_file() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.prefix(".wasmpipe-");
-    builder
-}
-
 /// Shared by all guests: they have most of their dependencies in common, and a standard library that has to be compiled
 /// is compiled once. Only crates of a larger workspace keep to themselves: cargo takes members of two copies of a
 /// workspace for the same crates.
@@ -388,15 +376,14 @@ mod tests {
         assert_eq!(module(&messages[..3].concat(), Path::new(own)), None);
     }
 
+    #[cfg(unix)]
     #[test]
-    fn a_component_is_replaced_whole() {
+    fn nothing_is_made_for_what_is_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/code.wasm");
-        write(&path, b"one").unwrap();
-        write(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-        assert!(write(&path.join("below-a-file.wasm"), b"three").is_err());
+        let out = folder.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&out).unwrap();
+        let error = make_and_write(&args::UdfBuild { path: folder.path().to_owned(), out: Some(out) }).err().unwrap();
+        assert!(matches!(error, BuildError::NotAFile(_)), "{error}");
     }
 
     fn check(error: &BuildError, expected: &Expect) {

@@ -8,8 +8,10 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 
 use super::Refused;
+use super::new_file::NewFile;
 use crate::block::batch_bytes;
 use crate::columns;
 
@@ -62,16 +64,37 @@ pub(super) fn read(path: &Path, limit: Limit) -> Result<Sample, Refused> {
     Ok(Sample { rows, rows_in_file })
 }
 
-/// Writes a file of its own, replacing what was there.
+/// Writes a file of its own, replacing what was there when it is complete.
 pub(super) fn write(path: &Path, rows: &RecordBatch) -> Result<(), Refused> {
     let refused = |what: String| {
         Refused(format!("{} cannot be written: {what}\nhint: name a file in a folder that is there", path.display()))
     };
-    let file = File::create(path).map_err(|error| refused(error.to_string()))?;
-    let write = || {
-        let mut writer = ArrowWriter::try_new(file, Arc::clone(rows.schema_ref()), None)?;
+    let file = NewFile::at(path).map_err(|error| Refused(error.to_string()))?;
+    let written = file.write(|out| {
+        let mut writer = ArrowWriter::try_new(out, Arc::clone(rows.schema_ref()), None)?;
         writer.write(rows)?;
-        writer.close()
-    };
-    write().map(drop).map_err(|error: parquet::errors::ParquetError| refused(error.to_string()))
+        writer.close().map(drop)
+    });
+    written.map_err(|error: ParquetError| refused(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, IntervalMonthDayNanoArray};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.parquet");
+        let good: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        write(&path, &RecordBatch::try_from_iter([("n", good)]).unwrap()).unwrap();
+        // Parquet has no such type.
+        let bad: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(vec![None]));
+        write(&path, &RecordBatch::try_from_iter([("n", bad)]).unwrap()).unwrap_err();
+        let limit = Limit { rows: 10, bytes: usize::MAX };
+        assert_eq!(read(&path, limit).unwrap().rows.num_rows(), 3);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -1,5 +1,6 @@
-//! Where in the author's code a guest trapped: the innermost frame that is not of the language's own libraries, by its name
-//! and, where the component has debug information, by file and line.
+//! Where in the author's code a guest trapped: the innermost function that is not of the language's own libraries, by its
+//! name. Not by file and line: the stop checks move the code, so debug information does not get here
+//! ([`checks`](super::checks)). A panic says its file and line itself.
 
 use wasmtime::{FrameInfo, WasmBacktrace};
 
@@ -21,31 +22,14 @@ const LIBRARIES: [&str; 12] = [
     "__rustc",
 ];
 
-/// `` `code::facts::count` (src/facts.rs:12) ``, or as much of it as is known.
+/// `` `code::facts::count` ``
 pub(super) fn place(backtrace: &WasmBacktrace) -> Option<String> {
-    let frames: Vec<Frame> = backtrace.frames().iter().flat_map(frames).collect();
-    let own = frames.iter().find(|frame| !frame.is_library())?;
-    Some(quote(&own.to_string()))
+    innermost(backtrace.frames().iter().filter_map(FrameInfo::func_name))
 }
 
-struct Frame {
-    name: String,
-    file: Option<String>,
-}
-
-/// A function and what was inlined into it, innermost first.
-fn frames(frame: &FrameInfo) -> Vec<Frame> {
-    let symbols = frame.symbols().iter().map(|symbol| {
-        let line = symbol.line().map(|line| format!(":{line}")).unwrap_or_default();
-        let file = symbol.file().map(|file| format!("{file}{line}"));
-        Frame { name: demangled(symbol.name().or(frame.func_name()).unwrap_or_default()), file }
-    });
-    let frames: Vec<Frame> = symbols.collect();
-    if frames.is_empty() {
-        vec![Frame { name: demangled(frame.func_name().unwrap_or_default()), file: None }]
-    } else {
-        frames
-    }
+fn innermost<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
+    let own = names.map(demangled).find(|name| !is_library(name))?;
+    Some(quote(&format!("`{own}`")))
 }
 
 /// Without the hash that the compiler puts at the end. What the SDK's attributes make of a function has the function's name.
@@ -55,20 +39,10 @@ fn demangled(name: &str) -> String {
     inner.map_or(name.clone(), |(own, _)| own.to_owned())
 }
 
-impl Frame {
-    /// So is what has no name, and what has no path: exports and glue of the component model.
-    fn is_library(&self) -> bool {
-        let name = self.name.trim_start_matches(['<', '&', '[', '(', ' ']);
-        let first = name.split("::").next().unwrap_or_default();
-        !self.name.contains("::") || LIBRARIES.contains(&first)
-    }
-}
-
-impl std::fmt::Display for Frame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}`", self.name)?;
-        self.file.as_ref().map_or(Ok(()), |file| write!(f, " ({file})"))
-    }
+/// So is what has no name, and what has no path: exports and glue of the component model.
+fn is_library(name: &str) -> bool {
+    let first = name.trim_start_matches(['<', '&', '[', '(', ' ']).split("::").next().unwrap_or_default();
+    !name.contains("::") || LIBRARIES.contains(&first)
 }
 
 #[cfg(test)]
@@ -77,7 +51,7 @@ mod tests {
 
     #[test]
     fn libraries_are_not_the_authors_code() {
-        let is_library = |name: &str| Frame { name: demangled(name), file: None }.is_library();
+        let is_library = |name: &str| is_library(&demangled(name));
         assert!(is_library("_ZN4core9panicking5panic17h0123456789abcdefE"));
         assert!(is_library("<alloc::vec::Vec<T> as core::clone::Clone>::clone"));
         assert!(is_library("cabi_realloc"));
@@ -85,5 +59,12 @@ mod tests {
         assert!(!is_library("<code::facts::Facts as core::clone::Clone>::clone"));
         assert_eq!(demangled("<code::count as wasmpipe_sdk::function::Exported>::F::bind::{{closure}}"), "code::count");
         assert_eq!(demangled("_ZN4code5facts5count17h0123456789abcdefE"), "code::facts::count");
+    }
+
+    #[test]
+    fn the_innermost_function_of_the_author_is_named() {
+        let names = ["_ZN4core9panicking5panic17h0123456789abcdefE", "code::facts::count", "code::all", "process"];
+        assert_eq!(innermost(names.into_iter()).unwrap(), "`code::facts::count`");
+        assert_eq!(innermost(["core::panicking::panic", "process"].into_iter()), None);
     }
 }

@@ -93,7 +93,7 @@ mod tests {
         // Parquet has no such type.
         let bad: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(vec![None]));
         write(&path, &RecordBatch::try_from_iter([("n", bad)]).unwrap()).unwrap_err();
-        let limit = Limit { rows: 10, bytes: usize::MAX };
+        let limit = Limit { skip: 0, rows: 10, bytes: usize::MAX };
         assert_eq!(read(&path, limit).unwrap().rows.num_rows(), 3);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -18,6 +18,7 @@
 //! * [`udf`] - a block goes through a component; the only room that knows the WebAssembly engine.
 //! * [`sink`] - blocks become durable objects.
 //! * [`commit`] - the log; the only room that marks rows done.
+//! * [`exchange`] - ids of rows that were done elsewhere come in, ids of ours go out.
 //! * [`message`] - what a person reads when something is wrong: the rules and the one printer.
 //! * [`observe`] - what a run knows about itself, as values.
 //! * [`cli`] - what a person types and reads; the only room that prints.
@@ -27,6 +28,7 @@ pub mod cli;
 pub mod columns;
 pub mod commit;
 pub mod config;
+pub mod exchange;
 pub mod filter;
 pub mod message;
 pub mod observe;

@@ -47,8 +47,8 @@ use crate::source::SourceError;
 use crate::udf;
 use budget::Budget;
 use groups::{Groups, InFlight, Ticket};
-pub use open::check;
 use open::{Job, Opening};
+pub use open::{begin, check};
 use read::WorkList;
 pub use trial::{Trial, Tried};
 

@@ -88,6 +88,18 @@ impl Store {
         Ok(Store { objects: Arc::new(seam), url, local: Some(root) })
     }
 
+    /// The root that a person or a genesis names: a folder, or its URL.
+    pub fn at(name: &'static str, place: &str, watch: &Arc<dyn Watch>) -> Result<Store> {
+        let folder = place.strip_prefix("file://").unwrap_or(place);
+        match folder.split_once("://") {
+            None => Store::local(name, FsPath::new(folder), watch),
+            Some((scheme, _)) => {
+                let source = format!("{scheme}:// is not a store that is known here").into();
+                Err(object_store::Error::NotSupported { source })
+            }
+        }
+    }
+
     /// A store that is forgotten when the process ends.
     pub fn memory(name: &'static str) -> Store {
         let watch: Arc<dyn Watch> = Arc::new(Unwatched);

@@ -18,11 +18,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sink", &["store"]),
     ("commit", &["sink", "source", "store"]),
     ("plan", &["columns", "commit", "config", "filter", "message", "sink", "source", "store", "udf"]),
+    ("exchange", &["block", "columns", "commit", "plan", "sink", "source", "store"]),
     (
         "pipeline",
         &["block", "columns", "commit", "filter", "message", "observe", "plan", "sink", "source", "store", "udf"],
     ),
-    ("cli", &["block", "columns", "commit", "config", "message", "observe", "pipeline", "plan", "store", "udf"]),
+    (
+        "cli",
+        &["block", "columns", "commit", "config", "exchange", "message", "observe", "pipeline", "plan", "store", "udf"],
+    ),
 ];
 
 fn root() -> PathBuf {

@@ -34,9 +34,12 @@ pub(super) enum Command {
     /// Write, build and try functions
     #[command(subcommand)]
     Udf(UdfCommand),
-    /// Look into checkpoints
+    /// Look into checkpoints, and exchange ids with other systems
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// List or check the output files that count
+    #[command(subcommand)]
+    Output(OutputCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -193,12 +196,72 @@ pub(super) struct UdfBench {
 pub(super) enum CheckpointCommand {
     /// Show a checkpoint's entries, committed rows and files
     Inspect(Inspect),
+    /// Begin a job whose done rows stand in lists of ids: of Ray Data, of an output, of any Parquet, CSV or JSONL file
+    Import(Import),
+    /// Write the ids of done rows as Parquet files, which Ray Data takes for a checkpoint of its own
+    Export(Export),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// The pipeline file. Its job must not have begun
+    pub pipeline: PathBuf,
+    /// Lists of ids: a folder of Parquet files, such as a checkpoint of Ray Data; a .parquet, .csv or .jsonl file; a glob
+    #[arg(required_unless_present = "from_output", conflicts_with = "from_output")]
+    pub from: Vec<String>,
+    /// Take the ids that stand in an existing output instead: a folder of Parquet files that has the id columns
+    #[arg(long, value_name = "PATH")]
+    pub from_output: Option<String>,
+    /// The name of an id column there; once for each, in the order of the pipeline's [default: the pipeline's names]
+    #[arg(long, value_name = "NAME")]
+    pub column: Vec<String>,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub checkpoint: String,
+    /// The folder to write; it must be empty or not there
+    #[arg(long, value_name = "FOLDER")]
+    pub to: String,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OutputCommand {
+    /// List exactly the files that count at this moment, even while a run is at work
+    List(OutputList),
+    /// Check that each of them is there with its size and its number of rows
+    Verify(OutputVerify),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OutputList {
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub checkpoint: String,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OutputVerify {
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub checkpoint: String,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
-    /// The checkpoint's folder
-    pub path: PathBuf,
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub path: String,
     /// As one JSON document
     #[arg(long)]
     pub json: bool,

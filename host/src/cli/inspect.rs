@@ -1,17 +1,10 @@
 //! `wasmpipe checkpoint inspect`: what a checkpoint says, without changing it.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::text::{bytes, counted, number};
-use super::{FAILED, FINISHED, REFUSED, args, print_error};
-use crate::commit::{
-    Close, CommitError, FileEntry, Genesis, GroupCounts, LANE, LaneEntry, LaneState, Logged, Root, RowState, SideFile,
-    read_lane,
-};
-use crate::message::Message;
-use crate::store::{Store, Unwatched, Watch};
+use super::{FINISHED, args, look};
+use crate::commit::{Close, FileEntry, GroupCounts, LaneEntry, LaneView, Logged, RowState, SideFile, View};
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -32,6 +25,8 @@ struct Report {
     closed: Option<Close>,
     files: Vec<FileEntry>,
     id_files: Vec<SideFile>,
+    /// Ids that were done elsewhere, before the job began.
+    imported: Vec<SideFile>,
     entries: Vec<Entry>,
 }
 
@@ -44,59 +39,47 @@ struct Entry {
 }
 
 pub(super) fn inspect(options: &args::Inspect) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime without threads starts");
-    match runtime.block_on(report(options)) {
-        Ok(Some(report)) if options.json => {
-            out!("{}", serde_json::to_string_pretty(&report).expect("plain values are JSON"));
-            FINISHED
-        }
-        Ok(Some(report)) => {
-            print(&report);
-            FINISHED
-        }
-        Ok(None) => {
-            let message = format!("{} is no checkpoint", options.path.display());
-            say!("{}", Message::new(message).hint("name the folder that `path` under [checkpoint] names"));
-            REFUSED
-        }
-        Err(error) => {
-            print_error(&error);
-            FAILED
-        }
+    let report = match look::checkpoint(&options.path, &look::runtime()) {
+        Ok(looked) => make(looked.view),
+        Err(code) => return code,
+    };
+    if options.json {
+        out!("{}", serde_json::to_string_pretty(&report).expect("plain values are JSON"));
+    } else {
+        print(&report);
     }
+    FINISHED
 }
 
-async fn report(options: &args::Inspect) -> Result<Option<Report>, CommitError> {
-    let watch: Arc<dyn Watch> = Arc::new(Unwatched);
-    let opened = Store::local("checkpoint", &options.path, &watch);
-    let store =
-        opened.map_err(|cause| CommitError::Store { what: "open", name: options.path.display().to_string(), cause })?;
-    let Some(root) = Root::read(&store).await? else { return Ok(None) };
-    let entries = read_lane(&store, LANE, None).await?;
-    let state = LaneState::replay(&store, &entries, &root.pinned(&store).await?).await?;
-    Ok(Some(make(&root.genesis, state, entries)))
-}
-
-fn make(genesis: &Genesis, state: LaneState, entries: Vec<Logged>) -> Report {
-    let rows = |row_state| state.objects.values().map(|object| object.coverage.count(row_state)).sum();
-    let (rows_done, rows_known, rows_failed) = (rows(RowState::Done), rows(RowState::Known), rows(RowState::Failed));
+fn make(view: View) -> Report {
+    let [rows_done, rows_known, rows_failed] =
+        [RowState::Done, RowState::Known, RowState::Failed].map(|state| view.rows(state));
+    let (commits, counts, closed) = (view.segments(), view.counts(), view.closed());
+    let genesis = view.root.genesis;
     let ids = genesis.ids.iter().flatten();
+    let id_columns = ids.map(|column| format!("{}: {}", column.name, column.data_type)).collect();
+    let (mut files, mut id_files, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    for LaneView { lane, entries: own, state } in view.lanes {
+        files.extend(state.files);
+        id_files.extend(state.ids.into_iter().map(|(_, file)| file));
+        entries.extend(own.into_iter().map(|Logged { number, entry }| Entry { lane, number, entry }));
+    }
     Report {
-        job: genesis.job.clone(),
-        source: genesis.source.clone(),
-        sink: genesis.sink.clone(),
-        id_columns: ids.map(|column| format!("{}: {}", column.name, column.data_type)).collect(),
-        commits: state.segments,
+        job: genesis.job,
+        source: genesis.source,
+        sink: genesis.sink,
+        id_columns,
+        commits,
         rows_committed: rows_done + rows_known + rows_failed,
         rows_done,
         rows_known,
         rows_failed,
-        counts: state.counts,
-        closed: state.closed,
-        id_files: state.ids.into_iter().map(|(_, file)| file).collect(),
-        files: state.files,
-        entries: entries.into_iter().map(|Logged { number, entry }| Entry { lane: LANE, number, entry }).collect(),
+        counts,
+        closed,
+        files,
+        id_files,
+        imported: genesis.imported,
+        entries,
     }
 }
 
@@ -108,6 +91,9 @@ fn print(report: &Report) {
         "ids       {}",
         if report.id_columns.is_empty() { "by position".into() } else { report.id_columns.join(", ") }
     );
+    if !report.imported.is_empty() {
+        out!("imported  {}", counted(report.imported.iter().map(|file| file.rows).sum(), "id"));
+    }
     out!(
         "rows      {} committed: {} done, {} known, {} failed",
         number(report.rows_committed),

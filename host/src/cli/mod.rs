@@ -3,6 +3,9 @@
 //! * `args` - the command line.
 //! * `run` - `wasmpipe run` and `wasmpipe plan`.
 //! * `inspect` - `wasmpipe checkpoint inspect`.
+//! * `exchange` - `wasmpipe checkpoint import` and `export`.
+//! * `output` - `wasmpipe output list` and `verify`.
+//! * `look` - which checkpoint such a command is about, and what it says.
 //! * `check` - `wasmpipe check`.
 //! * `udf` - `wasmpipe udf`: which function a command is about, and with what config.
 //! * `udf_new` - a crate to start from.
@@ -32,8 +35,11 @@ macro_rules! say {
 
 mod args;
 mod check;
+mod exchange;
 mod inspect;
+mod look;
 mod new_file;
+mod output;
 mod progress;
 mod run;
 mod sample;
@@ -51,7 +57,7 @@ mod udf_test;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use args::{Args, CheckpointCommand, Command, UdfCommand};
+use args::{Args, CheckpointCommand, Command, OutputCommand, UdfCommand};
 use clap::Parser;
 
 use crate::message::Message;
@@ -83,6 +89,10 @@ pub fn main() -> ExitCode {
         Command::Udf(UdfCommand::Test(options)) => udf_test::test(&options),
         Command::Udf(UdfCommand::Bench(options)) => udf_bench::bench(&options),
         Command::Checkpoint(CheckpointCommand::Inspect(options)) => inspect::inspect(&options),
+        Command::Checkpoint(CheckpointCommand::Import(options)) => exchange::import(&options),
+        Command::Checkpoint(CheckpointCommand::Export(options)) => exchange::export(&options),
+        Command::Output(OutputCommand::List(options)) => output::list(&options),
+        Command::Output(OutputCommand::Verify(options)) => output::verify(&options),
     };
     ExitCode::from(code)
 }

@@ -59,6 +59,10 @@ pub struct Genesis {
     pub checkpoint: String,
     /// The source's objects.
     pub listing: SideFile,
+    /// Ids of rows that were done before the job began, elsewhere. Each file is sorted by the id columns, which have the
+    /// job's names and types. Every row that is not covered is asked against them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imported: Vec<SideFile>,
     /// What the job computes.
     pub fingerprint: Fingerprint,
 }

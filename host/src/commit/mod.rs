@@ -20,15 +20,19 @@
 //! * `root` - genesis and what was appended to it.
 //! * `lane` - open, append, replay.
 //! * `recover` - what dead writers left in the sink and in `side/`.
+//! * `view` - what it all says at this moment, for commands that only look.
+//! * `output` - the sink files that count, beside what lies in the sink.
 //! * `group` - source rows that become durable together, while a run works on them.
 
 mod coverage;
 mod entry;
 mod group;
 mod lane;
+mod output;
 mod recover;
 mod root;
 mod side;
+mod view;
 
 pub use coverage::{Coverage, ObjectCoverage, RowState};
 pub use entry::{
@@ -37,9 +41,11 @@ pub use entry::{
 };
 pub use group::{Group, GroupCounts, GroupLimits};
 pub use lane::{Lane, LaneState, Logged, now_ms, read_lane};
+pub use output::{Orphan, OutputCheck, Wrong, check_output};
 pub use recover::{Swept, check_files, other_jobs, sweep};
 pub use root::{Listing, Pinned, Root, random_name, schema_from_hex, schema_to_hex};
-pub use side::{read_ids, write_ids, write_listing};
+pub use side::{read_ids, write_ids, write_imported, write_listing};
+pub use view::{LaneView, View, view};
 
 /// The lane that holds everything, until jobs have several.
 pub const LANE: u32 = 0;

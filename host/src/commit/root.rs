@@ -112,7 +112,7 @@ fn follow(root: Option<Root>, number: u64, entry: RootEntry) -> Result<Root, Com
             fingerprint: genesis.fingerprint.clone(),
             listing: genesis.listing.clone(),
             asked_below: None,
-            side_files: vec![genesis.listing.path.clone()],
+            side_files: genesis.imported.iter().chain([&genesis.listing]).map(|file| file.path.clone()).collect(),
             genesis: *genesis,
         }),
         (Some(root), RootEntry::Change { fingerprint, .. }) => Ok(Root { last: number, fingerprint, ..root }),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, UInt64Array};
-use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, partition, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use object_store::path::Path;
@@ -34,6 +34,26 @@ pub async fn write_ids(
         return Ok(None);
     }
     write(store, path, &sorted).await.map(Some)
+}
+
+/// Writes ids that were done elsewhere, sorted, each once. `name` is random, and nobody else's.
+pub async fn write_imported(
+    store: &Store,
+    name: &str,
+    number: usize,
+    batches: &[RecordBatch],
+) -> Result<Option<SideFile>, CommitError> {
+    let Some(first) = batches.first() else { return Ok(None) };
+    let path = format!("side/{name}-imported-{number}.parquet");
+    let unique = sorted(&first.schema(), batches).and_then(|sorted| unique(&sorted));
+    let unique = unique.map_err(|error| CommitError::damaged(&path, error))?;
+    write(store, path, &unique).await.map(Some)
+}
+
+/// The first of equal rows that lie side by side.
+fn unique(sorted: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let firsts: UInt64Array = partition(sorted.columns())?.ranges().iter().map(|range| range.start as u64).collect();
+    take_record_batch(sorted, &firsts)
 }
 
 fn sorted(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, arrow::error::ArrowError> {
@@ -251,6 +271,15 @@ mod tests {
         let a = ids(vec![5, 1]);
         let b = ids(vec![3]);
         let file = wait(write_ids(&store, "t", 0, &[a, b])).unwrap().unwrap();
+        let back = wait(read_ids(&store, &file)).unwrap();
+        assert_eq!(back[0].column(0).as_ref(), &Int64Array::from(vec![1, 3, 5]));
+    }
+
+    #[test]
+    fn imported_ids_are_sorted_and_each_is_there_once() {
+        let store = Store::memory("checkpoint");
+        let file = wait(write_imported(&store, "t", 3, &[ids(vec![5, 1, 5]), ids(vec![1, 3])])).unwrap().unwrap();
+        assert_eq!((file.path.as_str(), file.rows), ("side/t-imported-3.parquet", 3));
         let back = wait(read_ids(&store, &file)).unwrap();
         assert_eq!(back[0].column(0).as_ref(), &Int64Array::from(vec![1, 3, 5]));
     }

@@ -14,7 +14,7 @@ use super::drift::compare;
 use crate::commit::LANE;
 use crate::commit::{
     self, Close, CommitError, FORMAT, FileEntry, Genesis, Lane, LaneState, Listing, ObjectCoverage, Pinned, Root,
-    RootEntry, RowState, random_name, read_lane,
+    RootEntry, RowState, SideFile, random_name, read_lane,
 };
 use crate::filter::{DoneIds, DoneIdsBuilder};
 use crate::observe::{Progress, Summary, add};
@@ -72,7 +72,7 @@ impl Pending {
 pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, RunError> {
     let root = match &plan.root {
         Some(root) => root.clone(),
-        None => create(plan).await?,
+        None => begin(plan, Vec::new()).await?,
     };
     if let Some(state) = look(plan, &root).await? {
         count_covered(&state, progress);
@@ -152,8 +152,8 @@ fn pending(pinned: Listing, mut state: LaneState, all_counted: bool) -> Vec<Pend
     pinned.into_iter().map(with_coverage).filter(|pending| !is_complete(pending)).collect()
 }
 
-/// Makes the job.
-async fn create(plan: &Plan) -> Result<Root, RunError> {
+/// Makes the job: its genesis, with ids of rows that were done elsewhere.
+pub async fn begin(plan: &Plan, imported: Vec<SideFile>) -> Result<Root, RunError> {
     let store = &plan.checkpoint;
     let objects: Vec<Pinned> =
         plan.source.objects.iter().map(|object| Pinned { object: object.clone(), since: 0 }).collect();
@@ -168,6 +168,7 @@ async fn create(plan: &Plan) -> Result<Root, RunError> {
         sink: plan.sink.store.url().into(),
         checkpoint: store.url().into(),
         listing: commit::write_listing(store, &random_name(), &objects).await?,
+        imported,
         fingerprint: plan.fingerprint.clone(),
     };
     if !Root::create(store, genesis).await? {
@@ -268,11 +269,16 @@ async fn list_sink(plan: &Plan) -> Result<Vec<ObjectMeta>, RunError> {
     listing.map_err(|cause| CommitError::Store { what: "list", name: "the sink".into(), cause }.into())
 }
 
-/// The ids of rows that were done before the source was rewritten, as a file that is asked. None while the source is what it was: then coverage says it all.
+/// The ids of rows that were done before the source was rewritten, and of those that were done elsewhere before the job
+/// began, as a file that is asked. None if there are neither: then coverage says it all.
 async fn done_ids(plan: &Plan, root: &Root, state: &LaneState) -> Result<Option<DoneIds>, RunError> {
-    let Some(below) = root.asked_below else { return Ok(None) };
-    let files: Vec<&commit::SideFile> =
-        state.ids.iter().filter(|(root, _)| *root < below).map(|(_, file)| file).collect();
+    let imported = &root.genesis.imported;
+    if root.asked_below.is_none() && imported.is_empty() {
+        return Ok(None);
+    }
+    let below = root.asked_below.unwrap_or(0);
+    let own = state.ids.iter().filter(|(root, _)| *root < below).map(|(_, file)| file);
+    let files: Vec<&SideFile> = imported.iter().chain(own).collect();
     let mut digest = blake3::Hasher::new();
     for file in &files {
         digest.update(file.digest.as_bytes());

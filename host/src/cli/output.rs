@@ -1,0 +1,119 @@
+//! `wasmpipe output`: the sink files that count at this moment, and whether they are what the log says.
+
+use serde::Serialize;
+
+use super::look::{self, Looked};
+use super::text::{bytes, counted};
+use super::{FAILED, FINISHED, args, print_error};
+use crate::commit::{FileEntry, OutputCheck, check_output};
+use crate::message::{Message, table};
+
+/// Everything that `list` prints.
+#[derive(Serialize)]
+struct Listing<'a> {
+    job: &'a str,
+    /// What paths are relative to.
+    sink: &'a str,
+    rows: u64,
+    bytes: u64,
+    files: Vec<&'a FileEntry>,
+}
+
+pub(super) fn list(options: &args::OutputList) -> u8 {
+    let looked = match look::checkpoint(&options.checkpoint, &look::runtime()) {
+        Ok(looked) => looked,
+        Err(code) => return code,
+    };
+    let genesis = &looked.view.root.genesis;
+    let files: Vec<&FileEntry> = looked.view.files().collect();
+    let (rows, size) = (files.iter().map(|file| file.rows).sum(), files.iter().map(|file| file.bytes).sum());
+    let listing = Listing { job: &genesis.job, sink: &genesis.sink, rows, bytes: size, files };
+    if options.json {
+        out!("{}", serde_json::to_string_pretty(&listing).expect("plain values are JSON"));
+    } else {
+        print(&listing);
+    }
+    FINISHED
+}
+
+fn print(listing: &Listing<'_>) {
+    let header = ["path", "rows", "bytes"].map(str::to_owned).to_vec();
+    let row = |file: &&FileEntry| vec![file.path.clone(), file.rows.to_string(), file.bytes.to_string()];
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(listing.files.iter().map(row)).collect();
+    for line in table(&rows) {
+        out!("{line}");
+    }
+    let files = counted(listing.files.len() as u64, "file");
+    say!("{} in {files}, {}, in {}", counted(listing.rows, "row"), bytes(listing.bytes), listing.sink);
+}
+
+/// Everything that `verify` prints.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    job: &'a str,
+    sink: &'a str,
+    #[serde(flatten)]
+    check: OutputCheck,
+}
+
+pub(super) fn verify(options: &args::OutputVerify) -> u8 {
+    let runtime = look::runtime();
+    let Looked { view, .. } = match look::checkpoint(&options.checkpoint, &runtime) {
+        Ok(looked) => looked,
+        Err(code) => return code,
+    };
+    let genesis = &view.root.genesis;
+    let sink = match look::open("sink", &genesis.sink) {
+        Ok(sink) => sink,
+        Err(code) => return code,
+    };
+    let check = match runtime.block_on(check_output(&view, &sink)) {
+        Ok(check) => check,
+        Err(error) => {
+            print_error(&error);
+            return FAILED;
+        }
+    };
+    let is_right = check.wrong.is_empty();
+    let verdict = Verdict { job: &genesis.job, sink: &genesis.sink, check };
+    if options.json {
+        out!("{}", serde_json::to_string_pretty(&verdict).expect("plain values are JSON"));
+    } else {
+        print_verdict(&verdict);
+    }
+    if is_right {
+        return FINISHED;
+    }
+    say!("{}", complaint(&verdict, &options.checkpoint));
+    FAILED
+}
+
+fn print_verdict(verdict: &Verdict<'_>) {
+    let Verdict { sink, check, .. } = verdict;
+    let right = check.files - check.wrong.len() as u64;
+    out!("sink      {sink}");
+    out!("named     {}, {}, {}", counted(check.files, "file"), counted(check.rows, "row"), bytes(check.bytes));
+    out!("right     {}", counted(right, "file"));
+    for wrong in &check.wrong {
+        out!("wrong     {}: {}", wrong.path, wrong.what);
+    }
+    for orphan in &check.orphans {
+        out!(
+            "orphan    {}, {}: it does not count; the next run removes it if its writer is dead",
+            orphan.path,
+            bytes(orphan.bytes)
+        );
+    }
+}
+
+fn complaint(verdict: &Verdict<'_>, checkpoint: &str) -> Message {
+    let wrong = verdict.check.wrong.len() as u64;
+    let what = format!(
+        "{} of {} not what the log says",
+        counted(wrong, "file"),
+        if wrong == 1 { "the output is" } else { "the output are" }
+    );
+    Message::new(what).hint(format!(
+        "put them back from a copy; or run `wasmpipe checkpoint verify --repair {checkpoint}`, then run the job: it redoes their rows"
+    ))
+}

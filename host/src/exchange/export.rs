@@ -1,0 +1,89 @@
+//! The ids of a job as Parquet files in a folder of their own: what Ray Data takes for a checkpoint of its own, and what
+//! `import` reads.
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use serde::Serialize;
+use tokio::runtime::Handle;
+
+use super::ExchangeError;
+use crate::commit::{View, random_name, read_ids};
+use crate::sink::{Compression, FileWriter, Sink, Spec};
+use crate::store::Store;
+
+/// An exported file that has grown beyond this is closed.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// Ids in all; those of an imported list that stand in several of its files count as often.
+    pub ids: u64,
+    /// Files.
+    pub files: u64,
+}
+
+/// Writes the ids of all rows that are done, here or elsewhere, into the folder `to`, which must hold nothing.
+pub fn export(view: &View, checkpoint: &Store, to: &Store, runtime: &Handle) -> Result<Exported, ExchangeError> {
+    refuse_positions(view)?;
+    refuse_full(to, runtime)?;
+    let mut exported = Exported::default();
+    let mut open: Option<FileWriter> = None;
+    for file in view.ids() {
+        for ids in runtime.block_on(read_ids(checkpoint, file))? {
+            let mut writer = match open.take() {
+                Some(writer) => writer,
+                None => begin(view, to, &ids, runtime)?,
+            };
+            writer.write(&ids)?;
+            exported.ids += ids.num_rows() as u64;
+            if writer.bytes() < FILE_BYTES_MAX {
+                open = Some(writer);
+            } else {
+                exported.files += close(writer, runtime)?;
+            }
+        }
+    }
+    if let Some(writer) = open {
+        exported.files += close(writer, runtime)?;
+    }
+    Ok(exported)
+}
+
+fn refuse_positions(view: &View) -> Result<(), ExchangeError> {
+    if view.root.genesis.ids.is_some() {
+        return Ok(());
+    }
+    Err(ExchangeError::refused(
+        "the rows of this job are known by position: there are no ids to export",
+        "name id columns with `id` under [source] of a new job",
+    ))
+}
+
+/// A reader takes every file of the folder.
+fn refuse_full(to: &Store, runtime: &Handle) -> Result<(), ExchangeError> {
+    let first = runtime.block_on(to.objects().list(None).next()).transpose();
+    match first.map_err(|cause| ExchangeError::Store { file: to.url().into(), cause })? {
+        None => Ok(()),
+        Some(meta) => Err(ExchangeError::refused(
+            format!("{} holds {} already", to.url(), meta.location),
+            "name a folder that is empty or not there",
+        )),
+    }
+}
+
+fn begin(view: &View, to: &Store, ids: &RecordBatch, runtime: &Handle) -> Result<FileWriter, ExchangeError> {
+    let spec = Spec {
+        store: to.clone(),
+        schema: ids.schema(),
+        compression: Compression::Zstd,
+        file_bytes_max: FILE_BYTES_MAX,
+    };
+    let sink = Sink::new(spec, &view.root.genesis.job, 0, &random_name(), runtime.clone());
+    Ok(sink.file()?)
+}
+
+fn close(writer: FileWriter, runtime: &Handle) -> Result<u64, ExchangeError> {
+    runtime.block_on(writer.close()?.complete())?;
+    Ok(1)
+}

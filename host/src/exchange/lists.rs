@@ -1,0 +1,103 @@
+//! Which files hold ids, and of what format.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{ExchangeError, Lists};
+use crate::source::{self, Object, Pattern, SourceError};
+use crate::store::{Store, Watch};
+
+/// How Ray Data calls ids of rows whose output may be there or not.
+const PENDING: &str = ".pending.parquet";
+
+/// One file with ids.
+pub(super) struct List {
+    pub(super) store: Store,
+    pub(super) object: Object,
+    pub(super) format: Format,
+}
+
+/// What a file's name ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Parquet,
+    Csv,
+    JsonLines,
+}
+
+impl List {
+    /// For messages.
+    pub(super) fn name(&self) -> String {
+        self.object.path.to_string()
+    }
+}
+
+/// All files that are named.
+pub(super) async fn find(lists: &Lists, watch: &Arc<dyn Watch>) -> Result<Vec<List>, ExchangeError> {
+    let mut found = Vec::new();
+    for from in &lists.from {
+        let (store, pattern) = open(from, watch)?;
+        let objects = source::list(&store, &pattern).await.map_err(|error| unreadable(from, error))?;
+        if objects.is_empty() {
+            let hint =
+                "name a folder of .parquet files, a file that ends in .parquet, .csv or .jsonl, or a glob of such";
+            return Err(ExchangeError::refused(format!("{from} has no file with ids"), hint));
+        }
+        refuse_pending(from, &objects)?;
+        for object in objects {
+            let format = format(&object.path, lists.are_outputs)?;
+            found.push(List { store: store.clone(), object, format });
+        }
+    }
+    Ok(found)
+}
+
+fn open(from: &str, watch: &Arc<dyn Watch>) -> Result<(Store, Pattern), ExchangeError> {
+    let path = std::path::absolute(Path::new(from.strip_prefix("file://").unwrap_or(from)));
+    let pattern = path.map_err(|error| error.to_string()).and_then(|path| Pattern::new(&path));
+    let pattern =
+        pattern.map_err(|error| ExchangeError::refused(error, "name a file, a folder or a glob that is there"))?;
+    let store = Store::local("import", pattern.root(), watch);
+    let store = store.map_err(|cause| ExchangeError::Store { file: from.into(), cause })?;
+    Ok((store, pattern))
+}
+
+fn unreadable(from: &str, error: SourceError) -> ExchangeError {
+    match error {
+        SourceError::Store { cause, .. } => ExchangeError::Store { file: from.into(), cause },
+        other => ExchangeError::Refused(other.to_string()),
+    }
+}
+
+/// Ray Data writes ids as pending, then the output, then gives the ids their name: rows of a pending file are not done, and
+/// what stands in the output for them is to be removed, as Ray Data does when it goes on.
+fn refuse_pending(from: &str, objects: &[Object]) -> Result<(), ExchangeError> {
+    let mut pending = objects.iter().filter(|object| object.path.ends_with(PENDING));
+    let Some(first) = pending.next() else { return Ok(()) };
+    let task = first.path.rsplit('/').next().and_then(|name| name.strip_suffix(PENDING)).unwrap_or_default();
+    let others = pending.count();
+    let others = if others == 0 { String::new() } else { format!(", and {others} more like it") };
+    Err(ExchangeError::refused(
+        format!("{from} has {}{others}: the output of its rows was not finished, or not acknowledged", first.path),
+        &format!(
+            "delete output files whose names begin with `{task}`, then the pending file; so for each of them, then import again"
+        ),
+    ))
+}
+
+fn format(path: &str, is_output: bool) -> Result<Format, ExchangeError> {
+    let ending = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    match ending.as_str() {
+        "parquet" => Ok(Format::Parquet),
+        _ if is_output => Err(ExchangeError::refused(
+            format!("{path} is no Parquet file"),
+            "name the folder of the output; ids of other files are imported without --from-output",
+        )),
+        "csv" => Ok(Format::Csv),
+        "jsonl" | "ndjson" => Ok(Format::JsonLines),
+        _ => Err(ExchangeError::refused(
+            format!("{path} is of no format that ids are read from"),
+            "name files that end in .parquet, .csv, .jsonl or .ndjson",
+        )),
+    }
+}

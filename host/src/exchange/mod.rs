@@ -1,0 +1,198 @@
+//! Ids in from elsewhere, and out to elsewhere: a job that another system began goes on here, and one of ours goes on
+//! there. Nothing here knows how a job runs: an import is side files that a genesis names, an export reads what the log
+//! names.
+//!
+//! * `lists` - which files hold ids, and of what format.
+//! * `table` - the ids of a Parquet file.
+//! * `lines` - the ids of a CSV or JSON Lines file, read as a stream.
+//! * `text` - a text becomes exactly one value of an id's type, or none.
+//! * `runs` - ids become sorted files of bounded size beside the log.
+//! * `export` - the ids of a job as Parquet files, which Ray Data takes for a checkpoint of its own.
+
+mod export;
+mod lines;
+mod lists;
+mod runs;
+mod table;
+mod text;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, SchemaRef};
+pub use export::{Exported, export};
+use tokio::runtime::Handle;
+
+use crate::commit::{CommitError, SideFile};
+use crate::plan::{Ids, Plan};
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::store::{Store, Watch};
+use lists::{Format, List};
+use runs::Runs;
+
+/// Nothing was imported or exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// Nothing was changed; the text ends with what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// A store did not give what it was asked for.
+    #[error("{file}: {cause}\nhint: nothing was changed; run the same command again when the store answers")]
+    Store {
+        /// The file or folder.
+        file: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
+    /// The checkpoint.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The exported files.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+impl ExchangeError {
+    fn refused(what: impl std::fmt::Display, hint: &str) -> ExchangeError {
+        ExchangeError::Refused(format!("{what}\nhint: {hint}"))
+    }
+}
+
+/// Where ids stand.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    /// Files, folders of Parquet files, globs.
+    pub from: Vec<String>,
+    /// The names of the id columns there, in the order of the job's; none if they are the same.
+    pub columns: Vec<String>,
+    /// Whether it is the output of a job, where an id may stand many times: Parquet files only.
+    pub are_outputs: bool,
+}
+
+/// Ids beside the log of a job that has not begun.
+#[derive(Debug)]
+pub struct Imported {
+    /// What a genesis is to name.
+    pub files: Vec<SideFile>,
+    /// Files that were read.
+    pub lists: u64,
+    store: Store,
+}
+
+impl Imported {
+    /// Ids, each once per file.
+    pub fn ids(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
+    }
+
+    /// Removes the files, which no genesis will ever name.
+    pub fn discard(self, runtime: &Handle) {
+        runs::remove(&self.store, &self.files, runtime);
+    }
+}
+
+/// What is read of each list.
+struct Wanted {
+    /// The id columns as they are called there.
+    names: Vec<String>,
+    /// The id columns of the job.
+    schema: SchemaRef,
+}
+
+impl Wanted {
+    /// The job's types under the names of the lists.
+    fn fields(&self) -> Vec<Field> {
+        let pairs = self.names.iter().zip(self.schema.fields());
+        pairs.map(|(name, field)| Field::new(name, field.data_type().clone(), true)).collect()
+    }
+
+    /// A batch in the job's types, without nulls, under the job's names.
+    fn batch(&self, ids: RecordBatch) -> RecordBatch {
+        RecordBatch::try_new(Arc::clone(&self.schema), ids.columns().to_vec()).expect("types agreed, nulls refused")
+    }
+}
+
+/// Takes batches of ids.
+type Each<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<(), ExchangeError>;
+
+/// Writes the ids of the lists beside the log of the plan's job, which must not have begun. If that fails, nothing is left.
+pub fn import(plan: &Plan, lists: &Lists, watch: &Arc<dyn Watch>, runtime: &Handle) -> Result<Imported, ExchangeError> {
+    let ids = may_begin(plan)?;
+    let wanted = Wanted { names: names(ids, &lists.columns)?, schema: Arc::clone(&ids.schema) };
+    let found = runtime.block_on(lists::find(lists, watch))?;
+    let mut runs = Runs::new(&plan.checkpoint, runtime);
+    let read = found.iter().try_for_each(|list| read(list, &wanted, runtime, &mut |batch| runs.add(batch)));
+    let files = runs.finish(read)?;
+    Ok(Imported { files, lists: found.len() as u64, store: plan.checkpoint.clone() })
+}
+
+/// Imports are part of a genesis: a job that has begun has asked its rows already.
+fn may_begin(plan: &Plan) -> Result<&Ids, ExchangeError> {
+    let file = plan.file.display();
+    if let Some(root) = &plan.root {
+        return Err(ExchangeError::refused(
+            format!(
+                "{} holds job {} already; ids are imported before a job begins",
+                plan.checkpoint.url(),
+                root.genesis.job
+            ),
+            "name another folder under [checkpoint], and an empty sink",
+        ));
+    }
+    if !plan.is_durable {
+        return Err(ExchangeError::refused(
+            format!("there is no [checkpoint] in {file} that could keep imported ids"),
+            "add [checkpoint] with a `path`",
+        ));
+    }
+    plan.ids.as_ref().ok_or_else(|| {
+        ExchangeError::refused(
+            format!("rows of {file} are known by position, so imported ids say nothing about them"),
+            "name the id columns with `id` under [source]",
+        )
+    })
+}
+
+fn names(ids: &Ids, columns: &[String]) -> Result<Vec<String>, ExchangeError> {
+    let own: Vec<String> = ids.schema.fields().iter().map(|field| field.name().clone()).collect();
+    match columns.len() {
+        0 => Ok(own),
+        count if count == own.len() => Ok(columns.to_vec()),
+        count => Err(ExchangeError::refused(
+            format!("{count} times --column, but the job has {} id column(s): {}", own.len(), own.join(", ")),
+            "give --column once for each id column, in this order; or leave it out if the names are the same",
+        )),
+    }
+}
+
+fn read(list: &List, wanted: &Wanted, runtime: &Handle, each: Each<'_>) -> Result<(), ExchangeError> {
+    match list.format {
+        Format::Parquet => table::read(list, wanted, runtime, each),
+        Format::Csv => lines::read_csv(list, wanted, runtime, each),
+        Format::JsonLines => lines::read_json(list, wanted, runtime, each),
+    }
+}
+
+/// A row without an id.
+fn null(place: impl std::fmt::Display, column: &str) -> ExchangeError {
+    ExchangeError::refused(
+        format!("{place}: `{column}` is null, which is no id"),
+        "nothing was imported; take the row out, or give it an id",
+    )
+}
+
+fn from_source(list: &List, error: SourceError) -> ExchangeError {
+    match error {
+        SourceError::Store { cause, .. } => ExchangeError::Store { file: list.name(), cause },
+        SourceError::Changed { .. } => ExchangeError::refused(
+            format!("{} changed or vanished while it was read", list.name()),
+            "nothing was imported; run the same command again",
+        ),
+        SourceError::Bad { message, .. } => ExchangeError::refused(
+            format!("{}: {}", list.name(), message.replace("which the job reads as", "which the job has as")),
+            "nothing was imported; name the columns with --column, and files whose types fit",
+        ),
+    }
+}

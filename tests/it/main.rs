@@ -5,6 +5,8 @@
 //! * `refuse` - mistakes are refused before anything is written (R).
 //! * `messages` - what people read when something is wrong, whole.
 //! * `resume` - which rows a second run does (F).
+//! * `import` - ids that were done elsewhere, in and out.
+//! * `output` - which sink files count, and whether they are what the log says.
 //! * `complete` - what counts as done (C).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `author` - what the author of a function types.
@@ -23,8 +25,10 @@ mod contract;
 mod crash;
 mod examples;
 mod house;
+mod import;
 mod messages;
 mod other_readers;
+mod output;
 mod refuse;
 mod resume;
 mod sandbox;

@@ -58,7 +58,7 @@ struct Verdict<'a> {
 
 pub(super) fn verify(options: &args::OutputVerify) -> u8 {
     let runtime = look::runtime();
-    let Looked { view, .. } = match look::checkpoint(&options.checkpoint, &runtime) {
+    let Looked { store, view } = match look::checkpoint(&options.checkpoint, &runtime) {
         Ok(looked) => looked,
         Err(code) => return code,
     };
@@ -84,7 +84,7 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
     if is_right {
         return FINISHED;
     }
-    say!("{}", complaint(&verdict, &options.checkpoint));
+    say!("{}", complaint(&verdict, store.url().trim_start_matches("file://")));
     FAILED
 }
 

@@ -72,18 +72,18 @@ fn empty(list: &List, line: u64, column: &str) -> ExchangeError {
 fn bad_csv(list: &List, error: csv::Error) -> ExchangeError {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => from_io(list, error),
-        kind => bad_line(list, None, csv_text(&kind)),
+        kind => bad_csv_line(list, &kind),
     }
 }
 
-fn csv_text(kind: &csv::ErrorKind) -> String {
-    let line = |position: &Option<csv::Position>| position.as_ref().map_or(0, csv::Position::line);
+fn bad_csv_line(list: &List, kind: &csv::ErrorKind) -> ExchangeError {
+    let line = |position: &Option<csv::Position>| position.as_ref().map(csv::Position::line);
     match kind {
-        csv::ErrorKind::Utf8 { pos, .. } => format!("line {}: it is not UTF-8", line(pos)),
+        csv::ErrorKind::Utf8 { pos, .. } => bad_line(list, line(pos), "it is not UTF-8".into()),
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            format!("line {}: {len} cells where the first line has {expected_len}", line(pos))
+            bad_line(list, line(pos), format!("it has {len} cells, the first line has {expected_len}"))
         }
-        other => format!("{other:?}"),
+        other => bad_line(list, None, format!("{other:?}")),
     }
 }
 
@@ -119,7 +119,8 @@ fn json_row(list: &List, wanted: &Wanted, line: u64, text: &[u8], chunk: &mut Ch
         let is_number = field.data_type().is_numeric();
         let is_text = !is_number && *field.data_type() != arrow::datatypes::DataType::Boolean;
         match object.get(name) {
-            None | Some(Value::Null) => return Err(null(format_args!("{}, line {line}", list.name()), name)),
+            None => return Err(bad_line(list, Some(line), format!("there is no `{name}`"))),
+            Some(Value::Null) => return Err(null(format_args!("{}, line {line}", list.name()), name)),
             Some(Value::String(value)) => chunk.push(column, value),
             Some(Value::Bool(value)) if !is_text && !is_number => chunk.push(column, &value.to_string()),
             // Beyond 64 bits or with a fraction it is only nearly what stands there.
@@ -136,7 +137,10 @@ fn json_row(list: &List, wanted: &Wanted, line: u64, text: &[u8], chunk: &mut Ch
 
 fn bad_line(list: &List, line: Option<u64>, message: String) -> ExchangeError {
     let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
-    ExchangeError::refused(format!("{}{line}: {message}", list.name()), "nothing was imported; repair the file")
+    ExchangeError::refused(
+        format!("{}{line}: {message}", list.name()),
+        "nothing was imported; repair the file, or take the line out",
+    )
 }
 
 fn refuse_types(list: &List, wanted: &Wanted) -> Result<(), ExchangeError> {
@@ -209,7 +213,7 @@ impl<'a> ObjectReader<'a> {
     fn open(list: &List, runtime: &'a Handle) -> Result<ObjectReader<'a>, ExchangeError> {
         let path = Path::parse(list.object.path.as_ref()).map_err(object_store::Error::from);
         let got = path.and_then(|path| runtime.block_on(list.store.objects().get(&path)));
-        let got = got.map_err(|cause| ExchangeError::Store { file: list.name(), cause })?;
+        let got = got.map_err(|cause| ExchangeError::Store { file: list.name().into(), cause })?;
         Ok(ObjectReader { stream: got.into_stream(), rest: Bytes::new(), runtime })
     }
 }
@@ -230,5 +234,5 @@ impl Read for ObjectReader<'_> {
 
 fn from_io(list: &List, error: std::io::Error) -> ExchangeError {
     let cause = object_store::Error::Generic { store: "import", source: Box::new(error) };
-    ExchangeError::Store { file: list.name(), cause }
+    ExchangeError::Store { file: list.name().into(), cause }
 }

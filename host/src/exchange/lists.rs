@@ -15,6 +15,8 @@ pub(super) struct List {
     pub(super) store: Store,
     pub(super) object: Object,
     pub(super) format: Format,
+    /// Where it lies, as short as it can be said here.
+    name: String,
 }
 
 /// What a file's name ends in.
@@ -27,8 +29,8 @@ pub(super) enum Format {
 
 impl List {
     /// For messages.
-    pub(super) fn name(&self) -> String {
-        self.object.path.to_string()
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -45,11 +47,19 @@ pub(super) async fn find(lists: &Lists, watch: &Arc<dyn Watch>) -> Result<Vec<Li
         }
         refuse_pending(from, &objects)?;
         for object in objects {
-            let format = format(&object.path, lists.are_outputs)?;
-            found.push(List { store: store.clone(), object, format });
+            let name = shown(&pattern.root().join(object.path.as_ref()));
+            let format = format(&name, lists.are_outputs)?;
+            found.push(List { store: store.clone(), object, format, name });
         }
     }
     Ok(found)
+}
+
+/// A path as a person here would write it.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let relative = here.as_ref().and_then(|here| path.strip_prefix(here).ok());
+    relative.unwrap_or(path).display().to_string()
 }
 
 fn open(from: &str, watch: &Arc<dyn Watch>) -> Result<(Store, Pattern), ExchangeError> {

@@ -31,6 +31,9 @@ use crate::store::{Store, Watch};
 use lists::{Format, List};
 use runs::Runs;
 
+/// Ids in memory that are sorted together.
+const RUN_BYTES_MAX: usize = 64 << 20;
+
 /// Nothing was imported or exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
@@ -122,7 +125,7 @@ pub fn import(plan: &Plan, lists: &Lists, watch: &Arc<dyn Watch>, runtime: &Hand
     let ids = may_begin(plan)?;
     let wanted = Wanted { names: names(ids, &lists.columns)?, schema: Arc::clone(&ids.schema) };
     let found = runtime.block_on(lists::find(lists, watch))?;
-    let mut runs = Runs::new(&plan.checkpoint, runtime);
+    let mut runs = Runs::new(&plan.checkpoint, RUN_BYTES_MAX, runtime);
     let read = found.iter().try_for_each(|list| read(list, &wanted, runtime, &mut |batch| runs.add(batch)));
     let files = runs.finish(read)?;
     Ok(Imported { files, lists: found.len() as u64, store: plan.checkpoint.clone() })
@@ -185,7 +188,7 @@ fn null(place: impl std::fmt::Display, column: &str) -> ExchangeError {
 
 fn from_source(list: &List, error: SourceError) -> ExchangeError {
     match error {
-        SourceError::Store { cause, .. } => ExchangeError::Store { file: list.name(), cause },
+        SourceError::Store { cause, .. } => ExchangeError::Store { file: list.name().into(), cause },
         SourceError::Changed { .. } => ExchangeError::refused(
             format!("{} changed or vanished while it was read", list.name()),
             "nothing was imported; run the same command again",

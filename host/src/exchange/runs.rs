@@ -11,28 +11,27 @@ use crate::block::batch_bytes;
 use crate::commit::{SideFile, random_name, write_imported};
 use crate::store::Store;
 
-/// Ids in memory that are sorted together.
-const RUN_BYTES_MAX: usize = 64 << 20;
-
 /// Collects ids.
 pub(super) struct Runs<'a> {
     store: &'a Store,
     runtime: &'a Handle,
     name: String,
+    bytes_max: usize,
     batches: Vec<RecordBatch>,
     bytes: usize,
     files: Vec<SideFile>,
 }
 
 impl<'a> Runs<'a> {
-    pub(super) fn new(store: &'a Store, runtime: &'a Handle) -> Runs<'a> {
-        Runs { store, runtime, name: random_name(), batches: Vec::new(), bytes: 0, files: Vec::new() }
+    /// `bytes_max` is what is sorted together.
+    pub(super) fn new(store: &'a Store, bytes_max: usize, runtime: &'a Handle) -> Runs<'a> {
+        Runs { store, runtime, name: random_name(), bytes_max, batches: Vec::new(), bytes: 0, files: Vec::new() }
     }
 
     pub(super) fn add(&mut self, ids: RecordBatch) -> Result<(), ExchangeError> {
         self.bytes += batch_bytes(&ids);
         self.batches.push(ids);
-        if self.bytes < RUN_BYTES_MAX { Ok(()) } else { self.write() }
+        if self.bytes < self.bytes_max { Ok(()) } else { self.write() }
     }
 
     fn write(&mut self) -> Result<(), ExchangeError> {
@@ -61,5 +60,57 @@ pub(super) fn remove(store: &Store, files: &[SideFile], runtime: &Handle) {
         if let Err(error) = runtime.block_on(store.objects().delete(&Path::from(file.path.as_str()))) {
             tracing::warn!(%error, file = file.path, "left a file that nothing names");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::commit::read_ids;
+
+    fn ids(ids: impl IntoIterator<Item = i64>) -> RecordBatch {
+        let ids = Int64Array::from_iter_values(ids);
+        RecordBatch::try_from_iter([("id", Arc::new(ids) as ArrayRef)]).unwrap()
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap()
+    }
+
+    fn numbers(batches: &[RecordBatch]) -> Vec<i64> {
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    }
+
+    #[test]
+    fn many_ids_become_several_sorted_files() {
+        let (store, runtime) = (Store::memory("checkpoint"), runtime());
+        let mut runs = Runs::new(&store, 8 * 100, runtime.handle());
+        let read = (0..10).try_for_each(|block| runs.add(ids((0..50).map(|n| (block * 50 + n) * 7 % 500))));
+        let files = runs.finish(read).unwrap();
+        assert_eq!(files.len(), 5);
+        let mut all = Vec::new();
+        for file in &files {
+            let own = numbers(&runtime.block_on(read_ids(&store, file)).unwrap());
+            assert!(own.is_sorted() && own.len() == 100, "{own:?}");
+            all.extend(own);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn after_an_error_nothing_is_left() {
+        let (store, runtime) = (Store::memory("checkpoint"), runtime());
+        let mut runs = Runs::new(&store, 8 * 10, runtime.handle());
+        let read = runs.add(ids(0..30)).and(Err(ExchangeError::refused("a null", "give it an id")));
+        assert_eq!(runs.files.len(), 1);
+        assert!(runs.finish(read).is_err());
+        let left = runtime.block_on(store.objects().list_with_delimiter(Some(&Path::from("side")))).unwrap();
+        assert!(left.objects.is_empty(), "{left:?}");
     }
 }

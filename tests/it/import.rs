@@ -1,0 +1,443 @@
+//! Ids that were done elsewhere, in and out: a job that another system began goes on here, and the other way round.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use expect_test::{Expect, expect};
+
+use crate::support::seam::{Crash, Stop};
+use crate::support::{Bench, Multiset, number_batch, once, write_parquet};
+
+fn pipeline(id: &str) -> String {
+    format!(
+        r#"
+[source]
+path = "in"
+{id}
+[[stage]]
+component = "{{guests}}/hostile.wasm"
+function = "double"
+[sink]
+path = "out"
+[checkpoint]
+path = "checkpoint"
+group_rows_max = 10
+[run]
+workers = 2
+readers = 1
+block_rows_max = 5
+"#
+    )
+}
+
+fn doubled(numbers: impl IntoIterator<Item = i64>) -> Multiset {
+    once(numbers.into_iter().map(|n| format!("id-{n}|{n}|{}", n * 2)))
+}
+
+fn ids(numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
+    number_batch(numbers).project(&[0]).unwrap()
+}
+
+/// A bench with 100 rows and a folder `done/` with some of their ids.
+fn begun_elsewhere() -> Bench {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..60, 30);
+    bench.numbers("b.parquet", 60..100, 30);
+    bench.pipeline(&pipeline("id = \"id\""));
+    std::fs::create_dir(bench.path("done")).unwrap();
+    write_parquet(&bench.path("done/1.parquet"), &ids((0..40).rev()), 7);
+    write_parquet(&bench.path("done/2.parquet"), &ids([95, 70, 3, 1000]), 7);
+    bench
+}
+
+/// What a command prints, stdout or else stderr, with the folder's name taken out.
+fn said(bench: &Bench, args: &[&str], code: i32) -> String {
+    let output = bench.wasmpipe(args);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{args:?}\n{out}{err}");
+    let folder = bench.path("").canonicalize().unwrap();
+    format!("{out}{err}").replace(folder.to_str().unwrap().trim_end_matches('/'), "")
+}
+
+fn json(bench: &Bench, args: &[&str]) -> serde_json::Value {
+    let output = bench.wasmpipe(args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn rows_that_are_done_elsewhere_are_known_and_the_others_are_run() {
+    let bench = begun_elsewhere();
+    let begun = json(&bench, &["checkpoint", "import", "pipeline.toml", "done", "--json"]);
+    assert_eq!((&begun["ids"], &begun["files_read"]), (&43.into(), &2.into()), "{begun}");
+    let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(3))), false);
+    assert_eq!(died.summary().commits, 3, "{:?}", died.error);
+    bench.run().finished();
+    assert_eq!(bench.output("out"), doubled((40..100).filter(|n| ![70, 95].contains(n))));
+    bench.assert_manifest_is_folder();
+    let inspect = bench.inspect();
+    assert_eq!((&inspect["rows_known"], &inspect["rows_done"]), (&42.into(), &58.into()));
+    assert_eq!(inspect["job"], begun["job"]);
+    assert_eq!(inspect["imported"], begun["files"]);
+    let before = (bench.snapshot("out"), bench.snapshot("checkpoint"));
+    assert_eq!(bench.run().finished().run, None);
+    assert_eq!((bench.snapshot("out"), bench.snapshot("checkpoint")), before);
+}
+
+#[test]
+fn imported_ids_are_asked_beside_own_ones_after_the_source_was_repacked() {
+    let bench = begun_elsewhere();
+    said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 0);
+    let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(4))), false);
+    assert_eq!(died.summary().commits, 4, "{:?}", died.error);
+    for name in ["in/a.parquet", "in/b.parquet"] {
+        std::fs::remove_file(bench.path(name)).unwrap();
+    }
+    bench.numbers("c.parquet", (0..120).rev(), 64);
+    bench.run().finished();
+    assert_eq!(bench.output("out"), doubled((40..120).filter(|n| ![70, 95].contains(n))));
+}
+
+#[test]
+fn csv_and_json_lines_give_the_same_ids_as_parquet() {
+    let csv = "\u{feff}n,\"the id\"\r\n1,id-0\r\n2,\"id-1\"\r\n3,\"id-2\"\r\n";
+    let json = "{\"the id\": \"id-0\", \"n\": [1, {}]}\r\n\n{\"the id\": \"id-\\u0031\"}\n{\"the id\": \"id-2\"}";
+    for (name, text) in [("done.csv", csv), ("done.jsonl", json), ("done.ndjson", json)] {
+        let bench = begun_elsewhere();
+        std::fs::write(bench.path(name), text).unwrap();
+        said(&bench, &["checkpoint", "import", "pipeline.toml", name, "--column", "the id"], 0);
+        assert_eq!(bench.run().finished().rows_known, 3, "{name}");
+        assert_eq!(bench.output("out"), doubled(3..100), "{name}");
+    }
+}
+
+#[test]
+fn several_id_columns_keep_their_types() {
+    let bench = Bench::new();
+    let batch = |rows: &[(i64, i64)]| {
+        let at: TimestampMillisecondArray = rows.iter().map(|row| Some(row.1)).collect();
+        let columns: [(&str, ArrayRef); 2] = [
+            ("n", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)))),
+            ("at", Arc::new(at.with_timezone("+00:00"))),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    bench.file("a.parquet", &batch(&[(1, 500), (1, 1500), (2, 500), (i64::MAX, 0)]), 10);
+    bench.pipeline(
+        &pipeline("id = [\"n\", \"at\"]").replace("path = \"out\"", "path = \"out\"\ncolumns = [\"n\", \"at\"]"),
+    );
+    let lines = "{\"x\": 1, \"y\": \"1970-01-01T00:00:01.5Z\"}\n\
+                 {\"x\": 9223372036854775807, \"y\": \"1970-01-01T02:00:00.000+02:00\"}\n";
+    std::fs::write(bench.path("done.jsonl"), lines).unwrap();
+    std::fs::write(bench.path("done.csv"), "x,y\n2,1970-01-01 00:00:00.500Z\n").unwrap();
+    said(&bench, &["checkpoint", "import", "pipeline.toml", "done.*", "--column", "x", "--column", "y"], 0);
+    assert_eq!(bench.run().finished().rows_known, 3);
+    assert_eq!(bench.output("out"), once(["1|1970-01-01T00:00:00.500Z".to_string()]));
+}
+
+#[test]
+fn ids_of_an_existing_output_are_done() {
+    let bench = begun_elsewhere();
+    let other =
+        pipeline("id = \"id\"").replace("\"out\"", "\"before\"").replace("\"checkpoint\"", "\"checkpoint-before\"");
+    bench.pipeline_at("before.toml", &other);
+    std::fs::rename(bench.path("in/b.parquet"), bench.path("b.parquet")).unwrap();
+    said(&bench, &["run", "-q", "before.toml"], 0);
+    std::fs::rename(bench.path("b.parquet"), bench.path("in/b.parquet")).unwrap();
+    let begun = json(&bench, &["checkpoint", "import", "pipeline.toml", "--from-output", "before", "--json"]);
+    assert_eq!(begun["ids"], 60);
+    assert_eq!(bench.run().finished().rows_known, 60);
+    assert_eq!(bench.output("out"), doubled(60..100));
+}
+
+#[test]
+fn what_is_exported_can_be_imported() {
+    let bench = begun_elsewhere();
+    said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 0);
+    let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(4))), false);
+    assert_eq!(died.summary().commits, 4, "{:?}", died.error);
+    let exported = bench.wasmpipe(&["checkpoint", "export", "checkpoint", "--to", "exported", "--json"]);
+    let note = String::from_utf8_lossy(&exported.stderr).into_owned();
+    assert!(note.contains("only files that `wasmpipe output list` names count"), "{note}");
+    let exported: serde_json::Value = serde_json::from_slice(&exported.stdout).unwrap();
+    let done = bench.inspect()["rows_done"].as_u64().unwrap();
+    assert_eq!(exported["ids"], 43 + done);
+    let listed = json(&bench, &["output", "list", "checkpoint", "--json"]);
+    assert_eq!(listed["rows"], done);
+
+    let rest = pipeline("id = \"id\"").replace("\"out\"", "\"rest\"").replace("\"checkpoint\"", "\"checkpoint-rest\"");
+    bench.pipeline_at("rest.toml", &rest);
+    said(&bench, &["checkpoint", "import", "rest.toml", "exported"], 0);
+    said(&bench, &["run", "-q", "rest.toml"], 0);
+    let mut all = bench.output("rest");
+    for file in listed["files"].as_array().unwrap() {
+        for batch in crate::support::read_parquet(&bench.path("out").join(file["path"].as_str().unwrap())) {
+            write_parquet(&bench.path("one.parquet"), &batch, 100);
+            std::fs::create_dir_all(bench.path("one")).unwrap();
+            std::fs::rename(bench.path("one.parquet"), bench.path("one/one.parquet")).unwrap();
+            for (row, count) in bench.output("one") {
+                *all.entry(row).or_default() += count;
+            }
+        }
+    }
+    assert_eq!(all, doubled((40..100).filter(|n| ![70, 95].contains(n))));
+}
+
+/// A list of ids, what is wrong with it, and what is said.
+fn refuse(write: impl FnOnce(&Path), args: &[&str], expected: Expect) {
+    let bench = begun_elsewhere();
+    write(&bench.path(""));
+    let args = [&["checkpoint", "import", "pipeline.toml"], args].concat();
+    expected.assert_eq(&said(&bench, &args, 2));
+    assert!(bench.snapshot("checkpoint").is_empty(), "{:?}", bench.snapshot("checkpoint").keys());
+}
+
+fn refuse_text(name: &str, text: &str, expected: Expect) {
+    refuse(|folder| std::fs::write(folder.join(name), text).unwrap(), &[name], expected);
+}
+
+#[test]
+fn rows_without_an_id_are_refused_with_their_place() {
+    let nulls: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("b"), None]));
+    let batch = RecordBatch::try_from_iter_with_nullable([("id", nulls, true)]).unwrap();
+    refuse(
+        |folder| write_parquet(&folder.join("done/3.parquet"), &batch, 2),
+        &["done"],
+        expect![[r#"
+            error: done/3.parquet, row 2: `id` is null, which is no id
+              hint: nothing was imported; take the row out, or give it an id
+        "#]],
+    );
+    refuse_text(
+        "x.jsonl",
+        "{\"id\": \"a\"}\n\n{\"id\": null}\n",
+        expect![[r#"
+        error: x.jsonl, line 3: `id` is null, which is no id
+          hint: nothing was imported; take the row out, or give it an id
+    "#]],
+    );
+    refuse_text(
+        "x.jsonl",
+        "{\"id\": \"a\"}\n{\"ID\": \"b\"}\n",
+        expect![[r#"
+            error: x.jsonl, line 2: there is no `id`
+              hint: nothing was imported; repair the file, or take the line out
+        "#]],
+    );
+    refuse_text(
+        "x.csv",
+        "n,id\n1,a\n2,\n",
+        expect![[r#"
+        error: x.csv, line 3: `id` is empty, which may be an empty text or no id at all
+          hint: nothing was imported; take the row out, or use .jsonl or .parquet, which can tell
+    "#]],
+    );
+}
+
+#[test]
+fn lists_that_do_not_fit_the_job_are_refused() {
+    let numbers = |name: &'static str| {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let batch = RecordBatch::try_from_iter([(name, ids)]).unwrap();
+        move |folder: &Path| write_parquet(&folder.join("x.parquet"), &batch, 2)
+    };
+    refuse(
+        numbers("id"),
+        &["x.parquet"],
+        expect![[r#"
+        error: x.parquet: column `id` is Int64, the job reads it as Utf8
+          hint: nothing was imported; name the columns with --column, and files whose types fit
+    "#]],
+    );
+    refuse(
+        numbers("n"),
+        &["x.parquet"],
+        expect![[r#"
+        error: x.parquet: there is no column `id`, which the job has as Utf8
+          hint: nothing was imported; name the columns with --column, and files whose types fit
+    "#]],
+    );
+    refuse_text(
+        "x.csv",
+        "n,key\n1,a\n",
+        expect![[r#"
+        error: x.csv: there is no column `id`; its first line has: n, key
+          hint: nothing was imported; name the id columns with --column
+    "#]],
+    );
+    refuse_text(
+        "x.csv",
+        "id,id\n1,a\n",
+        expect![[r#"
+        error: x.csv: several columns have the name `id`
+          hint: nothing was imported; give each column a name of its own
+    "#]],
+    );
+    refuse_text(
+        "x.csv",
+        "id,n\na,1\nb\n",
+        expect![[r#"
+            error: x.csv, line 3: it has 1 cells, the first line has 2
+              hint: nothing was imported; repair the file, or take the line out
+        "#]],
+    );
+    refuse_text(
+        "x.jsonl",
+        "{\"id\": 1}\n",
+        expect![[r#"
+        error: x.jsonl, line 1: `id` is 1, the job has it as Utf8
+          hint: nothing was imported; give ids of other types, and numbers beyond 64 bits, as strings
+    "#]],
+    );
+    refuse_text(
+        "x.jsonl",
+        "[1]\n",
+        expect![[r#"
+            error: x.jsonl, line 1: it is no JSON object: invalid type: sequence, expected a map at line 1 column 0
+              hint: nothing was imported; repair the file, or take the line out
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_no_list_of_ids_is_refused() {
+    refuse_text(
+        "x.txt",
+        "a\n",
+        expect![[r#"
+        error: x.txt is of no format that ids are read from
+          hint: name files that end in .parquet, .csv, .jsonl or .ndjson
+    "#]],
+    );
+    refuse(
+        |_| (),
+        &["done", "--column", "a", "--column", "b"],
+        expect![[r#"
+        error: 2 times --column, but the job has 1 id column(s): id
+          hint: give --column once for each id column, in this order; or leave it out if the names are the same
+    "#]],
+    );
+    refuse(
+        |_| (),
+        &["nothing"],
+        expect![[r#"
+        error: cannot read /nothing: No such file or directory (os error 2)
+          hint: name a file, a folder or a glob that is there
+    "#]],
+    );
+    refuse(
+        |folder| std::fs::create_dir(folder.join("empty")).unwrap(),
+        &["empty"],
+        expect![[r#"
+        error: empty has no file with ids
+          hint: name a folder of .parquet files, a file that ends in .parquet, .csv or .jsonl, or a glob of such
+    "#]],
+    );
+    refuse(
+        |folder| std::fs::write(folder.join("x.csv"), "id\na\n").unwrap(),
+        &["--from-output", "x.csv"],
+        expect![[r#"
+            error: x.csv is no Parquet file
+              hint: name the folder of the output; ids of other files are imported without --from-output
+        "#]],
+    );
+}
+
+#[test]
+fn numbers_that_would_lose_something_are_refused() {
+    let refuse = |name: &str, text: &str, expected: Expect| {
+        let bench = begun_elsewhere();
+        bench.pipeline(&pipeline("id = \"n\""));
+        std::fs::write(bench.path(name), text).unwrap();
+        expected.assert_eq(&said(&bench, &["checkpoint", "import", "pipeline.toml", name], 2));
+        assert!(bench.snapshot("checkpoint").is_empty());
+    };
+    refuse(
+        "x.csv",
+        "n\n1\n2.0\n",
+        expect![[r#"
+        error: x.csv, line 3: `n` is `2.0`, the job has it as Int64
+          hint: nothing was imported; such ids are whole numbers in the range of the type, spelt as `-12`
+    "#]],
+    );
+    refuse(
+        "x.jsonl",
+        "{\"n\": 1}\n{\"n\": 9223372036854775808}\n",
+        expect![[r#"
+        error: x.jsonl, line 2: `n` is `9223372036854775808`, the job has it as Int64
+          hint: nothing was imported; such ids are whole numbers in the range of the type, spelt as `-12`
+    "#]],
+    );
+    refuse(
+        "x.jsonl",
+        "{\"n\": 1}\n{\"n\": 2.0}\n",
+        expect![[r#"
+        error: x.jsonl, line 2: `n` is 2.0, the job has it as Int64
+          hint: nothing was imported; give ids of other types, and numbers beyond 64 bits, as strings
+    "#]],
+    );
+}
+
+#[test]
+fn ids_of_ray_data_whose_output_is_open_are_refused() {
+    let name = "done/0a1b_000003.pending.parquet";
+    refuse(
+        |folder| write_parquet(&folder.join(name), &ids([50]), 2),
+        &["done"],
+        expect![[r#"
+        error: done has 0a1b_000003.pending.parquet: the output of its rows was not finished, or not acknowledged
+          hint: delete output files whose names begin with `0a1b_000003`, then the pending file; so for each of them, then import again
+    "#]],
+    );
+}
+
+#[test]
+fn ids_are_imported_only_into_a_job_that_has_ids_and_has_not_begun() {
+    let bench = begun_elsewhere();
+    bench.run().finished();
+    let before = bench.snapshot("checkpoint");
+    let refused = said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 2);
+    assert!(refused.contains("ids are imported before a job begins\n  hint: name another folder"), "{refused}");
+    assert_eq!(bench.snapshot("checkpoint"), before);
+
+    let bench = begun_elsewhere();
+    bench.pipeline(&pipeline(""));
+    let refused = said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 2);
+    expect![[r#"
+        error: rows of pipeline.toml are known by position, so imported ids say nothing about them
+          hint: name the id columns with `id` under [source]
+    "#]]
+    .assert_eq(&refused);
+    bench.run().finished();
+    let refused = said(&bench, &["checkpoint", "export", "checkpoint", "--to", "exported"], 2);
+    expect![[r#"
+        error: the rows of this job are known by position: there are no ids to export
+          hint: name id columns with `id` under [source] of a new job
+    "#]]
+    .assert_eq(&refused);
+
+    let bench = begun_elsewhere();
+    bench.pipeline(&pipeline("id = \"id\"").replace("[checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 10\n", ""));
+    let refused = said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 2);
+    assert!(refused.contains("there is no [checkpoint] in"), "{refused}");
+}
+
+#[test]
+fn ids_are_exported_only_into_a_folder_that_holds_nothing() {
+    let bench = begun_elsewhere();
+    bench.run().finished();
+    let refused = said(&bench, &["checkpoint", "export", "checkpoint", "--to", "done"], 2);
+    expect![[r#"
+        error: file:///done holds 1.parquet already
+          hint: name a folder that is empty or not there
+    "#]]
+    .assert_eq(&refused);
+    let refused = said(&bench, &["checkpoint", "export", "out", "--to", "exported"], 2);
+    expect![[r#"
+        error: out is no checkpoint
+          hint: name the folder that `path` under [checkpoint] names
+    "#]]
+    .assert_eq(&refused);
+    assert!(!bench.path("exported").exists());
+}

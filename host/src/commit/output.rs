@@ -66,6 +66,7 @@ pub async fn check_output(view: &View, sink: &Store) -> Result<OutputCheck, Comm
     while let Some(wrong) = checks.try_next().await? {
         result.wrong.extend(wrong);
     }
+    result.wrong.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(result)
 }
 

@@ -61,6 +61,17 @@ pub(crate) fn soak() -> Result {
     quickstart(&[])
 }
 
+/// Jobs that Ray Data and wasmpipe hand over to each other.
+pub(crate) fn ray() -> Result {
+    toolchain::ensure()?;
+    let python = python::ensure_ray()?;
+    let wasmpipe = build_for_tests()?;
+    let component = guests::one(&wasmpipe, "tests/guests/hostile")?;
+    let mut script = Command::new(python);
+    script.arg(place::root().join("tests/tools/handover.py")).arg("--wasmpipe").arg(wasmpipe);
+    process::run(script.arg("--component").arg(component).arg("--work").arg(place::made("ray")))
+}
+
 pub(crate) fn lint() -> Result {
     let (root, target) = (place::root(), place::target()?);
     cargo(&root, &target, |cargo| cargo.args(["fmt", "--all", "--check"]))?;

@@ -6,7 +6,7 @@
 //!  - `process.rs`    other programs, run and named in every error
 //!  - `cargo.rs`      cargo, with one target folder for all clones
 //!  - `toolchain.rs`  what compiles guests
-//!  - `python.rs`     what reads our files in tests, other than ourselves
+//!  - `python.rs`     Pythons with pyarrow and Ray Data: others who read our files in tests
 //!  - `guests.rs`     guests for tests, built when their sources changed
 //!  - `commands.rs`   the commands
 
@@ -33,6 +33,7 @@ The project's automation.
   cargo xtask test [FILTER...]       all tests, or those of the host whose names hold a FILTER
   cargo xtask lint                   formatting, clippy and docs, warnings denied
   cargo xtask soak                   the tests at full size, and the quickstart
+  cargo xtask ray                    jobs that Ray Data begins and wasmpipe finishes, and the other way round; installs Ray
   cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md
   cargo xtask bench udf [FILTER]     measure functions in the host against the same functions natively
   cargo xtask bench planes           measure the ways in which a block could cross the boundary
@@ -59,6 +60,7 @@ fn obey(words: &[String]) -> Result {
         ["test", filters @ ..] => commands::test(filters),
         ["lint"] => commands::lint(),
         ["soak"] => commands::soak(),
+        ["ray"] => commands::ray(),
         ["bench", "udf"] => commands::bench_functions(None),
         ["bench", "udf", filter] => commands::bench_functions(Some(filter)),
         ["bench", "planes"] => commands::bench_planes(),

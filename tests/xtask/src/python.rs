@@ -1,4 +1,5 @@
-//! A Python with pyarrow: tests let it read what wasmpipe wrote, so that not only our own reader vouches for it.
+//! Pythons with packages from PyPI, each in a folder of the cache: with pyarrow, which reads what wasmpipe wrote, so that not
+//! only our own reader vouches for it; and with Ray Data, which begins and finishes our jobs.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,49 +9,77 @@ use std::time::Duration;
 use crate::process::{apt_install, is_there, run, succeeds};
 use crate::{Result, place};
 
-const PYARROW: &str = "pyarrow==26.0.1";
 const START_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Packages that are installed together.
+struct Environment {
+    /// The folder in the cache.
+    folder: &'static str,
+    packages: &'static [&'static str],
+    /// What can be imported when all is well.
+    module: &'static str,
+}
+
+const PYARROW: Environment = Environment { folder: "venv", packages: &["pyarrow==26.0.1"], module: "pyarrow.parquet" };
+const RAY: Environment = Environment {
+    folder: "venv-ray",
+    packages: &["ray[data]==2.60.0", "pyarrow==26.0.1"],
+    module: "ray.data.checkpoint",
+};
 
 /// A Python interpreter that has pyarrow.
 pub(crate) fn ensure() -> Result<PathBuf> {
-    let home = place::cache()?.join("venv");
-    let python = home.join("bin/python");
-    let done = home.join(format!("{PYARROW}.installed"));
-    if !(done.is_file() && has_pyarrow(&python)) {
-        install(&home, &python)?;
-        std::fs::write(&done, "").map_err(|e| format!("{}: {e}", done.display()))?;
-    }
-    Ok(python)
+    PYARROW.ensure()
 }
 
-fn has_pyarrow(python: &Path) -> bool {
-    succeeds(Command::new(python).args(["-c", "import pyarrow.parquet"]), START_TIME_MAX)
+/// A Python interpreter that has Ray Data and pyarrow.
+pub(crate) fn ensure_ray() -> Result<PathBuf> {
+    RAY.ensure()
 }
 
-fn install(home: &Path, python: &Path) -> Result {
-    // A virtual environment that was made half, or for a Python that is gone, is of no use.
-    let _ = std::fs::remove_dir_all(home);
-    let can_install = || with_environment(home, python) || without_environment(home, python);
-    if !is_there("python3") || !can_install() {
-        apt_install(&["python3", "python3-venv"])?;
-        if !with_environment(home, python) {
-            return Err(format!("cannot install {PYARROW} into {}\nhint: is PyPI reachable?", home.display()));
+impl Environment {
+    fn ensure(&self) -> Result<PathBuf> {
+        let home = place::cache()?.join(self.folder);
+        let python = home.join("bin/python");
+        let done = home.join(format!("{}.installed", self.packages[0]));
+        if !(done.is_file() && self.works(&python)) {
+            self.install(&home, &python)?;
+            std::fs::write(&done, "").map_err(|e| format!("{}: {e}", done.display()))?;
         }
+        Ok(python)
     }
-    if has_pyarrow(python) { Ok(()) } else { Err(format!("{} cannot import pyarrow", python.display())) }
-}
 
-fn with_environment(home: &Path, python: &Path) -> bool {
-    let made = run(Command::new("python3").args(["-m", "venv"]).arg(home));
-    made.and_then(|()| run(pip(Command::new(python).args(["-m", "pip"])).arg(PYARROW))).is_ok()
-}
+    fn works(&self, python: &Path) -> bool {
+        succeeds(Command::new(python).args(["-c", &format!("import {}", self.module)]), START_TIME_MAX)
+    }
 
-/// Where Debian's Python cannot make environments: a folder, and a script that adds it to the path.
-fn without_environment(home: &Path, python: &Path) -> bool {
-    let packages = home.join("packages");
-    let _ = std::fs::remove_dir_all(home);
-    let installed = run(pip(Command::new("python3").args(["-m", "pip"])).arg("--target").arg(&packages).arg(PYARROW));
-    installed.and_then(|()| write_script(python, &packages)).is_ok()
+    fn install(&self, home: &Path, python: &Path) -> Result {
+        // A virtual environment that was made half, or for a Python that is gone, is of no use.
+        let _ = std::fs::remove_dir_all(home);
+        let can_install = || self.with_environment(home, python) || self.without_environment(home, python);
+        if !is_there("python3") || !can_install() {
+            apt_install(&["python3", "python3-venv"])?;
+            if !self.with_environment(home, python) {
+                let packages = self.packages.join(", ");
+                return Err(format!("cannot install {packages} into {}\nhint: is PyPI reachable?", home.display()));
+            }
+        }
+        if self.works(python) { Ok(()) } else { Err(format!("{} cannot import {}", python.display(), self.module)) }
+    }
+
+    fn with_environment(&self, home: &Path, python: &Path) -> bool {
+        let made = run(Command::new("python3").args(["-m", "venv"]).arg(home));
+        made.and_then(|()| run(pip(Command::new(python).args(["-m", "pip"])).args(self.packages))).is_ok()
+    }
+
+    /// Where Debian's Python cannot make environments: a folder, and a script that adds it to the path.
+    fn without_environment(&self, home: &Path, python: &Path) -> bool {
+        let folder = home.join("packages");
+        let _ = std::fs::remove_dir_all(home);
+        let mut python3 = Command::new("python3");
+        let installed = run(pip(python3.args(["-m", "pip"])).arg("--target").arg(&folder).args(self.packages));
+        installed.and_then(|()| write_script(python, &folder)).is_ok()
+    }
 }
 
 fn pip(command: &mut Command) -> &mut Command {

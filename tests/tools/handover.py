@@ -136,7 +136,9 @@ def to_ray(options):
 def start_ray(work, name, seconds_per_file):
     log = open(work / f"{name}.log", "w")
     command = [sys.executable, __file__, "--work", work, "--ray-job", name, str(seconds_per_file)]
-    return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    # Ray keeps files of its own in the home folder.
+    environment = os.environ | {"HOME": str(work)}
+    return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
 def ray_job(work, name, seconds_per_file):

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::ExchangeError;
-use crate::commit::{View, random_name, read_ids};
+use crate::commit::{CommitError, View, random_name, read_ids};
 use crate::sink::{Compression, FileWriter, Sink, Spec};
 use crate::store::Store;
 
@@ -25,12 +25,13 @@ pub struct Exported {
 
 /// Writes the ids of all rows that are done, here or elsewhere, into the folder `to`, which must hold nothing.
 pub fn export(view: &View, checkpoint: &Store, to: &Store, runtime: &Handle) -> Result<Exported, ExchangeError> {
-    refuse_positions(view)?;
+    let columns = id_columns(view)?;
     refuse_full(to, runtime)?;
     let mut exported = Exported::default();
     let mut open: Option<FileWriter> = None;
     for file in view.ids() {
-        for ids in runtime.block_on(read_ids(checkpoint, file))? {
+        for side in runtime.block_on(read_ids(checkpoint, file))? {
+            let ids = only(&columns, &side, &file.path)?;
             let mut writer = match open.take() {
                 Some(writer) => writer,
                 None => begin(view, to, &ids, runtime)?,
@@ -50,14 +51,21 @@ pub fn export(view: &View, checkpoint: &Store, to: &Store, runtime: &Handle) -> 
     Ok(exported)
 }
 
-fn refuse_positions(view: &View) -> Result<(), ExchangeError> {
-    if view.root.genesis.ids.is_some() {
-        return Ok(());
-    }
-    Err(ExchangeError::refused(
-        "the rows of this job are known by position: there are no ids to export",
-        "name id columns with `id` under [source] of a new job",
-    ))
+fn id_columns(view: &View) -> Result<Vec<&str>, ExchangeError> {
+    let columns = view.root.genesis.ids.as_ref().ok_or_else(|| {
+        ExchangeError::refused(
+            "the rows of this job are known by position: there are no ids to export",
+            "name id columns with `id` under [source] of a new job",
+        )
+    })?;
+    Ok(columns.iter().map(|column| column.name.as_str()).collect())
+}
+
+/// A side file may say more of an id than the id.
+fn only(columns: &[&str], side: &RecordBatch, path: &str) -> Result<RecordBatch, ExchangeError> {
+    let places: Result<Vec<usize>, _> = columns.iter().map(|name| side.schema().index_of(name)).collect();
+    let ids = places.and_then(|places| side.project(&places));
+    Ok(ids.map_err(|error| CommitError::Damaged { name: path.into(), message: error.to_string() })?)
 }
 
 /// A reader takes every file of the folder.

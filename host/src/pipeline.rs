@@ -7,8 +7,10 @@
 //! Readers decode units and fix groups as they emit blocks. A worker drives one block through all stages and puts it into
 //! its group's files. When a group is closed and all its blocks are in, it goes to the commit loop, which makes its files
 //! durable and appends one segment at a time. The bytes of blocks between reader and file are bounded by one budget.
+//! A process holds any number of lanes and works on them one after the other; a lane that is lost to another run costs
+//! the others nothing.
 //!
-//! * `open` - from a plan to an opened lane and the work that is left.
+//! * `open` - from a plan to opened lanes and the work that is left.
 //! * `drift` - how the source differs from what the job has pinned.
 //! * `groups` - which rows are in which group, and when a group is complete.
 //! * `read` - what a reader thread does.
@@ -26,6 +28,7 @@ mod read;
 mod trial;
 mod work;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -38,7 +41,7 @@ use object_store::path::Path;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::block::Block;
-use crate::commit::{Close, CommitError, Group, Lane};
+use crate::commit::{Close, CommitError, Group, Heartbeat, Lane, Writer};
 use crate::filter::FilterError;
 use crate::observe::{Outcome, Progress, Summary, add, add_time};
 use crate::plan::Plan;
@@ -47,8 +50,8 @@ use crate::source::SourceError;
 use crate::udf;
 use budget::Budget;
 use groups::{Groups, InFlight, Ticket};
-use open::{Job, Opening};
 pub use open::{begin, check};
+use open::{Job, Opened, Opening};
 use read::WorkList;
 pub use trial::{Trial, Tried};
 
@@ -56,6 +59,8 @@ pub use trial::{Trial, Tried};
 const QUEUED_PER_WORKER: usize = 2;
 /// Groups whose files are being made durable at once.
 const GROUPS_DURABLE_AT_ONCE: usize = 4;
+/// Lanes that are closed at once.
+const LANES_CLOSED_AT_ONCE: usize = 16;
 /// How often the commit loop looks at clocks and reports progress.
 const BEAT: Duration = Duration::from_millis(100);
 
@@ -101,7 +106,7 @@ struct Flow {
     plan: Arc<Plan>,
     job: Job,
     groups: Groups,
-    sink: Sink,
+    lanes: BTreeMap<u32, Arc<LaneFlow>>,
     budget: Budget,
     work: WorkList,
     control: Control,
@@ -114,7 +119,23 @@ struct Flow {
     /// Nothing of what is in flight can be committed any more.
     is_dead: AtomicBool,
     readers_left: AtomicUsize,
-    guest_counts: Mutex<std::collections::BTreeMap<String, u64>>,
+    guest_counts: Mutex<BTreeMap<String, u64>>,
+}
+
+/// What threads share of a lane.
+struct LaneFlow {
+    number: u32,
+    sink: Sink,
+    /// Another run has opened it.
+    is_lost: AtomicBool,
+    /// A sink file of it counts.
+    has_output: AtomicBool,
+}
+
+impl LaneFlow {
+    fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::SeqCst)
+    }
 }
 
 /// A block on its way, and the place that is kept for it.
@@ -135,7 +156,7 @@ pub fn run(
     let runtime = runtime.expect("the operating system starts threads");
     let job_name = plan.root.as_ref().map(|root| root.genesis.job.clone()).unwrap_or_default();
     let plan = Arc::new(plan);
-    let (lane, job) = match runtime.block_on(open::open(&plan, progress)) {
+    let Opened { lanes, job, writer, heartbeat } = match runtime.block_on(open::open(&plan, progress)) {
         Ok(Opening::Open(opened)) => *opened,
         Ok(Opening::Finished { known_rows, failed_rows }) => {
             let mut summary = progress.summary(outcome_of_finished(failed_rows), &job_name, None, started.elapsed());
@@ -147,11 +168,15 @@ pub fn run(
             return (summary, Some(error));
         }
     };
-    let token = lane.token().to_string();
     let job_name = job.name.clone();
     let failed_before = job.failed_before;
-    let (flow, complete, threads) = start(&plan, job, &lane, control, progress, &runtime);
-    let ended = runtime.block_on(flow.commit_loop(lane, complete, started, &mut report));
+    let run = writer.run.clone();
+    let beating = heartbeat.map(|heartbeat| Beating::start(&runtime, heartbeat, writer, control));
+    let (flow, complete, threads) = start(&plan, job, &lanes, control, progress, &runtime);
+    let ended = runtime.block_on(flow.commit_loop(Held::new(lanes), complete, (&run, started), &mut report));
+    if let Some(beating) = beating {
+        runtime.block_on(beating.end());
+    }
     if !flow.is_dead.load(Ordering::SeqCst) {
         threads.into_iter().for_each(|thread| drop(thread.join()));
     }
@@ -165,7 +190,7 @@ pub fn run(
         }
     };
     report(progress);
-    let mut summary = progress.summary(outcome, &job_name, Some(&token), started.elapsed());
+    let mut summary = progress.summary(outcome, &job_name, Some(&run), started.elapsed());
     summary.rows_failed_in_all += failed_before;
     summary.guest_counts = lock(&flow.guest_counts).clone();
     if flow.is_dead() {
@@ -177,15 +202,6 @@ pub fn run(
 
 fn outcome_of_finished(failed_rows: u64) -> Outcome {
     if failed_rows == 0 { Outcome::Finished } else { Outcome::FinishedWithFailedRows }
-}
-
-/// Whoever opened the lane after this run removes what this run has not committed, so a store that cannot find a file may
-/// be nothing but that.
-async fn cause(lane: &Lane, error: RunError) -> RunError {
-    match lane.is_last().await {
-        Ok(false) => CommitError::Fenced { lane: lane.number(), number: lane.opened() + 1 }.into(),
-        _ => error,
-    }
 }
 
 fn outcome_of_error(error: &RunError) -> Outcome {
@@ -214,7 +230,7 @@ pub fn engine(cache: &std::path::Path) -> Result<Arc<udf::Engine>, udf::UdfError
 fn start(
     plan: &Arc<Plan>,
     job: Job,
-    lane: &Lane,
+    lanes: &[Lane],
     control: &Control,
     progress: &Arc<Progress>,
     runtime: &tokio::runtime::Runtime,
@@ -225,7 +241,7 @@ fn start(
     let handle = runtime.handle().clone();
     let flow = Arc::new(Flow {
         groups: Groups::new(plan.group, run.readers, complete_sender),
-        sink: Sink::new(plan.sink.clone(), &job.name, 0, lane.token(), handle.clone()),
+        lanes: lanes.iter().map(|lane| (lane.number(), lane_flow(plan, &job, lane, &handle))).collect(),
         budget: Budget::new(run.memory_bytes_max),
         work: WorkList::new(&job),
         control: control.clone(),
@@ -250,6 +266,15 @@ fn start(
         threads.push(spawn(format!("worker {worker}"), move || flow.guarded(|| work::worker(&flow, &blocks))));
     }
     (flow, complete, threads)
+}
+
+fn lane_flow(plan: &Plan, job: &Job, lane: &Lane, runtime: &tokio::runtime::Handle) -> Arc<LaneFlow> {
+    Arc::new(LaneFlow {
+        number: lane.number(),
+        sink: Sink::new(plan.sink.clone(), &job.name, lane.number(), lane.token(), runtime.clone()),
+        is_lost: AtomicBool::new(false),
+        has_output: AtomicBool::new(job.with_output.contains(&lane.number())),
+    })
 }
 
 fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
@@ -291,12 +316,16 @@ impl Flow {
         lock(&self.error).take()
     }
 
+    fn lane(&self, number: u32) -> &Arc<LaneFlow> {
+        &self.lanes[&number]
+    }
+
     /// Takes complete groups, makes their files durable some at a time, and appends segments one at a time.
     async fn commit_loop(
         &self,
-        mut lane: Lane,
+        mut held: Held,
         mut complete: UnboundedReceiver<Arc<InFlight>>,
-        started: Instant,
+        (run, started): (&str, Instant),
         report: &mut impl FnMut(&Progress),
     ) -> Result<Outcome, RunError> {
         let mut beat = tokio::time::interval(BEAT);
@@ -309,13 +338,15 @@ impl Flow {
                     Some(group) => durable.push(make_durable(group)),
                     None => sent_all = true,
                 },
-                Some(result) = durable.next(), if !durable.is_empty() => {
+                Some((lane, result)) = durable.next(), if !durable.is_empty() => {
                     let committed = match result {
-                        Ok((group, receipt)) => self.commit(&mut lane, group, receipt).await,
+                        Ok((group, receipt)) => self.commit(&mut held, lane, group, receipt).await,
                         Err(error) => Err(error.into()),
                     };
-                    if let Err(error) = committed {
-                        return Err(self.abandon(&lane, error, durable, complete).await);
+                    if let Err(error) = committed
+                        && let Err(error) = self.lose(&mut held, lane, error).await
+                    {
+                        return Err(self.abandon(error, durable, complete).await);
                     }
                     self.groups.committed();
                 }
@@ -324,7 +355,8 @@ impl Flow {
                     report(&self.progress);
                     if self.is_dead() {
                         let error = self.take_error().expect("what died said why");
-                        return Err(self.abandon(&lane, error, durable, complete).await);
+                        let error = held.cause(error).await;
+                        return Err(self.abandon(error, durable, complete).await);
                     }
                     if self.control.is_stopped() {
                         self.work.end();
@@ -337,20 +369,27 @@ impl Flow {
                 }
             }
         }
-        self.close(lane, started).await
+        self.close(held, run, started).await
     }
 
-    async fn commit(&self, lane: &mut Lane, group: Group, receipt: Receipt) -> Result<(), RunError> {
+    async fn commit(&self, held: &mut Held, lane: u32, group: Group, receipt: Receipt) -> Result<(), RunError> {
         let start = Instant::now();
+        let files = receipt.files.iter().map(|file| Path::from(file.path.as_str())).collect::<Vec<_>>();
+        let Some(log) = held.lanes.get_mut(&lane) else {
+            self.remove(files).await;
+            return Ok(());
+        };
         let counts = group.counts;
         let covered: u64 = group.objects.values().map(|object| object.coverage.len()).sum();
         let bytes = receipt.files.iter().map(|file| file.bytes).sum();
-        let files = receipt.files.iter().map(|file| Path::from(file.path.as_str())).collect::<Vec<_>>();
-        if let Err(error) = lane.commit(group, receipt).await {
+        if let Err(error) = log.commit(group, receipt).await {
             if matches!(error, CommitError::Fenced { .. }) {
                 self.remove(files).await;
             }
             return Err(error.into());
+        }
+        if !files.is_empty() {
+            self.lane(lane).has_output.store(true, Ordering::SeqCst);
         }
         let progress = &self.progress;
         add(&progress.rows_dropped, counts.rows_dropped);
@@ -360,8 +399,32 @@ impl Flow {
         add(&progress.rows_committed, covered);
         add(&progress.bytes_written, bytes);
         add(&progress.commits, 1);
+        tracing::info!(rows = covered, lane, "committed a group");
+        let compact = self.plan.compact_entries;
+        if compact > 0 && log.entries() >= compact {
+            let compacted = log.compact().await?;
+            tracing::info!(lane, entries = compacted.entries, "compacted");
+        }
         add_time(&progress.times.commit, start);
-        tracing::info!(rows = covered, "committed a group");
+        Ok(())
+    }
+
+    /// After something failed in a lane. If another run has opened it, this one gives it up and goes on with the others;
+    /// any other error, or the loss of the last lane, ends the run.
+    async fn lose(&self, held: &mut Held, lane: u32, error: RunError) -> Result<(), RunError> {
+        if !held.lanes.contains_key(&lane) {
+            return Ok(());
+        }
+        let error = held.cause(error).await;
+        let RunError::Commit(CommitError::Fenced { lane: lost, number }) = error else { return Err(error) };
+        held.lanes.remove(&lost);
+        self.lane(lost).is_lost.store(true, Ordering::SeqCst);
+        let fenced = CommitError::Fenced { lane: lost, number };
+        if held.lanes.is_empty() {
+            return Err(fenced.into());
+        }
+        tracing::warn!("{}", crate::message::parted(&fenced.to_string()).0);
+        held.lost.get_or_insert((lost, number));
         Ok(())
     }
 
@@ -369,20 +432,18 @@ impl Flow {
     /// removed; everything else is left to the next run, which knows what counts.
     async fn abandon<F>(
         &self,
-        lane: &Lane,
         error: RunError,
         mut durable: FuturesUnordered<F>,
         mut complete: UnboundedReceiver<Arc<InFlight>>,
     ) -> RunError
     where
-        F: Future<Output = Result<(Group, Receipt), SinkError>>,
+        F: Future<Output = (u32, Result<(Group, Receipt), SinkError>)>,
     {
         self.is_dead.store(true, Ordering::SeqCst);
         self.is_ending.store(true, Ordering::SeqCst);
         self.work.end();
-        let error = cause(lane, error).await;
         if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
-            while let Some(result) = durable.next().await {
+            while let Some((_, result)) = durable.next().await {
                 if let Ok((_, receipt)) = result {
                     self.remove(receipt.files.iter().map(|file| Path::from(file.path.as_str())).collect()).await;
                 }
@@ -400,37 +461,125 @@ impl Flow {
         }
     }
 
-    /// Leaves the lane in order: the manifest if all is done, the summary, then `close`.
-    async fn close(&self, mut lane: Lane, started: Instant) -> Result<Outcome, RunError> {
+    /// Leaves the lanes in order: the summary, then `close`, then the manifest if the whole job is done.
+    async fn close(&self, mut held: Held, run: &str, started: Instant) -> Result<Outcome, RunError> {
         // Everything was emitted and committed even so, if the request to stop came late enough.
         let stopped = self.is_dead() || (self.control.is_stopped() && !self.work.is_finished());
         let failed = lock(&self.error).is_some();
         let (how, outcome) = match (failed, stopped) {
             (true, _) => (Close::Failed, Outcome::Failed),
             (_, true) => (Close::Stopped, Outcome::Interrupted),
-            _ => (Close::Finished, self.finish(&mut lane).await?),
+            _ => (Close::Finished, self.finish(&mut held).await?),
         };
-        let mut summary = self.progress.summary(outcome, &self.job.name, Some(lane.token()), started.elapsed());
+        let lost = held.lost;
+        let outcome = if lost.is_some() { Outcome::Fenced } else { outcome };
+        let mut summary = self.progress.summary(outcome, &self.job.name, Some(run), started.elapsed());
         summary.rows_failed_in_all += self.job.failed_before;
         summary.guest_counts = lock(&self.guest_counts).clone();
         open::write_summary(&self.plan, &summary).await?;
-        lane.close(how).await?;
+        let closes: Vec<_> = held.lanes.into_values().map(|lane| lane.close(how)).collect();
+        let mut closes = futures::stream::iter(closes).buffer_unordered(LANES_CLOSED_AT_ONCE);
+        while let Some(closed) = closes.next().await {
+            closed?;
+        }
+        if let Some((lane, number)) = lost {
+            return Err(CommitError::Fenced { lane, number }.into());
+        }
+        if how == Close::Finished {
+            open::complete_job_now(&self.plan).await?;
+        }
         Ok(outcome)
     }
 
-    async fn finish(&self, lane: &mut Lane) -> Result<Outcome, RunError> {
-        if !self.job.has_output && crate::observe::get(&self.progress.rows_written) == 0 {
-            let receipt = open::schema_file(&self.sink).await?;
-            self.commit(lane, Group::new(self.groups.next_number()), receipt).await?;
+    async fn finish(&self, held: &mut Held) -> Result<Outcome, RunError> {
+        // Lane 0 is there in every job: if it has no output, it gets a file without rows.
+        if held.lanes.contains_key(&0) && !self.lane(0).has_output.load(Ordering::SeqCst) {
+            let receipt = open::schema_file(&self.lane(0).sink).await?;
+            let committed = self.commit(held, 0, Group::new(self.groups.next_number()), receipt).await;
+            if let Err(error) = committed {
+                self.lose(held, 0, error).await?;
+            }
         }
-        open::write_manifest(&self.plan, &self.job).await?;
+        let lanes: Vec<u32> = held.lanes.keys().copied().collect();
+        open::refuse_unfinished(&self.plan, &lanes).await?;
         let failed = self.job.failed_before + crate::observe::get(&self.progress.rows_failed);
         Ok(outcome_of_finished(failed))
     }
 }
 
+/// Lanes that this run holds.
+struct Held {
+    lanes: BTreeMap<u32, Lane>,
+    /// The first lane that another run has opened, and where.
+    lost: Option<(u32, u64)>,
+}
+
+impl Held {
+    fn new(lanes: Vec<Lane>) -> Held {
+        Held { lanes: lanes.into_iter().map(|lane| (lane.number(), lane)).collect(), lost: None }
+    }
+
+    /// Whoever opened a lane after this run removes what this run has not committed, so a store that cannot find a file
+    /// may be nothing but that.
+    async fn cause(&self, error: RunError) -> RunError {
+        if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
+            return error;
+        }
+        for lane in self.lanes.values() {
+            if let Ok(false) = lane.is_last().await {
+                return CommitError::Fenced { lane: lane.number(), number: lane.next() }.into();
+            }
+        }
+        error
+    }
+}
+
+/// A task that keeps the heartbeat going, and hears requests to stop.
+struct Beating {
+    task: tokio::task::JoinHandle<()>,
+    end: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Beating {
+    fn start(runtime: &tokio::runtime::Runtime, heartbeat: Heartbeat, writer: Writer, control: &Control) -> Beating {
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let task = runtime.spawn(beat(heartbeat, writer, control.clone(), ended));
+        Beating { task, end }
+    }
+
+    /// Waits until the signs of life are gone.
+    async fn end(self) {
+        let _ = self.end.send(());
+        let _ = self.task.await;
+    }
+}
+
+async fn beat(
+    mut heartbeat: Heartbeat,
+    writer: Writer,
+    control: Control,
+    mut ended: tokio::sync::oneshot::Receiver<()>,
+) {
+    loop {
+        tokio::select! {
+            _ = &mut ended => break,
+            () = tokio::time::sleep(heartbeat.period()) => {}
+        }
+        // A heartbeat is courtesy: a store that fails here will fail where it matters.
+        let _ = heartbeat.beat(&writer).await;
+        if let Ok(true) = heartbeat.is_asked_to_stop().await {
+            control.stop();
+        }
+    }
+    let _ = heartbeat.end().await;
+}
+
 /// Closing a file encodes its last row group, so it happens on a thread that may be kept busy.
-async fn make_durable(group: Arc<InFlight>) -> Result<(Group, Receipt), SinkError> {
+async fn make_durable(group: Arc<InFlight>) -> (u32, Result<(Group, Receipt), SinkError>) {
+    (group.lane.number, close_and_complete(group).await)
+}
+
+async fn close_and_complete(group: Arc<InFlight>) -> Result<(Group, Receipt), SinkError> {
     let closed = tokio::task::spawn_blocking(move || group.close()).await;
     let (group, files) = closed.expect("closing a group does not panic")?;
     let mut receipt = Receipt::default();

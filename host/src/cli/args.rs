@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::plan::LaneSet;
+
 /// Streams Arrow blocks through WebAssembly components and writes every row's result exactly once, however often the
 /// process is killed.
 #[derive(Debug, Parser)]
@@ -50,12 +52,32 @@ pub(super) struct Run {
     /// done keep their results
     #[arg(long)]
     pub accept_change: bool,
+    #[command(flatten)]
+    pub lanes: Lanes,
+    /// Take lanes away from a run that seems to be alive. It finds out, and nothing is lost
+    #[arg(long)]
+    pub take_over: bool,
+    /// Source, sink or checkpoint were moved, and the pipeline file says where they are now
+    #[arg(long)]
+    pub relocate: bool,
+    /// Do rows again that failed and were left out
+    #[arg(long)]
+    pub retry_failed: bool,
     /// Write the summary as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
     /// No progress lines
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Which part of a job.
+#[derive(Debug, clap::Args)]
+pub(super) struct Lanes {
+    /// Work on some lanes of the job only: by number (0-15 or 3,7), or every n-th (2/4: the third of four shares)
+    /// [default: all]
+    #[arg(long = "lane", value_name = "LANES")]
+    pub lane: Option<LaneSet>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,6 +96,9 @@ pub(super) struct Check {
     /// As for `run`
     #[arg(long)]
     pub accept_change: bool,
+    /// As for `run`
+    #[arg(long)]
+    pub relocate: bool,
     /// Look into every object of the source, too: whether it can be read, and fits
     #[arg(long)]
     pub all: bool,
@@ -196,6 +221,14 @@ pub(super) struct UdfBench {
 pub(super) enum CheckpointCommand {
     /// Show a checkpoint's entries, committed rows and files
     Inspect(Inspect),
+    /// Compare every entry and file with what the log says
+    Verify(Verify),
+    /// Make one entry of all that a lane holds, so that the next start reads less
+    Compact(Compact),
+    /// Ask the runs that work on the job to stop in order
+    Stop(Stop),
+    /// Delete the checkpoint of a finished job
+    Delete(Delete),
     /// Begin a job whose done rows stand in lists of ids: of Ray Data, of an output, of any Parquet, CSV or JSONL file
     Import(Import),
     /// Write the ids of done rows as Parquet files, which Ray Data takes for a checkpoint of its own
@@ -260,6 +293,54 @@ pub(super) struct OutputVerify {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub path: String,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub path: String,
+    /// Give up what is missing or damaged: the next run does those rows again
+    #[arg(long)]
+    pub repair: bool,
+    /// Repair although a run seems to be alive
+    #[arg(long)]
+    pub take_over: bool,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Compact {
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub path: String,
+    #[command(flatten)]
+    pub lanes: Lanes,
+    /// Compact although a run seems to be alive
+    #[arg(long)]
+    pub take_over: bool,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Stop {
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub path: String,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Delete {
+    /// The checkpoint's folder, or the pipeline file (.toml)
     /// The checkpoint's folder, or the pipeline file (.toml)
     pub path: String,
     /// As one JSON document

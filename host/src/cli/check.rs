@@ -5,7 +5,9 @@ use crate::pipeline::{self, RunError};
 use crate::plan::{self, Plan};
 
 pub(super) fn check(options: &args::Check) -> u8 {
-    let plan = match run::make(&options.pipeline, options.accept_change) {
+    let chosen =
+        run::Chosen { accept_change: options.accept_change, relocate: options.relocate, ..run::Chosen::default() };
+    let plan = match run::make(&options.pipeline, chosen) {
         Ok(plan) => plan,
         Err(code) => return code,
     };

@@ -22,7 +22,7 @@ struct Begun {
 }
 
 pub(super) fn import(options: &args::Import) -> u8 {
-    let plan = match run::make(&options.pipeline, false) {
+    let plan = match run::make(&options.pipeline, run::Chosen::default()) {
         Ok(plan) => plan,
         Err(code) => return code,
     };

@@ -3,17 +3,18 @@
 use serde::Serialize;
 
 use super::text::{bytes, counted, number};
-use super::{FINISHED, args, look};
-use crate::commit::{Close, FileEntry, GroupCounts, LaneEntry, LaneView, Logged, RowState, SideFile, View};
+use super::{FAILED, FINISHED, args, look, print_error};
+use crate::commit::{Close, CommitError, FileEntry, GroupCounts, LaneEntry, LaneView, Logged, RowState, SideFile, View};
 
 /// Everything that is printed.
 #[derive(Serialize)]
 struct Report {
     job: String,
+    lanes: u32,
     source: String,
     sink: String,
     id_columns: Vec<String>,
-    /// Segments.
+    /// Groups that count.
     commits: u64,
     /// Source rows with a state: done, known or failed.
     rows_committed: u64,
@@ -40,7 +41,13 @@ struct Entry {
 
 pub(super) fn inspect(options: &args::Inspect) -> u8 {
     let report = match look::checkpoint(&options.path, &look::runtime()) {
-        Ok(looked) => make(looked.view),
+        Ok(looked) => match make(looked.view) {
+            Ok(report) => report,
+            Err(error) => {
+                print_error(&error);
+                return FAILED;
+            }
+        },
         Err(code) => return code,
     };
     if options.json {
@@ -51,23 +58,24 @@ pub(super) fn inspect(options: &args::Inspect) -> u8 {
     FINISHED
 }
 
-fn make(view: View) -> Report {
-    let [rows_done, rows_known, rows_failed] =
-        [RowState::Done, RowState::Known, RowState::Failed].map(|state| view.rows(state));
-    let (commits, counts, closed) = (view.segments(), view.counts(), view.closed());
-    let genesis = view.root.genesis;
+fn make(view: View) -> Result<Report, CommitError> {
+    let (rows_done, rows_known) = (view.rows(RowState::Done)?, view.rows(RowState::Known)?);
+    let rows_failed = view.rows(RowState::Failed)?;
+    let (commits, counts, closed) = (view.groups(), view.counts(), view.closed());
+    let files = view.files().cloned().collect();
+    let (genesis, places) = (view.root.genesis, view.root.places);
     let ids = genesis.ids.iter().flatten();
     let id_columns = ids.map(|column| format!("{}: {}", column.name, column.data_type)).collect();
-    let (mut files, mut id_files, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut id_files, mut entries) = (Vec::new(), Vec::new());
     for LaneView { lane, entries: own, state } in view.lanes {
-        files.extend(state.files);
-        id_files.extend(state.ids.into_iter().map(|(_, file)| file));
+        id_files.extend(state.ids.into_iter().map(|ids| ids.file));
         entries.extend(own.into_iter().map(|Logged { number, entry }| Entry { lane, number, entry }));
     }
-    Report {
+    Ok(Report {
         job: genesis.job,
-        source: genesis.source,
-        sink: genesis.sink,
+        lanes: genesis.lanes,
+        source: places.source,
+        sink: places.sink,
         id_columns,
         commits,
         rows_committed: rows_done + rows_known + rows_failed,
@@ -80,7 +88,7 @@ fn make(view: View) -> Report {
         id_files,
         imported: genesis.imported,
         entries,
-    }
+    })
 }
 
 fn print(report: &Report) {
@@ -109,14 +117,21 @@ fn print(report: &Report) {
         bytes(size)
     );
     out!("commits   {}", number(report.commits));
-    for Entry { number, entry, .. } in &report.entries {
-        out!("  {number:>6}  {}", line(entry));
+    for Entry { lane, number, entry } in &report.entries {
+        let lane = if report.lanes == 1 { String::new() } else { format!("lane {lane}") };
+        out!("  {lane:<8}{number:>6}  {}", line(entry));
     }
 }
 
 fn line(entry: &LaneEntry) -> String {
     match entry {
         LaneEntry::Open { token, host, pid, .. } => format!("open     {token} on {host}, process {pid}"),
+        LaneEntry::Compaction(compaction) => {
+            format!("compact  {}", counted(compaction.groups.rows, "group"))
+        }
+        LaneEntry::Withdraw { numbers, reason, .. } => {
+            format!("withdraw {}: {reason}", numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
+        }
         LaneEntry::Close { how, .. } => format!("close    {how:?}").to_lowercase(),
         LaneEntry::Segment(segment) => format!(
             "segment  {} read, {} written, {} failed, {}",

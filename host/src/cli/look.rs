@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{FAILED, REFUSED, print_error};
-use crate::commit::{self, View};
+use crate::commit::{self, CommitError, Root, View};
 use crate::config;
 use crate::message::Message;
 use crate::store::{Store, Unwatched, Watch, resolve};
@@ -15,6 +15,20 @@ pub(super) struct Looked {
     pub store: Store,
     /// What it says.
     pub view: View,
+}
+
+/// A checkpoint of which only the root was read.
+pub(super) struct Found {
+    /// Where it lies.
+    pub store: Store,
+    /// The job.
+    pub root: Root,
+}
+
+/// A checkpoint that may be half deleted: then it has no root.
+pub(super) struct Deletable {
+    pub store: Store,
+    pub root: Option<Root>,
 }
 
 /// Requests may be made on other threads while this one waits.
@@ -30,21 +44,51 @@ pub(super) fn watch() -> Arc<dyn Watch> {
 /// The checkpoint in a folder, at a URL, or that a pipeline file names. If there is none, that is said, and the exit code
 /// returned.
 pub(super) fn checkpoint(named: &str, runtime: &tokio::runtime::Runtime) -> Result<Looked, u8> {
+    let (store, place) = store(named)?;
+    let view = runtime.block_on(commit::view(&store)).map_err(|error| failed(&error))?;
+    match view {
+        Some(view) => Ok(Looked { store, view }),
+        None => Err(no_checkpoint(named, &place)),
+    }
+}
+
+/// As [`checkpoint`], for who does not need to know what it says, or finds that out in another way.
+pub(super) fn checkpoint_root(named: &str, runtime: &tokio::runtime::Runtime) -> Result<Found, u8> {
+    let (store, place) = store(named)?;
+    match runtime.block_on(Root::read(&store)).map_err(|error| failed(&error))? {
+        Some(root) => Ok(Found { store, root }),
+        None => Err(no_checkpoint(named, &place)),
+    }
+}
+
+/// As [`checkpoint_root`], for who deletes it: another deletion may have been interrupted.
+pub(super) fn deletable(named: &str, runtime: &tokio::runtime::Runtime) -> Result<Deletable, u8> {
+    let (store, place) = store(named)?;
+    match runtime.block_on(Root::read(&store)) {
+        Err(CommitError::Deleted) => Ok(Deletable { store, root: None }),
+        Ok(Some(root)) => Ok(Deletable { store, root: Some(root) }),
+        Ok(None) => Err(no_checkpoint(named, &place)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn store(named: &str) -> Result<(Store, String), u8> {
     let place = match named.ends_with(".toml") {
         true => place_in(Path::new(named))?,
         false => named.to_owned(),
     };
-    let store = open("checkpoint", &place)?;
-    match runtime.block_on(commit::view(&store)) {
-        Ok(Some(view)) => Ok(Looked { store, view }),
-        Ok(None) if place == named => Err(refused(&format!("{named} is no checkpoint"), FOLDER)),
-        Ok(None) => {
-            Err(refused(&format!("{place} is no checkpoint: the job of {named} has not begun"), "run it first"))
-        }
-        Err(error) => {
-            print_error(&error);
-            Err(FAILED)
-        }
+    Ok((open("checkpoint", &place)?, place))
+}
+
+fn failed(error: &CommitError) -> u8 {
+    print_error(error);
+    FAILED
+}
+
+fn no_checkpoint(named: &str, place: &str) -> u8 {
+    match place == named {
+        true => refused(&format!("{named} is no checkpoint"), FOLDER),
+        false => refused(&format!("{place} is no checkpoint: the job of {named} has not begun"), "run it first"),
     }
 }
 

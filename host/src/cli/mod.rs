@@ -2,7 +2,7 @@
 //!
 //! * `args` - the command line.
 //! * `run` - `wasmpipe run` and `wasmpipe plan`.
-//! * `inspect` - `wasmpipe checkpoint inspect`.
+//! * `inspect` - `wasmpipe checkpoint inspect`; `checkpoint` - verify, compact, stop, delete.
 //! * `exchange` - `wasmpipe checkpoint import` and `export`.
 //! * `output` - `wasmpipe output list` and `verify`.
 //! * `look` - which checkpoint such a command is about, and what it says.
@@ -35,6 +35,7 @@ macro_rules! say {
 
 mod args;
 mod check;
+mod checkpoint;
 mod exchange;
 mod inspect;
 mod look;
@@ -89,6 +90,10 @@ pub fn main() -> ExitCode {
         Command::Udf(UdfCommand::Test(options)) => udf_test::test(&options),
         Command::Udf(UdfCommand::Bench(options)) => udf_bench::bench(&options),
         Command::Checkpoint(CheckpointCommand::Inspect(options)) => inspect::inspect(&options),
+        Command::Checkpoint(CheckpointCommand::Verify(options)) => checkpoint::verify(&options),
+        Command::Checkpoint(CheckpointCommand::Compact(options)) => checkpoint::compact(&options),
+        Command::Checkpoint(CheckpointCommand::Stop(options)) => checkpoint::stop(&options),
+        Command::Checkpoint(CheckpointCommand::Delete(options)) => checkpoint::delete(&options),
         Command::Checkpoint(CheckpointCommand::Import(options)) => exchange::import(&options),
         Command::Checkpoint(CheckpointCommand::Export(options)) => exchange::export(&options),
         Command::Output(OutputCommand::List(options)) => output::list(&options),

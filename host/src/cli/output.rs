@@ -24,10 +24,10 @@ pub(super) fn list(options: &args::OutputList) -> u8 {
         Ok(looked) => looked,
         Err(code) => return code,
     };
-    let genesis = &looked.view.root.genesis;
+    let (genesis, places) = (&looked.view.root.genesis, &looked.view.root.places);
     let files: Vec<&FileEntry> = looked.view.files().collect();
     let (rows, size) = (files.iter().map(|file| file.rows).sum(), files.iter().map(|file| file.bytes).sum());
-    let listing = Listing { job: &genesis.job, sink: &genesis.sink, rows, bytes: size, files };
+    let listing = Listing { job: &genesis.job, sink: &places.sink, rows, bytes: size, files };
     if options.json {
         out!("{}", serde_json::to_string_pretty(&listing).expect("plain values are JSON"));
     } else {
@@ -62,8 +62,8 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
         Ok(looked) => looked,
         Err(code) => return code,
     };
-    let genesis = &view.root.genesis;
-    let sink = match look::open("sink", &genesis.sink) {
+    let (genesis, places) = (&view.root.genesis, &view.root.places);
+    let sink = match look::open("sink", &places.sink) {
         Ok(sink) => sink,
         Err(code) => return code,
     };
@@ -75,7 +75,7 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
         }
     };
     let is_right = check.wrong.is_empty();
-    let verdict = Verdict { job: &genesis.job, sink: &genesis.sink, check };
+    let verdict = Verdict { job: &genesis.job, sink: &places.sink, check };
     if options.json {
         out!("{}", serde_json::to_string_pretty(&verdict).expect("plain values are JSON"));
     } else {

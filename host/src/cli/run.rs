@@ -12,11 +12,18 @@ use crate::config;
 use crate::message::Message;
 use crate::observe::{Outcome, Progress, Summary};
 use crate::pipeline::{self, Control};
-use crate::plan::{self, OnError, Options, Plan, PlanError, Stage};
+use crate::plan::{self, LaneSet, OnError, Options, Plan, PlanError, Stage};
 use crate::store::Unwatched;
 
 pub(super) fn run(options: &args::Run) -> u8 {
-    let plan = match make(&options.pipeline, options.accept_change) {
+    let chosen = Chosen {
+        accept_change: options.accept_change,
+        take_over: options.take_over,
+        relocate: options.relocate,
+        retry_failed: options.retry_failed,
+        lanes: options.lanes.lane.clone().unwrap_or_default(),
+    };
+    let plan = match make(&options.pipeline, chosen) {
         Ok(plan) => plan,
         Err(code) => return code,
     };
@@ -84,7 +91,17 @@ fn stop_on_signals(control: &Control, is_durable: bool) {
     }
 }
 
-pub(super) fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
+/// What the command line says about a job.
+#[derive(Default)]
+pub(super) struct Chosen {
+    pub(super) accept_change: bool,
+    pub(super) take_over: bool,
+    pub(super) relocate: bool,
+    pub(super) retry_failed: bool,
+    pub(super) lanes: LaneSet,
+}
+
+pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
     let config = config::load(pipeline).map_err(|problems| {
         say!("{problems}");
         REFUSED
@@ -94,7 +111,9 @@ pub(super) fn make(pipeline: &Path, accept_change: bool) -> Result<Plan, u8> {
         print_error(&error);
         FAILED
     })?;
-    let options = Options { accept_change, engine, cache, watch: Arc::new(Unwatched) };
+    let Chosen { accept_change, take_over, relocate, retry_failed, lanes } = chosen;
+    let watch = Arc::new(Unwatched);
+    let options = Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime without threads starts");
     runtime.block_on(plan::make(&config, &options)).map_err(|error| match error {
@@ -178,7 +197,7 @@ fn print_summary(summary: &Summary, is_durable: bool) {
 }
 
 pub(super) fn plan(options: &args::Plan) -> u8 {
-    let plan = match make(&options.pipeline, options.accept_change) {
+    let plan = match make(&options.pipeline, Chosen { accept_change: options.accept_change, ..Chosen::default() }) {
         Ok(plan) => plan,
         Err(code) => return code,
     };

@@ -1,5 +1,5 @@
-//! Ranges of source rows and their state. Absent means not yet. Later ranges win over earlier ones, so replaying a lane
-//! in order gives every row the state that the last entry gave it.
+//! Ranges of source rows, their state, and the group that gave it. Absent means not yet. Later ranges win over earlier
+//! ones, so replaying a lane in order gives every row the state that the last entry gave it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,55 +17,75 @@ pub enum RowState {
     Failed,
 }
 
-/// The states of one object's rows, as disjoint ranges; neighbours of one state are joined.
+/// The states of one object's rows, as disjoint ranges; neighbours of one state and one group are joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage(BTreeMap<u64, (u64, RowState)>);
+pub struct Coverage(BTreeMap<u64, (u64, Given)>);
+
+/// A state, and the number of the group that gave it.
+type Given = (RowState, u64);
 
 impl Coverage {
     /// Gives the rows of `range` a state, whatever they had.
     pub fn set(&mut self, range: Range<u64>, state: RowState) {
+        self.set_by(range, state, 0);
+    }
+
+    /// As [`Coverage::set`], by a group of the log.
+    pub fn set_by(&mut self, range: Range<u64>, state: RowState, group: u64) {
         if range.is_empty() {
             return;
         }
-        self.clear(&range);
+        self.unset(&range);
+        let given = (state, group);
         let mut joined = range;
         if let Some((&start, &(end, before))) = self.0.range(..joined.start).next_back()
             && end == joined.start
-            && before == state
+            && before == given
         {
             joined.start = start;
         }
         if let Some(&(end, after)) = self.0.get(&joined.end)
-            && after == state
+            && after == given
         {
             self.0.remove(&joined.end);
             joined.end = end;
         }
-        self.0.insert(joined.start, (joined.end, state));
+        self.0.insert(joined.start, (joined.end, given));
     }
 
-    fn clear(&mut self, range: &Range<u64>) {
-        let before = self.0.range(..range.start).next_back().map(|(&start, &(end, state))| (start, end, state));
-        if let Some((start, end, state)) = before
+    /// Takes the state of the rows of `range` away.
+    pub fn unset(&mut self, range: &Range<u64>) {
+        let before = self.0.range(..range.start).next_back().map(|(&start, &(end, given))| (start, end, given));
+        if let Some((start, end, given)) = before
             && end > range.start
         {
-            self.0.insert(start, (range.start, state));
+            self.0.insert(start, (range.start, given));
             if end > range.end {
-                self.0.insert(range.end, (end, state));
+                self.0.insert(range.end, (end, given));
             }
         }
         let inside: Vec<u64> = self.0.range(range.clone()).map(|(&start, _)| start).collect();
         for start in inside {
-            let (end, state) = self.0.remove(&start).expect("just seen");
+            let (end, given) = self.0.remove(&start).expect("just seen");
             if end > range.end {
-                self.0.insert(range.end, (end, state));
+                self.0.insert(range.end, (end, given));
             }
         }
     }
 
+    /// Takes a state away wherever it is.
+    pub fn forget(&mut self, state: RowState) {
+        self.0.retain(|_, (_, given)| given.0 != state);
+    }
+
     /// The ranges with their states, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (Range<u64>, RowState)> + '_ {
-        self.0.iter().map(|(&start, &(end, state))| (start..end, state))
+        self.given().map(|(range, state, _)| (range, state))
+    }
+
+    /// The ranges with their states and the groups that gave them, ascending.
+    pub fn given(&self) -> impl Iterator<Item = (Range<u64>, RowState, u64)> + '_ {
+        self.0.iter().map(|(&start, &(end, (state, group)))| (start..end, state, group))
     }
 
     /// The ranges of one state, ascending.
@@ -115,6 +135,12 @@ pub struct ObjectCoverage {
     pub size: u64,
     /// Rows in the whole object.
     pub rows: u64,
+    /// Which piece of the object this is about; 0 of an object that is not cut.
+    pub piece: u32,
+    /// The rows of the piece, if the object is cut.
+    pub own: Option<Vec<(u64, u64)>>,
+    /// The last root entry under which a group spoke of this content.
+    pub root: u64,
     /// The rows' states.
     pub coverage: Coverage,
 }
@@ -122,7 +148,12 @@ pub struct ObjectCoverage {
 impl ObjectCoverage {
     /// Whether no row is left to do.
     pub fn is_complete(&self) -> bool {
-        self.coverage.len() == self.rows
+        self.coverage.len() == self.own_rows()
+    }
+
+    /// Rows of the piece.
+    pub fn own_rows(&self) -> u64 {
+        self.own.as_ref().map_or(self.rows, |own| own.iter().map(|(start, end)| end - start).sum())
     }
 
     /// As it stands in an entry.
@@ -133,14 +164,16 @@ impl ObjectCoverage {
             digest: self.digest.clone(),
             size: self.size,
             rows: self.rows,
+            piece: self.piece,
+            own: self.own.clone(),
             done: ranges(RowState::Done),
             known: ranges(RowState::Known),
             failed: ranges(RowState::Failed),
         }
     }
 
-    /// From an entry; says what is wrong if the ranges are not ranges of the object.
-    pub fn from_entry(entry: &CoveredObject) -> Result<ObjectCoverage, String> {
+    /// From the entry of a group; says what is wrong if the ranges are not ranges of the object.
+    pub fn from_entry(entry: &CoveredObject, group: u64) -> Result<ObjectCoverage, String> {
         let mut coverage = Coverage::default();
         for (ranges, state) in
             [(&entry.done, RowState::Done), (&entry.known, RowState::Known), (&entry.failed, RowState::Failed)]
@@ -149,11 +182,15 @@ impl ObjectCoverage {
                 if start >= end || end > entry.rows || !covers_nothing(&coverage, start..end) {
                     return Err(format!("rows {start}..{end} of {} with {} rows", entry.object, entry.rows));
                 }
-                coverage.set(start..end, state);
+                coverage.set_by(start..end, state, group);
             }
         }
-        let (digest, size, rows) = (entry.digest.clone(), entry.size, entry.rows);
-        Ok(ObjectCoverage { digest, size, rows, coverage })
+        let own = entry.own.clone();
+        if let Some((start, end)) = own.iter().flatten().find(|(start, end)| start >= end || *end > entry.rows) {
+            return Err(format!("a piece with rows {start}..{end} of {} with {} rows", entry.object, entry.rows));
+        }
+        let (digest, size, rows, piece) = (entry.digest.clone(), entry.size, entry.rows, entry.piece);
+        Ok(ObjectCoverage { digest, size, rows, piece, own, root: 0, coverage })
     }
 }
 
@@ -202,13 +239,15 @@ mod tests {
             digest: String::new(),
             size: 1,
             rows: 10,
+            piece: 0,
+            own: None,
             done,
             known: vec![],
             failed,
         };
-        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(4, 5)])).is_ok());
-        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(3, 5)])).is_err());
-        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 11)], vec![])).is_err());
-        assert!(ObjectCoverage::from_entry(&entry(vec![(4, 4)], vec![])).is_err());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(4, 5)]), 1).is_ok());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(3, 5)]), 1).is_err());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(0, 11)], vec![]), 1).is_err());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(4, 4)], vec![]), 1).is_err());
     }
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// The format of entries that this build writes. 0: not frozen yet.
-pub const FORMAT: u32 = 0;
+/// The format of entries that this build writes.
+pub const FORMAT: u32 = 1;
 
 /// `root/<number>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,26 @@ pub enum RootEntry {
         /// segments that were written under an earlier root entry. That is a fixed set once a lane was opened under this
         /// one, whoever appended it: nobody can write under an earlier one any more.
         rewritten: bool,
+        /// If rewritten: the number of the open in every lane by which the writer of this entry held all of them. A lane
+        /// whose last open is neither this one nor one that has seen this entry may still get segments of an earlier
+        /// root entry, and nobody may ask ids before it was opened anew.
+        opens: Option<Vec<u64>>,
+    },
+    /// A person moved the job: object paths, file names and the log itself are relative to other roots from here on.
+    Relocate {
+        /// Format of this document.
+        format: u32,
+        /// URL that object paths are relative to.
+        source: String,
+        /// URL that sink file names are relative to.
+        sink: String,
+        /// URL of the checkpoint itself.
+        checkpoint: String,
+    },
+    /// The job is finished and its checkpoint goes away; whoever finds this removes the rest.
+    Deleted {
+        /// Format of this document.
+        format: u32,
     },
 }
 
@@ -47,6 +67,8 @@ pub struct Genesis {
     pub created_ms: u64,
     /// How many lanes the log has.
     pub lanes: u32,
+    /// Objects above this size are cut into pieces of this many bytes, each with a lane of its own.
+    pub split_bytes: u64,
     /// The id columns, or none if rows are known by position.
     pub ids: Option<Vec<IdColumn>>,
     /// The source's schema: an Arrow IPC schema message in hexadecimal digits.
@@ -117,19 +139,40 @@ pub enum LaneEntry {
     Open {
         /// Format of this document.
         format: u32,
-        /// The writer's random name.
+        /// The writer's random name: of one opening of one lane, never used again.
         token: String,
+        /// The process' random name, under which its heartbeat, requests to stop and summary lie.
+        run: String,
         /// Number of the last root entry that the writer saw before.
         root: u64,
         /// Milliseconds since 1970, for people.
         opened_ms: u64,
-        /// Host name, for people.
+        /// Host name.
         host: String,
+        /// The host's boot, as Linux names it; empty if it does not.
+        boot: String,
         /// Process, for people.
         pid: u32,
     },
     /// A group is durable.
     Segment(Box<SegmentEntry>),
+    /// What all entries below say, in short. They and what only they name may be deleted.
+    Compaction(Box<CompactionEntry>),
+    /// Entries that count no more.
+    Withdraw {
+        /// Format of this document.
+        format: u32,
+        /// The writer.
+        token: String,
+        /// Numbers of groups, or of entries that are torn or missing. Rows whose state a group gave are not done; its
+        /// files do not count.
+        numbers: Vec<u64>,
+        /// Whether rows that are known by id are to be asked again, since an id that they were found by may be withdrawn,
+        /// in this lane or another.
+        forget_known: bool,
+        /// Why, for people.
+        reason: String,
+    },
     /// A writer leaves the lane in order.
     Close {
         /// Format of this document.
@@ -151,6 +194,36 @@ pub enum Close {
     Stopped,
     /// An error ended it.
     Failed,
+}
+
+/// All that is below, in side files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompactionEntry {
+    /// Format of this document.
+    pub format: u32,
+    /// The writer.
+    pub token: String,
+    /// One row per group that counts: number, root entry, counts.
+    pub groups: SideFile,
+    /// One row per sink file: group, path, rows, bytes.
+    pub files: SideFile,
+    /// One row per range of rows that still has the state which its group gave it.
+    pub coverage: SideFile,
+    /// One row per open: number, token, run, root entry.
+    pub opens: SideFile,
+    /// Id files, of one group or of several.
+    pub ids: Vec<IdFile>,
+}
+
+/// A file of ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdFile {
+    /// The group whose ids it holds; if none, each row names its group in a last column `_group`.
+    pub group: Option<u64>,
+    /// The file.
+    pub file: SideFile,
 }
 
 /// The rows of one group count from here on, and so do the files.
@@ -215,6 +288,12 @@ pub struct CoveredObject {
     pub size: u64,
     /// Rows in the whole object.
     pub rows: u64,
+    /// The piece, of an object that is cut.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub piece: u32,
+    /// Row ranges `[start, end)` of the piece, of an object that is cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Vec<(u64, u64)>>,
     /// Row ranges `[start, end)` that are written or filtered out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<(u64, u64)>,
@@ -224,6 +303,10 @@ pub struct CoveredObject {
     /// Row ranges that failed and are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<(u64, u64)>,
+}
+
+fn is_zero(piece: &u32) -> bool {
+    *piece == 0
 }
 
 /// Ranges as they stand in an entry.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use super::coverage::{Coverage, ObjectCoverage, RowState};
+use super::coverage::{ObjectCoverage, RowState};
 
 /// When a group ends; whichever comes first.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +53,8 @@ impl GroupCounts {
 pub struct Group {
     /// Its number within its writer.
     pub number: u64,
-    /// The rows it covers, by object path.
-    pub objects: BTreeMap<String, ObjectCoverage>,
+    /// The rows it covers, by object path and piece.
+    pub objects: BTreeMap<(String, u32), ObjectCoverage>,
     /// Ids of its done rows, unsorted, in the job's id types.
     pub ids: Vec<RecordBatch>,
     /// What became of its rows.
@@ -67,17 +67,15 @@ impl Group {
         Group { number, ..Group::default() }
     }
 
-    /// Names an object, so that it is known to have this many rows, even if none of them is covered.
-    pub fn name_object(&mut self, path: &str, digest: &str, size: u64, rows: u64) {
-        if !self.objects.contains_key(path) {
-            let covered = ObjectCoverage { digest: digest.into(), size, rows, coverage: Coverage::default() };
-            self.objects.insert(path.into(), covered);
-        }
+    /// Names a piece of an object, so that its rows are known, even if none of them is covered.
+    pub fn name_object(&mut self, path: &str, piece: u32, content: impl FnOnce() -> ObjectCoverage) {
+        let key = (path.to_string(), piece);
+        self.objects.entry(key).or_insert_with(content);
     }
 
-    /// Gives rows of a named object their state.
-    pub fn cover(&mut self, path: &str, rows: impl IntoIterator<Item = Range<u64>>, state: RowState) {
-        let object = self.objects.get_mut(path).expect("named before it is covered");
+    /// Gives rows of a named piece their state.
+    pub fn cover(&mut self, path: &str, piece: u32, rows: impl IntoIterator<Item = Range<u64>>, state: RowState) {
+        let object = self.objects.get_mut(&(path.to_string(), piece)).expect("named before it is covered");
         rows.into_iter().for_each(|range| object.coverage.set(range, state));
     }
 }

@@ -3,10 +3,12 @@
 //! A checkpoint is a folder on any object store:
 //!
 //! ```text
-//! root/<number>           0 is the genesis; then accepted changes and new source listings
-//! lane/<lane>/<number>    open, segment, close: a create-only log, numbered without holes
-//! side/<token>-<name>     Parquet: ids, long coverage, source listings
-//! runs/<token>/           the plan and the summary of one run
+//! root/<number>           0 is the genesis; then accepted changes, new source listings, moves, the deletion
+//! lane/<lane>/<number>    open, segment, compaction, withdraw, close: a create-only log
+//! side/<token>-<name>     Parquet: ids, long coverage, source listings, compactions
+//! heartbeat/<run>         a counter, for courtesy only; beside it a lock file, if the checkpoint is a local folder
+//! stop/<run>              a request to stop
+//! runs/<run>/             the plan and the summary of one run
 //! ```
 //!
 //! Numbers have ten digits, so that a listing is in order. Every entry is one JSON document, put with "create, else
@@ -14,41 +16,67 @@
 //! names does not exist. To open a lane is to append to it: whoever wrote before finds a foreign entry at the number it
 //! would write next, and stops.
 //!
+//! A job's life, one lane of it:
+//!
+//! ```text
+//! root/0 genesis      root/1 source (more objects)        root/2 change (accepted)
+//! lane/0/0 open  1 segment  2 segment  3 close: stopped  4 open  5 segment  (killed)  6 open  7 compaction  8 segment  9 close: finished
+//!                |                                                                          |
+//!                +- names sink files, side/<token>-ids-0.parquet                            +- covers 0 to 6: 1, 2, 3 and 5 are deleted,
+//!                                                                                              0, 4 and 6 stay, since stopped writers
+//!                                                                                              run into them
+//! ```
+//!
 //! * `entry` - the documents, key by key.
 //! * `coverage` - ranges of source rows and their state.
 //! * `side` - the Parquet files that lie beside the log.
+//! * `log` - one numbered, create-only log: create, list, read.
 //! * `root` - genesis and what was appended to it.
-//! * `lane` - open, append, replay.
+//! * `lane` - open, append, close.
+//! * `replay` - what a lane's entries say in all.
+//! * `compact` - a lane's entries become one.
 //! * `recover` - what dead writers left in the sink and in `side/`.
+//! * `liveness` - who is still alive: heartbeats, locks, requests to stop.
+//! * `delete` - a finished job's checkpoint goes away.
+//! * `repair` - what is wrong with a checkpoint, and how it is withdrawn.
 //! * `view` - what it all says at this moment, for commands that only look.
 //! * `output` - the sink files that count, beside what lies in the sink.
 //! * `group` - source rows that become durable together, while a run works on them.
 
+mod compact;
 mod coverage;
+mod delete;
 mod entry;
 mod group;
 mod lane;
+mod liveness;
+mod log;
 mod output;
 mod recover;
+mod repair;
+mod replay;
 mod root;
 mod side;
 mod view;
 
+pub use compact::Compacted;
 pub use coverage::{Coverage, ObjectCoverage, RowState};
+pub use delete::{delete_all, mark_deleted};
 pub use entry::{
-    Close, CoveredObject, FORMAT, FileEntry, Fingerprint, Genesis, IdColumn, LaneEntry, RootEntry, SegmentEntry,
-    SideFile, StageFingerprint, covered_from_ranges, number_name,
+    Close, CompactionEntry, CoveredObject, FORMAT, FileEntry, Fingerprint, Genesis, IdColumn, IdFile, LaneEntry, RootEntry,
+    SegmentEntry, SideFile, StageFingerprint, covered_from_ranges, number_name,
 };
 pub use group::{Group, GroupCounts, GroupLimits};
-pub use lane::{Lane, LaneState, Logged, now_ms, read_lane};
-pub use output::{Orphan, OutputCheck, Wrong, check_output};
+pub use lane::{Lane, Writer, lane_of, now_ms, pieces};
+pub use liveness::{Alive, Heartbeat, find_alive, request_stop};
+pub use log::{Defect, LaneLog, Logged, read_lane};
 pub use recover::{Swept, check_files, other_jobs, sweep};
-pub use root::{Listing, Pinned, Root, random_name, schema_from_hex, schema_to_hex};
-pub use side::{read_ids, write_ids, write_imported, write_listing};
-pub use view::{LaneView, View, view};
-
-/// The lane that holds everything, until jobs have several.
-pub const LANE: u32 = 0;
+pub use repair::{Finding, Verified, repair, verify};
+pub use replay::{GroupState, LaneState, OpenState, last_open, read_state};
+pub use root::{Asked, Listing, Pinned, Places, Root, random_name, schema_from_hex, schema_to_hex};
+pub use output::{Orphan, OutputCheck, Wrong, check_output};
+pub use side::{read_ids, read_imported, write_ids, write_imported, write_listing};
+pub use view::{DoneFile, LaneView, View, view};
 
 /// What can go wrong with a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +95,7 @@ pub enum CommitError {
         cause: object_store::Error,
     },
     /// An entry or side file is not what it must be.
-    #[error("checkpoint: {name} is damaged: {message}\nhint: nothing was changed; restore the file from a copy")]
+    #[error("checkpoint: {name} is damaged: {message}\nhint: nothing was changed; restore the file from a copy, or let `wasmpipe checkpoint verify --repair` withdraw what it held")]
     Damaged {
         /// Name relative to the checkpoint.
         name: String,
@@ -88,11 +116,19 @@ pub enum CommitError {
     /// The run must not go on, and nothing was changed.
     #[error("{0}")]
     Refused(String),
+    /// The job is finished, and its checkpoint is being deleted.
+    #[error("the job of this checkpoint is finished and the checkpoint is being deleted\nhint: `wasmpipe checkpoint delete` completes that")]
+    Deleted,
 }
 
 impl CommitError {
     fn store(what: &'static str, name: impl ToString, cause: object_store::Error) -> CommitError {
         CommitError::Store { what, name: name.to_string(), cause }
+    }
+
+    /// Whether an object that the log names, or has listed, is not there.
+    fn is_not_found(&self) -> bool {
+        matches!(self, CommitError::Store { cause: object_store::Error::NotFound { .. }, .. })
     }
 
     fn damaged(name: impl ToString, message: impl ToString) -> CommitError {

@@ -2,7 +2,7 @@
 //! has made its token dead; never by prefix, never by age. Names say whose a file is:
 //! `<job>-<lane>-<token>-<sequence>.parquet` in the sink, `<token>-<name>` under `side/`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path as FsPath;
 
 use futures::{StreamExt, TryStreamExt};
@@ -10,8 +10,10 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::CommitError;
+use super::compact::entries_to_delete;
 use super::entry::FileEntry;
-use super::lane::LaneState;
+use super::log::LaneLog;
+use super::replay::LaneState;
 use super::root::Root;
 use crate::sink::FileName;
 use crate::store::Store;
@@ -23,36 +25,60 @@ pub struct Swept {
     pub sink_files: u64,
     /// Side files that no entry names.
     pub side_files: u64,
+    /// Entries that a compaction covers.
+    pub entries: u64,
 }
 
-/// Removes what dead writers of the lane left. `listing` is the sink's; `state` that of all entries below this open.
+/// Removes what dead writers of lanes left. `listing` is the sink's; `lanes` are lanes that this process has opened: the
+/// entries below its opens, and what they say.
 pub async fn sweep(
     root: &Root,
-    lane: u32,
-    state: &LaneState,
+    lanes: &[(LaneLog, LaneState)],
     checkpoint: &Store,
     sink: &Store,
     listing: &[ObjectMeta],
 ) -> Result<Swept, CommitError> {
-    let dead: HashSet<&str> = state.tokens.values().map(String::as_str).collect();
-    let counting: HashSet<&str> = state.files.iter().map(|file| file.path.as_str()).collect();
-    let is_dead = |name: &str| {
-        FileName::parse(name)
-            .is_some_and(|file| file.job == root.genesis.job && file.lane == lane && dead.contains(file.token.as_str()))
-    };
+    let dead = Dead::of(root, lanes.iter().map(|(_, state)| state));
+    let counting: HashSet<&str> =
+        lanes.iter().flat_map(|(_, state)| state.files()).map(|file| file.path.as_str()).collect();
     let orphans: Vec<Path> = listing
         .iter()
         .map(|meta| &meta.location)
-        .filter(|path| !counting.contains(path.as_ref()) && is_dead(path.as_ref()))
+        .filter(|path| !counting.contains(path.as_ref()) && dead.wrote(path.as_ref()))
         .cloned()
         .collect();
-    let mut swept = Swept { sink_files: orphans.len() as u64, side_files: 0 };
+    let mut swept = Swept { sink_files: orphans.len() as u64, ..Swept::default() };
     delete(sink, orphans).await?;
     if let Some(folder) = sink.local_root() {
-        swept.sink_files += remove_staged(folder, is_dead)?;
+        swept.sink_files += remove_staged(folder, |name| dead.wrote(name))?;
     }
-    swept.side_files = sweep_side(root, state, checkpoint, &dead).await?;
+    swept.side_files = sweep_side(root, lanes, checkpoint, &dead).await?;
+    for (log, state) in lanes {
+        let covered = entries_to_delete(state.lane, log.covered.iter().copied(), state);
+        swept.entries += covered.len() as u64;
+        delete(checkpoint, covered).await?;
+    }
     Ok(swept)
+}
+
+/// Writers that a later open of their lane has made dead: lane by token.
+struct Dead<'a> {
+    job: &'a str,
+    tokens: HashMap<&'a str, u32>,
+}
+
+impl<'a> Dead<'a> {
+    /// What was opened before the job was moved is left alone: where it was moved from, it may live on.
+    fn of(root: &'a Root, lanes: impl Iterator<Item = &'a LaneState>) -> Dead<'a> {
+        let opens = lanes.flat_map(|state| state.opens.values().map(move |open| (open, state.lane)));
+        let opens = opens.filter(|(open, _)| open.root >= root.relocated);
+        Dead { job: &root.genesis.job, tokens: opens.map(|(open, lane)| (open.token.as_str(), lane)).collect() }
+    }
+
+    fn wrote(&self, name: &str) -> bool {
+        FileName::parse(name)
+            .is_some_and(|file| file.job == self.job && self.tokens.get(file.token.as_str()) == Some(&file.lane))
+    }
 }
 
 /// A local store writes to `name#<digits>` first, hides that name in listings and refuses it in paths.
@@ -72,7 +98,12 @@ fn remove_staged(folder: &FsPath, is_dead: impl Fn(&str) -> bool) -> Result<u64,
     Ok(removed)
 }
 
-async fn sweep_side(root: &Root, state: &LaneState, store: &Store, dead: &HashSet<&str>) -> Result<u64, CommitError> {
+async fn sweep_side(
+    root: &Root,
+    lanes: &[(LaneLog, LaneState)],
+    store: &Store,
+    dead: &Dead<'_>,
+) -> Result<u64, CommitError> {
     let found: Vec<Path> = store
         .objects()
         .list(Some(&Path::from("side")))
@@ -80,21 +111,21 @@ async fn sweep_side(root: &Root, state: &LaneState, store: &Store, dead: &HashSe
         .try_collect()
         .await
         .map_err(|cause| CommitError::store("list", "side", cause))?;
-    let named = |path: &Path| {
-        state.side_files.contains(path.as_ref()) || root.side_files.iter().any(|name| name == path.as_ref())
+    let mut named: HashSet<&str> = lanes.iter().flat_map(|(_, state)| &state.side_files).map(String::as_str).collect();
+    named.extend(root.side_files.iter().map(String::as_str));
+    let is_dead = |path: &Path| {
+        let token = path.filename().and_then(|name| name.split_once('-')).map(|(token, _)| token);
+        token.is_some_and(|token| dead.tokens.contains_key(token))
     };
-    let token_of =
-        |path: &Path| path.filename().and_then(|name| name.split_once('-')).map(|(token, _)| token.to_string());
-    let orphans: Vec<Path> = found
-        .into_iter()
-        .filter(|path| !named(path) && token_of(path).is_some_and(|token| dead.contains(token.as_str())))
-        .collect();
+    let orphans: Vec<Path> =
+        found.into_iter().filter(|path| !named.contains(path.as_ref()) && is_dead(path)).collect();
     let count = orphans.len() as u64;
     delete(store, orphans).await?;
     Ok(count)
 }
 
-async fn delete(store: &Store, paths: Vec<Path>) -> Result<(), CommitError> {
+/// Deletes objects; one that is not there is as good as deleted.
+pub(super) async fn delete(store: &Store, paths: Vec<Path>) -> Result<(), CommitError> {
     let paths = futures::stream::iter(paths).map(Ok).boxed();
     let mut deleted = store.objects().delete_stream(paths);
     while let Some(result) = deleted.next().await {
@@ -107,11 +138,14 @@ async fn delete(store: &Store, paths: Vec<Path>) -> Result<(), CommitError> {
 }
 
 /// Sink files that the log names must be there with their sizes.
-pub fn check_files(files: &[FileEntry], listing: &[ObjectMeta]) -> Result<(), CommitError> {
+pub fn check_files<'a>(
+    files: impl IntoIterator<Item = &'a FileEntry>,
+    listing: &[ObjectMeta],
+) -> Result<(), CommitError> {
     let found: std::collections::HashMap<&str, u64> =
         listing.iter().map(|meta| (meta.location.as_ref(), meta.size)).collect();
     let wrong: Vec<String> = files
-        .iter()
+        .into_iter()
         .filter_map(|file| match found.get(file.path.as_str()) {
             None => Some(format!("{} is missing", file.path)),
             Some(&bytes) if bytes != file.bytes => {
@@ -123,7 +157,7 @@ pub fn check_files(files: &[FileEntry], listing: &[ObjectMeta]) -> Result<(), Co
     let Some(first) = wrong.first() else { return Ok(()) };
     Err(CommitError::Refused(format!(
         "{} sink file(s) that the checkpoint names are not what they were: {first}\n\
-         hint: put them back from a copy; or begin a new job with another checkpoint and an empty sink",
+         hint: put them back from a copy; or let `wasmpipe checkpoint verify --repair` give up their rows, which are then done again",
         wrong.len()
     )))
 }

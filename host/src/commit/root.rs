@@ -5,12 +5,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow_ipc::convert::try_schema_from_ipc_buffer;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
 use bytes::Bytes;
-use futures::TryStreamExt;
-use object_store::ObjectStoreExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 
 use super::entry::{Fingerprint, Genesis, RootEntry, SideFile, number_name};
-use super::lane::{Put, create};
+use super::log::{Put, create, get, list, parse, probe};
 use super::{CommitError, side};
 use crate::source::Object;
 use crate::store::Store;
@@ -38,10 +37,35 @@ pub struct Root {
     pub fingerprint: Fingerprint,
     /// The pinned listing.
     pub listing: SideFile,
-    /// Ids of segments that were written under an earlier root entry than this are asked for every uncovered row.
-    pub asked_below: Option<u64>,
+    /// Whether ids are asked, and which.
+    pub asked: Option<Asked>,
+    /// Where the job lives now.
+    pub places: Places,
+    /// Number of the last root entry that moved the job, or 0. Files of writers that opened before it are never deleted:
+    /// the place that they were moved from may still be in use.
+    pub relocated: u64,
     /// Side files that any root entry names.
     pub side_files: Vec<String>,
+}
+
+/// The ids of segments that were written under an earlier root entry than `below` are asked for every uncovered row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Number of the root entry that says so.
+    pub below: u64,
+    /// By lane, the open by which the writer of that entry held it.
+    pub opens: Vec<u64>,
+}
+
+/// The roots of a job, as URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// What object paths are relative to.
+    pub source: String,
+    /// What sink file names are relative to.
+    pub sink: String,
+    /// The checkpoint itself.
+    pub checkpoint: String,
 }
 
 /// A random name of 16 hexadecimal digits.
@@ -53,10 +77,17 @@ pub fn random_name() -> String {
 impl Root {
     /// The root as it stands, or none if there is no job here.
     pub async fn read(store: &Store) -> Result<Option<Root>, CommitError> {
+        let numbers = list(store, "root").await?;
+        let reads: Vec<_> = numbers.iter().map(|&number| read_entry(store, number)).collect();
+        let entries: Vec<RootEntry> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+        if matches!(entries.last(), Some(RootEntry::Deleted { .. })) {
+            return Err(CommitError::Deleted);
+        }
         let mut root: Option<Root> = None;
-        for number in 0.. {
-            let Some(bytes) = get(store, &name(number)).await? else { break };
-            let entry = parse(&name(number), &bytes)?;
+        for (expected, (number, entry)) in (0..).zip(numbers.into_iter().zip(entries)) {
+            if number != expected {
+                return Err(CommitError::damaged(name(expected), "it is missing, but later entries are there"));
+            }
             root = Some(follow(root, number, entry)?);
         }
         if root.is_none() {
@@ -65,9 +96,19 @@ impl Root {
         Ok(root)
     }
 
+    /// Number of the last root entry.
+    pub async fn last_number(store: &Store) -> Result<u64, CommitError> {
+        let last = list(store, "root").await?.last().copied();
+        last.ok_or_else(|| CommitError::Refused("the checkpoint's root is gone\nhint: nothing was changed; restore it".into()))
+    }
+
     /// Makes the job. `false` if there is one already.
     pub async fn create(store: &Store, genesis: Genesis) -> Result<bool, CommitError> {
-        append(store, 0, &RootEntry::Genesis(Box::new(genesis))).await
+        let bytes = encode(&RootEntry::Genesis(Box::new(genesis)));
+        if create(store, &name(0), &bytes).await? == Put::Foreign {
+            return Ok(false);
+        }
+        probe(store, &name(0), &bytes).await.map(|()| true)
     }
 
     /// Appends after the last entry seen. `false` if somebody else did first.
@@ -111,37 +152,48 @@ fn follow(root: Option<Root>, number: u64, entry: RootEntry) -> Result<Root, Com
             last: 0,
             fingerprint: genesis.fingerprint.clone(),
             listing: genesis.listing.clone(),
-            asked_below: None,
+            asked: None,
+            places: Places {
+                source: genesis.source.clone(),
+                sink: genesis.sink.clone(),
+                checkpoint: genesis.checkpoint.clone(),
+            },
+            relocated: 0,
             side_files: genesis.imported.iter().chain([&genesis.listing]).map(|file| file.path.clone()).collect(),
             genesis: *genesis,
         }),
         (Some(root), RootEntry::Change { fingerprint, .. }) => Ok(Root { last: number, fingerprint, ..root }),
-        (Some(mut root), RootEntry::Source { listing, rewritten, .. }) => {
+        (Some(mut root), RootEntry::Source { listing, rewritten, opens, .. }) => {
             root.side_files.push(listing.path.clone());
-            let asked_below = if rewritten { Some(number) } else { root.asked_below };
-            Ok(Root { last: number, listing, asked_below, ..root })
+            let asked = Asked { below: number, opens: opens.unwrap_or_default() };
+            let asked = if rewritten { Some(asked) } else { root.asked };
+            Ok(Root { last: number, listing, asked, ..root })
         }
+        (Some(root), RootEntry::Relocate { source, sink, checkpoint, .. }) => {
+            let places = Places { source, sink, checkpoint };
+            Ok(Root { last: number, places, relocated: number, ..root })
+        }
+        (_, RootEntry::Deleted { .. }) => Err(CommitError::damaged(name(number), "entries follow a deletion")),
         (None, _) => Err(CommitError::damaged(name(number), "the first entry is not a genesis")),
         (Some(_), _) => Err(CommitError::damaged(name(number), "a second genesis")),
     }
 }
 
-fn parse(name: &str, bytes: &Bytes) -> Result<RootEntry, CommitError> {
-    super::lane::check_format(name, bytes)?;
-    serde_json::from_slice(bytes).map_err(|error| CommitError::damaged(name, error))
+/// Entries read at a time.
+const READS_MAX: usize = 16;
+
+async fn read_entry(store: &Store, number: u64) -> Result<RootEntry, CommitError> {
+    let name = name(number);
+    let bytes = get(store, &name).await?.ok_or_else(|| CommitError::damaged(&name, "it was listed, but is gone"))?;
+    parse(&bytes).map_err(|message| CommitError::damaged(name, message))
+}
+
+fn encode(entry: &RootEntry) -> Bytes {
+    Bytes::from(serde_json::to_vec_pretty(entry).expect("entries are JSON"))
 }
 
 async fn append(store: &Store, number: u64, entry: &RootEntry) -> Result<bool, CommitError> {
-    let bytes = Bytes::from(serde_json::to_vec_pretty(entry).expect("entries are JSON"));
-    Ok(create(store, &name(number), &bytes).await? == Put::Mine)
-}
-
-pub(super) async fn get(store: &Store, name: &str) -> Result<Option<Bytes>, CommitError> {
-    match store.objects().get(&Path::from(name)).await {
-        Ok(got) => got.bytes().await.map(Some).map_err(|cause| CommitError::store("read", name, cause)),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(cause) => Err(CommitError::store("read", name, cause)),
-    }
+    Ok(create(store, &name(number), &encode(entry)).await? == Put::Mine)
 }
 
 /// A log without a root is a checkpoint that lost its head: to begin a new job over it would double its output.

@@ -1,10 +1,11 @@
 //! The Parquet files that lie beside the log: ids, long coverage, source listings. Each is durable before the entry that
 //! names it with size and digest, and anyone can read it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, UInt64Array};
-use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, partition, take_record_batch};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::compute::{SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, partition, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use object_store::path::Path;
@@ -15,7 +16,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::CommitError;
-use super::entry::{CoveredObject, SideFile};
+use super::entry::{CoveredObject, FileEntry, IdFile, SideFile};
+use super::replay::{GroupState, OpenState};
 use super::root::Pinned;
 use crate::source::Object;
 use crate::store::Store;
@@ -63,8 +65,26 @@ fn sorted(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, ar
     take_record_batch(&all, &lexsort_to_indices(&columns, None)?)
 }
 
-/// The ids of a segment, batch by batch.
-pub async fn read_ids(store: &Store, file: &SideFile) -> Result<Vec<RecordBatch>, CommitError> {
+/// The ids of a file, those of wanted groups only, without the column that names their groups.
+pub async fn read_ids(
+    store: &Store,
+    file: &IdFile,
+    is_wanted: impl Fn(u64) -> bool,
+) -> Result<Vec<RecordBatch>, CommitError> {
+    match file.group {
+        Some(group) if is_wanted(group) => read(store, &file.file).await,
+        Some(_) => Ok(Vec::new()),
+        None => {
+            let batches = read_ids_with_groups(store, file, is_wanted).await?;
+            let ids = |batch: RecordBatch| batch.project(&(0..batch.num_columns() - 1).collect::<Vec<_>>());
+            let batches = batches.into_iter().map(ids).collect::<Result<_, _>>();
+            batches.map_err(|error| CommitError::damaged(&file.file.path, error))
+        }
+    }
+}
+
+/// Ids that were done elsewhere, before the job began.
+pub async fn read_imported(store: &Store, file: &SideFile) -> Result<Vec<RecordBatch>, CommitError> {
     read(store, file).await
 }
 
@@ -116,50 +136,65 @@ pub(super) async fn read_listing(store: &Store, file: &SideFile) -> Result<Vec<P
     Ok(pinned)
 }
 
-/// Coverage that is too long for an entry: a row per range; an object without any range has one row with no state.
-pub(super) async fn write_coverage(
-    store: &Store,
-    token: &str,
-    group: u64,
-    objects: &[CoveredObject],
-) -> Result<SideFile, CommitError> {
-    let rows: Vec<CoverageRow> = objects.iter().flat_map(coverage_rows).collect();
-    let strings = |text: fn(&CoveredObject) -> &str| {
-        Arc::new(rows.iter().map(|(object, _)| Some(text(object))).collect::<StringArray>()) as ArrayRef
+/// Coverage of one object by one group.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct CoverageRow {
+    /// The group; 0 in the file of a segment, which is of one group.
+    pub(super) group: u64,
+    /// The last root entry under which a group spoke of this content; 0 in the file of a segment.
+    pub(super) root: u64,
+    pub(super) object: CoveredObject,
+}
+
+/// Coverage that is too long for an entry: a row per range; an object without any range has one row with no state. The
+/// rows of a piece are ranges with the state `own`.
+pub(super) async fn write_coverage(store: &Store, path: String, rows: &[CoverageRow]) -> Result<SideFile, CommitError> {
+    let rows: Vec<(&CoverageRow, Ranged)> = rows.iter().flat_map(ranges_of).collect();
+    let strings = |text: fn(&CoverageRow) -> &str| {
+        Arc::new(rows.iter().map(|(row, _)| Some(text(row))).collect::<StringArray>()) as ArrayRef
     };
-    let numbers = |number: fn(&CoveredObject) -> u64| {
-        Arc::new(rows.iter().map(|(object, _)| number(object)).collect::<UInt64Array>()) as ArrayRef
+    let numbers = |number: fn(&CoverageRow) -> u64| {
+        Arc::new(rows.iter().map(|(row, _)| number(row)).collect::<UInt64Array>()) as ArrayRef
     };
     let columns: Vec<ArrayRef> = vec![
-        strings(|object| &object.object),
-        strings(|object| &object.digest),
-        numbers(|object| object.size),
-        numbers(|object| object.rows),
+        numbers(|row| row.group),
+        numbers(|row| row.root),
+        strings(|row| &row.object.object),
+        strings(|row| &row.object.digest),
+        numbers(|row| row.object.size),
+        numbers(|row| row.object.rows),
+        numbers(|row| u64::from(row.object.piece)),
         Arc::new(rows.iter().map(|(_, range)| range.map(|range| range.0)).collect::<StringArray>()),
         Arc::new(rows.iter().map(|(_, range)| range.map(|range| range.1)).collect::<UInt64Array>()),
         Arc::new(rows.iter().map(|(_, range)| range.map(|range| range.2)).collect::<UInt64Array>()),
     ];
     let batch = RecordBatch::try_new(coverage_schema(), columns).expect("columns as in the schema");
-    write(store, format!("side/{token}-coverage-{group}.parquet"), &batch).await
+    write(store, path, &batch).await
 }
 
-/// An object, and the state, start and end of one range of it.
-type CoverageRow<'a> = (&'a CoveredObject, Option<(&'static str, u64, u64)>);
+/// The state, start and end of one range.
+type Ranged = Option<(&'static str, u64, u64)>;
 
-fn coverage_rows(object: &CoveredObject) -> Vec<CoverageRow<'_>> {
+fn ranges_of(row: &CoverageRow) -> Vec<(&CoverageRow, Ranged)> {
     let of = |state, ranges: &[(u64, u64)]| {
-        ranges.iter().map(|&(start, end)| (object, Some((state, start, end)))).collect::<Vec<_>>()
+        ranges.iter().map(|&(start, end)| (row, Some((state, start, end)))).collect::<Vec<_>>()
     };
-    let rows = [of("done", &object.done), of("known", &object.known), of("failed", &object.failed)].concat();
-    if rows.is_empty() { vec![(object, None)] } else { rows }
+    let object = &row.object;
+    let own = object.own.as_deref().unwrap_or_default();
+    let rows =
+        [of("own", own), of("done", &object.done), of("known", &object.known), of("failed", &object.failed)].concat();
+    if rows.is_empty() { vec![(row, None)] } else { rows }
 }
 
 fn coverage_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
+        Field::new("group", DataType::UInt64, false),
+        Field::new("root", DataType::UInt64, false),
         Field::new("object", DataType::Utf8, false),
         Field::new("digest", DataType::Utf8, false),
         Field::new("size", DataType::UInt64, false),
         Field::new("rows", DataType::UInt64, false),
+        Field::new("piece", DataType::UInt64, false),
         Field::new("state", DataType::Utf8, true),
         Field::new("start", DataType::UInt64, true),
         Field::new("end", DataType::UInt64, true),
@@ -167,27 +202,37 @@ fn coverage_schema() -> SchemaRef {
 }
 
 /// Reads long coverage.
-pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<CoveredObject>, CommitError> {
-    let mut objects: Vec<CoveredObject> = Vec::new();
+pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<CoverageRow>, CommitError> {
+    let mut rows: Vec<CoverageRow> = Vec::new();
     for batch in read(store, file).await? {
         expect_schema(&batch, &coverage_schema(), &file.path)?;
-        let (path, digest, state) = (strings(&batch, 0), strings(&batch, 1), strings(&batch, 4));
-        let (size, rows, start, end) = (numbers(&batch, 2), numbers(&batch, 3), numbers(&batch, 5), numbers(&batch, 6));
-        for row in 0..batch.num_rows() {
-            if objects.last().is_none_or(|last| last.object != path.value(row)) {
-                objects.push(CoveredObject {
-                    object: path.value(row).into(),
-                    digest: digest.value(row).into(),
-                    size: size.value(row),
-                    rows: rows.value(row),
+        let (group, root, piece) = (numbers(&batch, 0), numbers(&batch, 1), numbers(&batch, 6));
+        let (path, digest, state) = (strings(&batch, 2), strings(&batch, 3), strings(&batch, 7));
+        let (size, total, start, end) = (numbers(&batch, 4), numbers(&batch, 5), numbers(&batch, 8), numbers(&batch, 9));
+        for at in 0..batch.num_rows() {
+            let is_next = |last: &CoverageRow| {
+                let object = &last.object;
+                (last.group, object.object.as_str(), object.digest.as_str(), u64::from(object.piece))
+                    != (group.value(at), path.value(at), digest.value(at), piece.value(at))
+            };
+            if rows.last().is_none_or(is_next) {
+                let object = CoveredObject {
+                    object: path.value(at).into(),
+                    digest: digest.value(at).into(),
+                    size: size.value(at),
+                    rows: total.value(at),
+                    piece: piece.value(at) as u32,
+                    own: (piece.value(at) > 0).then(Vec::new),
                     done: vec![],
                     known: vec![],
                     failed: vec![],
-                });
+                };
+                rows.push(CoverageRow { group: group.value(at), root: root.value(at), object });
             }
-            let object = objects.last_mut().expect("just pushed");
-            let range = (start.value(row), end.value(row));
-            match state.is_valid(row).then(|| state.value(row)) {
+            let object = &mut rows.last_mut().expect("just pushed").object;
+            let range = (start.value(at), end.value(at));
+            match state.is_valid(at).then(|| state.value(at)) {
+                Some("own") => object.own.get_or_insert_default().push(range),
                 Some("done") => object.done.push(range),
                 Some("known") => object.known.push(range),
                 Some("failed") => object.failed.push(range),
@@ -196,8 +241,179 @@ pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<
             }
         }
     }
-    Ok(objects)
+    Ok(rows)
 }
+
+/// The groups of a compaction, and their files.
+pub(super) async fn write_groups(
+    store: &Store,
+    prefix: &str,
+    groups: &BTreeMap<u64, GroupState>,
+) -> Result<(SideFile, SideFile), CommitError> {
+    let counts = |group: &GroupState| serde_json::to_string(&group.counts).expect("counts are JSON");
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(groups.keys().copied().collect::<UInt64Array>()),
+        Arc::new(groups.values().map(|group| group.root).collect::<UInt64Array>()),
+        Arc::new(groups.values().map(|group| Some(counts(group))).collect::<StringArray>()),
+    ];
+    let batch = RecordBatch::try_new(groups_schema(), columns).expect("columns as in the schema");
+    let written = write(store, format!("{prefix}-groups.parquet"), &batch).await?;
+    let files: Vec<(u64, &FileEntry)> =
+        groups.iter().flat_map(|(number, group)| group.files.iter().map(move |file| (*number, file))).collect();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(files.iter().map(|(group, _)| *group).collect::<UInt64Array>()),
+        Arc::new(files.iter().map(|(_, file)| Some(file.path.as_str())).collect::<StringArray>()),
+        Arc::new(files.iter().map(|(_, file)| file.rows).collect::<UInt64Array>()),
+        Arc::new(files.iter().map(|(_, file)| file.bytes).collect::<UInt64Array>()),
+    ];
+    let batch = RecordBatch::try_new(files_schema(), columns).expect("columns as in the schema");
+    Ok((written, write(store, format!("{prefix}-files.parquet"), &batch).await?))
+}
+
+fn groups_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("group", DataType::UInt64, false),
+        Field::new("root", DataType::UInt64, false),
+        Field::new("counts", DataType::Utf8, false),
+    ]))
+}
+
+fn files_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("group", DataType::UInt64, false),
+        Field::new("path", DataType::Utf8, false),
+        Field::new("rows", DataType::UInt64, false),
+        Field::new("bytes", DataType::UInt64, false),
+    ]))
+}
+
+/// Reads the groups of a compaction.
+pub(super) async fn read_groups(
+    store: &Store,
+    groups: &SideFile,
+    files: &SideFile,
+) -> Result<BTreeMap<u64, GroupState>, CommitError> {
+    let mut states = BTreeMap::new();
+    for batch in read(store, groups).await? {
+        expect_schema(&batch, &groups_schema(), &groups.path)?;
+        for at in 0..batch.num_rows() {
+            let counts = serde_json::from_str(strings(&batch, 2).value(at));
+            let counts = counts.map_err(|error| CommitError::damaged(&groups.path, error))?;
+            let state = GroupState { root: numbers(&batch, 1).value(at), counts, files: Vec::new() };
+            states.insert(numbers(&batch, 0).value(at), state);
+        }
+    }
+    for batch in read(store, files).await? {
+        expect_schema(&batch, &files_schema(), &files.path)?;
+        for at in 0..batch.num_rows() {
+            let group = numbers(&batch, 0).value(at);
+            let state = states.get_mut(&group);
+            let state = state.ok_or_else(|| CommitError::damaged(&files.path, format!("there is no group {group}")))?;
+            let path = strings(&batch, 1).value(at).to_string();
+            let (rows, bytes) = (numbers(&batch, 2).value(at), numbers(&batch, 3).value(at));
+            state.files.push(FileEntry { path, rows, bytes });
+        }
+    }
+    Ok(states)
+}
+
+/// The opens that a compaction covers.
+pub(super) async fn write_opens(
+    store: &Store,
+    prefix: &str,
+    opens: &BTreeMap<u64, OpenState>,
+) -> Result<SideFile, CommitError> {
+    let strings = |text: fn(&OpenState) -> &str| {
+        Arc::new(opens.values().map(|open| Some(text(open))).collect::<StringArray>()) as ArrayRef
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(opens.keys().copied().collect::<UInt64Array>()),
+        strings(|open| &open.token),
+        strings(|open| &open.run),
+        Arc::new(opens.values().map(|open| open.root).collect::<UInt64Array>()),
+        strings(|open| &open.host),
+        strings(|open| &open.boot),
+        Arc::new(opens.values().map(|open| u64::from(open.pid)).collect::<UInt64Array>()),
+    ];
+    let batch = RecordBatch::try_new(opens_schema(), columns).expect("columns as in the schema");
+    write(store, format!("{prefix}-opens.parquet"), &batch).await
+}
+
+fn opens_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("number", DataType::UInt64, false),
+        Field::new("token", DataType::Utf8, false),
+        Field::new("run", DataType::Utf8, false),
+        Field::new("root", DataType::UInt64, false),
+        Field::new("host", DataType::Utf8, false),
+        Field::new("boot", DataType::Utf8, false),
+        Field::new("pid", DataType::UInt64, false),
+    ]))
+}
+
+/// Reads the opens that a compaction covers.
+pub(super) async fn read_opens(store: &Store, file: &SideFile) -> Result<BTreeMap<u64, OpenState>, CommitError> {
+    let mut opens = BTreeMap::new();
+    for batch in read(store, file).await? {
+        expect_schema(&batch, &opens_schema(), &file.path)?;
+        for at in 0..batch.num_rows() {
+            let text = |column| strings(&batch, column).value(at).to_string();
+            let number = |column| numbers(&batch, column).value(at);
+            let (token, run, host, boot) = (text(1), text(2), text(4), text(5));
+            opens.insert(number(0), OpenState { token, run, root: number(3), host, boot, pid: number(6) as u32 });
+        }
+    }
+    Ok(opens)
+}
+
+/// Merges id files of groups that count into one whose rows name their group, sorted by id.
+pub(super) async fn merge_ids(
+    store: &Store,
+    path: String,
+    files: &[IdFile],
+    groups: &BTreeMap<u64, GroupState>,
+) -> Result<Option<SideFile>, CommitError> {
+    let mut batches = Vec::new();
+    for file in files {
+        batches.extend(read_ids_with_groups(store, file, |group| groups.contains_key(&group)).await?);
+    }
+    let Some(first) = batches.first() else { return Ok(None) };
+    let sorted = sorted(&first.schema(), &batches).map_err(|error| CommitError::damaged(&path, error))?;
+    write(store, path, &sorted).await.map(Some)
+}
+
+/// The ids of a file with a last column `_group`, those of wanted groups only.
+async fn read_ids_with_groups(
+    store: &Store,
+    file: &IdFile,
+    is_wanted: impl Fn(u64) -> bool,
+) -> Result<Vec<RecordBatch>, CommitError> {
+    let damaged = |error: arrow::error::ArrowError| CommitError::damaged(&file.file.path, error);
+    let mut batches = Vec::new();
+    for batch in read(store, &file.file).await? {
+        let batch = match file.group {
+            Some(group) => with_group(&batch, group).map_err(damaged)?,
+            None => batch,
+        };
+        let last = batch.columns().last().and_then(|column| column.as_any().downcast_ref::<UInt64Array>());
+        let last = last.ok_or_else(|| CommitError::damaged(&file.file.path, "it does not name groups"))?;
+        let keep: BooleanArray = last.iter().map(|group| group.map(&is_wanted)).collect();
+        let kept = filter_record_batch(&batch, &keep).map_err(damaged)?;
+        batches.extend((kept.num_rows() > 0).then_some(kept));
+    }
+    Ok(batches)
+}
+
+fn with_group(batch: &RecordBatch, group: u64) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let mut fields: Vec<Arc<Field>> = batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(GROUP_COLUMN, DataType::UInt64, false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(UInt64Array::from_value(group, batch.num_rows())));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+/// The group of a row in a file of ids of several groups.
+const GROUP_COLUMN: &str = "_group";
 
 fn strings(batch: &RecordBatch, column: usize) -> &StringArray {
     batch.column(column).as_any().downcast_ref().expect("schema checked")
@@ -239,6 +455,11 @@ fn encode(batch: &RecordBatch) -> Result<Vec<u8>, parquet::errors::ParquetError>
     writer.into_inner()
 }
 
+/// Whether a side file is what the log says; all of it is read.
+pub(super) async fn check(store: &Store, file: &SideFile) -> Result<(), CommitError> {
+    read(store, file).await.map(drop)
+}
+
 async fn read(store: &Store, file: &SideFile) -> Result<Vec<RecordBatch>, CommitError> {
     let name = Path::from(file.path.as_str());
     let got = store.objects().get(&name).await.map_err(|cause| CommitError::store("read", &file.path, cause))?;
@@ -271,7 +492,7 @@ mod tests {
         let a = ids(vec![5, 1]);
         let b = ids(vec![3]);
         let file = wait(write_ids(&store, "t", 0, &[a, b])).unwrap().unwrap();
-        let back = wait(read_ids(&store, &file)).unwrap();
+        let back = wait(read_ids(&store, &IdFile { group: Some(1), file }, |_| true)).unwrap();
         assert_eq!(back[0].column(0).as_ref(), &Int64Array::from(vec![1, 3, 5]));
     }
 
@@ -280,7 +501,7 @@ mod tests {
         let store = Store::memory("checkpoint");
         let file = wait(write_imported(&store, "t", 3, &[ids(vec![5, 1, 5]), ids(vec![1, 3])])).unwrap().unwrap();
         assert_eq!((file.path.as_str(), file.rows), ("side/t-imported-3.parquet", 3));
-        let back = wait(read_ids(&store, &file)).unwrap();
+        let back = wait(read_imported(&store, &file)).unwrap();
         assert_eq!(back[0].column(0).as_ref(), &Int64Array::from(vec![1, 3, 5]));
     }
 
@@ -290,23 +511,24 @@ mod tests {
         let ids = ids(vec![5, 1]);
         let file = wait(write_ids(&store, "t", 0, &[ids])).unwrap().unwrap();
         wait(store.objects().put(&Path::from(file.path.as_str()), "x".into())).unwrap();
-        assert!(matches!(wait(read_ids(&store, &file)), Err(CommitError::Damaged { .. })));
+        assert!(matches!(wait(read(&store, &file)), Err(CommitError::Damaged { .. })));
     }
 
     #[test]
     fn long_coverage_comes_back() {
         let store = Store::memory("checkpoint");
-        let object = |name: &str, done: Vec<(u64, u64)>, failed: Vec<(u64, u64)>| CoveredObject {
-            object: name.into(),
-            digest: "d".into(),
-            size: 9,
-            rows: 100,
-            done,
-            known: vec![],
-            failed,
+        let row = |name: &str, done: Vec<(u64, u64)>, failed: Vec<(u64, u64)>, piece: u32| {
+            let own = (piece > 0).then(|| vec![(0, 9)]);
+            let (digest, known) = ("d".into(), vec![]);
+            let object = CoveredObject { object: name.into(), digest, size: 9, rows: 100, piece, own, done, known, failed };
+            CoverageRow { group: 7, root: 2, object }
         };
-        let objects = vec![object("a", vec![(0, 5), (7, 9)], vec![(5, 7)]), object("empty", vec![], vec![])];
-        let file = wait(write_coverage(&store, "t", 3, &objects)).unwrap();
+        let objects = vec![
+            row("a", vec![(0, 5), (7, 9)], vec![(5, 7)], 0),
+            row("a", vec![(0, 5)], vec![], 1),
+            row("empty", vec![], vec![], 0),
+        ];
+        let file = wait(write_coverage(&store, "side/t".into(), &objects)).unwrap();
         assert_eq!(wait(read_coverage(&store, &file)).unwrap(), objects);
     }
 }

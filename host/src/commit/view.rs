@@ -1,11 +1,17 @@
 //! What a checkpoint says at this moment, for commands that only look: the root and every lane's state. Nothing is opened
 //! or written, so nobody is fenced; what a living run commits meanwhile may be in it or not, each commit whole.
 
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+
+use super::coverage::{ObjectCoverage, RowState};
 use super::entry::{Close, FileEntry, SideFile};
 use super::group::GroupCounts;
-use super::lane::{LaneState, Logged, read_lane};
-use super::root::Root;
-use super::{CommitError, RowState};
+use super::log::{LaneLog, Logged};
+use super::replay::{LaneState, read_state};
+use super::root::{Pinned, Root};
+use super::{CommitError, side};
 use crate::store::Store;
 
 /// A checkpoint as it stands.
@@ -13,8 +19,19 @@ use crate::store::Store;
 pub struct View {
     /// The root.
     pub root: Root,
+    /// The source's objects.
+    pub listing: Vec<Pinned>,
     /// Every lane, by number.
     pub lanes: Vec<LaneView>,
+}
+
+/// One of the files with ids of rows that are done.
+#[derive(Clone, Copy, Debug)]
+pub enum DoneFile<'a> {
+    /// Ids that were done elsewhere, before the job began.
+    Imported(&'a SideFile),
+    /// Ids of groups of a lane.
+    Own(&'a LaneState, &'a super::IdFile),
 }
 
 /// A lane as it stands.
@@ -31,43 +48,74 @@ pub struct LaneView {
 /// Reads a checkpoint. None if there is no job.
 pub async fn view(store: &Store) -> Result<Option<View>, CommitError> {
     let Some(root) = Root::read(store).await? else { return Ok(None) };
-    let pinned = root.pinned(store).await?;
+    let listing = root.pinned(store).await?;
     let mut lanes = Vec::new();
     for lane in 0..root.genesis.lanes {
-        let entries = read_lane(store, lane, None).await?;
-        let state = LaneState::replay(store, &entries, &pinned).await?;
-        lanes.push(LaneView { lane, entries, state });
+        let (log, state) = read_state(store, lane, LaneLog::default(), None).await?;
+        lanes.push(LaneView { lane, entries: log.entries, state });
     }
-    Ok(Some(View { root, lanes }))
+    Ok(Some(View { root, listing, lanes }))
+}
+
+impl DoneFile<'_> {
+    /// The file itself.
+    pub fn file(&self) -> &SideFile {
+        match self {
+            DoneFile::Imported(file) => file,
+            DoneFile::Own(_, ids) => &ids.file,
+        }
+    }
+
+    /// Its ids, those of groups that count.
+    pub async fn read(&self, store: &Store) -> Result<Vec<RecordBatch>, CommitError> {
+        match self {
+            DoneFile::Imported(file) => side::read_imported(store, file).await,
+            DoneFile::Own(state, ids) => {
+                side::read_ids(store, ids, |group| state.groups.contains_key(&group)).await
+            }
+        }
+    }
 }
 
 impl View {
     /// The sink files that count.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
-        self.states().flat_map(|state| &state.files)
+        self.states().flat_map(LaneState::files)
     }
 
     /// The files with ids of rows that are done, or were done elsewhere.
-    pub fn ids(&self) -> impl Iterator<Item = &SideFile> {
-        self.root.genesis.imported.iter().chain(self.states().flat_map(|state| state.ids.iter().map(|(_, file)| file)))
+    pub fn ids(&self) -> impl Iterator<Item = DoneFile<'_>> {
+        let own = self.states().flat_map(|state| state.ids.iter().map(move |ids| DoneFile::Own(state, ids)));
+        self.root.genesis.imported.iter().map(DoneFile::Imported).chain(own)
     }
 
-    /// Source rows of a state.
-    pub fn rows(&self, state: RowState) -> u64 {
-        let objects = self.states().flat_map(|lane| lane.objects.values());
-        objects.map(|object| object.coverage.count(state)).sum()
+    /// Source rows of a state, in the contents that the objects of the listing have.
+    pub fn rows(&self, state: RowState) -> Result<u64, CommitError> {
+        Ok(self.covered()?.values().map(|object| object.coverage.count(state)).sum())
+    }
+
+    /// What is covered of the listing, by path and piece.
+    fn covered(&self) -> Result<HashMap<(&str, u32), &ObjectCoverage>, CommitError> {
+        let mut covered = HashMap::new();
+        for pinned in &self.listing {
+            for state in self.states() {
+                let pieces = state.covered(pinned, None)?.into_iter();
+                covered.extend(pieces.map(|object| ((pinned.object.path.as_ref(), object.piece), object)));
+            }
+        }
+        Ok(covered)
     }
 
     /// Counts over all segments.
     pub fn counts(&self) -> GroupCounts {
         let mut counts = GroupCounts::default();
-        self.states().for_each(|state| counts.add(&state.counts));
+        self.states().for_each(|state| counts.add(&state.counts()));
         counts
     }
 
-    /// Segments.
-    pub fn segments(&self) -> u64 {
-        self.states().map(|state| state.segments).sum()
+    /// Groups that count.
+    pub fn groups(&self) -> u64 {
+        self.states().map(|state| state.groups.len() as u64).sum()
     }
 
     /// How the writers left, if all did in order: the worst of it.

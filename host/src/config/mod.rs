@@ -132,6 +132,8 @@ pub struct Sink {
     pub compression: Option<At<Compression>>,
     /// `file_bytes_max = "256 MiB"`: a file that has reached this size is finished and the next one begun. At least 1.
     pub file_bytes_max: Option<At<u64>>,
+    /// `shared = true`: the folder may hold output of other jobs. Names tell them apart.
+    pub shared: Option<At<bool>>,
 }
 
 /// `[checkpoint]`: where it is recorded which rows are done. Rows are committed in groups; a group ends at whichever of
@@ -140,6 +142,18 @@ pub struct Sink {
 pub struct Checkpoint {
     /// `path = "checkpoint/"`: a folder of the checkpoint's own, relative to the pipeline file's folder. Required.
     pub path: Option<At<String>>,
+    /// `lanes = 64`: logs that the job has, so that many processes can share it. Fixed when the job begins. 1 to 65536.
+    pub lanes: Option<At<u32>>,
+    /// `split_bytes = "4 GiB"`: objects above this size are cut into pieces, each with a lane of its own. Fixed when the job
+    /// begins. At least 1.
+    pub split_bytes: Option<At<u64>>,
+    /// `compact_entries = 500`: a lane whose log has this many entries is compacted. 0 is never.
+    pub compact_entries: Option<At<u64>>,
+    /// `heartbeat_seconds = 5`: the time between two signs of life of a run. More than 0, at most a year; a fraction is
+    /// fine.
+    pub heartbeat_seconds: Option<At<Duration>>,
+    /// `delete_on_success = true`: the checkpoint is deleted when the job is finished.
+    pub delete_on_success: Option<At<bool>>,
     /// `group_rows_max = 4000000`: the most source rows of one group. At least 1.
     pub group_rows_max: Option<At<u64>>,
     /// `group_bytes_max = "64 MiB"`: the most bytes of decoded source columns of one group. At least 1.

@@ -9,12 +9,14 @@ use super::section::{Report, Section, Value, shown};
 use super::settings::settings;
 use super::shape::{CHECKPOINT, FILE, RUN, SINK, SOURCE, STAGE, Shape, section_name};
 use super::value::{
-    bytes, choice, column_or_columns, columns, count, kind, path, seconds, seconds_or_zero, text, whole,
+    bytes, choice, column_or_columns, columns, count, flag, kind, path, seconds, seconds_or_zero, text, whole,
 };
 use super::{Checkpoint, Compression, Config, Format, OnError, PipelineFile, Problems, Run, Sink, Source, Stage};
 
 /// The most threads, and the most units open at once. More than this is a slip of the finger.
 const THREADS_MAX: u32 = 4096;
+/// The most lanes: each is a folder with at least two entries.
+const LANES_MAX: u32 = 65_536;
 
 /// Reads the whole file, and reports all that is wrong with it. Of a file that is not TOML nothing more can be said: what
 /// the parser made of it is a guess.
@@ -181,15 +183,32 @@ fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Sink {
     let columns = section.optional("columns", report, columns);
     let compression = section.optional("compression", report, compression);
     let file_bytes_max = section.optional("file_bytes_max", report, bytes);
-    Sink { path, format, columns, compression, file_bytes_max }
+    let shared = section.optional("shared", report, flag);
+    Sink { path, format, columns, compression, file_bytes_max, shared }
 }
 
 fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Checkpoint {
     let path = section.required("path", report, path);
+    let lanes = section.optional("lanes", report, |value, report| count(value, LANES_MAX, report));
+    let split_bytes = section.optional("split_bytes", report, bytes);
+    let compact_entries =
+        section.optional("compact_entries", report, |value, report| whole(value, 0..=u64::MAX, report));
+    let heartbeat_seconds = section.optional("heartbeat_seconds", report, seconds);
+    let delete_on_success = section.optional("delete_on_success", report, flag);
     let group_rows_max = section.optional("group_rows_max", report, |value, report| whole(value, 1..=u64::MAX, report));
     let group_bytes_max = section.optional("group_bytes_max", report, bytes);
     let group_seconds_max = section.optional("group_seconds_max", report, seconds);
-    Checkpoint { path, group_rows_max, group_bytes_max, group_seconds_max }
+    Checkpoint {
+        path,
+        lanes,
+        split_bytes,
+        compact_entries,
+        heartbeat_seconds,
+        delete_on_success,
+        group_rows_max,
+        group_bytes_max,
+        group_seconds_max,
+    }
 }
 
 fn run(section: &Section<'_>, report: &mut Report<'_>) -> Run {

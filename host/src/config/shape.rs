@@ -52,6 +52,7 @@ pub(super) const SINK: Shape = Shape {
         ("columns", r#"columns = ["path", "passage"]"#),
         ("compression", r#"compression = "zstd""#),
         ("file_bytes_max", r#"file_bytes_max = "256 MiB""#),
+        ("shared", "shared = true"),
     ],
 };
 
@@ -59,6 +60,11 @@ pub(super) const CHECKPOINT: Shape = Shape {
     name: "[checkpoint]",
     keys: &[
         ("path", r#"path = "checkpoint/""#),
+        ("lanes", "lanes = 64"),
+        ("split_bytes", r#"split_bytes = "4 GiB""#),
+        ("compact_entries", "compact_entries = 500"),
+        ("heartbeat_seconds", "heartbeat_seconds = 5"),
+        ("delete_on_success", "delete_on_success = true"),
         ("group_rows_max", "group_rows_max = 4000000"),
         ("group_bytes_max", r#"group_bytes_max = "64 MiB""#),
         ("group_seconds_max", "group_seconds_max = 30"),

@@ -60,6 +60,14 @@ fn scheme(path: &str) -> Option<&str> {
     (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_scheme)).then_some(scheme)
 }
 
+/// Yes or no.
+pub(super) fn flag(value: Value<'_>, report: &mut Report<'_>) -> Option<bool> {
+    match value.toml.get_ref() {
+        DeValue::Boolean(flag) => Some(*flag),
+        _ => wrong_type(value, "true or false", report),
+    }
+}
+
 /// One of a few words.
 pub(super) fn choice<T: Copy>(value: Value<'_>, choices: &[(&'static str, T)], report: &mut Report<'_>) -> Option<T> {
     let written = text(value, report)?;

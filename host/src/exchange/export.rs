@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::ExchangeError;
-use crate::commit::{CommitError, View, random_name, read_ids};
+use crate::commit::{CommitError, View, random_name};
 use crate::sink::{Compression, FileWriter, Sink, Spec};
 use crate::store::Store;
 
@@ -30,8 +30,8 @@ pub fn export(view: &View, checkpoint: &Store, to: &Store, runtime: &Handle) -> 
     let mut exported = Exported::default();
     let mut open: Option<FileWriter> = None;
     for file in view.ids() {
-        for side in runtime.block_on(read_ids(checkpoint, file))? {
-            let ids = only(&columns, &side, &file.path)?;
+        for side in runtime.block_on(file.read(checkpoint))? {
+            let ids = only(&columns, &side, &file.file().path)?;
             let mut writer = match open.take() {
                 Some(writer) => writer,
                 None => begin(view, to, &ids, runtime)?,

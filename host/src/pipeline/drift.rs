@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::RunError;
-use crate::commit::{CommitError, LaneState, Listing, Pinned};
+use crate::commit::{CommitError, Listing, ObjectCoverage, Pinned};
 use crate::plan::Plan;
 use crate::source::{self, Object};
 
@@ -58,12 +58,37 @@ impl Drift {
         !self.gone.is_empty() || !self.changed.is_empty()
     }
 
+    /// Only who holds every lane can tell a copy from a change, and may let ids be asked: no other lane gets segments
+    /// meanwhile.
+    pub(super) fn refuse_for_some_lanes(&self, is_all: bool) -> Result<(), CommitError> {
+        if is_all || (self.gone.is_empty() && self.touched.is_empty()) {
+            return Ok(());
+        }
+        let first = self.gone.first().map(String::as_str).or(self.touched.first().map(|(object, _)| object.path.as_ref()));
+        Err(CommitError::Refused(format!(
+            "objects of the source are gone or were written anew ({} and others), and this run holds some lanes only\n\
+             hint: run once without --lane; after that, runs with --lane go on",
+            first.unwrap_or_default()
+        )))
+    }
+
     /// A touched object of which rows are done is a copy if its digest is the one that the log names. Of another one
     /// only the size can tell.
-    pub(super) async fn keep_copies_apart(&mut self, plan: &Plan, state: &LaneState) -> Result<(), RunError> {
+    pub(super) async fn keep_copies_apart<'a>(
+        &mut self,
+        plan: &Plan,
+        pinned: &'a [Pinned],
+        content: impl Fn(&'a Pinned) -> Result<Option<&'a ObjectCoverage>, CommitError>,
+    ) -> Result<(), RunError> {
+        let pinned: HashMap<&str, &'a Pinned> =
+            pinned.iter().map(|pinned| (pinned.object.path.as_ref(), pinned)).collect();
         for (object, size_before) in &self.touched {
             let path = object.path.to_string();
-            match state.objects.get(object.path.as_ref()) {
+            let covered = match pinned.get(object.path.as_ref()) {
+                Some(pinned) => content(pinned)?,
+                None => None,
+            };
+            match covered {
                 Some(covered) if covered.size == object.size => {
                     if source::open(&plan.source.store, object, 0).await?.digest != covered.digest {
                         self.changed.push(path);

@@ -1,19 +1,21 @@
 //! Which rows are in which group. A group is fixed as readers emit rows: every block gets a ticket for the group that is
 //! open then, and for its place in the reader's order. A group that is closed, and whose every block is in a file, is
-//! complete and goes to the commit. Few groups may be on their way at once: a reader that would open one more waits.
+//! complete and goes to the commit. A group lies in one lane; each lane has at most one that is open. Few groups may be on
+//! their way at once: a reader that would open one more waits.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::budget::Share;
-use super::lock;
-use crate::commit::{Group, GroupLimits, RowState};
+use super::{LaneFlow, lock};
+use crate::commit::{Coverage, Group, GroupLimits, ObjectCoverage, RowState};
 use crate::sink::{ClosedFile, SinkError, Stream};
 use crate::source::{Opened, Rows};
 
-/// Groups between their first row and their segment.
+/// Groups between their first row and their segment, for few readers.
 const GROUPS_MAX: usize = 8;
 /// How often a reader that waits for room looks whether the run is over.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -27,7 +29,8 @@ pub(super) struct Groups {
 }
 
 struct State {
-    open: Option<Open>,
+    /// By lane.
+    open: BTreeMap<u32, Open>,
     next: u64,
     /// Groups that are neither complete nor given up.
     unfinished: usize,
@@ -48,6 +51,7 @@ struct Open {
 
 /// A group while its blocks are on their way.
 pub(super) struct InFlight {
+    pub(super) lane: Arc<LaneFlow>,
     pub(super) value: Mutex<Group>,
     pub(super) streams: Vec<Stream<Share>>,
     tally: Mutex<Tally>,
@@ -63,9 +67,34 @@ struct Tally {
     is_settled: bool,
 }
 
-/// A block's place: its group, its reader's stream, its number there, and its share of the budget.
+/// A piece of an object that was opened.
+#[derive(Clone)]
+pub(super) struct Piece {
+    pub(super) object: Arc<Opened>,
+    pub(super) lane: Arc<LaneFlow>,
+    pub(super) number: u32,
+    /// Its rows, if the object is cut.
+    pub(super) own: Option<Vec<(u64, u64)>>,
+}
+
+impl Piece {
+    fn content(&self) -> ObjectCoverage {
+        ObjectCoverage {
+            digest: self.object.digest.clone(),
+            size: self.object.object.size,
+            rows: self.object.rows,
+            piece: self.number,
+            own: self.own.clone(),
+            root: 0,
+            coverage: Coverage::default(),
+        }
+    }
+}
+
+/// A block's place: its group and piece, its reader's stream, its number there, and its share of the budget.
 pub(super) struct Ticket {
     pub(super) group: Arc<InFlight>,
+    pub(super) piece: u32,
     pub(super) stream: usize,
     pub(super) sequence: u64,
     pub(super) share: Share,
@@ -74,14 +103,15 @@ pub(super) struct Ticket {
 impl Groups {
     pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Arc<InFlight>>) -> Groups {
         let state =
-            State { open: None, next: 0, unfinished: 0, uncommitted: 0, sender: Some(sender), has_ended: false };
+            State { open: BTreeMap::new(), next: 0, unfinished: 0, uncommitted: 0, sender: Some(sender), has_ended: false };
         Groups { limits, readers, state: Mutex::new(state), committed: Condvar::new() }
     }
 
-    /// Waits until a group may be opened, if none is open; gives up when the run is over.
-    pub(super) fn wait_for_room(&self, is_over: impl Fn() -> bool) {
+    /// Waits until the lane's next group may be opened, if none is open; gives up when the run is over.
+    pub(super) fn wait_for_room(&self, lane: &LaneFlow, is_over: impl Fn() -> bool) {
+        let most = GROUPS_MAX.max(2 * self.readers);
         let mut state = lock(&self.state);
-        while state.open.is_none() && state.uncommitted >= GROUPS_MAX && !is_over() {
+        while !state.open.contains_key(&lane.number) && state.uncommitted >= most && !is_over() {
             state = self.committed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -92,86 +122,86 @@ impl Groups {
         self.committed.notify_all();
     }
 
-    /// A place for a block of `rows` rows of the object, in the group that is open now.
-    pub(super) fn ticket(&self, object: &Opened, reader: usize, rows: u64, share: Share, bytes: u64) -> Ticket {
+    /// A place for a block of `rows` rows of the piece, in its lane's group that is open now.
+    pub(super) fn ticket(&self, piece: &Piece, reader: usize, rows: u64, share: Share, bytes: u64) -> Ticket {
         let mut state = lock(&self.state);
-        let open = self.open(&mut state, object);
+        let open = self.open(&mut state, piece);
         let group = Arc::clone(&open.group);
         let sequence = open.next_in_stream[reader];
         open.next_in_stream[reader] += 1;
         lock(&group.tally).emitted += 1;
-        self.grow(&mut state, rows, bytes);
-        Ticket { group, stream: reader, sequence, share }
+        self.grow(&mut state, piece.lane.number, rows, bytes);
+        Ticket { group, piece: piece.number, stream: reader, sequence, share }
     }
 
     /// Rows whose id was done elsewhere are covered without a block.
-    pub(super) fn cover_known(&self, object: &Opened, rows: &Rows) {
+    pub(super) fn cover_known(&self, piece: &Piece, rows: &Rows) {
         let mut state = lock(&self.state);
-        let open = self.open(&mut state, object);
+        let open = self.open(&mut state, piece);
         let mut group = lock(&open.group.value);
-        group.cover(&object.object.path, rows.ranges().iter().cloned(), RowState::Known);
+        group.cover(&piece.object.object.path, piece.number, rows.ranges().iter().cloned(), RowState::Known);
         group.counts.rows_known += rows.len();
         drop(group);
-        self.grow(&mut state, rows.len(), 0);
+        self.grow(&mut state, piece.lane.number, rows.len(), 0);
     }
 
-    /// An object without rows is finished by being named.
-    pub(super) fn name_object(&self, object: &Opened) {
+    /// A piece without rows is finished by being named.
+    pub(super) fn name_piece(&self, piece: &Piece) {
         let mut state = lock(&self.state);
-        self.open(&mut state, object);
-        self.grow(&mut state, 1, 0);
+        self.open(&mut state, piece);
+        self.grow(&mut state, piece.lane.number, 1, 0);
     }
 
-    fn open<'a>(&self, state: &'a mut State, object: &Opened) -> &'a mut Open {
-        if state.open.is_none() {
+    fn open<'a>(&self, state: &'a mut State, piece: &Piece) -> &'a mut Open {
+        let lane = piece.lane.number;
+        if !state.open.contains_key(&lane) {
             let number = state.next;
             state.next += 1;
             state.unfinished += 1;
             state.uncommitted += 1;
-            state.open = Some(Open {
-                group: Arc::new(InFlight::new(number, self.readers)),
+            let open = Open {
+                group: Arc::new(InFlight::new(&piece.lane, number, self.readers)),
                 rows: 0,
                 bytes: 0,
                 since: Instant::now(),
                 next_in_stream: vec![0; self.readers],
-            });
+            };
+            state.open.insert(lane, open);
         }
-        let open = state.open.as_mut().expect("just made");
-        let mut group = lock(&open.group.value);
-        group.name_object(&object.object.path, &object.digest, object.object.size, object.rows);
-        drop(group);
+        let open = state.open.get_mut(&lane).expect("just made");
+        lock(&open.group.value).name_object(&piece.object.object.path, piece.number, || piece.content());
         open
     }
 
-    fn grow(&self, state: &mut State, rows: u64, bytes: u64) {
-        let open = state.open.as_mut().expect("opened by the caller");
+    fn grow(&self, state: &mut State, lane: u32, rows: u64, bytes: u64) {
+        let open = state.open.get_mut(&lane).expect("opened by the caller");
         open.rows += rows;
         open.bytes += bytes;
         if open.rows >= self.limits.rows_max || open.bytes >= self.limits.bytes_max {
-            self.close(state);
+            state.close(lane);
         }
     }
 
-    /// Closes the open group if its time is over.
+    /// Closes open groups whose time is over.
     pub(super) fn close_if_old(&self) {
         let mut state = lock(&self.state);
-        if state.open.as_ref().is_some_and(|open| open.since.elapsed() >= self.limits.time_max) {
-            self.close(&mut state);
-        }
+        let is_old = |open: &Open| open.since.elapsed() >= self.limits.time_max;
+        let old: Vec<u32> = state.open.iter().filter(|(_, open)| is_old(open)).map(|(lane, _)| *lane).collect();
+        old.into_iter().for_each(|lane| state.close(lane));
+    }
+
+    /// No row of the lane will be emitted any more.
+    pub(super) fn end_lane(&self, lane: u32) {
+        lock(&self.state).close(lane);
     }
 
     /// No row will be emitted any more.
     pub(super) fn end(&self) {
         let mut state = lock(&self.state);
         state.has_ended = true;
-        self.close(&mut state);
+        let open: Vec<u32> = state.open.keys().copied().collect();
+        open.into_iter().for_each(|lane| state.close(lane));
         state.end_if_done();
-    }
-
-    fn close(&self, state: &mut State) {
-        let Some(open) = state.open.take() else { return };
-        lock(&open.group.tally).is_closed = true;
-        state.settle(&open.group);
     }
 
     /// A number that no group of this run has.
@@ -187,6 +217,12 @@ impl Groups {
 }
 
 impl State {
+    fn close(&mut self, lane: u32) {
+        let Some(open) = self.open.remove(&lane) else { return };
+        lock(&open.group.tally).is_closed = true;
+        self.settle(&open.group);
+    }
+
     /// Once per group, when all of it is in: sends it to the commit, unless it was given up.
     fn settle(&mut self, group: &Arc<InFlight>) {
         let mut tally = lock(&group.tally);
@@ -196,7 +232,7 @@ impl State {
         tally.is_settled = true;
         self.unfinished -= 1;
         match &self.sender {
-            Some(sender) if !tally.is_given_up => {
+            Some(sender) if !tally.is_given_up && !group.lane.is_lost() => {
                 // The commit loop is gone if it failed; then nothing can be committed any more.
                 let _ = sender.send(Arc::clone(group));
             }
@@ -214,8 +250,9 @@ impl State {
 }
 
 impl InFlight {
-    fn new(number: u64, readers: usize) -> InFlight {
+    fn new(lane: &Arc<LaneFlow>, number: u64, readers: usize) -> InFlight {
         InFlight {
+            lane: Arc::clone(lane),
             value: Mutex::new(Group::new(number)),
             streams: (0..readers).map(|_| Stream::default()).collect(),
             tally: Mutex::default(),
@@ -227,8 +264,9 @@ impl InFlight {
         lock(&self.tally).is_given_up = true;
     }
 
+    /// Or its lane is lost to another run.
     pub(super) fn is_given_up(&self) -> bool {
-        lock(&self.tally).is_given_up
+        lock(&self.tally).is_given_up || self.lane.is_lost()
     }
 
     /// Encodes what is left of the group's files, and takes the group out. Only for a group that was sent to the commit.

@@ -1,15 +1,17 @@
 //! What a reader thread does: take the next object or unit, find the rows of it that are to do, emit them as blocks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use arrow::array::{Array, RecordBatch};
 use crossbeam_channel::Sender;
 
+use super::groups::Piece;
 use super::open::{Job, Pending};
 use super::{Emitted, Flow, RunError, lock};
 use crate::block::{Block, Origin, batch_bytes};
+use crate::commit::pieces;
 use crate::observe::{add, add_time};
 use crate::source::{self, Opened, Rows, SourceError, Unit, UnitReader};
 
@@ -21,24 +23,36 @@ pub(super) struct WorkList {
 }
 
 struct State {
-    objects: VecDeque<u32>,
-    units: VecDeque<Unit>,
+    /// Pieces of objects by their place in `Job::pending`; those of one lane stand together.
+    pieces: VecDeque<u32>,
+    units: VecDeque<Task>,
     /// Objects that are being opened: they may bring units.
     opening: usize,
     /// Units that are being read.
     reading: usize,
+    /// Pieces and units of a lane that are not read to their end.
+    left: BTreeMap<u32, usize>,
     has_ended: bool,
 }
 
+/// A unit of a piece.
+pub(super) struct Task {
+    index: u32,
+    piece: Piece,
+    unit: Unit,
+}
+
 enum Work {
-    Object(u32),
-    Unit(Unit),
+    Piece(u32),
+    Unit(Task),
 }
 
 impl WorkList {
     pub(super) fn new(job: &Job) -> WorkList {
-        let objects = (0..job.pending.len() as u32).collect();
-        let state = State { objects, units: VecDeque::new(), opening: 0, reading: 0, has_ended: false };
+        let pieces = (0..job.pending.len() as u32).collect();
+        let mut left = BTreeMap::new();
+        job.pending.iter().for_each(|pending| *left.entry(pending.lane).or_default() += 1);
+        let state = State { pieces, units: VecDeque::new(), opening: 0, reading: 0, left, has_ended: false };
         WorkList { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -48,13 +62,13 @@ impl WorkList {
             if state.has_ended {
                 return None;
             }
-            if let Some(unit) = state.units.pop_front() {
+            if let Some(task) = state.units.pop_front() {
                 state.reading += 1;
-                return Some(Work::Unit(unit));
+                return Some(Work::Unit(task));
             }
-            if let Some(object) = state.objects.pop_front() {
+            if let Some(piece) = state.pieces.pop_front() {
                 state.opening += 1;
-                return Some(Work::Object(object));
+                return Some(Work::Piece(piece));
             }
             if state.opening == 0 {
                 return None;
@@ -63,15 +77,21 @@ impl WorkList {
         }
     }
 
-    fn opened(&self, units: Vec<Unit>) {
+    /// A piece is open. Answers whether nothing of its lane is left.
+    fn opened(&self, lane: u32, tasks: Vec<Task>) -> bool {
         let mut state = lock(&self.state);
         state.opening -= 1;
-        state.units.extend(units);
+        *state.left.entry(lane).or_default() += tasks.len();
+        state.units.extend(tasks);
         self.changed.notify_all();
+        state.done(lane)
     }
 
-    fn read(&self) {
-        lock(&self.state).reading -= 1;
+    /// A unit was read to its end. Answers whether nothing of its lane is left.
+    fn read(&self, lane: u32) -> bool {
+        let mut state = lock(&self.state);
+        state.reading -= 1;
+        state.done(lane)
     }
 
     /// Gives out nothing more.
@@ -83,7 +103,15 @@ impl WorkList {
     /// Whether everything was given out and read to its end.
     pub(super) fn is_finished(&self) -> bool {
         let state = lock(&self.state);
-        state.objects.is_empty() && state.units.is_empty() && state.opening == 0 && state.reading == 0
+        state.pieces.is_empty() && state.units.is_empty() && state.opening == 0 && state.reading == 0
+    }
+}
+
+impl State {
+    fn done(&mut self, lane: u32) -> bool {
+        let left = self.left.entry(lane).or_insert(1);
+        *left -= 1;
+        *left == 0
     }
 }
 
@@ -100,42 +128,55 @@ pub(super) fn reader(flow: &Flow, reader: usize, blocks: &Sender<Emitted>) {
 
 fn read_all(flow: &Flow, reader: usize, blocks: &Sender<Emitted>) -> Result<(), RunError> {
     while let Some(work) = flow.work.next() {
-        match work {
-            Work::Object(index) => {
-                let units = open(flow, index)?;
-                flow.work.opened(units);
+        let (lane, is_last) = match work {
+            Work::Piece(index) => {
+                let lane = flow.job.pending[index as usize].lane;
+                let tasks = if flow.lane(lane).is_lost() { Vec::new() } else { open(flow, index)? };
+                (lane, flow.work.opened(lane, tasks))
             }
-            Work::Unit(unit) => {
-                if !(UnitWork { flow, reader, blocks, unit: &unit }).read()? {
+            Work::Unit(task) => {
+                let lane = task.piece.lane.number;
+                if !task.piece.lane.is_lost() && !(UnitWork { flow, reader, blocks, task: &task }).read()? {
                     return Ok(());
                 }
-                flow.work.read();
+                (lane, flow.work.read(lane))
             }
+        };
+        if is_last {
+            flow.groups.end_lane(lane);
         }
     }
     Ok(())
 }
 
-/// Opens an object. Its units are those with rows left to do.
-fn open(flow: &Flow, index: u32) -> Result<Vec<Unit>, RunError> {
+/// Opens the object of a piece. Its units are those of the piece with rows left to do.
+fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     let start = Instant::now();
     let pending = &flow.job.pending[index as usize];
     let opened = flow.runtime.block_on(source::open(&flow.plan.source.store, &pending.object, index))?;
     add(&flow.progress.objects_opened, 1);
-    if !pending.is_counted {
-        add(&flow.progress.counted_rows, opened.rows);
-        add(&flow.progress.counted_bytes, opened.object.size);
-    }
     opened.check(&flow.plan.source.columns)?;
     refuse_other_content(pending, &opened)?;
-    if opened.rows == 0 {
-        flow.groups.name_object(&opened);
-    }
     let opened = Arc::new(opened);
-    let has_rows_left = |unit: &Unit| !pending.missing(unit.rows.clone()).is_empty();
-    let units = opened.units().into_iter().filter(has_rows_left).collect();
+    let mut units = opened.units();
+    let is_cut = pieces(pending.object.size, flow.job.split_bytes) > 1;
+    if is_cut {
+        units.retain(|unit| unit.first_byte / flow.job.split_bytes == u64::from(pending.piece));
+    }
+    let own = is_cut.then(|| units.iter().map(|unit| (unit.rows.start, unit.rows.end)).filter(|(a, b)| a < b).collect());
+    let lane = Arc::clone(flow.lane(pending.lane));
+    let piece = Piece { object: Arc::clone(&opened), lane, number: pending.piece, own };
+    let rows: u64 = units.iter().map(|unit| unit.rows.end - unit.rows.start).sum();
+    if !pending.is_counted {
+        add(&flow.progress.counted_rows, rows);
+        add(&flow.progress.counted_bytes, opened.object.size);
+    }
+    if rows == 0 {
+        flow.groups.name_piece(&piece);
+    }
+    units.retain(|unit| !pending.missing(unit.rows.clone()).is_empty());
     add_time(&flow.progress.times.read, start);
-    Ok(units)
+    Ok(units.into_iter().map(|unit| Task { index, piece: piece.clone(), unit }).collect())
 }
 
 /// Rows of this object are done; their ordinals mean nothing in another content.
@@ -152,21 +193,25 @@ struct UnitWork<'a> {
     flow: &'a Flow,
     reader: usize,
     blocks: &'a Sender<Emitted>,
-    unit: &'a Unit,
+    task: &'a Task,
 }
 
 impl UnitWork<'_> {
     /// Whether the unit was read to its end.
     fn read(&self) -> Result<bool, RunError> {
-        let pending = &self.flow.job.pending[self.unit.object.index as usize];
-        let wanted = Rows::new(pending.missing(self.unit.rows.clone()));
+        let unit = &self.task.unit;
+        let pending = &self.flow.job.pending[self.task.index as usize];
+        let wanted = Rows::new(pending.missing(unit.rows.clone()));
         let wanted = if self.flow.job.done.is_some() { self.ask_ids(wanted)? } else { Some(wanted) };
         let Some(wanted) = wanted else { return Ok(false) };
         let schema = &self.flow.plan.source.columns.schema;
-        let mut rows = UnitReader::new(self.unit, schema, wanted, self.flow.plan.run.block, &self.flow.runtime);
+        let mut rows = UnitReader::new(unit, schema, wanted, self.flow.plan.run.block, &self.flow.runtime);
         loop {
             if self.flow.is_ending() {
                 return Ok(false);
+            }
+            if self.task.piece.lane.is_lost() {
+                return Ok(true);
             }
             let start = Instant::now();
             let next = rows.next();
@@ -186,19 +231,19 @@ impl UnitWork<'_> {
         let schema = self.flow.plan.source.columns.schema.project(&ids.places).expect("places of columns");
         let places: Vec<usize> = (0..ids.places.len()).collect();
         let size = self.flow.plan.run.block;
-        let mut reader = UnitReader::new(self.unit, &Arc::new(schema), wanted, size, &self.flow.runtime);
+        let mut reader = UnitReader::new(&self.task.unit, &Arc::new(schema), wanted, size, &self.flow.runtime);
         while let Some((batch, rows)) = reader.next()? {
             if self.flow.is_ending() {
                 return Ok(None);
             }
-            refuse_null_ids(&batch, &places, &self.unit.object, &rows)?;
+            refuse_null_ids(&batch, &places, &self.task.unit.object, &rows)?;
             let (yes, no) = rows.split(&done.are_done(&batch)?);
             known.extend_from_slice(yes.ranges());
             left.extend_from_slice(no.ranges());
         }
         let known = Rows::new(known);
         if !known.is_empty() {
-            self.flow.groups.cover_known(&self.unit.object, &known);
+            self.flow.groups.cover_known(&self.task.piece, &known);
         }
         add_time(&self.flow.progress.times.read, start);
         Ok(Some(Rows::new(left)))
@@ -211,8 +256,8 @@ impl UnitWork<'_> {
         add(&flow.progress.bytes_read, bytes);
         add(&flow.progress.rows_read, count);
         let share = flow.budget.take(bytes);
-        flow.groups.wait_for_room(|| flow.is_dead());
-        let ticket = flow.groups.ticket(&self.unit.object, self.reader, count, share, bytes);
+        flow.groups.wait_for_room(&self.task.piece.lane, || flow.is_dead());
+        let ticket = flow.groups.ticket(&self.task.piece, self.reader, count, share, bytes);
         let emitted = Emitted { block: Block::new(batch, origin), ticket };
         // Workers outlive readers unless they died, and then there is nothing to emit for.
         let _ = self.blocks.send(emitted);
@@ -220,7 +265,7 @@ impl UnitWork<'_> {
     }
 
     fn origin(&self, batch: &RecordBatch, rows: Rows) -> Result<Origin, RunError> {
-        let object = &self.unit.object;
+        let object = &self.task.unit.object;
         let ids = match &self.flow.plan.ids {
             None => None,
             Some(ids) => {

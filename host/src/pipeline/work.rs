@@ -46,9 +46,9 @@ impl Drive<'_> {
     /// An error of a row or a function gives up the block's group and ends the run; an error of the sink is returned.
     fn drive(&mut self, block: Block, ticket: Ticket) -> Result<(), RunError> {
         let output = if ticket.group.is_given_up() { None } else { self.stages(block, &ticket) };
-        let Ticket { group, stream, sequence, share } = ticket;
+        let Ticket { group, stream, sequence, share, .. } = ticket;
         let start = Instant::now();
-        let written = group.streams[stream].put(sequence, output, share, &self.flow.sink)?;
+        let written = group.streams[stream].put(sequence, output, share, &group.lane.sink)?;
         self.flow.groups.arrived(&group, written.len() as u64);
         add_time(&self.flow.progress.times.write, start);
         Ok(())
@@ -75,7 +75,7 @@ impl Drive<'_> {
     fn for_sink(&self, block: &Block) -> RecordBatch {
         let columns = block.columns(&self.flow.plan.sink_columns);
         let options = RecordBatchOptions::new().with_row_count(Some(block.batch.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(self.flow.sink.schema()), columns, &options)
+        RecordBatch::try_new_with_options(Arc::clone(&self.flow.plan.sink.schema), columns, &options)
             .expect("the sink's schema is that of the last stage")
     }
 
@@ -228,11 +228,11 @@ fn record(block: &Block, ticket: &Ticket) {
     block.failures.iter().for_each(|failure| is_failed[failure.row as usize] = true);
     let failed = block.failures.len() as u64;
     let mut group = lock(&ticket.group.value);
-    group.cover(&origin.object, origin.rows.iter().cloned(), RowState::Done);
+    group.cover(&origin.object, ticket.piece, origin.rows.iter().cloned(), RowState::Done);
     // One walk over the ranges: after a repack there may be as many of them as rows, and a trap fails a whole block.
     let ordinals = origin.rows.iter().flat_map(Clone::clone);
     for (row, _) in ordinals.zip(&is_failed).filter(|(_, failed)| **failed) {
-        group.cover(&origin.object, std::iter::once(row..row + 1), RowState::Failed);
+        group.cover(&origin.object, ticket.piece, std::iter::once(row..row + 1), RowState::Failed);
     }
     if let Some(ids) = &origin.ids {
         group.ids.push(if failed == 0 { ids.clone() } else { without(ids, &is_failed) });

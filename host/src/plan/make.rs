@@ -14,8 +14,8 @@ use object_store::ObjectMeta;
 
 use super::chain::{self, Link};
 use super::fingerprint::{differences, fingerprint};
-use super::{Ids, OnError, Options, Plan, PlanError, Run, Source, Stage, columns, nearby, schema};
-use crate::commit::{self, GroupLimits, Root};
+use super::{Ids, NewJob, OnError, Options, Plan, PlanError, Run, Source, Stage, columns, nearby, schema};
+use crate::commit::{self, CommitError, GroupLimits, Root};
 use crate::config::{self, At, Config, Place, Problem, Problems, list, nearest, shown};
 use crate::filter;
 use crate::message::Message;
@@ -31,6 +31,10 @@ const FOOTERS_AT_ONCE: usize = 16;
 /// Functions of a component that a message lists.
 const FUNCTIONS_MAX: usize = 12;
 
+const LANES: u32 = 1;
+const SPLIT_BYTES: u64 = 4 << 30;
+const COMPACT_ENTRIES: u64 = 500;
+const HEARTBEAT: Duration = Duration::from_secs(5);
 const GROUP_ROWS_MAX: u64 = 4_000_000;
 const GROUP_BYTES_MAX: u64 = 64 << 20;
 const GROUP_TIME_MAX: Duration = Duration::from_secs(30);
@@ -188,6 +192,14 @@ impl Draft<'_> {
             fingerprint,
             accepts_change: self.options.accept_change,
             accepted,
+            lanes: self.options.lanes.clone(),
+            take_over: self.options.take_over,
+            relocate: self.options.relocate,
+            retry_failed: self.options.retry_failed,
+            genesis: new_job(config),
+            compact_entries: checkpoint_key(config, |written| written.compact_entries.as_ref(), COMPACT_ENTRIES),
+            heartbeat: checkpoint_key(config, |written| written.heartbeat_seconds.as_ref(), HEARTBEAT),
+            delete_on_success: checkpoint_key(config, |written| written.delete_on_success.as_ref(), false),
             group,
             run: run_settings(&config.run, group),
             cache: self.options.cache.clone(),
@@ -344,13 +356,22 @@ impl Draft<'_> {
     /// The job that the checkpoint belongs to. None if it belongs to one with other places, which is a problem.
     async fn root(&mut self, stores: &Stores) -> Result<Option<Root>, PlanError> {
         let Some(checkpoint) = &stores.checkpoint else { return Ok(None) };
-        let Some(root) = Root::read(checkpoint).await? else { return Ok(None) };
+        let root = match Root::read(checkpoint).await {
+            Err(CommitError::Deleted) => {
+                commit::delete_all(checkpoint).await?;
+                None
+            }
+            read => read?,
+        };
+        let Some(root) = root else { return Ok(None) };
         let moved = moved(&root, stores);
-        if moved.is_empty() {
+        if moved.is_empty() || self.options.relocate {
             return Ok(Some(root));
         }
-        let mut message = Message::new("the checkpoint belongs to a job with other places")
-            .hint("run it where it began, or begin a new job with another checkpoint and an empty sink");
+        let mut message = Message::new("the checkpoint belongs to a job with other places").hint(
+            "if the job was moved, go on with --relocate; else run it where it began, or begin a new job with another \
+             checkpoint and an empty sink",
+        );
         message.details = moved;
         let config = self.config;
         if let Some(written) = config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.as_ref()) {
@@ -361,6 +382,9 @@ impl Draft<'_> {
 
     async fn refuse_other_jobs(&mut self, stores: &Stores, root: Option<&Root>) -> Result<(), PlanError> {
         let (Some(sink), Some(written)) = (&stores.sink, &self.config.sink.path) else { return Ok(()) };
+        if value_or(self.config.sink.shared.as_ref(), false) {
+            return Ok(());
+        }
         let listing: Vec<ObjectMeta> = sink
             .objects()
             .list(None)
@@ -371,7 +395,10 @@ impl Draft<'_> {
         let Some(first) = others.first() else { return Ok(()) };
         let message = format!("the sink {} holds output of another job ({first})", sink.url());
         let hint = match self.config.checkpoint {
-            Some(_) => "choose an empty folder, or name the checkpoint of that job to go on with it",
+            Some(_) => {
+                "choose an empty folder; or name the checkpoint of that job to go on with it; or let jobs share the folder with \
+                 `shared = true` under [sink]"
+            }
             None => "empty it or choose another: a pipeline without [checkpoint] is a new job each time it runs",
         };
         self.problem(written, Message::new(message).hint(hint));
@@ -632,12 +659,12 @@ fn takes_from(pattern: &Pattern, source: &Store, other: &Store) -> bool {
 
 /// Places that are not those of the job, a line each.
 fn moved(root: &Root, stores: &Stores) -> Vec<String> {
-    let genesis = &root.genesis;
+    let places = &root.places;
     let source = stores.source.as_ref().map(|(_, store)| store);
     let pairs = [
-        ("source", &genesis.source, source),
-        ("sink", &genesis.sink, stores.sink.as_ref()),
-        ("checkpoint", &genesis.checkpoint, stores.checkpoint.as_ref()),
+        ("source", &places.source, source),
+        ("sink", &places.sink, stores.sink.as_ref()),
+        ("checkpoint", &places.checkpoint, stores.checkpoint.as_ref()),
     ];
     let line = |(name, was, is): (&str, &String, Option<&Store>)| {
         let is = is?.url();
@@ -738,12 +765,22 @@ fn sink_spec(config: &Config, store: Store, schema: SchemaRef) -> sink::Spec {
 }
 
 fn group_limits(config: &Config) -> GroupLimits {
-    let written = config.checkpoint.as_ref();
     GroupLimits {
-        rows_max: value_or(written.and_then(|written| written.group_rows_max.as_ref()), GROUP_ROWS_MAX),
-        bytes_max: value_or(written.and_then(|written| written.group_bytes_max.as_ref()), GROUP_BYTES_MAX),
-        time_max: value_or(written.and_then(|written| written.group_seconds_max.as_ref()), GROUP_TIME_MAX),
+        rows_max: checkpoint_key(config, |written| written.group_rows_max.as_ref(), GROUP_ROWS_MAX),
+        bytes_max: checkpoint_key(config, |written| written.group_bytes_max.as_ref(), GROUP_BYTES_MAX),
+        time_max: checkpoint_key(config, |written| written.group_seconds_max.as_ref(), GROUP_TIME_MAX),
     }
+}
+
+fn new_job(config: &Config) -> NewJob {
+    NewJob {
+        lanes: checkpoint_key(config, |written| written.lanes.as_ref(), LANES),
+        split_bytes: checkpoint_key(config, |written| written.split_bytes.as_ref(), SPLIT_BYTES),
+    }
+}
+
+fn checkpoint_key<T: Copy>(config: &Config, key: impl Fn(&config::Checkpoint) -> Option<&At<T>>, default: T) -> T {
+    value_or(config.checkpoint.as_ref().and_then(key), default)
 }
 
 /// Blocks are no larger than a group may be.

@@ -8,11 +8,13 @@
 //! * `columns` - what a function wants beside what reaches it, as a table.
 //! * `schema` - a config against the schema that its function describes.
 //! * `nearby` - files that are not there, and the name that was probably meant.
+//! * `lanes` - which lanes of a job a process works on.
 //! * `fingerprint` - what decides a row's result, and how two of them differ.
 
 mod chain;
 mod columns;
 mod fingerprint;
+mod lanes;
 mod look;
 mod make;
 mod nearby;
@@ -26,12 +28,13 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 pub use columns::{explained_by_hand, foreseen_by_hand};
 pub use fingerprint::{SEMANTICS, differences};
+pub use lanes::LaneSet;
 pub use look::look;
 pub use make::make;
 pub use nearby::missing_by_hand;
 pub use single::{Single, single};
 
-use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Root};
+use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Places, Root};
 use crate::config::Problems;
 use crate::sink;
 use crate::source::{BlockSize, Columns, Object, Pattern, SourceError};
@@ -66,12 +69,62 @@ pub struct Plan {
     pub accepts_change: bool,
     /// How the fingerprint differs from the checkpoint's, a line each, if that was accepted.
     pub accepted: Vec<String>,
+    /// Which lanes this process works on.
+    pub lanes: LaneSet,
+    /// Lanes are opened although another run seems to be alive.
+    pub take_over: bool,
+    /// The job was moved; where it is now becomes its place.
+    pub relocate: bool,
+    /// Rows that failed are done again.
+    pub retry_failed: bool,
+    /// What a new job is born with.
+    pub genesis: NewJob,
+    /// A lane is compacted when it has this many entries; 0 is never.
+    pub compact_entries: u64,
+    /// Time between two signs of life.
+    pub heartbeat: Duration,
+    /// The checkpoint goes away when the job is finished.
+    pub delete_on_success: bool,
     /// When a group ends.
     pub group: GroupLimits,
     /// How the machine is used.
     pub run: Run,
     /// Local folder for derived files: compiled components, id files.
     pub cache: PathBuf,
+}
+
+impl Plan {
+    /// The roots of this run.
+    pub fn places(&self) -> Places {
+        Places {
+            source: self.source.store.url().into(),
+            sink: self.sink.store.url().into(),
+            checkpoint: self.checkpoint.url().into(),
+        }
+    }
+
+    /// What happens to rows that failed before.
+    pub fn failed(&self) -> Failed {
+        if self.retry_failed { Failed::AreRetried } else { Failed::Stay }
+    }
+}
+
+/// What happens to rows that failed in an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// They are covered.
+    Stay,
+    /// They are to be done.
+    AreRetried,
+}
+
+/// What is fixed when a job begins.
+#[derive(Clone, Copy, Debug)]
+pub struct NewJob {
+    /// Lanes of its log.
+    pub lanes: u32,
+    /// Objects above this size are cut into pieces.
+    pub split_bytes: u64,
 }
 
 /// Where rows come from.
@@ -159,6 +212,14 @@ pub struct Run {
 pub struct Options {
     /// A person accepts changes against the checkpoint.
     pub accept_change: bool,
+    /// Open lanes although another run seems to be alive.
+    pub take_over: bool,
+    /// The job was moved.
+    pub relocate: bool,
+    /// Do rows again that failed.
+    pub retry_failed: bool,
+    /// Which lanes to work on.
+    pub lanes: LaneSet,
     /// Runs the functions; its clock is running.
     pub engine: Arc<udf::Engine>,
     /// Local folder for derived files.

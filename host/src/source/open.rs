@@ -13,7 +13,7 @@ use object_store::path::Path;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 use parquet::file::statistics::Statistics;
 
 use super::{Object, SourceError};
@@ -141,6 +141,8 @@ pub struct Unit {
     pub row_group: usize,
     /// Row ordinals in the object.
     pub rows: Range<u64>,
+    /// Where its first byte lies in the object.
+    pub first_byte: u64,
 }
 
 /// Reads an object's footer and digest.
@@ -213,7 +215,8 @@ impl Opened {
         let mut units = Vec::new();
         for (row_group, metadata) in self.metadata.metadata().row_groups().iter().enumerate() {
             let end = start + u64::try_from(metadata.num_rows()).unwrap_or(0);
-            units.push(Unit { object: Arc::clone(self), row_group, rows: start..end });
+            let first_byte = metadata.columns().iter().map(first_byte).min().unwrap_or(0);
+            units.push(Unit { object: Arc::clone(self), row_group, rows: start..end, first_byte });
             start = end;
         }
         units
@@ -260,6 +263,11 @@ impl Opened {
         let groups = self.metadata.metadata().row_groups().iter();
         groups.map(|group| group.column(leaf).statistics().and_then(Statistics::null_count_opt)).sum()
     }
+}
+
+fn first_byte(column: &ColumnChunkMetaData) -> u64 {
+    let dictionary = column.dictionary_page_offset().unwrap_or(i64::MAX);
+    u64::try_from(column.data_page_offset().min(dictionary)).unwrap_or(0)
 }
 
 /// The columns of a decoded batch in the job's order and types.

@@ -17,7 +17,7 @@ use parquet::file::properties::WriterProperties;
 use wasmpipe::config;
 use wasmpipe::observe::{Outcome, Progress, Summary};
 use wasmpipe::pipeline::{self, Control};
-use wasmpipe::plan::{self, Options, Plan};
+use wasmpipe::plan::{self, LaneSet, Options, Plan};
 use wasmpipe::store::{Unwatched, Watch};
 
 use seam::Settling;
@@ -68,6 +68,16 @@ impl Bench {
 
     pub fn run_with<W: Watch + 'static>(&self, watch: &Arc<W>, accept_change: bool) -> Ran {
         run(&self.path("pipeline.toml"), watch, accept_change)
+    }
+
+    /// Runs `pipeline.toml` in this process, with options.
+    pub fn run_as(&self, said: Said) -> Ran {
+        run_as(&self.path("pipeline.toml"), &Arc::new(Unwatched), said)
+    }
+
+    /// Takes the job away from a run that only stands still, and so seems to be alive.
+    pub fn take_over(&self) -> Ran {
+        self.run_as(Said { take_over: true, ..Said::default() })
     }
 
     /// Runs the real binary.
@@ -160,10 +170,25 @@ impl Ran {
     }
 }
 
+/// What the command line would say.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    pub accept_change: bool,
+    pub take_over: bool,
+    pub relocate: bool,
+    pub retry_failed: bool,
+    pub lanes: LaneSet,
+}
+
 /// Plans and runs a pipeline file in this process.
 pub fn run<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: bool) -> Ran {
+    run_as(pipeline, watch, Said { accept_change, ..Said::default() })
+}
+
+/// As [`run`], with more options.
+pub fn run_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -> Ran {
     let watch = Arc::new(Settling::around(Arc::<W>::clone(watch)));
-    let plan = match plan(pipeline, &watch, accept_change) {
+    let plan = match plan_as(pipeline, &watch, said) {
         Ok(plan) => plan,
         Err(error) => return Ran { summary: None, error: Some(error) },
     };
@@ -174,10 +199,16 @@ pub fn run<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: b
 
 /// Plans a pipeline file in this process; an error is what people would read.
 pub fn plan<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: bool) -> Result<Plan, String> {
+    plan_as(pipeline, watch, Said { accept_change, ..Said::default() })
+}
+
+fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -> Result<Plan, String> {
     let config = config::load(pipeline).map_err(|problems| problems.to_string())?;
     let watch: Arc<dyn Watch> = Arc::<W>::clone(watch);
     let engine = pipeline::engine(&cache()).unwrap();
-    let options = Options { accept_change, engine, cache: cache(), watch };
+    let Said { accept_change, take_over, relocate, retry_failed, lanes } = said;
+    let cache = cache();
+    let options = Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(plan::make(&config, &options)).map_err(|error| error.to_string())
 }

@@ -1,0 +1,218 @@
+//! `wasmpipe checkpoint verify`, `compact`, `stop` and `delete`: what can be done to a checkpoint without running its job.
+
+use std::collections::BTreeSet;
+
+use futures::TryStreamExt;
+use serde::Serialize;
+
+use super::look::{self, Looked};
+use super::text::{counted, number};
+use super::{FAILED, FINISHED, REFUSED, args, print_error};
+use crate::commit::{self, Close, CommitError, Compacted, Lane, LaneState, Root, Verified, Writer};
+use crate::message::Message;
+use crate::plan::LaneSet;
+
+pub(super) fn verify(options: &args::Verify) -> u8 {
+    let runtime = look::runtime();
+    let found = match look::checkpoint_root(&options.path, &runtime) {
+        Ok(found) => found,
+        Err(code) => return code,
+    };
+    let sink = match look::open("sink", &found.root.places.sink) {
+        Ok(sink) => sink,
+        Err(code) => return code,
+    };
+    let verified = runtime.block_on(async {
+        let listed = sink.objects().list(None).try_collect().await;
+        let listing: Vec<_> =
+            listed.map_err(|cause| CommitError::Store { what: "list", name: "the sink".into(), cause })?;
+        let verified = commit::verify(&found.store, &found.root, &listing).await?;
+        if options.repair && !verified.findings.is_empty() {
+            if !options.take_over {
+                refuse_if_alive(&found, &LaneSet::All).await?;
+            }
+            commit::repair(&found.store, &found.root, &verified.findings).await?;
+        }
+        Ok(verified)
+    });
+    let verified = match verified {
+        Ok(verified) => verified,
+        Err(error) => return ended(&error),
+    };
+    match options.json {
+        true => out!("{}", serde_json::to_string_pretty(&verified).expect("plain values are JSON")),
+        false => print(&verified),
+    }
+    verdict(&verified, options)
+}
+
+fn print(verified: &Verified) {
+    let files = [
+        counted(verified.entries, "entry"),
+        counted(verified.groups, "group"),
+        counted(verified.side_files, "side file"),
+        counted(verified.files, "sink file"),
+    ];
+    out!("looked at {}", files.join(", "));
+    for finding in &verified.findings {
+        out!("lane {} entry {}: {}: {}", finding.lane, finding.number, finding.name, finding.message);
+    }
+    verified.beyond_repair.iter().for_each(|finding| out!("{finding}"));
+}
+
+fn verdict(verified: &Verified, options: &args::Verify) -> u8 {
+    let groups: BTreeSet<(u32, u64)> = verified.findings.iter().map(|found| (found.lane, found.number)).collect();
+    if !verified.beyond_repair.is_empty() {
+        let message = Message::new("files that no group can be given up for are missing or damaged");
+        say!("{}", message.hint("restore them from a copy; nothing was changed in them"));
+        return FAILED;
+    }
+    if groups.is_empty() {
+        return FINISHED;
+    }
+    let groups = counted(groups.len() as u64, "group or entry");
+    if options.repair {
+        say!("{groups} withdrawn: their rows are not done any more; the next run does them");
+        return FINISHED;
+    }
+    let hint = "put the files back from a copy; or give up these rows with --repair: the next run does them again";
+    say!("{}", Message::new(format!("{groups} cannot be relied on")).hint(hint));
+    FAILED
+}
+
+/// Every lane of the checkpoint that somebody is at work on stops this.
+async fn refuse_if_alive(found: &look::Found, lanes: &LaneSet) -> Result<(), CommitError> {
+    let chosen = lanes.choose(found.root.genesis.lanes).map_err(CommitError::Refused)?;
+    let mut states: Vec<LaneState> = Vec::new();
+    for lane in chosen {
+        states.push(commit::last_open(&found.store, lane).await?);
+    }
+    match commit::find_alive(&found.store, &states, &Writer::new()).await? {
+        None => Ok(()),
+        Some(alive) => Err(CommitError::Refused(format!(
+            "run {} (process {} on {}) is working on lane {} of this job\n\
+             hint: wait for it; or stop it with `wasmpipe checkpoint stop`; or take its lanes away with --take-over",
+            alive.run, alive.pid, alive.host, alive.lane
+        ))),
+    }
+}
+
+fn ended(error: &CommitError) -> u8 {
+    print_error(error);
+    if matches!(error, CommitError::Refused(_)) { REFUSED } else { FAILED }
+}
+
+/// What was compacted.
+#[derive(Serialize)]
+struct LaneCompacted {
+    lane: u32,
+    #[serde(flatten)]
+    compacted: Compacted,
+}
+
+pub(super) fn compact(options: &args::Compact) -> u8 {
+    let runtime = look::runtime();
+    let found = match look::checkpoint_root(&options.path, &runtime) {
+        Ok(found) => found,
+        Err(code) => return code,
+    };
+    match runtime.block_on(compact_lanes(&found, options)) {
+        Ok(lanes) if options.json => {
+            out!("{}", serde_json::to_string_pretty(&lanes).expect("plain values are JSON"));
+            FINISHED
+        }
+        Ok(lanes) => {
+            for LaneCompacted { lane, compacted } in lanes {
+                let entries = counted(compacted.entries, "entry");
+                out!("lane {lane}: {entries} in one, {} files deleted", number(compacted.deleted));
+            }
+            FINISHED
+        }
+        Err(error) => ended(&error),
+    }
+}
+
+async fn compact_lanes(found: &look::Found, options: &args::Compact) -> Result<Vec<LaneCompacted>, CommitError> {
+    let chosen = options.lanes.lane.clone().unwrap_or_default();
+    let numbers = chosen.choose(found.root.genesis.lanes).map_err(CommitError::Refused)?;
+    if !options.take_over {
+        refuse_if_alive(found, &chosen).await?;
+    }
+    let (store, writer) = (&found.store, Writer::new());
+    let mut done = Vec::new();
+    for number in numbers {
+        // A lane that was finished is so afterwards, too; any other is left as it is when a run stops.
+        let how = commit::last_open(store, number).await?.closed.unwrap_or(Close::Stopped);
+        let mut lane = Lane::open(store, number, &writer, async || Root::last_number(store).await).await?;
+        let compacted = lane.compact().await?;
+        lane.close(how).await?;
+        done.push(LaneCompacted { lane: number, compacted });
+    }
+    Ok(done)
+}
+
+pub(super) fn stop(options: &args::Stop) -> u8 {
+    let runtime = look::runtime();
+    let Looked { store, view } = match look::checkpoint(&options.path, &runtime) {
+        Ok(looked) => looked,
+        Err(code) => return code,
+    };
+    let open = view.lanes.iter().filter(|lane| lane.state.closed.is_none());
+    let runs: BTreeSet<String> =
+        open.filter_map(|lane| lane.state.last_open()).map(|(_, open)| open.run.clone()).collect();
+    for run in &runs {
+        if let Err(error) = runtime.block_on(commit::request_stop(&store, run)) {
+            return ended(&error);
+        }
+    }
+    match options.json {
+        true => out!("{}", serde_json::to_string_pretty(&runs).expect("plain values are JSON")),
+        false => out!("{} asked to stop; each hears it with its next heartbeat", counted(runs.len() as u64, "run")),
+    }
+    FINISHED
+}
+
+pub(super) fn delete(options: &args::Delete) -> u8 {
+    let runtime = look::runtime();
+    let found = match look::deletable(&options.path, &runtime) {
+        Ok(found) => found,
+        Err(code) => return code,
+    };
+    let deleted = runtime.block_on(async {
+        if let Some(root) = &found.root {
+            refuse_unfinished(&found.store, root).await?;
+            if !commit::mark_deleted(&found.store, root).await? {
+                let message = "somebody has just appended to the checkpoint\nhint: nothing was deleted; run the same command again";
+                return Err(CommitError::Refused(message.into()));
+            }
+        }
+        commit::delete_all(&found.store).await
+    });
+    match deleted {
+        Ok(()) if options.json => out!("{}", serde_json::json!({ "deleted": found.store.url() })),
+        Ok(()) => out!("deleted {}", found.store.url()),
+        Err(error) => return ended(&error),
+    }
+    FINISHED
+}
+
+/// Without its checkpoint an unfinished job would begin anew and double its output; a finished one is known by the manifest in
+/// its sink.
+async fn refuse_unfinished(store: &crate::store::Store, root: &Root) -> Result<(), CommitError> {
+    for lane in 0..root.genesis.lanes {
+        if commit::last_open(store, lane).await?.closed != Some(Close::Finished) {
+            return Err(CommitError::Refused(format!(
+                "lane {lane} of the job is not finished\n\
+                 hint: finish the job first; to give it up, remove the checkpoint's folder and the files of the job in its sink"
+            )));
+        }
+    }
+    let sink = look::open("sink", &root.places.sink).map_err(|_| CommitError::Refused("its sink cannot be opened".into()))?;
+    let manifest = object_store::path::Path::from(format!("_wasmpipe/{}.json", root.genesis.job));
+    match object_store::ObjectStoreExt::head(sink.objects().as_ref(), &manifest).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(CommitError::Refused(format!(
+            "the sink has no manifest {manifest} of the job\nhint: run the job once more, which writes it"
+        ))),
+    }
+}

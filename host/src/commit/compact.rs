@@ -1,0 +1,130 @@
+//! Compaction: all that a lane's entries say, in one entry and a few side files. Then the entries and what only they name
+//! are deleted, except for opens: where a writer was fenced there must be something for ever that it runs into.
+//!
+//! Id files are merged while they are small, sorted, each row with its group; large ones stay as they are.
+
+use std::collections::BTreeMap;
+
+use object_store::path::Path;
+
+use super::coverage::ObjectCoverage;
+use super::entry::{CompactionEntry, FORMAT, IdFile, LaneEntry, SideFile};
+use super::lane::Lane;
+use super::log::{LaneLog, entry_name, read_sound_lane};
+use super::recover::delete;
+use super::replay::LaneState;
+use super::side::CoverageRow;
+use super::{CommitError, side};
+
+/// Id files below this size are merged.
+const IDS_MERGED_BYTES: u64 = 8 << 20;
+/// A merged id file gets about this many rows at most.
+const IDS_MERGED_ROWS: u64 = 4 << 20;
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Compacted {
+    /// Entries that it covers.
+    pub entries: u64,
+    /// Files that it made unnecessary, and deleted.
+    pub deleted: u64,
+}
+
+impl Lane {
+    /// Compacts the lane. It can be killed anywhere: before the entry nothing has happened, after it whoever opens the
+    /// lane next deletes what is left.
+    pub async fn compact(&mut self) -> Result<Compacted, CommitError> {
+        let log = read_sound_lane(&self.store, self.number(), LaneLog::default()).await?;
+        if log.last() != Some(self.next() - 1) {
+            return Err(CommitError::Fenced { lane: self.number(), number: self.next() });
+        }
+        let state = LaneState::replay(&self.store, self.number(), &log).await?;
+        let entry = self.compaction(&state).await?;
+        let kept = entry.ids.iter().map(|ids| ids.file.path.as_str());
+        let old: Vec<Path> = state
+            .side_files
+            .iter()
+            .filter(|path| !kept.clone().any(|kept| kept == *path))
+            .map(|path| Path::from(path.as_str()))
+            .collect();
+        let number = self.append(&LaneEntry::Compaction(Box::new(entry))).await?;
+        self.follow_compaction(number);
+        let covered = log.entries.iter().map(|logged| logged.number).chain(log.covered);
+        let mut names = entries_to_delete(self.number(), covered, &state);
+        let entries = log.entries.len() as u64;
+        names.extend(old);
+        let deleted = names.len() as u64;
+        delete(&self.store, names).await?;
+        Ok(Compacted { entries, deleted })
+    }
+
+    async fn compaction(&self, state: &LaneState) -> Result<CompactionEntry, CommitError> {
+        let prefix = format!("side/{}-compaction-{}", self.token(), self.next());
+        let (groups, files) = side::write_groups(&self.store, &prefix, &state.groups).await?;
+        let rows = coverage_rows(state);
+        Ok(CompactionEntry {
+            format: FORMAT,
+            token: self.token().into(),
+            groups,
+            files,
+            coverage: side::write_coverage(&self.store, format!("{prefix}-coverage.parquet"), &rows).await?,
+            opens: side::write_opens(&self.store, &prefix, &state.opens).await?,
+            ids: self.merge_ids(&prefix, state).await?,
+        })
+    }
+
+    async fn merge_ids(&self, prefix: &str, state: &LaneState) -> Result<Vec<IdFile>, CommitError> {
+        let (small, mut merged): (Vec<IdFile>, Vec<IdFile>) =
+            state.ids.iter().cloned().partition(|ids| ids.file.bytes < IDS_MERGED_BYTES);
+        let mut portion = Vec::new();
+        let mut portions = Vec::new();
+        for file in small {
+            let rows: u64 = portion.iter().map(|file: &IdFile| file.file.rows).sum();
+            if rows > IDS_MERGED_ROWS {
+                portions.push(std::mem::take(&mut portion));
+            }
+            portion.push(file);
+        }
+        portions.push(portion);
+        for (index, portion) in portions.iter().enumerate() {
+            let path = format!("{prefix}-ids-{index}.parquet");
+            let file: Option<SideFile> = side::merge_ids(&self.store, path, portion, &state.groups).await?;
+            merged.extend(file.map(|file| IdFile { group: None, file }));
+        }
+        Ok(merged)
+    }
+}
+
+/// Entries that a compaction covers, opens left out. What is no open of the replay lies there by mistake of a stopped
+/// writer, whose open was void.
+pub(super) fn entries_to_delete(lane: u32, covered: impl Iterator<Item = u64>, state: &LaneState) -> Vec<Path> {
+    covered
+        .filter(|number| !state.opens.contains_key(number))
+        .map(|number| Path::from(entry_name(lane, number)))
+        .collect()
+}
+
+fn coverage_rows(state: &LaneState) -> Vec<CoverageRow> {
+    let mut rows = Vec::new();
+    for (path, contents) in &state.objects {
+        for content in contents {
+            rows.extend(by_group(path, content));
+        }
+    }
+    rows
+}
+
+/// A row per group whose state some rows still have. A content without any is named all the same: it may be an object
+/// without rows.
+fn by_group(path: &str, content: &ObjectCoverage) -> Vec<CoverageRow> {
+    let mut groups: BTreeMap<u64, ObjectCoverage> = BTreeMap::new();
+    let empty = || ObjectCoverage { coverage: super::Coverage::default(), ..content.clone() };
+    for (range, state, group) in content.coverage.given() {
+        groups.entry(group).or_insert_with(empty).coverage.set(range, state);
+    }
+    if groups.is_empty() {
+        groups.insert(0, empty());
+    }
+    let row = |(group, part): (u64, ObjectCoverage)| CoverageRow { group, root: content.root, object: part.to_entry(path) };
+    groups.into_iter().map(row).collect()
+}

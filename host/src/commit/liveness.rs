@@ -1,0 +1,232 @@
+//! Who is still alive. Safety never depends on it: a writer that is wrongly taken for dead is fenced. It keeps people from
+//! starting a second run by mistake, and lets a restart after a crash begin at once.
+//!
+//! A run counts in `heartbeat/<run>`; whoever wants its lanes watches that counter by a clock of its own. On a local
+//! checkpoint a run also holds a lock on a file: if it can be had, and the run was of this host and this boot, it is dead.
+
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
+use serde::{Deserialize, Serialize};
+
+use super::CommitError;
+use super::lane::Writer;
+use super::log::get;
+use super::recover::delete;
+use super::replay::LaneState;
+use crate::store::Store;
+
+/// A heartbeat that has not moved for this many of its own periods has stopped.
+const PERIODS: u32 = 3;
+/// Looks at a heartbeat within one period.
+const LOOKS: u32 = 4;
+/// The longest period that is believed.
+const PERIOD_MAX: Duration = Duration::from_secs(60);
+
+/// This run's sign of life.
+#[derive(Debug)]
+pub struct Heartbeat {
+    store: Store,
+    run: String,
+    period: Duration,
+    count: u64,
+    lock: Option<(File, PathBuf)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Beat {
+    count: u64,
+    period_seconds: f64,
+    host: String,
+    pid: u32,
+}
+
+/// A run that is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alive {
+    /// The lane that it holds.
+    pub lane: u32,
+    /// Its name.
+    pub run: String,
+    /// Its host.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+impl Heartbeat {
+    /// Begins to live: the lock is held and the first beat is there before any lane is opened.
+    pub async fn start(store: &Store, writer: &Writer, period: Duration) -> Result<Heartbeat, CommitError> {
+        let lock = store.local_root().and_then(|root| take_lock(root, &writer.run));
+        let mut heartbeat = Heartbeat { store: store.clone(), run: writer.run.clone(), period, count: 0, lock };
+        heartbeat.beat(writer).await?;
+        Ok(heartbeat)
+    }
+
+    /// Time between beats.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// One more beat.
+    pub async fn beat(&mut self, writer: &Writer) -> Result<(), CommitError> {
+        self.count += 1;
+        let beat = Beat {
+            count: self.count,
+            period_seconds: self.period.as_secs_f64(),
+            host: writer.host.clone(),
+            pid: std::process::id(),
+        };
+        let bytes = serde_json::to_vec(&beat).expect("a beat is JSON");
+        let name = heartbeat_name(&self.run);
+        let put = self.store.objects().put(&Path::from(name.as_str()), PutPayload::from(bytes)).await;
+        put.map(drop).map_err(|cause| CommitError::store("write", name, cause))
+    }
+
+    /// Whether somebody asks this run to stop.
+    pub async fn is_asked_to_stop(&self) -> Result<bool, CommitError> {
+        Ok(get(&self.store, &stop_name(&self.run)).await?.is_some())
+    }
+
+    /// Ends in order: whoever looks next need not wait.
+    pub async fn end(mut self) -> Result<(), CommitError> {
+        if let Some((_, path)) = self.lock.take() {
+            let _ = std::fs::remove_file(path);
+        }
+        let names = [heartbeat_name(&self.run), stop_name(&self.run)];
+        delete(&self.store, names.map(|name| Path::from(name.as_str())).into()).await
+    }
+}
+
+/// Where there is no lock, the heartbeat alone must do.
+fn take_lock(root: &std::path::Path, run: &str) -> Option<(File, PathBuf)> {
+    let folder = root.join("heartbeat");
+    std::fs::create_dir_all(&folder).ok()?;
+    let path = folder.join(format!("{run}.lock"));
+    let file = File::create(&path).ok()?;
+    file.try_lock().ok()?;
+    Some((file, path))
+}
+
+fn heartbeat_name(run: &str) -> String {
+    format!("heartbeat/{run}")
+}
+
+fn stop_name(run: &str) -> String {
+    format!("stop/{run}")
+}
+
+/// A run that holds one of the lanes and is alive, after a wait of a few heartbeats if that is what it takes to know.
+/// Each lane's last open says which run to watch; what other runs do means nothing.
+pub async fn find_alive<'a>(
+    store: &Store,
+    lanes: impl IntoIterator<Item = &'a LaneState>,
+    writer: &Writer,
+) -> Result<Option<Alive>, CommitError> {
+    let mut runs: Vec<Alive> = Vec::new();
+    for state in lanes {
+        let Some((_, open)) = state.last_open().filter(|_| state.closed.is_none()) else { continue };
+        let is_known = runs.iter().any(|known| known.run == open.run);
+        if !is_known && !is_surely_dead(store, &open.run, (&open.host, &open.boot), writer) {
+            runs.push(Alive { lane: state.lane, run: open.run.clone(), host: open.host.clone(), pid: open.pid });
+        }
+    }
+    let watched = runs.into_iter().map(|run| watch(store, run));
+    let alive = futures::future::try_join_all(watched).await?;
+    Ok(alive.into_iter().flatten().next())
+}
+
+fn is_surely_dead(store: &Store, run: &str, (host, boot): (&str, &str), writer: &Writer) -> bool {
+    let Some(root) = store.local_root() else { return false };
+    let is_here = host == writer.host && boot == writer.boot && !boot.is_empty();
+    let lock = root.join("heartbeat").join(format!("{run}.lock"));
+    is_here && File::open(lock).is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+async fn watch(store: &Store, run: Alive) -> Result<Option<Alive>, CommitError> {
+    let name = heartbeat_name(&run.run);
+    let Some(first) = get(store, &name).await? else { return Ok(None) };
+    let period = serde_json::from_slice::<Beat>(&first).map_or(1.0, |beat| beat.period_seconds);
+    let period = Duration::try_from_secs_f64(period).unwrap_or(PERIOD_MAX).min(PERIOD_MAX);
+    let until = Instant::now() + period * PERIODS;
+    while Instant::now() < until {
+        tokio::time::sleep(period / LOOKS).await;
+        match get(store, &name).await? {
+            None => return Ok(None),
+            Some(beat) if beat != first => return Ok(Some(run)),
+            Some(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Asks a run to stop: it finds out with its next heartbeat.
+pub async fn request_stop(store: &Store, run: &str) -> Result<(), CommitError> {
+    let name = stop_name(run);
+    let put = store.objects().put(&Path::from(name.as_str()), PutPayload::from_static(b"stop")).await;
+    put.map(drop).map_err(|cause| CommitError::store("write", name, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::replay::OpenState;
+    use super::*;
+    use crate::store::{Unwatched, Watch};
+    use std::sync::Arc;
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    fn held_by(writer: &Writer) -> LaneState {
+        let (run, host, boot) = (writer.run.clone(), writer.host.clone(), writer.boot.clone());
+        let open = OpenState { token: "t".into(), run, host, boot, ..OpenState::default() };
+        LaneState { opens: [(0, open)].into(), ..LaneState::default() }
+    }
+
+    #[test]
+    fn a_run_of_this_boot_whose_lock_is_free_is_dead_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+        let store = Store::local("checkpoint", folder.path(), &watch).unwrap();
+        let (dead, looking) = (Writer::new(), Writer::new());
+        let heartbeat = wait(Heartbeat::start(&store, &dead, Duration::from_secs(3600))).unwrap();
+        let state = held_by(&dead);
+        drop(heartbeat);
+        assert_eq!(wait(find_alive(&store, [&state], &looking)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_heartbeat_that_moves_is_alive_and_one_that_rests_is_not() {
+        let store = Store::memory("checkpoint");
+        let (other, looking) = (Writer::new(), Writer::new());
+        let state = held_by(&other);
+        let period = Duration::from_millis(40);
+        wait(async {
+            let mut heartbeat = Heartbeat::start(&store, &other, period).await.unwrap();
+            assert_eq!(find_alive(&store, [&state], &looking).await.unwrap(), None);
+            let beating = async {
+                loop {
+                    tokio::time::sleep(period / 4).await;
+                    heartbeat.beat(&other).await.unwrap();
+                }
+            };
+            let found = tokio::select! {
+                () = beating => unreachable!("it beats for ever"),
+                found = find_alive(&store, [&state], &looking) => found.unwrap(),
+            };
+            assert_eq!(found.map(|alive| alive.run), Some(other.run.clone()));
+        });
+    }
+
+    #[test]
+    fn a_lane_that_was_left_in_order_is_nobodys() {
+        let store = Store::memory("checkpoint");
+        let other = Writer::new();
+        let state = LaneState { closed: Some(super::super::Close::Stopped), ..held_by(&other) };
+        assert_eq!(wait(find_alive(&store, [&state], &Writer::new())).unwrap(), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! What is wrong with a checkpoint, and how that is withdrawn so that its rows are done again. Nothing is guessed: what
+//! cannot be read is named; what a group lost costs exactly that group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
+use serde::Serialize;
+
+use super::entry::{Close, IdFile};
+use super::lane::{Lane, Writer};
+use super::log::{LaneLog, entry_name, get, read_lane};
+use super::replay::LaneState;
+use super::root::Root;
+use super::{CommitError, side};
+use crate::store::Store;
+
+/// Something that is not as the log says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The lane.
+    pub lane: u32,
+    /// The group that loses its rows, or the entry that cannot be read.
+    pub number: u64,
+    /// The file.
+    pub name: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// What a look at everything came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verified {
+    /// Entries read.
+    pub entries: u64,
+    /// Groups that count.
+    pub groups: u64,
+    /// Sink files that count.
+    pub files: u64,
+    /// Side files read and compared with their digests.
+    pub side_files: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What is wrong with side files of a compaction or the root: no single group can be given up for it.
+    pub beyond_repair: Vec<String>,
+}
+
+/// Looks at every entry, side file and sink file that counts. `listing` is the sink's.
+pub async fn verify(store: &Store, root: &Root, listing: &[ObjectMeta]) -> Result<Verified, CommitError> {
+    let mut verified = Verified::default();
+    if let Err(error) = root.pinned(store).await {
+        verified.beyond_repair.push(error.to_string());
+    }
+    for lane in 0..root.genesis.lanes {
+        let log = read_lane(store, lane, LaneLog::default()).await?;
+        verify_lane(store, lane, &log, listing, &mut verified).await?;
+    }
+    Ok(verified)
+}
+
+async fn verify_lane(
+    store: &Store,
+    lane: u32,
+    log: &LaneLog,
+    listing: &[ObjectMeta],
+    verified: &mut Verified,
+) -> Result<(), CommitError> {
+    verified.entries += log.entries.len() as u64;
+    let findings = log.defects.iter().map(|defect| Finding {
+        lane,
+        number: defect.number,
+        name: defect.name.clone(),
+        message: defect.message.clone(),
+    });
+    verified.findings.extend(findings);
+    let bad = verify_side_files(store, lane, log, verified).await?;
+    if !verified.beyond_repair.is_empty() {
+        return Ok(());
+    }
+    // Groups whose side files are bad are as good as withdrawn: the others can still be looked at.
+    let mut sound = log.clone();
+    sound.entries.retain(|logged| !bad.contains(&logged.number));
+    let state = LaneState::replay(store, lane, &sound).await?;
+    verify_files(&state, listing, verified);
+    Ok(())
+}
+
+/// The numbers of groups whose side files cannot be read.
+async fn verify_side_files(
+    store: &Store,
+    lane: u32,
+    log: &LaneLog,
+    verified: &mut Verified,
+) -> Result<BTreeSet<u64>, CommitError> {
+    let mut bad = BTreeSet::new();
+    let withdrawn: BTreeSet<u64> = super::log::withdrawn(&log.entries).collect();
+    for logged in &log.entries {
+        let (files, is_one_group) = match &logged.entry {
+            super::LaneEntry::Segment(segment) if !withdrawn.contains(&logged.number) => {
+                (segment.ids.iter().chain(&segment.coverage_file).collect::<Vec<_>>(), true)
+            }
+            super::LaneEntry::Compaction(entry) => {
+                let own = [&entry.groups, &entry.files, &entry.coverage, &entry.opens];
+                (own.into_iter().chain(entry.ids.iter().map(|ids: &IdFile| &ids.file)).collect(), false)
+            }
+            _ => continue,
+        };
+        for file in files {
+            verified.side_files += 1;
+            let Err(error) = side::check(store, file).await else { continue };
+            if matches!(&error, CommitError::Store { .. }) && !error.is_not_found() {
+                return Err(error);
+            }
+            let message = error.to_string();
+            let message = message.lines().next().unwrap_or_default().to_string();
+            match is_one_group {
+                true => {
+                    bad.insert(logged.number);
+                    verified.findings.push(Finding { lane, number: logged.number, name: file.path.clone(), message });
+                }
+                false => verified.beyond_repair.push(format!("{}: {message}", entry_name(lane, logged.number))),
+            }
+        }
+    }
+    Ok(bad)
+}
+
+fn verify_files(state: &LaneState, listing: &[ObjectMeta], verified: &mut Verified) {
+    let sizes: BTreeMap<&str, u64> = listing.iter().map(|meta| (meta.location.as_ref(), meta.size)).collect();
+    for (&number, group) in &state.groups {
+        verified.groups += 1;
+        for file in &group.files {
+            verified.files += 1;
+            let message = match sizes.get(file.path.as_str()) {
+                None => "it is missing".to_string(),
+                Some(&bytes) if bytes != file.bytes => format!("it has {bytes} bytes instead of {}", file.bytes),
+                Some(_) => continue,
+            };
+            verified.findings.push(Finding { lane: state.lane, number, name: file.path.clone(), message });
+        }
+    }
+}
+
+/// Withdraws what was found, by taking every lane: rows of the groups are not done any more, and the next run does them
+/// again. An entry that cannot be read is copied into `runs/` before.
+pub async fn repair(store: &Store, root: &Root, findings: &[Finding]) -> Result<(), CommitError> {
+    let writer = Writer::new();
+    let mut lanes = Vec::new();
+    for lane in 0..root.genesis.lanes {
+        lanes.push(Lane::open(store, lane, &writer, async || Root::last_number(store).await).await?);
+    }
+    let mut numbers: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
+    for finding in findings {
+        numbers.entry(finding.lane).or_default().insert(finding.number);
+    }
+    for (lane, number) in numbers.iter().flat_map(|(lane, numbers)| numbers.iter().map(|number| (*lane, *number))) {
+        keep_copy(store, &writer, lane, number).await?;
+    }
+    // An id of these groups may have been the reason that a row elsewhere is known. These are forgotten first: if this is
+    // killed in between, rows are asked for again that need not be, and none is lost.
+    for lane in lanes.iter_mut().filter(|lane| !numbers.contains_key(&lane.number())) {
+        lane.withdraw(Vec::new(), true, "ids of another lane are withdrawn").await?;
+    }
+    for mut lane in lanes {
+        if let Some(numbers) = numbers.remove(&lane.number()) {
+            lane.withdraw(numbers.into_iter().collect(), true, "files or entries are missing or damaged").await?;
+        }
+        lane.close(Close::Stopped).await?;
+    }
+    Ok(())
+}
+
+async fn keep_copy(store: &Store, writer: &Writer, lane: u32, number: u64) -> Result<(), CommitError> {
+    let Some(bytes) = get(store, &entry_name(lane, number)).await? else { return Ok(()) };
+    let name = format!("runs/{}/withdrawn-{lane}-{number}", writer.run);
+    let put = store.objects().put(&Path::from(name.as_str()), bytes.into()).await;
+    put.map(drop).map_err(|cause| CommitError::store("write", name, cause))
+}

@@ -1,0 +1,272 @@
+//! What a lane's entries say in all. It does not depend on what the source holds now: coverage is kept for every content
+//! that an object ever had, and whoever asks says which content it is about.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::coverage::{ObjectCoverage, RowState};
+use super::entry::{Close, CompactionEntry, CoveredObject, FileEntry, IdFile, LaneEntry, SegmentEntry, SideFile};
+use super::group::GroupCounts;
+use super::log::{LaneLog, read_lane, read_sound_lane, withdrawn};
+use super::root::Pinned;
+use super::{CommitError, side};
+use crate::store::Store;
+
+/// What a lane's entries say in all.
+#[derive(Clone, Debug, Default)]
+pub struct LaneState {
+    /// Which lane.
+    pub lane: u32,
+    /// By path relative to the source: one for each content and piece.
+    pub objects: HashMap<String, Vec<ObjectCoverage>>,
+    /// Groups that count, by the number of their segment.
+    pub groups: BTreeMap<u64, GroupState>,
+    /// Files of ids; rows of groups that do not count are to be left out.
+    pub ids: Vec<IdFile>,
+    /// Side files that an entry names.
+    pub side_files: HashSet<String>,
+    /// Opens by their number.
+    pub opens: BTreeMap<u64, OpenState>,
+    /// Number of the last entry.
+    pub last: Option<u64>,
+    /// How the last writer left, if the last entry says so.
+    pub closed: Option<Close>,
+    /// Number of the compaction that this is based on.
+    pub compacted: Option<u64>,
+}
+
+/// Only what a lane's last entries say: who opened it last, and whether it was left in order. A damaged log is no hindrance.
+pub async fn last_open(store: &Store, lane: u32) -> Result<LaneState, CommitError> {
+    let mut log = read_lane(store, lane, LaneLog::default()).await?;
+    let is_kept = |logged: &super::Logged| !matches!(logged.entry, LaneEntry::Segment(_) | LaneEntry::Withdraw { .. });
+    let last = log.entries.last().cloned();
+    log.entries.retain(is_kept);
+    let mut state = LaneState::replay(store, lane, &log).await?;
+    if last.is_some_and(|last| !matches!(last.entry, LaneEntry::Close { .. })) {
+        state.closed = None;
+    }
+    Ok(state)
+}
+
+/// Attempts to read a lane whose side files vanish meanwhile.
+const READ_ATTEMPTS: usize = 4;
+
+/// Reads and replays a lane, up to below a number if one is given. `known` is what was read before. Another writer's
+/// compaction may delete side files meanwhile; then all is read again.
+pub async fn read_state(
+    store: &Store,
+    lane: u32,
+    known: LaneLog,
+    below: Option<u64>,
+) -> Result<(LaneLog, LaneState), CommitError> {
+    let mut known = Some(known);
+    let mut attempt = 0;
+    loop {
+        let log = read_sound_lane(store, lane, known.take().unwrap_or_default()).await?;
+        let log = match below {
+            Some(below) => log.below(below),
+            None => log,
+        };
+        attempt += 1;
+        match LaneState::replay(store, lane, &log).await {
+            Err(error) if error.is_not_found() && attempt < READ_ATTEMPTS => {}
+            result => return result.map(|state| (log, state)),
+        }
+    }
+}
+
+/// A group that counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupState {
+    /// The root entry under which it was written.
+    pub root: u64,
+    /// Its sink files.
+    pub files: Vec<FileEntry>,
+    /// Its ids.
+    pub counts: GroupCounts,
+}
+
+/// A writer's opening of the lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenState {
+    /// Of this opening only.
+    pub token: String,
+    /// The process.
+    pub run: String,
+    /// Last root entry that it had seen before.
+    pub root: u64,
+    /// Its host.
+    pub host: String,
+    /// The host's boot.
+    pub boot: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+impl LaneState {
+    /// Replays a lane.
+    pub async fn replay(store: &Store, lane: u32, log: &LaneLog) -> Result<LaneState, CommitError> {
+        let withdrawn: HashSet<u64> = withdrawn(&log.entries).collect();
+        let mut state = LaneState { lane, ..LaneState::default() };
+        for logged in &log.entries {
+            state.last = Some(logged.number);
+            state.closed = None;
+            match &logged.entry {
+                LaneEntry::Open { token, run, root, host, boot, pid, .. } => {
+                    let (token, run, host, boot) = (token.clone(), run.clone(), host.clone(), boot.clone());
+                    let open = OpenState { token, run, root: *root, host, boot, pid: *pid };
+                    state.opens.insert(logged.number, open);
+                }
+                LaneEntry::Segment(segment) => {
+                    state.segment(store, logged.number, segment, withdrawn.contains(&logged.number)).await?;
+                }
+                LaneEntry::Compaction(compaction) => {
+                    state.load(store, logged.number, compaction).await?;
+                    state.withdraw(&withdrawn);
+                }
+                LaneEntry::Withdraw { forget_known, .. } => {
+                    if *forget_known {
+                        state.coverages().for_each(|object| object.coverage.forget(RowState::Known));
+                    }
+                }
+                LaneEntry::Close { how, .. } => state.closed = Some(*how),
+            }
+        }
+        state.ids.retain(|ids| ids.group.is_none_or(|group| state.groups.contains_key(&group)));
+        Ok(state)
+    }
+
+    /// Sink files that count.
+    pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.groups.values().flat_map(|group| &group.files)
+    }
+
+    /// Over all groups that count.
+    pub fn counts(&self) -> GroupCounts {
+        let mut counts = GroupCounts::default();
+        self.groups.values().for_each(|group| counts.add(&group.counts));
+        counts
+    }
+
+    /// The last open, and its number.
+    pub fn last_open(&self) -> Option<(u64, &OpenState)> {
+        self.opens.last_key_value().map(|(number, open)| (*number, open))
+    }
+
+    /// What is covered of an object of the listing: its pieces in this lane. Coverage speaks of the object's content if
+    /// it was written since that content is there; or if the content has the same digest, whenever it was written.
+    pub fn covered(&self, pinned: &Pinned, digest: Option<&str>) -> Result<Vec<&ObjectCoverage>, CommitError> {
+        let Some(contents) = self.objects.get(pinned.object.path.as_ref()) else { return Ok(Vec::new()) };
+        let mut current = contents.iter().filter(|content| content.root >= pinned.since);
+        let first = current.next();
+        if let Some(first) = first
+            && current.any(|other| other.digest != first.digest || other.rows != first.rows)
+        {
+            let message = format!("{} has two contents since root entry {}", pinned.object.path, pinned.since);
+            return Err(CommitError::damaged(format!("lane/{}", self.lane), message));
+        }
+        let Some(digest) = first.map(|first| first.digest.as_str()).or(digest) else { return Ok(Vec::new()) };
+        Ok(contents.iter().filter(|content| content.digest == digest).collect())
+    }
+
+    /// Whether only the object's digest can tell if coverage of an earlier content speaks of the present one.
+    pub fn is_open_to_doubt(&self, pinned: &Pinned) -> bool {
+        let contents = self.objects.get(pinned.object.path.as_ref()).into_iter().flatten();
+        let mut same_size = false;
+        for content in contents {
+            if content.root >= pinned.since {
+                return false;
+            }
+            same_size |= content.size == pinned.object.size;
+        }
+        same_size
+    }
+
+    fn coverages(&mut self) -> impl Iterator<Item = &mut ObjectCoverage> {
+        self.objects.values_mut().flatten()
+    }
+
+    async fn segment(
+        &mut self,
+        store: &Store,
+        number: u64,
+        segment: &SegmentEntry,
+        is_withdrawn: bool,
+    ) -> Result<(), CommitError> {
+        let read;
+        let covered = match (&segment.coverage, &segment.coverage_file) {
+            (Some(covered), _) => covered,
+            (None, Some(_)) if is_withdrawn => &Vec::new(),
+            (None, Some(file)) => {
+                read = side::read_coverage(store, file).await?;
+                &read.into_iter().map(|row| row.object).collect()
+            }
+            (None, None) => return Err(self.damaged(number, "it covers nothing".into())),
+        };
+        for object in covered {
+            self.cover(number, segment.root, object, is_withdrawn)?;
+        }
+        if !is_withdrawn {
+            self.name(segment.ids.iter().chain(&segment.coverage_file));
+            self.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
+            let (root, files, counts) = (segment.root, segment.files.clone(), segment.counts);
+            self.groups.insert(number, GroupState { root, files, counts });
+        }
+        Ok(())
+    }
+
+    fn name<'a>(&mut self, files: impl IntoIterator<Item = &'a SideFile>) {
+        self.side_files.extend(files.into_iter().map(|file| file.path.clone()));
+    }
+
+    async fn load(&mut self, store: &Store, number: u64, entry: &CompactionEntry) -> Result<(), CommitError> {
+        self.compacted = Some(number);
+        self.name([&entry.groups, &entry.files, &entry.coverage, &entry.opens]);
+        self.name(entry.ids.iter().map(|ids| &ids.file));
+        self.ids.clone_from(&entry.ids);
+        self.groups = side::read_groups(store, &entry.groups, &entry.files).await?;
+        self.opens = side::read_opens(store, &entry.opens).await?;
+        for side::CoverageRow { group, root, object } in side::read_coverage(store, &entry.coverage).await? {
+            self.cover(group, root, &object, false)?;
+        }
+        Ok(())
+    }
+
+    /// Groups of a compaction that are withdrawn after it.
+    fn withdraw(&mut self, withdrawn: &HashSet<u64>) {
+        let gone: HashSet<u64> = withdrawn.iter().copied().filter(|number| self.groups.remove(number).is_some()).collect();
+        if gone.is_empty() {
+            return;
+        }
+        for object in self.coverages() {
+            let given: Vec<_> = object.coverage.given().filter(|(_, _, group)| gone.contains(group)).collect();
+            given.iter().for_each(|(range, ..)| object.coverage.unset(range));
+        }
+    }
+
+    fn cover(&mut self, group: u64, root: u64, entry: &CoveredObject, is_withdrawn: bool) -> Result<(), CommitError> {
+        let mut new = ObjectCoverage::from_entry(entry, group).map_err(|message| self.damaged(group, message))?;
+        new.root = root;
+        let contents = self.objects.entry(entry.object.clone()).or_default();
+        let is_same = |known: &&mut ObjectCoverage| {
+            (known.piece, known.size, &known.digest, known.rows) == (new.piece, new.size, &new.digest, new.rows)
+        };
+        match contents.iter_mut().find(is_same) {
+            Some(known) => {
+                known.root = known.root.max(root);
+                for (range, state) in new.coverage.iter() {
+                    match is_withdrawn {
+                        true => known.coverage.unset(&range),
+                        false => known.coverage.set_by(range, state, group),
+                    }
+                }
+            }
+            None if is_withdrawn => {}
+            None => contents.push(new),
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, number: u64, message: String) -> CommitError {
+        CommitError::damaged(super::log::entry_name(self.lane, number), message)
+    }
+}

@@ -4,6 +4,7 @@
 //! and `parents` says for every current row which origin row it came of. So whatever a function answers, the host still
 //! knows which source rows are finished, and which failed. Nothing here knows how a function runs or a file is written.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -37,6 +38,24 @@ pub struct Origin {
     pub rows: Vec<Range<u64>>,
     /// The id columns of these rows in the job's id types, if the job has ids.
     pub ids: Option<RecordBatch>,
+    /// What is kept of these rows in case one of them becomes a dead letter; none if no stage makes any.
+    pub kept: Option<Kept>,
+}
+
+/// Source rows as they were read, whatever the stages make of them.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The columns that a dead letter holds, a row for each source row.
+    pub batch: RecordBatch,
+    /// How often rows of the object were tried in vain before, by their ordinal in it; none is never, as far as is known.
+    pub attempts_before: Arc<HashMap<u64, u32>>,
+}
+
+impl Kept {
+    /// Which attempt at a row this is, from 1.
+    pub fn attempt(&self, object_row: u64) -> u32 {
+        self.attempts_before.get(&object_row).map_or(1, |before| before.saturating_add(1))
+    }
 }
 
 /// A source row that failed, and why.
@@ -46,8 +65,21 @@ pub struct Failure {
     pub row: u32,
     /// Index of the stage it failed in.
     pub stage: usize,
+    /// Whether the row itself was refused, or the block that it was in.
+    pub kind: FailureKind,
     /// What the function or the host said.
     pub message: Arc<str>,
+}
+
+/// What ended a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// An error of this row.
+    Row,
+    /// A trap of the whole block.
+    Trap,
+    /// The whole block went past a limit.
+    Limit,
 }
 
 /// How many output rows came of each input row of a call. Output rows stand in the order of their input rows.
@@ -190,12 +222,17 @@ impl Block {
 
     /// Fails source rows, given by their ordinals in the origin: notes them, and drops every current row that came of
     /// them. A source row that fails twice is noted once.
-    pub fn fail(self, stage: usize, rows: impl IntoIterator<Item = (u32, Arc<str>)>) -> Result<Block, ArrowError> {
+    pub fn fail(
+        self,
+        stage: usize,
+        kind: FailureKind,
+        rows: impl IntoIterator<Item = (u32, Arc<str>)>,
+    ) -> Result<Block, ArrowError> {
         let mut failed = vec![false; self.origin.len()];
         let mut failures = Vec::new();
         for (row, message) in rows {
             if !std::mem::replace(&mut failed[row as usize], true) {
-                failures.push(Failure { row, stage, message });
+                failures.push(Failure { row, stage, kind, message });
             }
         }
         if failures.is_empty() {
@@ -207,11 +244,11 @@ impl Block {
     }
 
     /// Fails every source row that still has a current row.
-    pub fn fail_all(self, stage: usize, message: &str) -> Result<Block, ArrowError> {
+    pub fn fail_all(self, stage: usize, kind: FailureKind, message: &str) -> Result<Block, ArrowError> {
         let rows = self.batch.num_rows() as u32;
         let message: Arc<str> = message.into();
         let failed: Vec<(u32, Arc<str>)> = (0..rows).map(|row| (self.parent(row), Arc::clone(&message))).collect();
-        self.fail(stage, failed)
+        self.fail(stage, kind, failed)
     }
 
     /// Only the current rows whose source row passes.
@@ -246,7 +283,7 @@ mod tests {
         let batch =
             RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(values.to_vec())) as ArrayRef)]).unwrap();
         let rows = std::iter::once(10..10 + values.len() as u64).collect();
-        Block::new(batch, Origin { object: "a.parquet".into(), rows, ids: None })
+        Block::new(batch, Origin { object: "a.parquet".into(), rows, ids: None, kept: None })
     }
 
     fn adds(values: &[&str]) -> RecordBatch {
@@ -272,11 +309,11 @@ mod tests {
         let out = block(&[5, 6])
             .advance(&[0], &Lineage::Counts(vec![2, 1]), &adds(&["a", "b", "c"]), &schema())
             .unwrap()
-            .fail(1, [(0, "bad".into()), (0, "worse".into())])
+            .fail(1, FailureKind::Row, [(0, "bad".into()), (0, "worse".into())])
             .unwrap();
         assert_eq!(out.batch.num_rows(), 1);
         assert_eq!(out.parent(0), 1);
-        assert_eq!(out.failures, [Failure { row: 0, stage: 1, message: "bad".into() }]);
+        assert_eq!(out.failures, [Failure { row: 0, stage: 1, kind: FailureKind::Row, message: "bad".into() }]);
     }
 
     #[test]
@@ -298,15 +335,21 @@ mod tests {
     fn an_instant_is_an_id_like_others() {
         let at = TimestampMillisecondArray::from(vec![1_704_067_200_000]).with_timezone("Europe/Berlin");
         let ids = RecordBatch::try_from_iter([("at", Arc::new(at) as ArrayRef)]).unwrap();
-        let origin = Origin { object: "b".into(), rows: std::iter::once(0..1).collect(), ids: Some(ids) };
+        let origin = Origin { object: "b".into(), rows: std::iter::once(0..1).collect(), ids: Some(ids), kept: None };
         assert_eq!(origin.describe(0), "b row 0 (at=2024-01-01T00:00:00Z)");
+    }
+
+    #[test]
+    fn attempts_are_counted_as_far_as_earlier_ones_are_known() {
+        let kept = Kept { batch: adds(&["a", "b"]), attempts_before: Arc::new(HashMap::from([(9, 2)])) };
+        assert_eq!([kept.attempt(9), kept.attempt(10)], [3, 1]);
     }
 
     #[test]
     fn rows_are_described_across_gaps() {
         let ids =
             RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["u", "v", "w"])) as ArrayRef)]).unwrap();
-        let origin = Origin { object: "b".into(), rows: vec![3..4, 9..11], ids: Some(ids) };
+        let origin = Origin { object: "b".into(), rows: vec![3..4, 9..11], ids: Some(ids), kept: None };
         assert_eq!(origin.describe(2), "b row 10 (id=\"w\")");
     }
 }

@@ -15,6 +15,7 @@
 //! * `groups` - which rows are in which group, and when a group is complete.
 //! * `read` - what a reader thread does.
 //! * `work` - what a worker thread does.
+//! * `letters` - the dead letters of a block.
 //! * `budget` - bytes in flight.
 //! * `by_hand` - what to type after a row or a block ended a run.
 //! * `trial` - one function run by hand, through the same steps.
@@ -23,6 +24,7 @@ mod budget;
 mod by_hand;
 mod drift;
 mod groups;
+mod letters;
 mod open;
 mod read;
 mod trial;
@@ -49,9 +51,9 @@ use crate::sink::{Receipt, Sink, SinkError};
 use crate::source::SourceError;
 use crate::udf;
 use budget::Budget;
-use groups::{Groups, InFlight, Ticket};
-pub use open::{begin, check};
+use groups::{Closed, Groups, InFlight, Ticket};
 use open::{Job, Opened, Opening};
+pub use open::{begin, check};
 use read::WorkList;
 pub use trial::{Trial, Tried};
 
@@ -126,6 +128,7 @@ struct Flow {
 struct LaneFlow {
     number: u32,
     sink: Sink,
+    dead_letters: Option<Sink>,
     /// Another run has opened it.
     is_lost: AtomicBool,
     /// A sink file of it counts.
@@ -158,9 +161,11 @@ pub fn run(
     let plan = Arc::new(plan);
     let Opened { lanes, job, writer, heartbeat } = match runtime.block_on(open::open(&plan, progress)) {
         Ok(Opening::Open(opened)) => *opened,
-        Ok(Opening::Finished { known_rows, failed_rows }) => {
-            let mut summary = progress.summary(outcome_of_finished(failed_rows), &job_name, None, started.elapsed());
+        Ok(Opening::Finished { known_rows, failed_rows, dead_rows }) => {
+            let outcome = outcome_of_finished(failed_rows + dead_rows);
+            let mut summary = progress.summary(outcome, &job_name, None, started.elapsed());
             (summary.rows_known, summary.rows_failed_in_all) = (known_rows, failed_rows);
+            summary.rows_dead_lettered_in_all = dead_rows;
             return (summary, None);
         }
         Err(error) => {
@@ -169,7 +174,7 @@ pub fn run(
         }
     };
     let job_name = job.name.clone();
-    let failed_before = job.failed_before;
+    let (failed_before, dead_before) = (job.failed_before, job.dead_before);
     let run = writer.run.clone();
     let beating = heartbeat.map(|heartbeat| Beating::start(&runtime, heartbeat, writer, control));
     let (flow, complete, threads) = start(&plan, job, &lanes, control, progress, &runtime);
@@ -192,6 +197,7 @@ pub fn run(
     report(progress);
     let mut summary = progress.summary(outcome, &job_name, Some(&run), started.elapsed());
     summary.rows_failed_in_all += failed_before;
+    summary.rows_dead_lettered_in_all += dead_before;
     summary.guest_counts = lock(&flow.guest_counts).clone();
     if flow.is_dead() {
         // Threads that are still inside a function or a request may use it until the process ends.
@@ -269,9 +275,12 @@ fn start(
 }
 
 fn lane_flow(plan: &Plan, job: &Job, lane: &Lane, runtime: &tokio::runtime::Handle) -> Arc<LaneFlow> {
+    let sink =
+        |spec: &crate::sink::Spec| Sink::new(spec.clone(), &job.name, lane.number(), lane.token(), runtime.clone());
     Arc::new(LaneFlow {
         number: lane.number(),
-        sink: Sink::new(plan.sink.clone(), &job.name, lane.number(), lane.token(), runtime.clone()),
+        sink: sink(&plan.sink),
+        dead_letters: plan.dead_letters.as_ref().map(sink),
         is_lost: AtomicBool::new(false),
         has_output: AtomicBool::new(job.with_output.contains(&lane.number())),
     })
@@ -374,26 +383,28 @@ impl Flow {
 
     async fn commit(&self, held: &mut Held, lane: u32, group: Group, receipt: Receipt) -> Result<(), RunError> {
         let start = Instant::now();
-        let files = receipt.files.iter().map(|file| Path::from(file.path.as_str())).collect::<Vec<_>>();
+        let files = receipt.all().map(|file| Path::from(file.path.as_str())).collect::<Vec<_>>();
+        let has_output = !receipt.files.is_empty();
         let Some(log) = held.lanes.get_mut(&lane) else {
             self.remove(files).await;
             return Ok(());
         };
         let counts = group.counts;
         let covered: u64 = group.objects.values().map(|object| object.coverage.len()).sum();
-        let bytes = receipt.files.iter().map(|file| file.bytes).sum();
+        let bytes = receipt.all().map(|file| file.bytes).sum();
         if let Err(error) = log.commit(group, receipt).await {
             if matches!(error, CommitError::Fenced { .. }) {
                 self.remove(files).await;
             }
             return Err(error.into());
         }
-        if !files.is_empty() {
+        if has_output {
             self.lane(lane).has_output.store(true, Ordering::SeqCst);
         }
         let progress = &self.progress;
         add(&progress.rows_dropped, counts.rows_dropped);
         add(&progress.rows_failed, counts.rows_failed);
+        add(&progress.rows_dead_lettered, counts.rows_dead_lettered);
         add(&progress.rows_known, counts.rows_known);
         add(&progress.rows_written, counts.rows_written);
         add(&progress.rows_committed, covered);
@@ -445,7 +456,7 @@ impl Flow {
         if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
             while let Some((_, result)) = durable.next().await {
                 if let Ok((_, receipt)) = result {
-                    self.remove(receipt.files.iter().map(|file| Path::from(file.path.as_str())).collect()).await;
+                    self.remove(receipt.all().map(|file| Path::from(file.path.as_str())).collect()).await;
                 }
             }
             complete.close();
@@ -475,6 +486,7 @@ impl Flow {
         let outcome = if lost.is_some() { Outcome::Fenced } else { outcome };
         let mut summary = self.progress.summary(outcome, &self.job.name, Some(run), started.elapsed());
         summary.rows_failed_in_all += self.job.failed_before;
+        summary.rows_dead_lettered_in_all += self.job.dead_before;
         summary.guest_counts = lock(&self.guest_counts).clone();
         open::write_summary(&self.plan, &summary).await?;
         let closes: Vec<_> = held.lanes.into_values().map(|lane| lane.close(how)).collect();
@@ -503,7 +515,8 @@ impl Flow {
         let lanes: Vec<u32> = held.lanes.keys().copied().collect();
         open::refuse_unfinished(&self.plan, &lanes).await?;
         let failed = self.job.failed_before + crate::observe::get(&self.progress.rows_failed);
-        Ok(outcome_of_finished(failed))
+        let dead = self.job.dead_before + crate::observe::get(&self.progress.rows_dead_lettered);
+        Ok(outcome_of_finished(failed + dead))
     }
 }
 
@@ -581,10 +594,13 @@ async fn make_durable(group: Arc<InFlight>) -> (u32, Result<(Group, Receipt), Si
 
 async fn close_and_complete(group: Arc<InFlight>) -> Result<(Group, Receipt), SinkError> {
     let closed = tokio::task::spawn_blocking(move || group.close()).await;
-    let (group, files) = closed.expect("closing a group does not panic")?;
+    let Closed { group, files, dead_letters } = closed.expect("closing a group does not panic")?;
     let mut receipt = Receipt::default();
     for file in files {
         receipt.files.push(file.complete().await?);
+    }
+    for file in dead_letters {
+        receipt.dead_letters.push(file.complete().await?);
     }
     Ok((group, receipt))
 }

@@ -8,6 +8,7 @@
 //! * `import` - ids that were done elsewhere, in and out.
 //! * `output` - which sink files count, and whether they are what the log says.
 //! * `complete` - what counts as done (C).
+//! * `dead_letters` - rows that failed and are kept (C3, C4).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `author` - what the author of a function types.
 //! * `contract` - a guest written by hand, from the contract's words alone.
@@ -23,6 +24,7 @@ mod author;
 mod complete;
 mod contract;
 mod crash;
+mod dead_letters;
 mod examples;
 mod house;
 mod import;

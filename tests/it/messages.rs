@@ -113,7 +113,7 @@ fn a_row_that_fails_is_named() {
         1,
         expect![[r#"
             error: stage 1 (errors_on) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): 7 is refused
-              hint: mend the row or the function, empty the sink, and run the same command again; or leave such rows out with on_error = "skip" in this stage
+              hint: mend the row or the function, empty the sink, and run the same command again; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
 }
@@ -139,7 +139,7 @@ fn a_panic_shows_its_message_and_its_line() {
         expect![[r#"
             ERROR guest: panicked at src/hostile.rs:N: 7 is poison stage=stage 1 function=panics_on
             error: stage 1 (panics_on) of /job/hostile.wasm (pipeline.toml, line 7): `panics_on` panicked at src/hostile.rs:N: 7 is poison, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function panics_on --config '{"at":7}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
+              hint: `wasmpipe udf test /job/hostile.wasm --function panics_on --config '{"at":7}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
         "#]],
     );
     run(
@@ -161,7 +161,7 @@ fn a_trap_without_a_panic_shows_where() {
         expect![[r#"
             ERROR guest: panicked at src/hostile.rs:N: attempt to divide by zero stage=stage 1 function=dies
             error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` panicked at src/hostile.rs:N: attempt to divide by zero, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"divide_by_zero"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"divide_by_zero"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
         "#]],
     );
     run(
@@ -169,7 +169,7 @@ fn a_trap_without_a_panic_shows_where() {
         1,
         expect![[r#"
             error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: out of bounds memory access in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"out_of_bounds"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"out_of_bounds"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
         "#]],
     );
     run(
@@ -177,7 +177,7 @@ fn a_trap_without_a_panic_shows_where() {
         1,
         expect![[r#"
             error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: wasm `unreachable` instruction executed in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"unreachable"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"unreachable"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
         "#]],
     );
     run(
@@ -185,7 +185,7 @@ fn a_trap_without_a_panic_shows_where() {
         1,
         expect![[r#"
             error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: wasm `unreachable` instruction executed in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"abort"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" in this stage leaves out the whole block
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"abort"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
         "#]],
     );
 }

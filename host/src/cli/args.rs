@@ -42,6 +42,9 @@ pub(super) enum Command {
     /// List or check the output files that count
     #[command(subcommand)]
     Output(OutputCommand),
+    /// Look at rows that failed under `on_error = "dead-letter"`
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -344,6 +347,25 @@ pub(super) struct Delete {
     /// The checkpoint's folder, or the pipeline file (.toml)
     pub path: String,
     /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLettersCommand {
+    /// Show the dead letters that count: each row that failed and was not done since, newest files first
+    Show(ShowDeadLetters),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowDeadLetters {
+    /// The checkpoint's folder, or the pipeline file that names it
+    #[arg(value_name = "CHECKPOINT|PIPELINE")]
+    pub path: String,
+    /// Show N of them at most [default: 100, with --json all]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// One JSON object a line, with the row's source columns
     #[arg(long)]
     pub json: bool,
 }

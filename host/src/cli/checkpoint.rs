@@ -207,7 +207,8 @@ async fn refuse_unfinished(store: &crate::store::Store, root: &Root) -> Result<(
             )));
         }
     }
-    let sink = look::open("sink", &root.places.sink).map_err(|_| CommitError::Refused("its sink cannot be opened".into()))?;
+    let sink =
+        look::open("sink", &root.places.sink).map_err(|_| CommitError::Refused("its sink cannot be opened".into()))?;
     let manifest = object_store::path::Path::from(format!("_wasmpipe/{}.json", root.genesis.job));
     match object_store::ObjectStoreExt::head(sink.objects().as_ref(), &manifest).await {
         Ok(_) => Ok(()),

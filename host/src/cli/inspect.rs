@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::text::{bytes, counted, number};
 use super::{FAILED, FINISHED, args, look, print_error};
-use crate::commit::{Close, CommitError, FileEntry, GroupCounts, LaneEntry, LaneView, Logged, RowState, SideFile, View};
+use crate::commit::{
+    Close, CommitError, FileEntry, GroupCounts, LaneEntry, LaneView, Logged, RowState, SideFile, View,
+};
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -16,15 +18,17 @@ struct Report {
     id_columns: Vec<String>,
     /// Groups that count.
     commits: u64,
-    /// Source rows with a state: done, known or failed.
+    /// Source rows with a state: done, known, failed or dead-lettered.
     rows_committed: u64,
     rows_done: u64,
     rows_known: u64,
     rows_failed: u64,
+    rows_dead_lettered: u64,
     /// Over all segments.
     counts: GroupCounts,
     closed: Option<Close>,
     files: Vec<FileEntry>,
+    dead_letters: Vec<FileEntry>,
     id_files: Vec<SideFile>,
     /// Ids that were done elsewhere, before the job began.
     imported: Vec<SideFile>,
@@ -60,9 +64,9 @@ pub(super) fn inspect(options: &args::Inspect) -> u8 {
 
 fn make(view: View) -> Result<Report, CommitError> {
     let (rows_done, rows_known) = (view.rows(RowState::Done)?, view.rows(RowState::Known)?);
-    let rows_failed = view.rows(RowState::Failed)?;
+    let (rows_failed, rows_dead_lettered) = (view.rows(RowState::Failed)?, view.rows(RowState::DeadLettered)?);
     let (commits, counts, closed) = (view.groups(), view.counts(), view.closed());
-    let files = view.files().cloned().collect();
+    let (files, dead_letters) = (view.files().cloned().collect(), view.dead_letters().cloned().collect());
     let (genesis, places) = (view.root.genesis, view.root.places);
     let ids = genesis.ids.iter().flatten();
     let id_columns = ids.map(|column| format!("{}: {}", column.name, column.data_type)).collect();
@@ -78,13 +82,15 @@ fn make(view: View) -> Result<Report, CommitError> {
         sink: places.sink,
         id_columns,
         commits,
-        rows_committed: rows_done + rows_known + rows_failed,
+        rows_committed: rows_done + rows_known + rows_failed + rows_dead_lettered,
         rows_done,
         rows_known,
         rows_failed,
+        rows_dead_lettered,
         counts,
         closed,
         files,
+        dead_letters,
         id_files,
         imported: genesis.imported,
         entries,
@@ -103,11 +109,12 @@ fn print(report: &Report) {
         out!("imported  {}", counted(report.imported.iter().map(|file| file.rows).sum(), "id"));
     }
     out!(
-        "rows      {} committed: {} done, {} known, {} failed",
+        "rows      {} committed: {} done, {} known, {} failed, {} dead-lettered",
         number(report.rows_committed),
         number(report.rows_done),
         number(report.rows_known),
-        number(report.rows_failed)
+        number(report.rows_failed),
+        number(report.rows_dead_lettered)
     );
     let size: u64 = report.files.iter().map(|file| file.bytes).sum();
     out!(
@@ -134,10 +141,11 @@ fn line(entry: &LaneEntry) -> String {
         }
         LaneEntry::Close { how, .. } => format!("close    {how:?}").to_lowercase(),
         LaneEntry::Segment(segment) => format!(
-            "segment  {} read, {} written, {} failed, {}",
+            "segment  {} read, {} written, {} failed, {} dead-lettered, {}",
             counted(segment.counts.rows_read, "row"),
             number(segment.counts.rows_written),
             number(segment.counts.rows_failed),
+            number(segment.counts.rows_dead_lettered),
             counted(segment.files.len() as u64, "file")
         ),
     }

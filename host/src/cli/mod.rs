@@ -6,6 +6,7 @@
 //! * `exchange` - `wasmpipe checkpoint import` and `export`.
 //! * `output` - `wasmpipe output list` and `verify`.
 //! * `look` - which checkpoint such a command is about, and what it says.
+//! * `dead_letters` - `wasmpipe dead-letters show`.
 //! * `check` - `wasmpipe check`.
 //! * `udf` - `wasmpipe udf`: which function a command is about, and with what config.
 //! * `udf_new` - a crate to start from.
@@ -36,6 +37,7 @@ macro_rules! say {
 mod args;
 mod check;
 mod checkpoint;
+mod dead_letters;
 mod exchange;
 mod inspect;
 mod look;
@@ -58,7 +60,7 @@ mod udf_test;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use args::{Args, CheckpointCommand, Command, OutputCommand, UdfCommand};
+use args::{Args, CheckpointCommand, Command, DeadLettersCommand, OutputCommand, UdfCommand};
 use clap::Parser;
 
 use crate::message::Message;
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Checkpoint(CheckpointCommand::Export(options)) => exchange::export(&options),
         Command::Output(OutputCommand::List(options)) => output::list(&options),
         Command::Output(OutputCommand::Verify(options)) => output::verify(&options),
+        Command::DeadLetters(DeadLettersCommand::Show(options)) => dead_letters::show(&options),
     };
     ExitCode::from(code)
 }

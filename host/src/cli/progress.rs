@@ -139,6 +139,9 @@ fn facts(view: &View) -> Vec<String> {
         facts.push(format!("{} done before", number(view.rows_skipped)));
     }
     facts.push(format!("{} failed", number(view.rows_failed)));
+    if view.rows_dead_lettered > 0 {
+        facts.push(format!("{} dead-lettered", number(view.rows_dead_lettered)));
+    }
     facts.push(format!("{} elapsed", seconds(view.elapsed.as_secs_f64())));
     facts
 }
@@ -177,6 +180,7 @@ mod tests {
             rows_committed: 1_200_000,
             commits: 12,
             rows_failed: 0,
+            rows_dead_lettered: 0,
         }
     }
 
@@ -232,6 +236,7 @@ mod tests {
             rows_committed: 200_000,
             commits: 1,
             rows_failed: 17,
+            rows_dead_lettered: 3,
             left: Some(Duration::from_secs(7400)),
             ..running()
         };
@@ -240,8 +245,8 @@ mod tests {
             120,
             expect![[r#"
                  63% [##################............] 1,260,000 of about 2,000,000 rows, 2 h 3 min left
-                     45,200 rows/s, 88.1 MiB/s, 200,000 committed in 1 commit, 1,000,000 done before, 17 failed, 2 min 3 s elapsed
-                63%, 1,260,000 of about 2,000,000 rows, 45,200 rows/s, 88.1 MiB/s, 200,000 committed in 1 commit, 1,000,000 done before, 17 failed, 2 min 3 s elapsed, 2 h 3 min left
+                     45,200 rows/s, 88.1 MiB/s, 200,000 committed in 1 commit, 1,000,000 done before, 17 failed, 3 dead-lettered
+                63%, 1,260,000 of about 2,000,000 rows, 45,200 rows/s, 88.1 MiB/s, 200,000 committed in 1 commit, 1,000,000 done before, 17 failed, 3 dead-lettered, 2 min 3 s elapsed, 2 h 3 min left
             "#]],
         );
     }

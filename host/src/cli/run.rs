@@ -13,6 +13,7 @@ use crate::message::Message;
 use crate::observe::{Outcome, Progress, Summary};
 use crate::pipeline::{self, Control};
 use crate::plan::{self, LaneSet, OnError, Options, Plan, PlanError, Stage};
+use crate::sink::FileKind;
 use crate::store::Unwatched;
 
 pub(super) fn run(options: &args::Run) -> u8 {
@@ -40,6 +41,7 @@ pub(super) fn run(options: &args::Run) -> u8 {
         );
     }
     let (control, is_durable) = (Control::default(), plan.is_durable);
+    let letters = where_letters_are(&plan);
     stop_on_signals(&control, is_durable);
     let progress = Arc::new(Progress::default());
     let mut display = Display::new(options.quiet);
@@ -52,6 +54,9 @@ pub(super) fn run(options: &args::Run) -> u8 {
         return REFUSED;
     }
     print_summary(&summary, is_durable);
+    if summary.rows_dead_lettered_in_all > 0 {
+        say!("note: {} {letters}", counted(summary.rows_dead_lettered_in_all, "dead letter"));
+    }
     if let Some(file) = &options.summary
         && let Err(error) = write_summary(file, &summary)
     {
@@ -70,6 +75,14 @@ pub(super) fn run(options: &args::Run) -> u8 {
 
 fn is_refusal(error: Option<&pipeline::RunError>) -> bool {
     matches!(error, Some(pipeline::RunError::Commit(crate::commit::CommitError::Refused(_))))
+}
+
+/// What follows "3 dead letters".
+fn where_letters_are(plan: &Plan) -> String {
+    match plan.is_durable {
+        true => format!("in all: `wasmpipe dead-letters show {}` shows them", plan.file.display()),
+        false => format!("in {}/{}", plan.sink.store.url(), FileKind::DeadLetters.folder()),
+    }
 }
 
 /// How a job without a checkpoint goes on.
@@ -151,11 +164,13 @@ fn print_summary(summary: &Summary, is_durable: bool) {
     out!("{outcome}");
     if summary.run.is_none() {
         let (known, failed) = (summary.rows_known, summary.rows_failed_in_all);
+        let dead = summary.rows_dead_lettered_in_all;
         let rows = [
             ("rows committed", summary.rows_skipped),
-            ("of these done", summary.rows_skipped.saturating_sub(known + failed)),
+            ("of these done", summary.rows_skipped.saturating_sub(known + failed + dead)),
             ("of these known by id", known),
             ("of these failed", failed),
+            ("of these dead-lettered", dead),
         ];
         for (name, value) in rows {
             out!("  {name:<28}{:>16}", number(value));
@@ -168,12 +183,16 @@ fn print_summary(summary: &Summary, is_durable: bool) {
         ("rows known by id", summary.rows_known),
         ("rows dropped", summary.rows_dropped),
         ("rows failed", summary.rows_failed),
+        ("rows dead-lettered", summary.rows_dead_lettered),
         ("rows committed", summary.rows_committed),
         ("output rows written", summary.rows_written),
         ("commits", summary.commits),
     ];
     if summary.rows_failed_in_all != summary.rows_failed {
         rows.push(("rows failed, all runs", summary.rows_failed_in_all));
+    }
+    if summary.rows_dead_lettered_in_all != summary.rows_dead_lettered {
+        rows.push(("rows dead-lettered, all runs", summary.rows_dead_lettered_in_all));
     }
     for (name, value) in rows {
         out!("  {name:<28}{:>16}", number(value));
@@ -217,11 +236,19 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
         }
         out!("            needs {}", columns(&stage.binding.needs));
         out!("            adds {}", columns(&stage.binding.adds));
-        let on_error = if stage.on_error == OnError::Skip { "are left out" } else { "end the run" };
+        let on_error = match stage.on_error {
+            OnError::Fail => "end the run",
+            OnError::Skip => "are left out",
+            OnError::DeadLetter => "become dead letters",
+        };
         out!("            rows that fail {on_error}");
     }
     out!("sink        {}", plan.sink.store.url());
     out!("            writes {}", columns(&plan.sink.schema));
+    if let Some(letters) = &plan.dead_letters {
+        out!("            dead letters in {}", letters.kind.folder());
+        out!("            of columns {}", columns(&letters.schema));
+    }
     match (&plan.root, plan.is_durable) {
         (_, false) => out!("checkpoint  none: a run that stops before its end cannot be resumed"),
         (None, true) => out!("checkpoint  {}, new", plan.checkpoint.url()),

@@ -161,7 +161,7 @@ fn seconds_short(time: Duration) -> String {
 
 /// A trap fails a whole block; a person wants to know the row.
 fn print_trap(trial: &mut Trial, rows: &RecordBatch, error: &CallError, spent: Duration) {
-    let is_searched = matches!(error, CallError::Trap { .. }) && spent < SEARCH_TIME_MAX;
+    let is_searched = matches!(error, CallError::Trap { .. } | CallError::Limit { .. }) && spent < SEARCH_TIME_MAX;
     if is_searched && let Some((row, error)) = lines::silenced(|| find_trap(trial, rows)) {
         out!("row {row} ends the function:\n{}", table::of_batch(&rows.slice(row, 1), 1, |_| row.to_string()));
         print_failure(&error);

@@ -125,6 +125,7 @@ fn by_group(path: &str, content: &ObjectCoverage) -> Vec<CoverageRow> {
     if groups.is_empty() {
         groups.insert(0, empty());
     }
-    let row = |(group, part): (u64, ObjectCoverage)| CoverageRow { group, root: content.root, object: part.to_entry(path) };
+    let row =
+        |(group, part): (u64, ObjectCoverage)| CoverageRow { group, root: content.root, object: part.to_entry(path) };
     groups.into_iter().map(row).collect()
 }

@@ -15,6 +15,8 @@ pub enum RowState {
     Known,
     /// Failed and left out.
     Failed,
+    /// Failed, left out, and kept as a dead letter.
+    DeadLettered,
 }
 
 /// The states of one object's rows, as disjoint ranges; neighbours of one state and one group are joined.
@@ -93,6 +95,12 @@ impl Coverage {
         self.iter().filter(move |(_, own)| *own == state).map(|(range, _)| range)
     }
 
+    /// The state of one row.
+    pub fn at(&self, row: u64) -> Option<RowState> {
+        let (_, &(end, (state, _))) = self.0.range(..=row).next_back()?;
+        (row < end).then_some(state)
+    }
+
     /// Rows of one state.
     pub fn count(&self, state: RowState) -> u64 {
         self.of(state).map(|range| range.end - range.start).sum()
@@ -169,15 +177,20 @@ impl ObjectCoverage {
             done: ranges(RowState::Done),
             known: ranges(RowState::Known),
             failed: ranges(RowState::Failed),
+            dead: ranges(RowState::DeadLettered),
         }
     }
 
     /// From the entry of a group; says what is wrong if the ranges are not ranges of the object.
     pub fn from_entry(entry: &CoveredObject, group: u64) -> Result<ObjectCoverage, String> {
         let mut coverage = Coverage::default();
-        for (ranges, state) in
-            [(&entry.done, RowState::Done), (&entry.known, RowState::Known), (&entry.failed, RowState::Failed)]
-        {
+        let states = [
+            (&entry.done, RowState::Done),
+            (&entry.known, RowState::Known),
+            (&entry.failed, RowState::Failed),
+            (&entry.dead, RowState::DeadLettered),
+        ];
+        for (ranges, state) in states {
             for &(start, end) in ranges {
                 if start >= end || end > entry.rows || !covers_nothing(&coverage, start..end) {
                     return Err(format!("rows {start}..{end} of {} with {} rows", entry.object, entry.rows));
@@ -202,6 +215,8 @@ fn covers_nothing(coverage: &Coverage, range: Range<u64>) -> bool {
 mod tests {
     use super::*;
 
+    const STATES: [RowState; 4] = [RowState::Done, RowState::Known, RowState::Failed, RowState::DeadLettered];
+
     /// A model that keeps a state per row decides.
     #[test]
     fn random_settings_agree_with_a_row_by_row_model() {
@@ -216,7 +231,7 @@ mod tests {
             for _ in 0..12 {
                 let start = random(40);
                 let end = start + random(40 - start + 1);
-                let state = [RowState::Done, RowState::Known, RowState::Failed][random(3) as usize];
+                let state = STATES[random(4) as usize];
                 coverage.set(start..end, state);
                 model[start as usize..end as usize].fill(Some(state));
             }
@@ -225,6 +240,7 @@ mod tests {
                 seen[range.start as usize..range.end as usize].fill(Some(state));
             }
             assert_eq!(seen, model);
+            assert_eq!((0..40).map(|row| coverage.at(row)).collect::<Vec<_>>(), model);
             let joined: Vec<_> = coverage.iter().collect();
             assert!(joined.windows(2).all(|pair| pair[0].0.end < pair[1].0.start || pair[0].1 != pair[1].1));
             let missing: Vec<u64> = coverage.missing(5..35).into_iter().flatten().collect();
@@ -234,7 +250,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_claims_rows_twice_or_beyond_the_end_is_refused() {
-        let entry = |done, failed| CoveredObject {
+        let entry = |done, dead| CoveredObject {
             object: "a".into(),
             digest: String::new(),
             size: 1,
@@ -243,7 +259,8 @@ mod tests {
             own: None,
             done,
             known: vec![],
-            failed,
+            failed: vec![],
+            dead,
         };
         assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(4, 5)]), 1).is_ok());
         assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(3, 5)]), 1).is_err());

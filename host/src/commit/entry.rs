@@ -240,6 +240,9 @@ pub struct SegmentEntry {
     pub group: u64,
     /// Sink files, all complete.
     pub files: Vec<FileEntry>,
+    /// Files of dead letters below the sink, all complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dead_letters: Vec<FileEntry>,
     /// The rows covered, by object. Absent if `coverage_file` is there.
     pub coverage: Option<Vec<CoveredObject>>,
     /// The same as a Parquet file, where it would be too long for an entry.
@@ -303,6 +306,9 @@ pub struct CoveredObject {
     /// Row ranges that failed and are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<(u64, u64)>,
+    /// Row ranges that failed and became dead letters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dead: Vec<(u64, u64)>,
 }
 
 fn is_zero(piece: &u32) -> bool {

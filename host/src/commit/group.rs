@@ -31,6 +31,8 @@ pub struct GroupCounts {
     pub rows_dropped: u64,
     /// Source rows that failed and are left out.
     pub rows_failed: u64,
+    /// Source rows that failed and became dead letters.
+    pub rows_dead_lettered: u64,
     /// Source rows whose id was done elsewhere.
     pub rows_known: u64,
     /// Output rows.
@@ -43,6 +45,7 @@ impl GroupCounts {
         self.rows_read += other.rows_read;
         self.rows_dropped += other.rows_dropped;
         self.rows_failed += other.rows_failed;
+        self.rows_dead_lettered += other.rows_dead_lettered;
         self.rows_known += other.rows_known;
         self.rows_written += other.rows_written;
     }

@@ -87,7 +87,15 @@ impl Lane {
             if last(store, lane).await?.is_some_and(|last| last > number) {
                 continue;
             }
-            return Ok(Lane { store: store.clone(), lane, token, opened: number, next: number + 1, root, compacted: 0 });
+            return Ok(Lane {
+                store: store.clone(),
+                lane,
+                token,
+                opened: number,
+                next: number + 1,
+                root,
+                compacted: 0,
+            });
         }
     }
 
@@ -151,6 +159,7 @@ impl Lane {
             root: self.root,
             group: group.number,
             files: receipt.files.into_iter().map(FileEntry::from).collect(),
+            dead_letters: receipt.dead_letters.into_iter().map(FileEntry::from).collect(),
             coverage,
             coverage_file,
             ids,

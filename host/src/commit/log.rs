@@ -180,11 +180,7 @@ pub async fn read_sound_lane(store: &Store, lane: u32, known: LaneLog) -> Result
     }
 }
 
-async fn read_once(
-    store: &Store,
-    lane: u32,
-    cache: &mut BTreeMap<u64, LaneEntry>,
-) -> Result<LaneLog, CommitError> {
+async fn read_once(store: &Store, lane: u32, cache: &mut BTreeMap<u64, LaneEntry>) -> Result<LaneLog, CommitError> {
     let numbers: BTreeSet<u64> = list(store, &format!("lane/{lane}")).await?.into_iter().collect();
     let Some(&last) = numbers.last() else { return Ok(LaneLog::default()) };
     let mut entries = Vec::new();
@@ -215,10 +211,13 @@ async fn read_once(
 
 /// Numbers that entries withdraw.
 pub(super) fn withdrawn(entries: &[Logged]) -> impl Iterator<Item = u64> + '_ {
-    entries.iter().flat_map(|logged| match &logged.entry {
-        LaneEntry::Withdraw { numbers, .. } => numbers.as_slice(),
-        _ => &[],
-    }).copied()
+    entries
+        .iter()
+        .flat_map(|logged| match &logged.entry {
+            LaneEntry::Withdraw { numbers, .. } => numbers.as_slice(),
+            _ => &[],
+        })
+        .copied()
 }
 
 async fn read_portion(

@@ -31,6 +31,7 @@
 //! * `coverage` - ranges of source rows and their state.
 //! * `side` - the Parquet files that lie beside the log.
 //! * `log` - one numbered, create-only log: create, list, read.
+//! * `letters` - the files of dead letters, and which letters count.
 //! * `root` - genesis and what was appended to it.
 //! * `lane` - open, append, close.
 //! * `replay` - what a lane's entries say in all.
@@ -49,6 +50,7 @@ mod delete;
 mod entry;
 mod group;
 mod lane;
+mod letters;
 mod liveness;
 mod log;
 mod output;
@@ -63,18 +65,19 @@ pub use compact::Compacted;
 pub use coverage::{Coverage, ObjectCoverage, RowState};
 pub use delete::{delete_all, mark_deleted};
 pub use entry::{
-    Close, CompactionEntry, CoveredObject, FORMAT, FileEntry, Fingerprint, Genesis, IdColumn, IdFile, LaneEntry, RootEntry,
-    SegmentEntry, SideFile, StageFingerprint, covered_from_ranges, number_name,
+    Close, CompactionEntry, CoveredObject, FORMAT, FileEntry, Fingerprint, Genesis, IdColumn, IdFile, LaneEntry,
+    RootEntry, SegmentEntry, SideFile, StageFingerprint, covered_from_ranges, number_name,
 };
 pub use group::{Group, GroupCounts, GroupLimits};
 pub use lane::{Lane, Writer, lane_of, now_ms, pieces};
+pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
 pub use liveness::{Alive, Heartbeat, find_alive, request_stop};
 pub use log::{Defect, LaneLog, Logged, read_lane};
+pub use output::{Orphan, OutputCheck, Wrong, check_output};
 pub use recover::{Swept, check_files, other_jobs, sweep};
 pub use repair::{Finding, Verified, repair, verify};
 pub use replay::{GroupState, LaneState, OpenState, last_open, read_state};
 pub use root::{Asked, Listing, Pinned, Places, Root, random_name, schema_from_hex, schema_to_hex};
-pub use output::{Orphan, OutputCheck, Wrong, check_output};
 pub use side::{read_ids, read_imported, write_ids, write_imported, write_listing};
 pub use view::{DoneFile, LaneView, View, view};
 
@@ -95,7 +98,9 @@ pub enum CommitError {
         cause: object_store::Error,
     },
     /// An entry or side file is not what it must be.
-    #[error("checkpoint: {name} is damaged: {message}\nhint: nothing was changed; restore the file from a copy, or let `wasmpipe checkpoint verify --repair` withdraw what it held")]
+    #[error(
+        "checkpoint: {name} is damaged: {message}\nhint: nothing was changed; restore the file from a copy, or let `wasmpipe checkpoint verify --repair` withdraw what it held"
+    )]
     Damaged {
         /// Name relative to the checkpoint.
         name: String,
@@ -117,7 +122,9 @@ pub enum CommitError {
     #[error("{0}")]
     Refused(String),
     /// The job is finished, and its checkpoint is being deleted.
-    #[error("the job of this checkpoint is finished and the checkpoint is being deleted\nhint: `wasmpipe checkpoint delete` completes that")]
+    #[error(
+        "the job of this checkpoint is finished and the checkpoint is being deleted\nhint: `wasmpipe checkpoint delete` completes that"
+    )]
     Deleted,
 }
 

@@ -86,7 +86,7 @@ async fn check(sink: &Store, file: &FileEntry, meta: Option<&ObjectMeta>) -> Res
 }
 
 fn orphans(view: &View, listing: &[ObjectMeta]) -> Vec<Orphan> {
-    let named: HashSet<&str> = view.files().map(|file| file.path.as_str()).collect();
+    let named: HashSet<&str> = view.files().chain(view.dead_letters()).map(|file| file.path.as_str()).collect();
     let is_ours = |path: &str| FileName::parse(path).is_some_and(|name| name.job == view.root.genesis.job);
     let orphan = |meta: &ObjectMeta| Orphan { path: meta.location.to_string(), bytes: meta.size };
     let unnamed =

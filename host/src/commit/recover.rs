@@ -1,6 +1,7 @@
 //! What dead writers left behind. A file is deleted only if no entry that counts names it and a later open of its lane
 //! has made its token dead; never by prefix, never by age. Names say whose a file is:
-//! `<job>-<lane>-<token>-<sequence>.parquet` in the sink, `<token>-<name>` under `side/`.
+//! `<job>-<lane>-<token>-<sequence>.parquet` in the sink and, for dead letters, in a folder below it, `<token>-<name>` under
+//! `side/`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path as FsPath;
@@ -15,7 +16,7 @@ use super::entry::FileEntry;
 use super::log::LaneLog;
 use super::replay::LaneState;
 use super::root::Root;
-use crate::sink::FileName;
+use crate::sink::{FileKind, FileName};
 use crate::store::Store;
 
 /// What a sweep removed.
@@ -40,7 +41,7 @@ pub async fn sweep(
 ) -> Result<Swept, CommitError> {
     let dead = Dead::of(root, lanes.iter().map(|(_, state)| state));
     let counting: HashSet<&str> =
-        lanes.iter().flat_map(|(_, state)| state.files()).map(|file| file.path.as_str()).collect();
+        lanes.iter().flat_map(|(_, state)| state.all_files()).map(|file| file.path.as_str()).collect();
     let orphans: Vec<Path> = listing
         .iter()
         .map(|meta| &meta.location)
@@ -50,7 +51,9 @@ pub async fn sweep(
     let mut swept = Swept { sink_files: orphans.len() as u64, ..Swept::default() };
     delete(sink, orphans).await?;
     if let Some(folder) = sink.local_root() {
-        swept.sink_files += remove_staged(folder, |name| dead.wrote(name))?;
+        for kind in [FileKind::Output, FileKind::DeadLetters] {
+            swept.sink_files += remove_staged(folder, kind.folder(), |name| dead.wrote(name))?;
+        }
     }
     swept.side_files = sweep_side(root, lanes, checkpoint, &dead).await?;
     for (log, state) in lanes {
@@ -82,10 +85,10 @@ impl<'a> Dead<'a> {
 }
 
 /// A local store writes to `name#<digits>` first, hides that name in listings and refuses it in paths.
-fn remove_staged(folder: &FsPath, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
+fn remove_staged(root: &FsPath, folder: &str, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
     let mut removed = 0;
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for entry in std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten() {
+        let name = format!("{folder}{}", entry.file_name().to_string_lossy());
         let Some((target, digits)) = name.rsplit_once('#') else { continue };
         if digits.bytes().all(|byte| byte.is_ascii_digit()) && is_dead(target) {
             std::fs::remove_file(entry.path()).map_err(|error| {
@@ -117,8 +120,7 @@ async fn sweep_side(
         let token = path.filename().and_then(|name| name.split_once('-')).map(|(token, _)| token);
         token.is_some_and(|token| dead.tokens.contains_key(token))
     };
-    let orphans: Vec<Path> =
-        found.into_iter().filter(|path| !named.contains(path.as_ref()) && is_dead(path)).collect();
+    let orphans: Vec<Path> = found.into_iter().filter(|path| !named.contains(path.as_ref()) && is_dead(path)).collect();
     let count = orphans.len() as u64;
     delete(store, orphans).await?;
     Ok(count)

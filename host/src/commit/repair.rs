@@ -129,7 +129,7 @@ fn verify_files(state: &LaneState, listing: &[ObjectMeta], verified: &mut Verifi
     let sizes: BTreeMap<&str, u64> = listing.iter().map(|meta| (meta.location.as_ref(), meta.size)).collect();
     for (&number, group) in &state.groups {
         verified.groups += 1;
-        for file in &group.files {
+        for file in group.all_files() {
             verified.files += 1;
             let message = match sizes.get(file.path.as_str()) {
                 None => "it is missing".to_string(),

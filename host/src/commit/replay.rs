@@ -81,8 +81,17 @@ pub struct GroupState {
     pub root: u64,
     /// Its sink files.
     pub files: Vec<FileEntry>,
-    /// Its ids.
+    /// Its files of dead letters.
+    pub dead_letters: Vec<FileEntry>,
+    /// What became of its rows.
     pub counts: GroupCounts,
+}
+
+impl GroupState {
+    /// All its files below the sink.
+    pub fn all_files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files.iter().chain(&self.dead_letters)
+    }
 }
 
 /// A writer's opening of the lane.
@@ -140,6 +149,16 @@ impl LaneState {
         self.groups.values().flat_map(|group| &group.files)
     }
 
+    /// Files of dead letters that count, in the order of the log.
+    pub fn dead_letters(&self) -> impl Iterator<Item = &FileEntry> {
+        self.groups.values().flat_map(|group| &group.dead_letters)
+    }
+
+    /// All files below the sink that count.
+    pub fn all_files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.groups.values().flat_map(GroupState::all_files)
+    }
+
     /// Over all groups that count.
     pub fn counts(&self) -> GroupCounts {
         let mut counts = GroupCounts::default();
@@ -181,6 +200,13 @@ impl LaneState {
         same_size
     }
 
+    /// The state of a row, in the content of the object that was written about last.
+    pub fn row_state(&self, object: &str, row: u64) -> Option<RowState> {
+        let with_row = |content: &&ObjectCoverage| content.coverage.at(row).is_some();
+        let contents = self.objects.get(object).into_iter().flatten().filter(with_row);
+        contents.max_by_key(|content| content.root).and_then(|content| content.coverage.at(row))
+    }
+
     fn coverages(&mut self) -> impl Iterator<Item = &mut ObjectCoverage> {
         self.objects.values_mut().flatten()
     }
@@ -209,7 +235,8 @@ impl LaneState {
             self.name(segment.ids.iter().chain(&segment.coverage_file));
             self.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
             let (root, files, counts) = (segment.root, segment.files.clone(), segment.counts);
-            self.groups.insert(number, GroupState { root, files, counts });
+            let dead_letters = segment.dead_letters.clone();
+            self.groups.insert(number, GroupState { root, files, dead_letters, counts });
         }
         Ok(())
     }
@@ -233,7 +260,8 @@ impl LaneState {
 
     /// Groups of a compaction that are withdrawn after it.
     fn withdraw(&mut self, withdrawn: &HashSet<u64>) {
-        let gone: HashSet<u64> = withdrawn.iter().copied().filter(|number| self.groups.remove(number).is_some()).collect();
+        let gone: HashSet<u64> =
+            withdrawn.iter().copied().filter(|number| self.groups.remove(number).is_some()).collect();
         if gone.is_empty() {
             return;
         }

@@ -99,7 +99,9 @@ impl Root {
     /// Number of the last root entry.
     pub async fn last_number(store: &Store) -> Result<u64, CommitError> {
         let last = list(store, "root").await?.last().copied();
-        last.ok_or_else(|| CommitError::Refused("the checkpoint's root is gone\nhint: nothing was changed; restore it".into()))
+        last.ok_or_else(|| {
+            CommitError::Refused("the checkpoint's root is gone\nhint: nothing was changed; restore it".into())
+        })
     }
 
     /// Makes the job. `false` if there is one already.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, UInt64Array};
-use arrow::compute::{SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, partition, take_record_batch};
+use arrow::compute::{
+    SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, partition, take_record_batch,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use object_store::path::Path;
@@ -19,6 +21,7 @@ use super::CommitError;
 use super::entry::{CoveredObject, FileEntry, IdFile, SideFile};
 use super::replay::{GroupState, OpenState};
 use super::root::Pinned;
+use crate::sink::FileKind;
 use crate::source::Object;
 use crate::store::Store;
 
@@ -179,10 +182,9 @@ fn ranges_of(row: &CoverageRow) -> Vec<(&CoverageRow, Ranged)> {
     let of = |state, ranges: &[(u64, u64)]| {
         ranges.iter().map(|&(start, end)| (row, Some((state, start, end)))).collect::<Vec<_>>()
     };
-    let object = &row.object;
-    let own = object.own.as_deref().unwrap_or_default();
-    let rows =
-        [of("own", own), of("done", &object.done), of("known", &object.known), of("failed", &object.failed)].concat();
+    let CoveredObject { own, done, known, failed, dead, .. } = &row.object;
+    let own = of("own", own.as_deref().unwrap_or_default());
+    let rows = [own, of("done", done), of("known", known), of("failed", failed), of("dead", dead)].concat();
     if rows.is_empty() { vec![(row, None)] } else { rows }
 }
 
@@ -208,7 +210,8 @@ pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<
         expect_schema(&batch, &coverage_schema(), &file.path)?;
         let (group, root, piece) = (numbers(&batch, 0), numbers(&batch, 1), numbers(&batch, 6));
         let (path, digest, state) = (strings(&batch, 2), strings(&batch, 3), strings(&batch, 7));
-        let (size, total, start, end) = (numbers(&batch, 4), numbers(&batch, 5), numbers(&batch, 8), numbers(&batch, 9));
+        let (size, total, start, end) =
+            (numbers(&batch, 4), numbers(&batch, 5), numbers(&batch, 8), numbers(&batch, 9));
         for at in 0..batch.num_rows() {
             let is_next = |last: &CoverageRow| {
                 let object = &last.object;
@@ -226,6 +229,7 @@ pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<
                     done: vec![],
                     known: vec![],
                     failed: vec![],
+                    dead: vec![],
                 };
                 rows.push(CoverageRow { group: group.value(at), root: root.value(at), object });
             }
@@ -236,6 +240,7 @@ pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<
                 Some("done") => object.done.push(range),
                 Some("known") => object.known.push(range),
                 Some("failed") => object.failed.push(range),
+                Some("dead") => object.dead.push(range),
                 Some(other) => return Err(CommitError::damaged(&file.path, format!("unknown state {other:?}"))),
                 None => {}
             }
@@ -259,7 +264,7 @@ pub(super) async fn write_groups(
     let batch = RecordBatch::try_new(groups_schema(), columns).expect("columns as in the schema");
     let written = write(store, format!("{prefix}-groups.parquet"), &batch).await?;
     let files: Vec<(u64, &FileEntry)> =
-        groups.iter().flat_map(|(number, group)| group.files.iter().map(move |file| (*number, file))).collect();
+        groups.iter().flat_map(|(number, group)| group.all_files().map(move |file| (*number, file))).collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(files.iter().map(|(group, _)| *group).collect::<UInt64Array>()),
         Arc::new(files.iter().map(|(_, file)| Some(file.path.as_str())).collect::<StringArray>()),
@@ -299,7 +304,7 @@ pub(super) async fn read_groups(
         for at in 0..batch.num_rows() {
             let counts = serde_json::from_str(strings(&batch, 2).value(at));
             let counts = counts.map_err(|error| CommitError::damaged(&groups.path, error))?;
-            let state = GroupState { root: numbers(&batch, 1).value(at), counts, files: Vec::new() };
+            let state = GroupState { root: numbers(&batch, 1).value(at), counts, ..GroupState::default() };
             states.insert(numbers(&batch, 0).value(at), state);
         }
     }
@@ -311,7 +316,11 @@ pub(super) async fn read_groups(
             let state = state.ok_or_else(|| CommitError::damaged(&files.path, format!("there is no group {group}")))?;
             let path = strings(&batch, 1).value(at).to_string();
             let (rows, bytes) = (numbers(&batch, 2).value(at), numbers(&batch, 3).value(at));
-            state.files.push(FileEntry { path, rows, bytes });
+            let file = FileEntry { path, rows, bytes };
+            match file.path.starts_with(FileKind::DeadLetters.folder()) {
+                true => state.dead_letters.push(file),
+                false => state.files.push(file),
+            }
         }
     }
     Ok(states)
@@ -520,7 +529,18 @@ mod tests {
         let row = |name: &str, done: Vec<(u64, u64)>, failed: Vec<(u64, u64)>, piece: u32| {
             let own = (piece > 0).then(|| vec![(0, 9)]);
             let (digest, known) = ("d".into(), vec![]);
-            let object = CoveredObject { object: name.into(), digest, size: 9, rows: 100, piece, own, done, known, failed };
+            let object = CoveredObject {
+                object: name.into(),
+                digest,
+                size: 9,
+                rows: 100,
+                piece,
+                own,
+                done,
+                known,
+                failed,
+                dead: vec![(20, 21)],
+            };
             CoverageRow { group: 7, root: 2, object }
         };
         let objects = vec![

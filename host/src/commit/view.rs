@@ -70,9 +70,7 @@ impl DoneFile<'_> {
     pub async fn read(&self, store: &Store) -> Result<Vec<RecordBatch>, CommitError> {
         match self {
             DoneFile::Imported(file) => side::read_imported(store, file).await,
-            DoneFile::Own(state, ids) => {
-                side::read_ids(store, ids, |group| state.groups.contains_key(&group)).await
-            }
+            DoneFile::Own(state, ids) => side::read_ids(store, ids, |group| state.groups.contains_key(&group)).await,
         }
     }
 }
@@ -81,6 +79,11 @@ impl View {
     /// The sink files that count.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
         self.states().flat_map(LaneState::files)
+    }
+
+    /// The files of dead letters that count.
+    pub fn dead_letters(&self) -> impl Iterator<Item = &FileEntry> {
+        self.states().flat_map(LaneState::dead_letters)
     }
 
     /// The files with ids of rows that are done, or were done elsewhere.

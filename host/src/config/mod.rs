@@ -66,6 +66,9 @@ pub struct Config {
     pub sink: Sink,
     /// `[checkpoint]`: where it is recorded which rows are done. Without it a run that stops starts over.
     pub checkpoint: Option<Checkpoint>,
+    /// `[dead_letters]`: what is kept of a row that failed under `on_error = "dead-letter"`. Empty if the file has no such
+    /// section.
+    pub dead_letters: DeadLetters,
     /// `[run]`: how much of the machine to use. Empty if the file has no such section.
     pub run: Run,
     /// The file itself, for problems that only `plan` can see.
@@ -163,6 +166,13 @@ pub struct Checkpoint {
     pub group_seconds_max: Option<At<Duration>>,
 }
 
+/// `[dead_letters]`: what is kept of a row that failed under `on_error = "dead-letter"`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DeadLetters {
+    /// `full_row = true`: all columns of the source. Without it those that the job reads.
+    pub full_row: Option<At<bool>>,
+}
+
 /// `[run]`: how much of the machine to use. None of it changes what is written.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Run {
@@ -195,6 +205,8 @@ pub enum OnError {
     Fail,
     /// `"skip"`: the row has no results, and is listed as failed.
     Skip,
+    /// `"dead-letter"`: the row has no results; it is kept in a file of its own, with what was wrong.
+    DeadLetter,
 }
 
 /// How the pages of a Parquet file are compressed.

@@ -7,11 +7,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::section::{Report, Section, Value, shown};
 use super::settings::settings;
-use super::shape::{CHECKPOINT, FILE, RUN, SINK, SOURCE, STAGE, Shape, section_name};
+use super::shape::{CHECKPOINT, DEAD_LETTERS, FILE, RUN, SINK, SOURCE, STAGE, Shape, section_name};
 use super::value::{
-    bytes, choice, column_or_columns, columns, count, flag, kind, path, seconds, seconds_or_zero, text, whole,
+    boolean, bytes, choice, column_or_columns, columns, count, kind, path, seconds, seconds_or_zero, text, whole,
 };
-use super::{Checkpoint, Compression, Config, Format, OnError, PipelineFile, Problems, Run, Sink, Source, Stage};
+use super::{
+    Checkpoint, Compression, Config, DeadLetters, Format, OnError, PipelineFile, Problems, Run, Sink, Source, Stage,
+};
 
 /// The most threads, and the most units open at once. More than this is a slip of the finger.
 const THREADS_MAX: u32 = 4096;
@@ -27,12 +29,12 @@ pub(super) fn config(file: PipelineFile) -> Result<Config, Problems> {
     for error in errors {
         not_toml(&error, &mut report);
     }
-    let (source, stages, sink, checkpoint, run) = parts(root.get_ref(), &mut report);
+    let (source, stages, sink, checkpoint, dead_letters, run) = parts(root.get_ref(), &mut report);
     let problems = report.problems;
     if !is_toml {
         return Err(Problems(problems));
     }
-    Ok(Config { source, stages, sink, checkpoint, run, file, problems })
+    Ok(Config { source, stages, sink, checkpoint, dead_letters, run, file, problems })
 }
 
 fn not_toml(error: &toml::de::Error, report: &mut Report<'_>) {
@@ -84,18 +86,27 @@ fn unquoted(file: &PipelineFile, span: &Range<usize>, message: &str) -> Option<(
         .then(|| (format!("the text of `{key}` stands without quotes"), hint))
 }
 
-type Parts = (Source, Vec<Stage>, Sink, Option<Checkpoint>, Run);
+type Parts = (Source, Vec<Stage>, Sink, Option<Checkpoint>, DeadLetters, Run);
 
 fn parts(root: &DeTable<'_>, report: &mut Report<'_>) -> Parts {
     let root = Section::new(&FILE, 0..0, root, report);
     require(&root, "source", report);
     require(&root, "sink", report);
     let source = one(&root, "source", &SOURCE, report).map(|section| source(&section, report));
+    let problems_before = report.problems.len();
     let stages = stages(&root, report);
+    let is_any_read = report.problems.len() == problems_before;
     let sink = one(&root, "sink", &SINK, report).map(|section| sink(&section, report));
     let checkpoint = one(&root, "checkpoint", &CHECKPOINT, report).map(|section| checkpoint(&section, report));
+    let dead_letters = one(&root, "dead_letters", &DEAD_LETTERS, report).map(|section| {
+        if is_any_read {
+            refuse_unused(&stages, &section, report);
+        }
+        dead_letters(&section, report)
+    });
     let run = one(&root, "run", &RUN, report).map(|section| run(&section, report));
-    (source.unwrap_or_default(), stages, sink.unwrap_or_default(), checkpoint, run.unwrap_or_default())
+    let (source, sink) = (source.unwrap_or_default(), sink.unwrap_or_default());
+    (source, stages, sink, checkpoint, dead_letters.unwrap_or_default(), run.unwrap_or_default())
 }
 
 fn require(root: &Section<'_>, key: &'static str, report: &mut Report<'_>) {
@@ -183,7 +194,7 @@ fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Sink {
     let columns = section.optional("columns", report, columns);
     let compression = section.optional("compression", report, compression);
     let file_bytes_max = section.optional("file_bytes_max", report, bytes);
-    let shared = section.optional("shared", report, flag);
+    let shared = section.optional("shared", report, boolean);
     Sink { path, format, columns, compression, file_bytes_max, shared }
 }
 
@@ -194,7 +205,7 @@ fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Checkpoint {
     let compact_entries =
         section.optional("compact_entries", report, |value, report| whole(value, 0..=u64::MAX, report));
     let heartbeat_seconds = section.optional("heartbeat_seconds", report, seconds);
-    let delete_on_success = section.optional("delete_on_success", report, flag);
+    let delete_on_success = section.optional("delete_on_success", report, boolean);
     let group_rows_max = section.optional("group_rows_max", report, |value, report| whole(value, 1..=u64::MAX, report));
     let group_bytes_max = section.optional("group_bytes_max", report, bytes);
     let group_seconds_max = section.optional("group_seconds_max", report, seconds);
@@ -208,6 +219,21 @@ fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Checkpoint {
         group_rows_max,
         group_bytes_max,
         group_seconds_max,
+    }
+}
+
+fn dead_letters(section: &Section<'_>, report: &mut Report<'_>) -> DeadLetters {
+    DeadLetters { full_row: section.optional("full_row", report, boolean) }
+}
+
+/// A section about dead letters that nobody writes was written by somebody who expects some.
+fn refuse_unused(stages: &[Stage], section: &Section<'_>, report: &mut Report<'_>) {
+    let is_used = |stage: &Stage| stage.on_error.as_ref().is_some_and(|written| written.value == OnError::DeadLetter);
+    if !stages.iter().any(is_used) {
+        let message = "[dead_letters] is there, but no stage makes any";
+        let hint =
+            "write on_error = \"dead-letter\" in the [[stage]] whose failed rows are to be kept, or remove the section";
+        report.wrong(section.header(), message, hint);
     }
 }
 
@@ -237,9 +263,6 @@ fn compression(value: Value<'_>, report: &mut Report<'_>) -> Option<Compression>
 }
 
 fn on_error(value: Value<'_>, report: &mut Report<'_>) -> Option<OnError> {
-    if value.toml.get_ref().as_str() == Some("dead-letter") {
-        report.wrong(&value.toml.span(), "`on_error` = \"dead-letter\" is not built yet", "use \"fail\" or \"skip\"");
-        return None;
-    }
-    choice(value, &[("fail", OnError::Fail), ("skip", OnError::Skip)], report)
+    let choices = [("fail", OnError::Fail), ("skip", OnError::Skip), ("dead-letter", OnError::DeadLetter)];
+    choice(value, &choices, report)
 }

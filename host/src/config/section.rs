@@ -86,6 +86,11 @@ impl<'a> Section<'a> {
         self.optional(key, report, read)
     }
 
+    /// Where its header stands.
+    pub(super) fn header(&self) -> &Range<usize> {
+        &self.header
+    }
+
     /// What stands behind a key, as it is.
     pub(super) fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.found.get(key).copied()

@@ -19,6 +19,7 @@ pub(super) const FILE: Shape = Shape {
         ("stage", r#"[[stage]] with component = "udfs/code.wasm" and function = "passages""#),
         ("sink", r#"[sink] with path = "out/""#),
         ("checkpoint", r#"[checkpoint] with path = "checkpoint/""#),
+        ("dead_letters", "[dead_letters] with full_row = true"),
         ("run", "[run] with workers = 2"),
     ],
 };
@@ -71,6 +72,8 @@ pub(super) const CHECKPOINT: Shape = Shape {
     ],
 };
 
+pub(super) const DEAD_LETTERS: Shape = Shape { name: "[dead_letters]", keys: &[("full_row", "full_row = true")] };
+
 pub(super) const RUN: Shape = Shape {
     name: "[run]",
     keys: &[
@@ -101,6 +104,6 @@ pub(super) fn section_name(key: &str) -> String {
 
 /// The sections that take a key.
 pub(super) fn homes(key: &str) -> Vec<&'static str> {
-    let sections = [&SOURCE, &STAGE, &SINK, &CHECKPOINT, &RUN];
+    let sections = [&SOURCE, &STAGE, &SINK, &CHECKPOINT, &DEAD_LETTERS, &RUN];
     sections.into_iter().filter(|shape| shape.names().any(|name| name == key)).map(|shape| shape.name).collect()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
-use super::shape::{CHECKPOINT, RUN, SINK, SOURCE, STAGE};
+use super::shape::{CHECKPOINT, DEAD_LETTERS, RUN, SINK, SOURCE, STAGE};
 use super::{Compression, Config, Format, OnError, Place, Problems, load, parse};
 
 /// The smallest file that is good. Cases are put below it, or below one of its sections.
@@ -65,6 +65,11 @@ on_error = "skip"
 [stage.config]
 tokens_max = -1
 
+[[stage]]
+component = "udfs/facts.wasm"
+function = "facts"
+on_error = "dead-letter"
+
 [sink]
 path = "out/"
 format = "parquet"
@@ -77,6 +82,9 @@ path = "checkpoint/"
 group_rows_max = 4_000_000
 group_bytes_max = "64MB"
 group_seconds_max = 30
+
+[dead_letters]
+full_row = true
 
 [run]
 workers = 2
@@ -98,7 +106,7 @@ fn every_key_is_read() {
     assert_eq!(source.id.unwrap().value.iter().map(value).collect::<Vec<_>>(), ["crate", "path"]);
     assert_eq!(source.format.unwrap().value, Format::Parquet);
 
-    let [first, second] = config.stages.try_into().unwrap();
+    let [first, second, third] = config.stages.try_into().unwrap();
     assert_eq!(required(&first.component), "udfs/code.wasm");
     assert_eq!(required(&first.function), "handwritten");
     let json =
@@ -110,6 +118,7 @@ fn every_key_is_read() {
     assert_eq!(required(&second.component), "file:///opt/udfs/code.wasm");
     assert_eq!(second.config.unwrap().value.value, serde_json::json!({ "tokens_max": -1 }));
     assert_eq!(second.on_error.unwrap().value, OnError::Skip);
+    assert_eq!(third.on_error.unwrap().value, OnError::DeadLetter);
 
     let sink = config.sink;
     assert_eq!(required(&sink.path), "out/");
@@ -124,6 +133,8 @@ fn every_key_is_read() {
     assert_eq!(checkpoint.group_bytes_max.unwrap().value, 64_000_000);
     assert_eq!(checkpoint.group_seconds_max.unwrap().value, Duration::from_secs(30));
 
+    assert!(config.dead_letters.full_row.unwrap().value);
+
     let run = config.run;
     assert_eq!(run.workers.unwrap().value, 2);
     assert_eq!(run.readers.unwrap().value, 3);
@@ -136,7 +147,7 @@ fn every_key_is_read() {
 /// The text above holds every key that there is, and so the test above reads every key.
 #[test]
 fn the_text_of_every_key_is_complete() {
-    for shape in [SOURCE, STAGE, SINK, CHECKPOINT, RUN] {
+    for shape in [SOURCE, STAGE, SINK, CHECKPOINT, DEAD_LETTERS, RUN] {
         for name in shape.names() {
             let written = EVERY_KEY.contains(&format!("\n{name} = "));
             assert!(written, "`{name}` of {} is not in the test's text", shape.name);
@@ -147,11 +158,14 @@ fn the_text_of_every_key_is_complete() {
 /// Every hint's example, put where the hint says, is accepted.
 #[test]
 fn examples_are_good() {
-    for shape in [SOURCE, STAGE, SINK, CHECKPOINT, RUN] {
+    for shape in [SOURCE, STAGE, SINK, CHECKPOINT, DEAD_LETTERS, RUN] {
         let lines: Vec<&str> = shape.keys.iter().map(|(_, example)| example.split(" or ").next().unwrap()).collect();
         let mut text = format!("{}\n{}\n", shape.name, lines.join("\n"));
         for other in [SOURCE, SINK].iter().filter(|other| other.name != shape.name) {
             text += &format!("{}\n{}\n", other.name, other.example("path"));
+        }
+        if shape.name == DEAD_LETTERS.name {
+            text += "[[stage]]\ncomponent = 'a'\nfunction = 'f'\non_error = 'dead-letter'\n";
         }
         good(&text);
     }
@@ -309,19 +323,19 @@ fn unknown_keys() {
             pipeline.toml:2:1: unknown key `zzz` outside of any section
                  2 | zzz = 3
                    | ^^^
-              hint: a pipeline file takes [source], [[stage]], [sink], [checkpoint] and [run]
+              hint: a pipeline file takes [source], [[stage]], [sink], [checkpoint], [dead_letters] and [run]
 
             2 problems in pipeline.toml"#]],
     );
     check_below(
         "[metrics]\nport = 1\n",
         expect![[r#"
-        pipeline.toml:5:2: unknown section [metrics]
-             5 | [metrics]
-               |  ^^^^^^^
-          hint: a pipeline file takes [source], [[stage]], [sink], [checkpoint] and [run]
+            pipeline.toml:5:2: unknown section [metrics]
+                 5 | [metrics]
+                   |  ^^^^^^^
+              hint: a pipeline file takes [source], [[stage]], [sink], [checkpoint], [dead_letters] and [run]
 
-        1 problem in pipeline.toml"#]],
+            1 problem in pipeline.toml"#]],
     );
 }
 
@@ -334,7 +348,7 @@ fn misspelt_is_reported_once() {
             pipeline.toml:1:2: unknown section [sources]
                  1 | [sources]
                    |  ^^^^^^^
-              hint: did you mean [source]? a pipeline file takes [source], [[stage]], [sink], [checkpoint] and [run]
+              hint: did you mean [source]? a pipeline file takes [source], [[stage]], [sink], [checkpoint], [dead_letters] and [run]
 
             pipeline.toml:2:1: unknown key `pth` in [source]
                  2 | pth = ''
@@ -349,7 +363,7 @@ fn misspelt_is_reported_once() {
             pipeline.toml:5:3: unknown section [stages]
                  5 | [[stages]]
                    |   ^^^^^^
-              hint: did you mean [[stage]]? a pipeline file takes [source], [[stage]], [sink], [checkpoint] and [run]
+              hint: did you mean [[stage]]? a pipeline file takes [source], [[stage]], [sink], [checkpoint], [dead_letters] and [run]
 
             pipeline.toml:6:13: `component` must be a string, not an integer
                  6 | component = 1
@@ -464,7 +478,7 @@ format = "csv"
 component = "az://udfs/code.wasm"
 function = "f"
 config = { a = [inf], b = { c = 99999999999999999999 } }
-on_error = "dead-letter"
+on_error = "dead_letter"
 memory_bytes_max = 0
 block_seconds_max = 0
 [[stage]]
@@ -529,10 +543,10 @@ block_rows_max = 4294967296
                    |                                 ^^^^^^^^^^^^^^^^^^^^
               hint: write it as a string or as a float
 
-            pipeline.toml:9:12: `on_error` = "dead-letter" is not built yet
-                 9 | on_error = "dead-letter"
+            pipeline.toml:9:12: `on_error` must be "fail", "skip" or "dead-letter", not "dead_letter"
+                 9 | on_error = "dead_letter"
                    |            ^^^^^^^^^^^^^
-              hint: use "fail" or "skip"
+              hint: did you mean "dead-letter"?
 
             pipeline.toml:10:20: `memory_bytes_max` must be at least 1, not 0
                 10 | memory_bytes_max = 0
@@ -549,7 +563,7 @@ block_rows_max = 4294967296
                    |             ^^^^^^^^^^
               hint: for example component = "udfs/code.wasm"
 
-            pipeline.toml:15:12: `on_error` must be "fail" or "skip", not "ignore"
+            pipeline.toml:15:12: `on_error` must be "fail", "skip" or "dead-letter", not "ignore"
                 15 | on_error = "ignore"
                    |            ^^^^^^^^
               hint: write on_error = "skip"
@@ -930,4 +944,36 @@ fn any_text_is_answered() {
             assert!(problems.to_string().contains("hint: "), "{text}");
         }
     }
+}
+
+#[test]
+fn a_section_about_dead_letters_that_nobody_writes() {
+    let stage = |on_error: &str| format!("[[stage]]\ncomponent = 'a'\nfunction = 'f'\non_error = '{on_error}'\n");
+    good(&format!("{SOURCE_AND_SINK}{}[dead_letters]\nfull_row = false\n", stage("dead-letter")));
+    check_below(
+        &format!("{}[dead_letters]\nfull_row = true\n", stage("skip")),
+        expect![[r#"
+        pipeline.toml:9:1: [dead_letters] is there, but no stage makes any
+             9 | [dead_letters]
+               | ^^^^^^^^^^^^^^
+          hint: write on_error = "dead-letter" in the [[stage]] whose failed rows are to be kept, or remove the section
+
+        1 problem in pipeline.toml"#]],
+    );
+    // What follows from another mistake is not said.
+    check_below(
+        &format!("{}[dead_letters]\nfull_row = 1\n", stage("dead_letter")),
+        expect![[r#"
+        pipeline.toml:8:12: `on_error` must be "fail", "skip" or "dead-letter", not "dead_letter"
+             8 | on_error = 'dead_letter'
+               |            ^^^^^^^^^^^^^
+          hint: did you mean "dead-letter"?
+
+        pipeline.toml:10:12: `full_row` must be true or false, not an integer
+            10 | full_row = 1
+               |            ^
+          hint: for example full_row = true
+
+        2 problems in pipeline.toml"#]],
+    );
 }

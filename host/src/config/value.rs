@@ -60,14 +60,6 @@ fn scheme(path: &str) -> Option<&str> {
     (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_scheme)).then_some(scheme)
 }
 
-/// Yes or no.
-pub(super) fn flag(value: Value<'_>, report: &mut Report<'_>) -> Option<bool> {
-    match value.toml.get_ref() {
-        DeValue::Boolean(flag) => Some(*flag),
-        _ => wrong_type(value, "true or false", report),
-    }
-}
-
 /// One of a few words.
 pub(super) fn choice<T: Copy>(value: Value<'_>, choices: &[(&'static str, T)], report: &mut Report<'_>) -> Option<T> {
     let written = text(value, report)?;
@@ -127,6 +119,14 @@ pub(super) fn column_or_columns(value: Value<'_>, report: &mut Report<'_>) -> Op
         DeValue::String(_) => text(value, report).map(|name| vec![report.file.at(value.toml.span(), name)]),
         DeValue::Array(_) => columns(value, report),
         _ => wrong_type(value, "a column name or a list of column names", report),
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(value: Value<'_>, report: &mut Report<'_>) -> Option<bool> {
+    match value.toml.get_ref() {
+        DeValue::Boolean(boolean) => Some(*boolean),
+        _ => wrong_type(value, "true or false", report),
     }
 }
 

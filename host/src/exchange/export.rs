@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::ExchangeError;
 use crate::commit::{CommitError, View, random_name};
-use crate::sink::{Compression, FileWriter, Sink, Spec};
+use crate::sink::{Compression, FileKind, FileWriter, Sink, Spec};
 use crate::store::Store;
 
 /// An exported file that has grown beyond this is closed.
@@ -83,6 +83,7 @@ fn refuse_full(to: &Store, runtime: &Handle) -> Result<(), ExchangeError> {
 fn begin(view: &View, to: &Store, ids: &RecordBatch, runtime: &Handle) -> Result<FileWriter, ExchangeError> {
     let spec = Spec {
         store: to.clone(),
+        kind: FileKind::Output,
         schema: ids.schema(),
         compression: Compression::Zstd,
         file_bytes_max: FILE_BYTES_MAX,

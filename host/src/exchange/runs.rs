@@ -71,7 +71,7 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     use super::*;
-    use crate::commit::read_ids;
+    use crate::commit::read_imported;
 
     fn ids(ids: impl IntoIterator<Item = i64>) -> RecordBatch {
         let ids = Int64Array::from_iter_values(ids);
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(files.len(), 5);
         let mut all = Vec::new();
         for file in &files {
-            let own = numbers(&runtime.block_on(read_ids(&store, file)).unwrap());
+            let own = numbers(&runtime.block_on(read_imported(&store, file)).unwrap());
             assert!(own.is_sorted() && own.len() == 100, "{own:?}");
             all.extend(own);
         }

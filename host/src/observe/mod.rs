@@ -24,6 +24,8 @@ pub struct Progress {
     pub rows_dropped: AtomicU64,
     /// Source rows that failed and are left out.
     pub rows_failed: AtomicU64,
+    /// Source rows that failed and became dead letters.
+    pub rows_dead_lettered: AtomicU64,
     /// Source rows whose id was found done elsewhere.
     pub rows_known: AtomicU64,
     /// Output rows that are in the sink and count.
@@ -117,6 +119,10 @@ pub struct Summary {
     pub rows_failed: u64,
     /// Failed and left out, by all runs.
     pub rows_failed_in_all: u64,
+    /// Failed and kept as dead letters, by this run.
+    pub rows_dead_lettered: u64,
+    /// Failed and kept as dead letters, by all runs.
+    pub rows_dead_lettered_in_all: u64,
     /// Found done by id.
     pub rows_known: u64,
     /// Output rows of this run that count.
@@ -163,6 +169,8 @@ impl Progress {
             rows_dropped: get(&self.rows_dropped),
             rows_failed: get(&self.rows_failed),
             rows_failed_in_all: get(&self.rows_failed),
+            rows_dead_lettered: get(&self.rows_dead_lettered),
+            rows_dead_lettered_in_all: get(&self.rows_dead_lettered),
             rows_known: get(&self.rows_known),
             rows_written: get(&self.rows_written),
             rows_committed: get(&self.rows_committed),

@@ -38,6 +38,8 @@ pub struct View {
     pub commits: u64,
     /// Rows of this run that failed and are left out.
     pub rows_failed: u64,
+    /// Rows of this run that failed and became dead letters.
+    pub rows_dead_lettered: u64,
 }
 
 /// How many rows the source has.
@@ -97,6 +99,7 @@ impl Pace {
             rows_committed: get(&progress.rows_committed),
             commits: get(&progress.commits),
             rows_failed: get(&progress.rows_failed),
+            rows_dead_lettered: get(&progress.rows_dead_lettered),
         }
     }
 

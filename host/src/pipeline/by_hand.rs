@@ -13,7 +13,7 @@ const ROWS_MAX: u64 = 1_000_000;
 pub(super) fn hint(plan: &Plan, index: usize, block: &Block) -> String {
     format!(
         "`{}` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs \
-         this row only. on_error = \"skip\" in this stage leaves out the whole block",
+         this row only. on_error = \"skip\" or \"dead-letter\" in this stage leaves out the whole block",
         commands(plan, index, block)
     )
 }

@@ -64,7 +64,8 @@ impl Drift {
         if is_all || (self.gone.is_empty() && self.touched.is_empty()) {
             return Ok(());
         }
-        let first = self.gone.first().map(String::as_str).or(self.touched.first().map(|(object, _)| object.path.as_ref()));
+        let first =
+            self.gone.first().map(String::as_str).or(self.touched.first().map(|(object, _)| object.path.as_ref()));
         Err(CommitError::Refused(format!(
             "objects of the source are gone or were written anew ({} and others), and this run holds some lanes only\n\
              hint: run once without --lane; after that, runs with --lane go on",

@@ -54,6 +54,8 @@ pub(super) struct InFlight {
     pub(super) lane: Arc<LaneFlow>,
     pub(super) value: Mutex<Group>,
     pub(super) streams: Vec<Stream<Share>>,
+    /// Of dead letters. A block's are put before its output, so they are in when the group is complete.
+    pub(super) dead_letters: Vec<Stream<()>>,
     tally: Mutex<Tally>,
 }
 
@@ -65,6 +67,13 @@ struct Tally {
     /// A row failed under `on_error = "fail"`: the group will not be committed.
     is_given_up: bool,
     is_settled: bool,
+}
+
+/// A group whose files get no more rows.
+pub(super) struct Closed {
+    pub(super) group: Group,
+    pub(super) files: Vec<ClosedFile>,
+    pub(super) dead_letters: Vec<ClosedFile>,
 }
 
 /// A piece of an object that was opened.
@@ -102,8 +111,14 @@ pub(super) struct Ticket {
 
 impl Groups {
     pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Arc<InFlight>>) -> Groups {
-        let state =
-            State { open: BTreeMap::new(), next: 0, unfinished: 0, uncommitted: 0, sender: Some(sender), has_ended: false };
+        let state = State {
+            open: BTreeMap::new(),
+            next: 0,
+            unfinished: 0,
+            uncommitted: 0,
+            sender: Some(sender),
+            has_ended: false,
+        };
         Groups { limits, readers, state: Mutex::new(state), committed: Condvar::new() }
     }
 
@@ -255,6 +270,7 @@ impl InFlight {
             lane: Arc::clone(lane),
             value: Mutex::new(Group::new(number)),
             streams: (0..readers).map(|_| Stream::default()).collect(),
+            dead_letters: (0..readers).map(|_| Stream::default()).collect(),
             tally: Mutex::default(),
         }
     }
@@ -270,11 +286,16 @@ impl InFlight {
     }
 
     /// Encodes what is left of the group's files, and takes the group out. Only for a group that was sent to the commit.
-    pub(super) fn close(&self) -> Result<(Group, Vec<ClosedFile>), SinkError> {
-        let mut files = Vec::new();
-        for stream in &self.streams {
-            files.extend(stream.close()?);
-        }
-        Ok((std::mem::take(&mut *lock(&self.value)), files))
+    pub(super) fn close(&self) -> Result<Closed, SinkError> {
+        let (files, dead_letters) = (close_all(&self.streams)?, close_all(&self.dead_letters)?);
+        Ok(Closed { group: std::mem::take(&mut *lock(&self.value)), files, dead_letters })
     }
+}
+
+fn close_all<T>(streams: &[Stream<T>]) -> Result<Vec<ClosedFile>, SinkError> {
+    let mut files = Vec::new();
+    for stream in streams {
+        files.extend(stream.close()?);
+    }
+    Ok(files)
 }

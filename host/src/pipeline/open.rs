@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -13,8 +14,8 @@ use serde::Serialize;
 use super::RunError;
 use super::drift::compare;
 use crate::commit::{
-    self, Asked, Close, CommitError, FORMAT, Genesis, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage, Pinned,
-    Root, RootEntry, RowState, SideFile, Writer, lane_of, pieces, random_name, read_state,
+    self, Asked, Close, CommitError, FORMAT, Genesis, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage,
+    Pinned, Root, RootEntry, RowState, SideFile, Writer, lane_of, pieces, random_name, read_state,
 };
 use crate::filter::{DoneIds, DoneIdsBuilder};
 use crate::observe::{Progress, Summary, add};
@@ -34,7 +35,7 @@ const DIGESTS_AT_ONCE: usize = 16;
 /// What opening a job comes to.
 pub(super) enum Opening {
     /// Every row is covered and the lanes are closed: nothing is written, not even an open.
-    Finished { known_rows: u64, failed_rows: u64 },
+    Finished { known_rows: u64, failed_rows: u64, dead_rows: u64 },
     /// The lanes are ours.
     Open(Box<Opened>),
 }
@@ -57,6 +58,8 @@ pub(super) struct Job {
     pub(super) done: Option<DoneIds>,
     /// Rows left out as failed by earlier runs.
     pub(super) failed_before: u64,
+    /// Rows kept as dead letters by earlier runs.
+    pub(super) dead_before: u64,
     /// Lanes in which a sink file counts already.
     pub(super) with_output: Vec<u32>,
     /// How objects are cut.
@@ -71,6 +74,8 @@ pub(super) struct Pending {
     pub(super) covered: Option<ObjectCoverage>,
     /// Whether its rows are in the count of all rows.
     pub(super) is_counted: bool,
+    /// How often rows of it were tried in vain before, by row; absent is never, as far as is known.
+    pub(super) attempts_before: Arc<HashMap<u64, u32>>,
 }
 
 impl Pending {
@@ -89,7 +94,10 @@ impl Pending {
 struct Lanes(BTreeMap<u32, (LaneLog, LaneState)>);
 
 impl Lanes {
-    async fn read(plan: &Plan, lanes: impl IntoIterator<Item = (u32, LaneLog, Option<u64>)>) -> Result<Lanes, CommitError> {
+    async fn read(
+        plan: &Plan,
+        lanes: impl IntoIterator<Item = (u32, LaneLog, Option<u64>)>,
+    ) -> Result<Lanes, CommitError> {
         let read = async |(lane, known, below)| {
             Ok::<_, CommitError>((lane, read_state(&plan.checkpoint, lane, known, below).await?))
         };
@@ -143,6 +151,7 @@ impl Covered {
                 let mut covered = covered.into_iter().find(|covered| covered.piece == piece).cloned();
                 if let Some(covered) = covered.as_mut().filter(|_| failed == Failed::AreRetried) {
                     covered.coverage.forget(RowState::Failed);
+                    covered.coverage.forget(RowState::DeadLettered);
                 }
                 found.push((pinned.clone(), piece, lane, covered));
             }
@@ -191,8 +200,11 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         add(&progress.rows_skipped, covered.all_rows());
         add(&progress.objects, covered.pieces.len() as u64);
         complete_job(plan, &looked.lanes).await?;
-        let (known_rows, failed_rows) = (covered.rows(RowState::Known), covered.rows(RowState::Failed));
-        return Ok(Opening::Finished { known_rows, failed_rows });
+        return Ok(Opening::Finished {
+            known_rows: covered.rows(RowState::Known),
+            failed_rows: covered.rows(RowState::Failed),
+            dead_rows: covered.rows(RowState::DeadLettered),
+        });
     }
     let writer = Writer::new();
     if !plan.take_over {
@@ -235,10 +247,8 @@ async fn open_lanes(
     if plan.relocate {
         relocate(plan).await?;
     }
-    let opens: Vec<_> = needed
-        .iter()
-        .map(|&lane| Lane::open(store, lane, writer, async || Root::last_number(store).await))
-        .collect();
+    let opens: Vec<_> =
+        needed.iter().map(|&lane| Lane::open(store, lane, writer, async || Root::last_number(store).await)).collect();
     let mut opened: Vec<Lane> = futures::stream::iter(opens).buffered(LANES_AT_ONCE).try_collect().await?;
     let root = agree(plan).await?;
     let mut known = known.0;
@@ -252,7 +262,7 @@ async fn open_lanes(
         lane.follow_compaction(compacted.unwrap_or(0));
     }
     let listing: Vec<ObjectMeta> = list_sink(plan).await?;
-    commit::check_files(lanes.states().flat_map(LaneState::files), &listing)?;
+    commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing)?;
     let swept: Vec<_> = lanes.0.values().cloned().collect();
     let swept = commit::sweep(&root, &swept, store, &plan.sink.store, &listing).await?;
     if swept != commit::Swept::default() {
@@ -261,18 +271,34 @@ async fn open_lanes(
     let done = done_ids(plan, &root, &lanes).await?;
     write_run_file(plan, &writer.run, "plan.json", &plan.fingerprint).await?;
     let covered = Covered::of(plan, &root, &pinned, &lanes, plan.failed()).await?;
+    let attempts = attempts(plan, &lanes).await?;
     add(&progress.rows_skipped, covered.all_rows());
     add(&progress.objects, pinned.len() as u64);
     let with_output = lanes.states().filter(|state| state.files().next().is_some()).map(|state| state.lane).collect();
     let job = Job {
         name: root.genesis.job.clone(),
         failed_before: covered.rows(RowState::Failed),
+        dead_before: covered.rows(RowState::DeadLettered),
         with_output,
         split_bytes: root.genesis.split_bytes,
-        pending: pending(plan, covered, progress),
+        pending: pending(plan, covered, &attempts, progress),
         done,
     };
     Ok((opened, job))
+}
+
+/// How often rows that failed were tried, by object and row.
+type Attempts = HashMap<String, Arc<HashMap<u64, u32>>>;
+
+/// Only who does such rows again needs to know.
+async fn attempts(plan: &Plan, lanes: &Lanes) -> Result<Attempts, CommitError> {
+    let mut all: HashMap<String, HashMap<u64, u32>> = HashMap::new();
+    for state in lanes.states().filter(|_| plan.retry_failed) {
+        for (path, rows) in commit::attempts(&plan.sink.store, state).await? {
+            all.entry(path).or_default().extend(rows);
+        }
+    }
+    Ok(all.into_iter().map(|(path, rows)| (path, Arc::new(rows))).collect())
 }
 
 /// Whether a run of the plan would be refused at its start. Opens nothing, writes nothing.
@@ -283,7 +309,7 @@ pub async fn check(plan: &Plan) -> Result<(), RunError> {
 }
 
 /// The work that is left, by lane; and how many rows it has as far as that is known without opening an object.
-fn pending(plan: &Plan, covered: Covered, progress: &Progress) -> Vec<Pending> {
+fn pending(plan: &Plan, covered: Covered, attempts: &Attempts, progress: &Progress) -> Vec<Pending> {
     let bytes: u64 = covered.pieces.iter().map(|(pinned, ..)| pinned.object.size).sum();
     add(&progress.source_bytes, bytes);
     let is_whole = covered.pieces.len() == plan.source.objects.len() && covered.coverages().next().is_none();
@@ -300,7 +326,8 @@ fn pending(plan: &Plan, covered: Covered, progress: &Progress) -> Vec<Pending> {
         }
         let is_counted = rows.is_some() || covered.is_some();
         if !covered.as_ref().is_some_and(ObjectCoverage::is_complete) {
-            pending.push(Pending { object, piece, lane, covered, is_counted });
+            let attempts_before = attempts.get(object.path.as_ref()).cloned().unwrap_or_default();
+            pending.push(Pending { object, piece, lane, covered, is_counted, attempts_before });
         }
     }
     pending.sort_by_key(|pending| pending.lane);
@@ -355,7 +382,7 @@ struct Looked {
 async fn look(plan: &Plan, root: &Root, wanted: &[u32]) -> Result<Looked, RunError> {
     let lanes = Lanes::read(plan, wanted.iter().map(|&lane| (lane, LaneLog::default(), None))).await?;
     let pinned = root.pinned(&plan.checkpoint).await?;
-    commit::check_files(lanes.states().flat_map(LaneState::files), &list_sink(plan).await?)?;
+    commit::check_files(lanes.states().flat_map(LaneState::all_files), &list_sink(plan).await?)?;
     let mut drift = compare(&pinned, &plan.source.objects);
     let is_all = wanted.len() == root.genesis.lanes as usize;
     drift.refuse_for_some_lanes(is_all)?;
@@ -476,12 +503,16 @@ async fn done_ids(plan: &Plan, root: &Root, opened: &Lanes) -> Result<Option<Don
     let lanes = asked_lanes(plan, root, opened).await?;
     let below = root.asked.as_ref().map_or(0, |asked| asked.below);
     let mut digest = blake3::Hasher::new();
-    imported.iter().for_each(|file| drop(digest.update(file.digest.as_bytes())));
+    for file in imported {
+        digest.update(file.digest.as_bytes());
+    }
     for state in lanes.states() {
         for (number, _) in state.groups.iter().filter(|(_, group)| group.root < below) {
             digest.update(&state.lane.to_le_bytes()).update(&number.to_le_bytes());
         }
-        state.ids.iter().for_each(|ids| drop(digest.update(ids.file.digest.as_bytes())));
+        for ids in &state.ids {
+            digest.update(ids.file.digest.as_bytes());
+        }
     }
     let name = format!("{}-{}.ids", root.genesis.job, &digest.finalize().to_hex()[..32]);
     let folder = plan.cache.join("ids");
@@ -537,22 +568,23 @@ pub(super) async fn refuse_unfinished(plan: &Plan, numbers: &[u32]) -> Result<()
         return Err(RunError::Failed(message));
     }
     // Not a refusal any more: this run has committed rows.
-    let checked = commit::check_files(lanes.states().flat_map(LaneState::files), &list_sink(plan).await?);
+    let checked = commit::check_files(lanes.states().flat_map(LaneState::all_files), &list_sink(plan).await?);
     checked.map_err(|error| RunError::Failed(error.to_string()))
 }
 
-/// What a reader of the sink needs: exactly the files that count.
+/// What a reader of the sink needs: exactly the files that count. Dead letters are no output.
 #[derive(Serialize)]
 struct Manifest<'a> {
     format: u32,
     job: &'a str,
     rows: u64,
     files: Vec<&'a commit::FileEntry>,
+    dead_letters: Vec<&'a commit::FileEntry>,
 }
 
 /// If every lane of the job is finished, by whichever process, the manifest `_wasmpipe/<job>.json` is put into the sink; and
 /// the checkpoint is deleted, if that is wanted.
-pub(super) async fn complete_job(plan: &Plan, known: &Lanes) -> Result<(), RunError> {
+async fn complete_job(plan: &Plan, known: &Lanes) -> Result<(), RunError> {
     let root = read_root(plan).await?;
     let logs = (0..root.genesis.lanes).map(|lane| {
         let log = known.0.get(&lane).map(|(log, _)| log.clone()).unwrap_or_default();
@@ -568,7 +600,8 @@ pub(super) async fn complete_job(plan: &Plan, known: &Lanes) -> Result<(), RunEr
     }
     let files: Vec<_> = lanes.states().flat_map(LaneState::files).collect();
     let rows = files.iter().map(|file| file.rows).sum();
-    let manifest = Manifest { format: FORMAT, job: &root.genesis.job, rows, files };
+    let dead_letters = lanes.states().flat_map(LaneState::dead_letters).collect();
+    let manifest = Manifest { format: FORMAT, job: &root.genesis.job, rows, files, dead_letters };
     let name = format!("_wasmpipe/{}.json", root.genesis.job);
     put_json_if_other(&plan.sink.store, &name, &manifest).await?;
     if plan.delete_on_success && commit::mark_deleted(&plan.checkpoint, &root).await? {
@@ -614,5 +647,5 @@ async fn put_json_if_other(store: &crate::store::Store, name: &str, value: &impl
 /// A file without rows, so that a job whose every row was dropped still has the output's schema.
 pub(super) async fn schema_file(flow_sink: &crate::sink::Sink) -> Result<Receipt, RunError> {
     let empty = flow_sink.file()?.close()?.complete().await?;
-    Ok(Receipt { files: vec![empty] })
+    Ok(Receipt { files: vec![empty], ..Receipt::default() })
 }

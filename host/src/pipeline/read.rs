@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 use super::groups::Piece;
 use super::open::{Job, Pending};
 use super::{Emitted, Flow, RunError, lock};
-use crate::block::{Block, Origin, batch_bytes};
+use crate::block::{Block, Kept, Origin, batch_bytes};
 use crate::commit::pieces;
 use crate::observe::{add, add_time};
 use crate::source::{self, Opened, Rows, SourceError, Unit, UnitReader};
@@ -163,7 +163,8 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     if is_cut {
         units.retain(|unit| unit.first_byte / flow.job.split_bytes == u64::from(pending.piece));
     }
-    let own = is_cut.then(|| units.iter().map(|unit| (unit.rows.start, unit.rows.end)).filter(|(a, b)| a < b).collect());
+    let own =
+        is_cut.then(|| units.iter().map(|unit| (unit.rows.start, unit.rows.end)).filter(|(a, b)| a < b).collect());
     let lane = Arc::clone(flow.lane(pending.lane));
     let piece = Piece { object: Arc::clone(&opened), lane, number: pending.piece, own };
     let rows: u64 = units.iter().map(|unit| unit.rows.end - unit.rows.start).sum();
@@ -253,6 +254,7 @@ impl UnitWork<'_> {
         let flow = self.flow;
         let (count, bytes) = (rows.len(), batch_bytes(&batch) as u64);
         let origin = self.origin(&batch, rows)?;
+        let batch = batch.project(&flow.plan.source.to_stages).expect("places of columns");
         add(&flow.progress.bytes_read, bytes);
         add(&flow.progress.rows_read, count);
         let share = flow.budget.take(bytes);
@@ -273,8 +275,12 @@ impl UnitWork<'_> {
                 Some(with_schema(batch, ids))
             }
         };
+        let kept = self.flow.plan.dead_letters.as_ref().map(|_| Kept {
+            batch: batch.clone(),
+            attempts_before: Arc::clone(&self.flow.job.pending[self.task.index as usize].attempts_before),
+        });
         let (path, rows) = (Arc::clone(&object.object.path), rows.ranges().to_vec());
-        Ok(Origin { object: path, rows, ids })
+        Ok(Origin { object: path, rows, ids, kept })
     }
 }
 

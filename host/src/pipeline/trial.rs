@@ -61,7 +61,8 @@ impl Trial {
     pub fn run(&mut self, batch: RecordBatch) -> Result<Tried, CallError> {
         let rows = batch.num_rows();
         let stage = &self.single.stage;
-        let origin = Origin { object: "rows".into(), rows: std::iter::once(0..rows as u64).collect(), ids: None };
+        let origin =
+            Origin { object: "rows".into(), rows: std::iter::once(0..rows as u64).collect(), ids: None, kept: None };
         let broken = |error: arrow::error::ArrowError| CallError::Broken { message: error.to_string() };
         let block = fail_nulls(0, stage, Block::new(batch, origin)).map_err(broken)?;
         let given = input(stage, &block).map_err(broken)?;

@@ -10,8 +10,8 @@ use arrow::error::ArrowError;
 use crossbeam_channel::Receiver;
 
 use super::groups::Ticket;
-use super::{Emitted, Flow, RunError, by_hand, lock};
-use crate::block::Block;
+use super::{Emitted, Flow, RunError, by_hand, letters, lock};
+use crate::block::{Block, FailureKind};
 use crate::columns;
 use crate::commit::RowState;
 use crate::message::parted;
@@ -35,6 +35,15 @@ pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
     }
 }
 
+/// What came of a block.
+#[derive(Default)]
+struct Results {
+    /// Rows for the sink; none if there is none.
+    output: Option<RecordBatch>,
+    /// Its dead letters; none if there is none.
+    letters: Option<RecordBatch>,
+}
+
 struct Drive<'a> {
     flow: &'a Flow,
     instances: &'a mut [Option<Instance>],
@@ -45,16 +54,20 @@ struct Drive<'a> {
 impl Drive<'_> {
     /// An error of a row or a function gives up the block's group and ends the run; an error of the sink is returned.
     fn drive(&mut self, block: Block, ticket: Ticket) -> Result<(), RunError> {
-        let output = if ticket.group.is_given_up() { None } else { self.stages(block, &ticket) };
+        let results = if ticket.group.is_given_up() { Results::default() } else { self.stages(block, &ticket) };
+        let Results { output, letters } = results;
         let Ticket { group, stream, sequence, share, .. } = ticket;
         let start = Instant::now();
+        if let Some(sink) = &group.lane.dead_letters {
+            group.dead_letters[stream].put(sequence, letters, (), sink)?;
+        }
         let written = group.streams[stream].put(sequence, output, share, &group.lane.sink)?;
         self.flow.groups.arrived(&group, written.len() as u64);
         add_time(&self.flow.progress.times.write, start);
         Ok(())
     }
 
-    fn stages(&mut self, mut block: Block, ticket: &Ticket) -> Option<RecordBatch> {
+    fn stages(&mut self, mut block: Block, ticket: &Ticket) -> Results {
         for index in 0..self.flow.plan.stages.len() {
             if block.batch.num_rows() == 0 {
                 break;
@@ -64,12 +77,13 @@ impl Drive<'_> {
                 Err(error) => {
                     ticket.group.give_up();
                     self.flow.fail(error);
-                    return None;
+                    return Results::default();
                 }
             };
         }
-        record(&block, ticket);
-        (block.batch.num_rows() > 0).then(|| self.for_sink(&block))
+        record(&self.flow.plan.stages, &block, ticket);
+        let output = (block.batch.num_rows() > 0).then(|| self.for_sink(&block));
+        Results { output, letters: letters::of_block(&self.flow.plan, &block) }
     }
 
     fn for_sink(&self, block: &Block) -> RecordBatch {
@@ -100,17 +114,8 @@ impl Drive<'_> {
         })?;
         let answer = match self.process(index, &input) {
             Ok(answer) => answer,
-            Err(CallError::Trap { message }) => {
-                let message = in_block(&message, &block);
-                if stage.on_error == OnError::Fail {
-                    let (_, hint) = parted(&message);
-                    let by_hand = || format!("\nhint: {}", by_hand::hint(&self.flow.plan, index, &block));
-                    let more = hint.map_or_else(by_hand, |_| String::new());
-                    return Err(RunError::Failed(format!("{}: {message}{more}", self.of(stage))));
-                }
-                tracing::warn!("{}: rows left out: {}", stage.label, parted(&message).0);
-                return block.fail_all(index, &message).map_err(|error| broken(stage, &error));
-            }
+            Err(CallError::Trap { message }) => return self.lose(index, block, FailureKind::Trap, &message),
+            Err(CallError::Limit { message }) => return self.lose(index, block, FailureKind::Limit, &message),
             Err(CallError::Broken { message }) => {
                 return Err(RunError::Failed(format!("{}: {}", self.of(stage), in_block(&message, &block))));
             }
@@ -119,6 +124,20 @@ impl Drive<'_> {
         let block = accept(index, stage, block, answer).map_err(|error| broken(stage, &error))?;
         self.settle_failures(stage, &block, before)?;
         Ok(block)
+    }
+
+    /// A block without an answer: under `fail` it ends the run, else all its rows fail.
+    fn lose(&self, index: usize, block: Block, kind: FailureKind, message: &str) -> Result<Block, RunError> {
+        let stage = &self.flow.plan.stages[index];
+        let message = in_block(message, &block);
+        if stage.on_error == OnError::Fail {
+            let (_, hint) = parted(&message);
+            let by_hand = || format!("\nhint: {}", by_hand::hint(&self.flow.plan, index, &block));
+            let more = hint.map_or_else(by_hand, |_| String::new());
+            return Err(RunError::Failed(format!("{}: {message}{more}", self.of(stage))));
+        }
+        tracing::warn!("{}: rows {}: {}", stage.label, word(stage), parted(&message).0);
+        block.fail_all(index, kind, &message).map_err(|error| broken(stage, &error))
     }
 
     /// Calls the worker's instance; the first block starts it.
@@ -145,7 +164,7 @@ impl Drive<'_> {
         Ok(answer)
     }
 
-    /// Under `fail` the first failure ends the run; under `skip` the rows are left out, and some are logged.
+    /// Under `fail` the first failure ends the run; else the rows are left out, and some are logged.
     fn settle_failures(&self, stage: &Stage, block: &Block, before: usize) -> Result<(), RunError> {
         let failures = &block.failures[before..];
         if failures.is_empty() {
@@ -157,17 +176,17 @@ impl Drive<'_> {
             let hint = hint.unwrap_or_else(|| by_hand::going_on(&self.flow.plan));
             let place = block.origin.describe(first.row);
             return Err(RunError::Failed(format!(
-                "{}: {place}: {what}\nhint: {hint}; or leave such rows out with on_error = \"skip\" in this stage",
+                "{}: {place}: {what}\nhint: {hint}; or leave such rows out with on_error = \"skip\" or \"dead-letter\" in this stage",
                 self.of(stage)
             )));
         }
         for failure in failures.iter().take(LOGGED_FAILURES_MAX) {
             let row = block.origin.describe(failure.row);
-            tracing::warn!("{}: {row} left out: {}", stage.label, parted(&failure.message).0);
+            tracing::warn!("{}: {row} {}: {}", stage.label, word(stage), parted(&failure.message).0);
         }
         if failures.len() > LOGGED_FAILURES_MAX {
             let more = failures.len() - LOGGED_FAILURES_MAX;
-            tracing::warn!("{}: {more} more rows of {} left out", stage.label, block.origin.object);
+            tracing::warn!("{}: {more} more rows of {} {}", stage.label, block.origin.object, word(stage));
         }
         Ok(())
     }
@@ -176,6 +195,11 @@ impl Drive<'_> {
         let path = stage.spec.component.path().display();
         format!("{} of {path} ({}, line {})", stage.label, self.flow.plan.file.display(), stage.line)
     }
+}
+
+/// What happens to rows that do not end the run.
+fn word(stage: &Stage) -> &'static str {
+    if stage.on_error == OnError::DeadLetter { "dead-lettered" } else { "left out" }
 }
 
 /// A message about a whole block names its rows. The stage's number is said by whoever shows the message.
@@ -205,7 +229,7 @@ pub(super) fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Bl
             format!("null in column `{}`, which the function takes without nulls", field.name()).into();
         failed.extend(rows.map(|row| (block.parent(row as u32), Arc::clone(&message))));
     }
-    block.fail(index, failed)
+    block.fail(index, FailureKind::Row, failed)
 }
 
 /// What the function gets to see of a block: the columns that it needs, in the types that it needs.
@@ -218,33 +242,38 @@ pub(super) fn accept(index: usize, stage: &Stage, block: Block, answer: Answer) 
     let errors: Vec<(u32, Arc<str>)> =
         answer.errors.into_iter().map(|error| (block.parent(error.row), error.message.into())).collect();
     let adds = answer.batch.project(&stage.adds)?;
-    block.advance(&stage.carry, &answer.lineage, &adds, &stage.output)?.fail(index, errors)
+    block.advance(&stage.carry, &answer.lineage, &adds, &stage.output)?.fail(index, FailureKind::Row, errors)
 }
 
 /// What became of the block's source rows goes into its group, before the block counts as arrived.
-fn record(block: &Block, ticket: &Ticket) {
+fn record(stages: &[Stage], block: &Block, ticket: &Ticket) {
     let origin = &block.origin;
-    let mut is_failed = vec![false; origin.len()];
-    block.failures.iter().for_each(|failure| is_failed[failure.row as usize] = true);
-    let failed = block.failures.len() as u64;
+    let mut states = vec![RowState::Done; origin.len()];
+    for failure in &block.failures {
+        let is_letter = stages[failure.stage].on_error == OnError::DeadLetter;
+        states[failure.row as usize] = if is_letter { RowState::DeadLettered } else { RowState::Failed };
+    }
+    let dead = states.iter().filter(|state| **state == RowState::DeadLettered).count() as u64;
+    let failed = block.failures.len() as u64 - dead;
     let mut group = lock(&ticket.group.value);
     group.cover(&origin.object, ticket.piece, origin.rows.iter().cloned(), RowState::Done);
     // One walk over the ranges: after a repack there may be as many of them as rows, and a trap fails a whole block.
     let ordinals = origin.rows.iter().flat_map(Clone::clone);
-    for (row, _) in ordinals.zip(&is_failed).filter(|(_, failed)| **failed) {
-        group.cover(&origin.object, ticket.piece, std::iter::once(row..row + 1), RowState::Failed);
+    for (row, state) in ordinals.zip(&states).filter(|(_, state)| **state != RowState::Done) {
+        group.cover(&origin.object, ticket.piece, std::iter::once(row..row + 1), *state);
     }
     if let Some(ids) = &origin.ids {
-        group.ids.push(if failed == 0 { ids.clone() } else { without(ids, &is_failed) });
+        group.ids.push(if block.failures.is_empty() { ids.clone() } else { of_done(ids, &states) });
     }
     let with_output = block.rows_with_output();
     group.counts.rows_read += origin.len() as u64;
     group.counts.rows_failed += failed;
-    group.counts.rows_dropped += origin.len() as u64 - failed - with_output;
+    group.counts.rows_dead_lettered += dead;
+    group.counts.rows_dropped += origin.len() as u64 - failed - dead - with_output;
     group.counts.rows_written += block.batch.num_rows() as u64;
 }
 
-fn without(ids: &RecordBatch, is_failed: &[bool]) -> RecordBatch {
-    let keep: BooleanArray = is_failed.iter().map(|&failed| Some(!failed)).collect();
+fn of_done(ids: &RecordBatch, states: &[RowState]) -> RecordBatch {
+    let keep: BooleanArray = states.iter().map(|&state| Some(state == RowState::Done)).collect();
     filter_record_batch(ids, &keep).expect("one flag per row")
 }

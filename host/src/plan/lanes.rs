@@ -51,7 +51,8 @@ impl FromStr for LaneSet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<LaneSet, String> {
-        let number = |text: &str| text.trim().parse::<u32>().map_err(|_| format!("`{}` is no lane's number", text.trim()));
+        let number =
+            |text: &str| text.trim().parse::<u32>().map_err(|_| format!("`{}` is no lane's number", text.trim()));
         if let Some((own, of)) = text.split_once('/') {
             let (own, of) = (number(own)?, number(of)?);
             if own >= of {

@@ -158,14 +158,17 @@ impl Draft<'_> {
         }
 
         let links: Vec<Link> = bound.iter().map(Bound::link).collect();
-        let (columns, places) = chain::link(&schema, &id_names, &links, &sink_names);
-        let columns = Columns { schema: columns };
+        let (needed, places) = chain::link(&schema, &id_names, &links, &sink_names);
+        let columns =
+            Columns { schema: if self.keeps_full_rows() { Arc::clone(&schema) } else { Arc::clone(&needed) } };
+        let place = |field: &Arc<Field>| columns.schema.index_of(field.name()).expect("what is needed is read");
+        let to_stages = needed.fields().iter().map(place).collect();
         let sink_schema = schema_of(&last, &sink_names);
         let ids = id_fields.map(|fields| Ids {
             places: fields.iter().map(|field| columns.schema.index_of(field.name()).expect("ids are read")).collect(),
             schema: Arc::new(Schema::new(fields)),
         });
-        let before_sink = places.last().map_or(&columns.schema, |place| &place.output);
+        let before_sink = places.last().map_or(&needed, |place| &place.output);
         let sink_columns =
             sink_names.iter().map(|name| before_sink.index_of(name).expect("kept for the sink")).collect();
         let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
@@ -175,16 +178,23 @@ impl Draft<'_> {
             None => Vec::new(),
         };
         let group = group_limits(config);
+        let sink = sink_spec(config, sink, sink_schema);
+        let dead_letters = self.has_dead_letters().then(|| sink::Spec {
+            schema: commit::letter_schema(&schema, &columns.schema),
+            kind: sink::FileKind::DeadLetters,
+            ..sink.clone()
+        });
         let stages = bound.into_iter().zip(places).map(|(bound, places)| bound.stage(places)).collect();
         let rows = footers.filter(|footers| footers.len() == objects.len());
         let rows = rows.map(|footers| footers.iter().map(|opened| opened.rows).sum());
         Ok(Some(Plan {
             file: config.file.path().into(),
             engine: Arc::clone(&self.options.engine),
-            source: Source { store: source, pattern, columns, schema, objects, rows },
+            source: Source { store: source, pattern, columns, to_stages, schema, objects, rows },
             ids,
             stages,
-            sink: sink_spec(config, sink, sink_schema),
+            sink,
+            dead_letters,
             sink_columns,
             checkpoint,
             is_durable: config.checkpoint.is_some(),
@@ -204,6 +214,14 @@ impl Draft<'_> {
             run: run_settings(&config.run, group),
             cache: self.options.cache.clone(),
         }))
+    }
+
+    fn has_dead_letters(&self) -> bool {
+        self.config.stages.iter().any(|stage| on_error(stage) == OnError::DeadLetter)
+    }
+
+    fn keeps_full_rows(&self) -> bool {
+        self.has_dead_letters() && self.config.dead_letters.full_row.as_ref().is_some_and(|written| written.value)
     }
 
     fn problem<T>(&mut self, at: &At<T>, message: impl Into<Message>) {
@@ -622,7 +640,8 @@ impl Draft<'_> {
         let Some(written) = &config.source.path else { return };
         let sink = config.sink.columns.iter().flat_map(|columns| &columns.value).map(|name| &name.value);
         let named: HashSet<&String> = ids.iter().chain(wanted).chain(sink).collect();
-        let is_read = |name: &String| config.sink.columns.is_none() || named.contains(name);
+        let reads_all = config.sink.columns.is_none() || self.keeps_full_rows();
+        let is_read = |name: &String| reads_all || named.contains(name);
         let fields = schema.fields().iter().filter(|field| is_read(field.name())).cloned();
         let columns = Columns { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) };
         for opened in footers {
@@ -704,6 +723,7 @@ pub(super) fn foreseen(function: &udf::Function) -> Option<(Schema, SchemaRef)> 
 fn on_error(stage: &config::Stage) -> OnError {
     match stage.on_error.as_ref().map(|written| written.value) {
         Some(config::OnError::Skip) => OnError::Skip,
+        Some(config::OnError::DeadLetter) => OnError::DeadLetter,
         Some(config::OnError::Fail) | None => OnError::Fail,
     }
 }
@@ -761,7 +781,7 @@ fn sink_spec(config: &Config, store: Store, schema: SchemaRef) -> sink::Spec {
         Some(config::Compression::None) => sink::Compression::None,
     };
     let file_bytes_max = value_or(config.sink.file_bytes_max.as_ref(), FILE_BYTES_MAX);
-    sink::Spec { store, schema, compression, file_bytes_max }
+    sink::Spec { store, schema, compression, file_bytes_max, kind: sink::FileKind::Output }
 }
 
 fn group_limits(config: &Config) -> GroupLimits {

@@ -55,6 +55,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// Where results go.
     pub sink: sink::Spec,
+    /// How rows that fail are kept; none if no stage keeps them.
+    pub dead_letters: Option<sink::Spec>,
     /// Columns of the last block that are written, in the sink's order.
     pub sink_columns: Vec<usize>,
     /// Where it is recorded what is done; in memory if the pipeline file has no `[checkpoint]`.
@@ -135,6 +137,8 @@ pub struct Source {
     pub pattern: Pattern,
     /// Columns that the job reads.
     pub columns: Columns,
+    /// Places among them of those that go into the stages; others are kept for dead letters alone.
+    pub to_stages: Vec<usize>,
     /// The whole schema, as genesis records it.
     pub schema: SchemaRef,
     /// The objects, as listed while planning.
@@ -191,6 +195,8 @@ pub enum OnError {
     Fail,
     /// The row is left out and listed.
     Skip,
+    /// The row is left out, and kept as a dead letter.
+    DeadLetter,
 }
 
 /// How the machine is used.

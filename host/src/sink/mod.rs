@@ -27,6 +27,27 @@ pub struct Spec {
     pub compression: Compression,
     /// A file that has grown beyond this is closed and the next begun.
     pub file_bytes_max: u64,
+    /// What the rows are.
+    pub kind: FileKind,
+}
+
+/// What the rows of a sink file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// Results.
+    Output,
+    /// Source rows that failed, with what was wrong. They lie in a folder whose name readers of Parquet folders skip.
+    DeadLetters,
+}
+
+impl FileKind {
+    /// The folder below the sink's root, with a slash at its end if it is another.
+    pub fn folder(self) -> &'static str {
+        match self {
+            FileKind::Output => "",
+            FileKind::DeadLetters => "_wasmpipe/dead-letters/",
+        }
+    }
 }
 
 /// Makes the files of one writer, with names that nobody used before.
@@ -49,7 +70,8 @@ impl Sink {
     /// A new empty file.
     pub fn file(&self) -> Result<FileWriter, SinkError> {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let name = FileName { job: self.job.clone(), lane: self.lane, token: self.token.clone(), sequence };
+        let (kind, job, token) = (self.spec.kind, self.job.clone(), self.token.clone());
+        let name = FileName { kind, job, lane: self.lane, token, sequence };
         FileWriter::new(&self.spec, name.to_string(), self.runtime.clone())
     }
 
@@ -78,13 +100,25 @@ pub struct SinkFile {
 /// These files are durable: what a commit needs to make them count.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
-    /// All files of one group.
+    /// All output files of one group.
     pub files: Vec<SinkFile>,
+    /// Its files of dead letters.
+    pub dead_letters: Vec<SinkFile>,
 }
 
-/// `<job>-<lane>-<token>-<sequence>.parquet`: never used twice, since a token is random and a sequence only grows.
+impl Receipt {
+    /// The files of either kind.
+    pub fn all(&self) -> impl Iterator<Item = &SinkFile> {
+        self.files.iter().chain(&self.dead_letters)
+    }
+}
+
+/// `<job>-<lane>-<token>-<sequence>.parquet` in the folder of its kind: never used twice, since a token is random and a
+/// sequence only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName {
+    /// Which folder.
+    pub kind: FileKind,
     /// 16 hexadecimal digits.
     pub job: String,
     /// The lane.
@@ -97,13 +131,18 @@ pub struct FileName {
 
 impl std::fmt::Display for FileName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}-{}-{:06}.parquet", self.job, self.lane, self.token, self.sequence)
+        let FileName { kind, job, lane, token, sequence } = self;
+        write!(f, "{}{job}-{lane}-{token}-{sequence:06}.parquet", kind.folder())
     }
 }
 
 impl FileName {
-    /// Reads a name; none if it is not one of ours.
+    /// Reads a name relative to the sink; none if it is not one of ours.
     pub fn parse(name: &str) -> Option<FileName> {
+        let (kind, name) = match name.strip_prefix(FileKind::DeadLetters.folder()) {
+            Some(name) => (FileKind::DeadLetters, name),
+            None => (FileKind::Output, name),
+        };
         let mut parts = name.strip_suffix(".parquet")?.split('-');
         let (job, lane, token, sequence) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let is_hex =
@@ -112,7 +151,7 @@ impl FileName {
             return None;
         }
         let (lane, sequence) = (lane.parse().ok()?, sequence.parse().ok()?);
-        Some(FileName { job: job.into(), lane, token: token.into(), sequence })
+        Some(FileName { kind, job: job.into(), lane, token: token.into(), sequence })
     }
 }
 
@@ -145,13 +184,17 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_foreign_names_are_not_ours() {
-        let name = FileName { job: "0123456789abcdef".into(), lane: 3, token: "fedcba9876543210".into(), sequence: 12 };
-        assert_eq!(FileName::parse(&name.to_string()), Some(name));
+        for kind in [FileKind::Output, FileKind::DeadLetters] {
+            let (job, token) = ("0123456789abcdef".into(), "fedcba9876543210".into());
+            let name = FileName { kind, job, lane: 3, token, sequence: 12 };
+            assert_eq!(FileName::parse(&name.to_string()), Some(name));
+        }
         for foreign in [
             "part-0.parquet",
             "0123456789abcdef-3-fedcba9876543210-x.parquet",
             "0123456789abcdef-3-fedcba9876543210-000012.parquet.bak",
             "sub/0123456789abcdef-3-fedcba9876543210-000012.parquet",
+            "_wasmpipe/0123456789abcdef-3-fedcba9876543210-000012.parquet",
             "0123456789ABCDEF-3-fedcba9876543210-000012.parquet",
         ] {
             assert_eq!(FileName::parse(foreign), None, "{foreign}");

@@ -55,9 +55,12 @@ pub struct RowError {
 /// Why a block got no answer. Messages name stage and function, and end with a hint.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CallError {
-    /// The function failed, or went past a limit: this block is without results.
+    /// The function failed: this block is without results.
     #[error("{message}")]
     Trap { message: String },
+    /// The function went past a limit: this block is without results.
+    #[error("{message}")]
+    Limit { message: String },
     /// The function breaks the contract; it is of no use for any row.
     #[error("{message}")]
     Broken { message: String },
@@ -135,6 +138,7 @@ impl Instance {
         let named = |what: String| format!("{stage}: `{function}` {what}");
         match fault {
             Fault::Lost(what) => CallError::Trap { message: named(what) },
+            Fault::Limit(what) => CallError::Limit { message: named(what) },
             broken => CallError::Broken { message: named(broken.message()) },
         }
     }
@@ -170,7 +174,7 @@ fn check(answer: Raw, rows: usize, binding: &Binding, limits: &Limits) -> Result
 }
 
 fn untakable(defect: &str) -> Fault {
-    Fault::Lost(format!("cannot take the block: it {defect}\nhint: lower `block_rows_max` under [run]"))
+    Fault::Limit(format!("cannot take the block: it {defect}\nhint: lower `block_rows_max` under [run]"))
 }
 
 fn defect(what: impl fmt::Display) -> Fault {
@@ -180,7 +184,7 @@ fn defect(what: impl fmt::Display) -> Fault {
 }
 
 fn too_many(rows: u64, limits: &Limits) -> Fault {
-    Fault::Lost(format!(
+    Fault::Limit(format!(
         "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: lower `block_rows_max` under [run], or let the function answer with less",
         limits.answer_rows_max
     ))

@@ -24,8 +24,10 @@ const HANDLES_MAX: usize = 1000;
 /// Why a call came to nothing. What they say continues a sentence whose subject is the function.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The guest failed or went past a limit: other rows, or higher limits, may do better.
+    /// The guest failed: other rows may do better.
     Lost(String),
+    /// The guest went past a limit: fewer rows, or a higher limit, may do better.
+    Limit(String),
     /// The guest breaks the contract whatever the rows are.
     Defect(String),
     /// The types of its exports are not those of the contract; this is the difference.
@@ -35,7 +37,7 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn message(self) -> String {
         match self {
-            Fault::Lost(message) | Fault::Defect(message) => message,
+            Fault::Lost(message) | Fault::Limit(message) | Fault::Defect(message) => message,
             Fault::Misfit(reason) => {
                 format!("does not fit the contract: {reason}\nhint: rebuild the component")
             }
@@ -191,7 +193,7 @@ fn end<T>(
         if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
             tracing::debug!(target: "guest", "{}", quote(&backtrace.to_string()));
         }
-        if has_rung { Fault::Lost(out_of_time(limits, phase)) } else { fault(&error, store.data(), limits, phase) }
+        if has_rung { Fault::Limit(out_of_time(limits, phase)) } else { fault(&error, store.data(), limits, phase) }
     })
 }
 
@@ -201,11 +203,11 @@ fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) 
     let last_words = last_words(state);
     let trap = error.downcast_ref::<Trap>();
     if let Some(wanted) = state.memory.denied() {
-        Fault::Lost(out_of_memory(limits, phase, wanted, &last_words))
+        Fault::Limit(out_of_memory(limits, phase, wanted, &last_words))
     } else if trap == Some(&Trap::StackOverflow) {
         Fault::Lost("ran out of stack\nhint: it recurses too deeply for some row".to_owned())
     } else if reason.contains("fuel allocated for hostcalls") {
-        Fault::Lost(too_much(limits, phase))
+        Fault::Limit(too_much(limits, phase))
     } else if state.mailbox.count() > 1 {
         Fault::Defect(miscounted(state.mailbox.count()))
     } else if reason.contains(NO_ADDRESS_SPACE) {

@@ -367,6 +367,7 @@ fn column(answer: &Answer) -> Vec<i64> {
 fn failure(instance: &mut Instance) -> String {
     match instance.process(&block()).unwrap_err() {
         CallError::Trap { message } => format!("trap: {message}"),
+        CallError::Limit { message } => format!("limit: {message}"),
         CallError::Broken { message } => format!("broken: {message}"),
     }
 }
@@ -817,12 +818,12 @@ fn s9_amplified_rows_cost_the_block() {
     fails(
         &script,
         expect![[r#"
-            trap: stage 2: `f` answered with too many rows: answer_rows_max = 16777216, they are 12884901885
+            limit: stage 2: `f` answered with too many rows: answer_rows_max = 16777216, they are 12884901885
             hint: lower `block_rows_max` under [run], or let the function answer with less"#]],
     );
     let narrow = Limits { answer_bytes_max: 10, ..Limits::default() };
     expect![[r#"
-        trap: stage 2: `f` answered with too much data: answer_bytes_max = 10 bytes
+        limit: stage 2: `f` answered with too much data: answer_bytes_max = 10 bytes
         hint: lower `block_rows_max` under [run], or let the function answer with less"#]]
     .assert_eq(&failure(&mut start(&Script::new("map"), narrow)));
 }
@@ -878,7 +879,7 @@ fn s1_endless_loops_end() {
     let forever = "(loop $forever (br $forever))";
     let mut instance = start(&Script::new("map").on_process(forever), hasty());
     expect![[r#"
-        trap: stage 2: `f` ran out of time: block_seconds_max = 0.2 s
+        limit: stage 2: `f` ran out of time: block_seconds_max = 0.2 s
         hint: raise `block_seconds_max` in this stage"#]]
     .assert_eq(&failure(&mut instance));
     let calls = "(loop $forever (call $count (i32.const 0) (i32.const 1) (i64.const 1)) (br $forever))";
@@ -958,7 +959,7 @@ fn s5_memory_has_a_limit() {
     let grow = "(loop $more (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable)) (br $more))";
     let mut instance = start(&Script::new("map").on_process(grow), small());
     expect![[r#"
-        trap: stage 2: `f` ran out of memory: memory_bytes_max = 1048576 bytes, it wanted 1114112
+        limit: stage 2: `f` ran out of memory: memory_bytes_max = 1048576 bytes, it wanted 1114112
         hint: raise `memory_bytes_max` in this stage"#]]
     .assert_eq(&failure(&mut instance));
     let script = Script { pages: 17, ..Script::new("map") };

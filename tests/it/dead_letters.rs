@@ -1,0 +1,445 @@
+//! Dead letters: rows that failed are kept with what was wrong, exactly once, in files that anyone can read and that no
+//! reader takes for output.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use expect_test::expect;
+use serde_json::{Value, json};
+use wasmpipe::store::{Act, Unwatched, Watch};
+
+use crate::support::seam::{Crash, Stop};
+use crate::support::{Bench, once, run};
+
+/// A job over `in/` by the stages given, in groups of 20 rows and blocks of 7.
+fn pipeline(stages: &[&str], columns: &str) -> String {
+    let stages: String = stages.iter().map(|stage| format!("[[stage]]\ncomponent = \"{{guests}}/{stage}\n")).collect();
+    format!(
+        "[source]\npath = \"in\"\nid = \"id\"\n{stages}[sink]\npath = \"out\"\ncolumns = [{columns}]\n\
+         [checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 20\n[run]\nworkers = 2\nreaders = 2\nblock_rows_max = 7\n"
+    )
+}
+
+fn errors_on(at: &str, on_error: &str) -> String {
+    format!("hostile.wasm\"\nfunction = \"errors_on\"\nconfig = {{ at = [{at}] }}\non_error = \"{on_error}\"")
+}
+
+fn dead_on(function: &str, more: &str) -> String {
+    format!("hostile.wasm\"\nfunction = \"{function}\"\n{more}\non_error = \"dead-letter\"")
+}
+
+fn bench(rows: i64, text: &str) -> Bench {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..rows, 13);
+    bench.pipeline(text);
+    bench
+}
+
+/// What `dead-letters show --json` gives, by object and row.
+fn letters(bench: &Bench) -> Vec<Value> {
+    let output = bench.wasmpipe(&["dead-letters", "show", "--json", "pipeline.toml"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut letters: Vec<Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    letters.sort_by_key(|letter| (letter["object"].as_str().unwrap().to_owned(), letter["row"].as_u64()));
+    letters
+}
+
+fn rows(letters: &[Value]) -> Vec<u64> {
+    letters.iter().map(|letter| letter["row"].as_u64().unwrap()).collect()
+}
+
+/// The log names exactly the files that lie there.
+#[track_caller]
+fn assert_letters_are_folder(bench: &Bench) {
+    bench.assert_manifest_is_folder();
+    let inspect = bench.inspect();
+    let named = inspect["dead_letters"].as_array().unwrap().iter();
+    let named: BTreeSet<_> = named.map(|file| bench.path("out").join(file["path"].as_str().unwrap())).collect();
+    let found: BTreeSet<_> = bench.snapshot("out/_wasmpipe/dead-letters").into_keys().collect();
+    assert_eq!(found, named);
+}
+
+#[test]
+fn c4_written_filtered_failed_and_dead_lettered_rows_in_one_block() {
+    let negate = "bare.wasm\"\nfunction = \"negate\"\non_error = \"dead-letter\"";
+    let stages = ["hostile.wasm\"\nfunction = \"drop_odd\"", &errors_on("4, 10", "skip"), negate];
+    let text = pipeline(&stages, "\"id\", \"negated\"").replace("block_rows_max = 7", "block_rows_max = 20");
+    let bench = Bench::new();
+    // Only the smallest number has no negative.
+    bench.numbers("a.parquet", (0..19).chain([i64::MIN]), 20);
+    bench.pipeline(&text);
+    let ran = bench.run();
+    let s = ran.finished();
+    assert_eq!((s.rows_read, s.rows_dropped, s.rows_failed, s.rows_dead_lettered, s.rows_written), (20, 9, 2, 1, 8));
+    assert_eq!(bench.output("out"), once([0, 2, 6, 8, 12, 14, 16, 18].map(|n: i64| format!("id-{n}|{}", -n))));
+    let inspect = bench.inspect();
+    let counts = ["rows_committed", "rows_done", "rows_failed", "rows_dead_lettered"].map(|key| inspect[key].as_u64());
+    assert_eq!(counts, [Some(20), Some(17), Some(2), Some(1)]);
+    let ids: u64 = inspect["id_files"].as_array().unwrap().iter().map(|file| file["rows"].as_u64().unwrap()).sum();
+    assert_eq!(ids, 17, "neither the failed rows nor the dead-lettered one are done");
+    let letter = json!({
+        "object": "a.parquet", "row": 19, "stage": 3, "function": "negate", "kind": "row",
+        "message": "the smallest int64 has no negative", "attempt": 1, "id": "id--9223372036854775808", "n": i64::MIN,
+    });
+    assert_eq!(letters(&bench), [letter]);
+    assert_letters_are_folder(&bench);
+}
+
+#[test]
+fn c3_a_rerun_leaves_dead_letters_and_says_where_they_are() {
+    let bench = bench(3, &pipeline(&[&errors_on("1", "dead-letter")], "\"id\""));
+    let first = bench.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
+    assert_eq!(first.status.code(), Some(3), "finished with failed rows");
+    let said = String::from_utf8(first.stderr).unwrap();
+    let note = "note: 1 dead letter in all: `wasmpipe dead-letters show pipeline.toml` shows them\n";
+    assert!(said.ends_with(note), "{said}");
+    assert!(said.contains("a.parquet row 1 (id=\"id-1\") dead-lettered: 1 is refused"), "{said}");
+    assert_eq!(bench.output("out"), once([0, 2].map(|n| format!("id-{n}"))));
+    let (job, checkpoint) = (bench.snapshot("out"), bench.snapshot("checkpoint"));
+    for _ in 0..2 {
+        let again = bench.wasmpipe(&["run", "pipeline.toml"]);
+        assert_eq!((again.status.code(), String::from_utf8(again.stderr).unwrap().as_str()), (Some(3), note));
+        assert!(String::from_utf8(again.stdout).unwrap().contains("of these dead-lettered                     1"));
+    }
+    assert_eq!((bench.snapshot("out"), bench.snapshot("checkpoint")), (job, checkpoint), "nothing was written");
+    bench.numbers("b.parquet", 3..5, 10);
+    let more = bench.run();
+    let summary = more.finished();
+    assert_eq!((summary.rows_read, summary.rows_dead_lettered, summary.rows_dead_lettered_in_all), (2, 0, 1));
+    assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(3));
+}
+
+#[test]
+fn they_are_shown_as_a_table() {
+    // One group, so that there is one order.
+    let text = pipeline(&[&errors_on("4, 11, 25", "dead-letter")], "\"id\"")
+        .replace("group_rows_max = 20", "group_rows_max = 30");
+    let bench = bench(30, &text.replace("readers = 2", "readers = 1"));
+    let shown = |args: &[&str]| {
+        let output = bench.wasmpipe(&[&["dead-letters", "show"], args].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let refused = bench.wasmpipe(&["dead-letters", "show", "pipeline.toml"]);
+    assert_eq!(refused.status.code(), Some(2), "there is no checkpoint yet");
+    bench.run().finished();
+    expect![[r#"
+        3 dead letters
+        object      row   id      stage   function    kind   message         attempt
+        a.parquet   4     id-4    1       errors_on   row    4 is refused    1
+        a.parquet   11    id-11   1       errors_on   row    11 is refused   1
+        a.parquet   25    id-25   1       errors_on   row    25 is refused   1
+    "#]]
+    .assert_eq(&shown(&["pipeline.toml"]));
+    assert_eq!(shown(&["checkpoint"]), shown(&["pipeline.toml"]));
+    expect![[r#"
+        3 dead letters
+        object      row   id     stage   function    kind   message        attempt
+        a.parquet   4     id-4   1       errors_on   row    4 is refused   1
+        ... 2 more, --limit N shows more of them
+    "#]]
+    .assert_eq(&shown(&["checkpoint", "--limit", "1"]));
+    assert_eq!(shown(&["checkpoint", "--limit", "2", "--json"]).lines().count(), 2);
+    bench.pipeline(
+        &pipeline(&[&errors_on("77", "dead-letter")], "\"id\"")
+            .replace("\"checkpoint\"", "\"other\"")
+            .replace("\"out\"", "\"empty\""),
+    );
+    bench.run().finished();
+    assert_eq!(shown(&["other"]), "no dead letters\n");
+}
+
+#[test]
+fn a_job_without_a_checkpoint_says_where_they_lie() {
+    let text = pipeline(&[&errors_on("1", "dead-letter")], "\"id\"");
+    let bench = bench(3, &text.replace("[checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 20\n", ""));
+    let ran = bench.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(3));
+    assert!(
+        said.contains("note: 1 dead letter in file://") && said.ends_with("/out/_wasmpipe/dead-letters/\n"),
+        "{said}"
+    );
+    assert_eq!(bench.snapshot("out/_wasmpipe/dead-letters").len(), 1);
+    let shown = bench.wasmpipe(&["dead-letters", "show", "pipeline.toml"]);
+    let said = String::from_utf8(shown.stderr).unwrap();
+    assert_eq!(shown.status.code(), Some(2));
+    assert!(said.contains("has no [checkpoint]") && said.contains("_wasmpipe/dead-letters/"), "{said}");
+}
+
+#[test]
+fn a_child_that_fails_takes_its_row_whole() {
+    let texts: StringArray = ["1 2 3", "4 x 5", "6", "y z"].map(Some).into_iter().collect();
+    let ids: Int64Array = (0..4).collect();
+    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("text", Arc::new(texts))];
+    let bench = Bench::new();
+    bench.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 10);
+    let chunks = "chunks.wasm\"\nfunction = \"chunks\"\nconfig = { unit = \"words\", size_max = 1, overlap = 0 }";
+    let json_fields = "json_fields.wasm\"\nfunction = \"json_fields\"\n\
+        config = { column = \"chunk\", fields = { number = { path = \"$\", type = \"integer\" } } }\non_error = \"dead-letter\"";
+    bench.pipeline(&pipeline(&[chunks, json_fields], "\"id\", \"number\""));
+    let ran = bench.run();
+    let summary = ran.finished();
+    assert_eq!((summary.rows_dead_lettered, summary.rows_dropped, summary.rows_written), (2, 0, 4));
+    let expected = ["0|1", "0|2", "0|3", "2|6"].map(str::to_owned);
+    assert_eq!(bench.output("out"), once(expected), "4 and 5 are withheld with their sibling x");
+    let letters = letters(&bench);
+    assert_eq!(rows(&letters), [1, 3], "one letter for each row, however many of its children failed");
+    for letter in &letters {
+        assert_eq!((letter["stage"].as_u64(), letter["kind"].as_str()), (Some(2), Some("row")), "{letter}");
+    }
+    assert_eq!(letters[0]["text"], "4 x 5", "the source row, not what the stages made of it");
+}
+
+#[test]
+fn traps_and_limits_say_so() {
+    let cases = [
+        (dead_on("panics_on", "config = { at = 9 }"), "trap", "9 is poison", 7..13),
+        (dead_on("spin", "block_seconds_max = 0.1"), "limit", "block_seconds_max = 0.1 s", 0..20),
+        (dead_on("grow", "memory_bytes_max = \"16 MiB\""), "limit", "memory_bytes_max", 0..20),
+        (dead_on("wide", "config = { bytes = 1000000000 }"), "limit", "memory_bytes_max", 0..20),
+    ];
+    for (stage, kind, words, lost) in cases {
+        let bench = bench(20, &pipeline(&[&stage], "\"id\""));
+        let ran = bench.run();
+        let count = lost.end - lost.start;
+        assert_eq!((ran.finished().rows_dead_lettered, ran.finished().rows_written), (count, 20 - count), "{stage}");
+        let letters = letters(&bench);
+        assert_eq!(rows(&letters), lost.collect::<Vec<_>>(), "{stage}");
+        for letter in &letters {
+            let message = letter["message"].as_str().unwrap();
+            assert_eq!(letter["kind"], kind, "{message}");
+            assert!(message.contains(words) && message.contains("in the block a.parquet rows "), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+        assert_letters_are_folder(&bench);
+    }
+}
+
+#[test]
+fn a_null_where_none_is_taken_is_a_letter() {
+    let n: Int64Array = [Some(1), None, Some(3)].into_iter().collect();
+    let bench = Bench::new();
+    bench.file(
+        "a.parquet",
+        &RecordBatch::try_from_iter_with_nullable([("n", Arc::new(n) as ArrayRef, true)]).unwrap(),
+        10,
+    );
+    bench.pipeline(&pipeline(&[&dead_on("double", "")], "\"double\"").replace("id = \"id\"\n", ""));
+    bench.run().finished();
+    let letters = letters(&bench);
+    assert_eq!(rows(&letters), [1], "by position");
+    assert_eq!((&letters[0]["n"], &letters[0]["kind"]), (&Value::Null, &json!("row")));
+    assert!(letters[0]["message"].as_str().unwrap().contains("null in column `n`"));
+}
+
+/// Columns `id`, `n`, `row` and `other`; the job needs `n`.
+fn wide_bench(text: &str) -> Bench {
+    let numbers = || Arc::new((0..30).collect::<Int64Array>());
+    let ids: StringArray = (0..30).map(|n| Some(format!("id-{n}"))).collect();
+    let other: StringArray = (0..30).map(|n| (n % 2 == 0).then(|| format!("other {n}"))).collect();
+    let columns: [(&str, ArrayRef, bool); 4] = [
+        ("id", Arc::new(ids), false),
+        ("n", numbers(), false),
+        ("row", numbers(), false),
+        ("other", Arc::new(other), true),
+    ];
+    let bench = Bench::new();
+    bench.file("a.parquet", &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 30);
+    bench.pipeline(text);
+    bench
+}
+
+fn keys(letter: &Value) -> Vec<&str> {
+    let own = ["object", "row", "stage", "function", "kind", "message", "attempt"];
+    letter.as_object().unwrap().keys().map(String::as_str).filter(|key| !own.contains(key)).collect()
+}
+
+#[test]
+fn full_rows_are_kept_if_wanted_and_the_job_stays_the_same() {
+    let text = pipeline(&[&errors_on("4, 25", "dead-letter")], "\"id\"");
+    let full = text.replace("[run]", "[dead_letters]\nfull_row = true\n[run]");
+    let by_position = text.replace("id = \"id\"\n", "").replace("\"id\"", "\"errors_on\"");
+    for (text, kept) in
+        [(&text, vec!["id", "n"]), (&full, vec!["id", "n", "other", "source_row"]), (&by_position, vec!["n"])]
+    {
+        let bench = wide_bench(text);
+        bench.run().finished();
+        let letters = letters(&bench);
+        assert_eq!((rows(&letters), keys(&letters[0])), (vec![4, 25], kept));
+        if text == &full {
+            assert_eq!((&letters[0]["other"], &letters[1]["other"]), (&json!("other 4"), &Value::Null));
+            assert_eq!((&letters[1]["source_row"], &letters[1]["row"]), (&json!(25), &json!(25)));
+        }
+    }
+    // Neither what is kept nor what becomes of failed rows is part of what the job computes.
+    let bench = wide_bench(&text);
+    bench.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
+    let first = letters(&bench).len();
+    bench.pipeline(&full);
+    bench.run().finished();
+    let letters = letters(&bench);
+    assert_eq!((rows(&letters), first), (vec![4, 25], 1), "files of both kinds count");
+    bench.pipeline(&text.replace("dead-letter", "skip"));
+    assert_eq!(bench.run().finished().run, None, "nothing is left to do");
+}
+
+#[test]
+fn all_columns_must_be_there_if_full_rows_are_kept() {
+    let text = pipeline(&[&errors_on("4", "dead-letter")], "\"id\"");
+    let bench = wide_bench(&text);
+    bench.numbers("b.parquet", 30..40, 10);
+    bench.pipeline(&text.replace("[run]", "[dead_letters]\nfull_row = true\n[run]"));
+    assert!(bench.run().refused().contains("there is no column `row`"), "b.parquet has no such column");
+    bench.pipeline(&text);
+    bench.run().finished();
+}
+
+/// Two groups with letters in several files each.
+#[test]
+fn a_crash_at_every_durable_step_keeps_each_letter_once() {
+    let text = pipeline(&[&errors_on("3, 17, 18, 33", "dead-letter")], "\"id\", \"errors_on\"")
+        .replace("[sink]", "[sink]\nfile_bytes_max = 1");
+    let dead = [3, 17, 18, 33];
+    let expected = once((0..40).filter(|n| !dead.contains(n)).map(|n| format!("id-{n}|{n}")));
+    let crash = Arc::new(Crash::never());
+    let undisturbed = bench(40, &text);
+    undisturbed.run_with(&crash, false).finished();
+    let all = letters(&undisturbed);
+    assert_eq!(rows(&all), [3, 17, 18, 33]);
+    let puts = crash.seen().iter().filter(|seen| seen.starts_with("sink Put _wasmpipe/dead-letters/")).count();
+    assert!(puts >= 3, "{:?}", crash.seen());
+    for stop in (0..crash.steps()).flat_map(|step| [Stop::Before(step), Stop::After(step)]) {
+        let bench = bench(40, &text);
+        bench.run_with(&Arc::new(Crash::at(stop)), false);
+        bench.run().finished();
+        assert_eq!(letters(&bench), all, "{stop:?}");
+        assert_eq!(bench.output("out"), expected, "{stop:?}");
+        assert_letters_are_folder(&bench);
+        let (out, checkpoint) = (bench.snapshot("out"), bench.snapshot("checkpoint"));
+        assert_eq!(bench.run().finished().run, None);
+        assert_eq!((bench.snapshot("out"), bench.snapshot("checkpoint")), (out, checkpoint), "{stop:?}");
+    }
+    println!("letters: stopped before and after {} durable steps", crash.steps());
+}
+
+#[test]
+fn letters_of_dead_runs_are_removed_and_other_files_are_not() {
+    let text = pipeline(&[&errors_on("3", "dead-letter")], "\"id\"");
+    let crash = Arc::new(Crash::never());
+    bench(10, &text).run_with(&crash, false).finished();
+    let segment = crash.seen().iter().position(|seen| seen.contains("Put lane/0/0000000001")).unwrap() as u64;
+    let bench = bench(10, &text);
+    bench.run_with(&Arc::new(Crash::at(Stop::Before(segment))), false);
+    let orphans: Vec<_> = bench.snapshot("out/_wasmpipe/dead-letters").into_keys().collect();
+    assert_eq!(orphans.len(), 1);
+    assert!(letters(&bench).is_empty(), "no segment names them");
+    let staged = orphans[0].with_extension("parquet#1");
+    let kept = [orphans[0].with_file_name("notes.txt"), orphans[0].with_extension("parquet.bak")];
+    std::fs::write(&staged, "half").unwrap();
+    kept.iter().for_each(|path| std::fs::write(path, "mine").unwrap());
+    bench.run().finished();
+    assert!(!staged.exists() && !orphans[0].exists());
+    kept.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert_letters_are_folder(&bench);
+    assert_eq!(rows(&letters(&bench)), [3]);
+}
+
+/// Neither failed nor dead-lettered rows are done by id, so in a repacked source they are tried again.
+#[test]
+fn letters_of_rows_that_stand_elsewhere_now_do_not_count() {
+    let bench = bench(10, &pipeline(&[&errors_on("3", "dead-letter")], "\"id\""));
+    bench.run().finished();
+    std::fs::rename(bench.path("in/a.parquet"), bench.path("in/b.parquet")).unwrap();
+    let repacked = bench.run();
+    let summary = repacked.finished();
+    assert_eq!((summary.rows_known, summary.rows_read, summary.rows_dead_lettered_in_all), (9, 1, 1));
+    let letters = letters(&bench);
+    assert_eq!((rows(&letters), &letters[0]["object"]), (vec![3], &json!("b.parquet")));
+    assert_letters_are_folder(&bench);
+}
+
+#[test]
+fn a_file_of_letters_that_is_gone_is_noticed() {
+    let bench = bench(10, &pipeline(&[&errors_on("3", "dead-letter")], "\"id\""));
+    bench.run().finished();
+    let name = bench.inspect()["dead_letters"][0]["path"].as_str().unwrap().to_owned();
+    std::fs::remove_file(bench.path("out").join(&name)).unwrap();
+    assert!(bench.run().error().contains(&format!("{name} is missing")));
+    let shown = bench.wasmpipe(&["dead-letters", "show", "checkpoint"]);
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(String::from_utf8(shown.stderr).unwrap().contains(&name));
+}
+
+#[test]
+fn a_fenced_run_removes_its_letters_too() {
+    let text = pipeline(&[&errors_on("3", "dead-letter")], "\"id\"");
+    let bench = bench(10, &text);
+    let overtaken = Arc::new(Overtake { pipeline: bench.path("pipeline.toml"), has_run: AtomicBool::new(false) });
+    let ran = bench.run_with(&overtaken, false);
+    assert!(ran.error().contains("fenced"), "{}", ran.error());
+    assert!(overtaken.has_run.load(Ordering::SeqCst));
+    assert_eq!(rows(&letters(&bench)), [3]);
+    assert_letters_are_folder(&bench);
+}
+
+/// Before the first segment of a run, another run takes over and finishes.
+#[derive(Debug)]
+struct Overtake {
+    pipeline: PathBuf,
+    has_run: AtomicBool,
+}
+
+impl Watch for Overtake {
+    fn before(&self, act: Act, store: &str, object: &str) -> object_store::Result<()> {
+        let is_segment = act == Act::Put && store == "checkpoint" && object == "lane/0/0000000001";
+        if is_segment && !self.has_run.swap(true, Ordering::SeqCst) {
+            let pipeline = self.pipeline.clone();
+            let other = std::thread::spawn(move || run(&pipeline, &Arc::new(Unwatched), false).finished().rows_read);
+            assert_eq!(other.join().unwrap(), 10);
+        }
+        Ok(())
+    }
+
+    fn after(&self, _: Act, _: &str, _: &str) -> object_store::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads the letters file by file, and the output folder as a data set; prints what both hold, as JSON.
+const SCRIPT: &str = r#"
+import json, os, sys
+import pyarrow.dataset, pyarrow.parquet as pq
+folder = sys.argv[1]
+inspect = json.load(open(os.path.join(folder, "inspect.json")))
+manifest = json.load(open(os.path.join(folder, "out", "_wasmpipe", inspect["job"] + ".json")))
+letters = []
+for file in manifest["dead_letters"]:
+    table = pq.read_table(os.path.join(folder, "out", file["path"]))
+    assert table.num_rows == file["rows"], file
+    letters += table.to_pylist()
+output = pyarrow.dataset.dataset(os.path.join(folder, "out")).to_table()
+print(json.dumps({"letters": letters, "output": sorted(output["id"].to_pylist())}))
+"#;
+
+#[test]
+fn pyarrow_reads_letters_and_does_not_take_them_for_output() {
+    let bench = bench(50, &pipeline(&[&errors_on("3, 17, 33", "dead-letter")], "\"id\""));
+    bench.run().finished();
+    std::fs::write(bench.path("inspect.json"), bench.inspect().to_string()).unwrap();
+    let python = std::env::var("WASMPIPE_TEST_PYTHON").expect("run `cargo xtask test`, which installs pyarrow");
+    let output = Command::new(python).args(["-c", SCRIPT, bench.path("").to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut found = seen["letters"].as_array().unwrap().clone();
+    found.sort_by_key(|letter| letter["row"].as_u64());
+    assert_eq!(found, letters(&bench));
+    let mut ids: Vec<String> = (0..50).filter(|n| ![3, 17, 33].contains(n)).map(|n| format!("id-{n}")).collect();
+    ids.sort();
+    assert_eq!(seen["output"], json!(ids));
+}

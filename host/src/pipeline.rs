@@ -182,6 +182,10 @@ pub fn run(
     if let Some(beating) = beating {
         runtime.block_on(beating.end());
     }
+    let ended = ended.and_then(|outcome| match outcome {
+        Outcome::Finished => runtime.block_on(open::delete_if_wanted(&plan)).map(|()| outcome),
+        _ => Ok(outcome),
+    });
     if !flow.is_dead.load(Ordering::SeqCst) {
         threads.into_iter().for_each(|thread| drop(thread.join()));
     }

@@ -13,7 +13,7 @@ use wasmpipe::observe::Outcome;
 use wasmpipe::store::{Act, Watch};
 
 use crate::support::seam::{Crash, Reads, Stop};
-use crate::support::{Bench, Multiset, id_files, number_batch, once, run};
+use crate::support::{Bench, Multiset, Said, id_files, number_batch, once, run, run_as};
 
 const PIPELINE: &str = r#"
 [source]
@@ -123,7 +123,8 @@ fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
     let bench = bench(PIPELINE);
     bench.run_with(&Arc::new(Crash::at(Stop::After(open))), false);
     for _ in 0..9 {
-        bench.run_with(&Arc::new(Crash::at(Stop::After(0))), false);
+        // The first step is a sign of life, the second is the open.
+        bench.run_with(&Arc::new(Crash::at(Stop::After(1))), false);
     }
     assert_eq!(bench.inspect()["entries"].as_array().unwrap().len(), 10);
     bench.run().finished();
@@ -133,7 +134,7 @@ fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
     let one_reader = PIPELINE.replace("readers = 2", "readers = 1");
     let undisturbed = Arc::new(Crash::never());
     self::bench(&one_reader).run_with(&undisturbed, false).finished();
-    let before_close = undisturbed.steps() - 1;
+    let before_close = undisturbed.seen().iter().rposition(is("Put lane/0/")).unwrap() as u64;
     let second = self::bench(&one_reader);
     second.run_with(&Arc::new(Crash::at(Stop::Before(before_close))), false);
     assert_eq!(second.inspect()["rows_committed"], 40);
@@ -201,7 +202,7 @@ fn zombie(stopped_at: &'static str) {
     let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
     let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
-    bench.run().finished();
+    bench.take_over().finished();
     let manifest = bench.inspect()["files"].clone();
     pause.go_on();
     let fenced = stopped.join().unwrap();
@@ -253,7 +254,7 @@ fn p3_a_sink_that_fails_because_another_run_took_over_is_no_sink_error() {
     let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::new(PauseThenFail(Arc::clone(&pause))));
     let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
-    bench.run().finished();
+    bench.take_over().finished();
     pause.go_on();
     let fenced = stopped.join().unwrap();
     assert_eq!(fenced.summary().outcome, Outcome::Fenced, "{:?}", fenced.error);
@@ -265,13 +266,13 @@ fn p6_an_open_that_lands_after_another_commit_sees_it() {
     let bench = bench(PIPELINE);
     // A stops before its third entry; R wants to open, but A's second commit lands first.
     let (first, second) = (Pause::before("Put lane/0/0000000002"), Pause::before("Put lane/0/0000000002"));
-    let start = |pause: &Arc<Pause>| {
+    let start = |pause: &Arc<Pause>, take_over| {
         let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(pause));
-        std::thread::spawn(move || run(&pipeline, &watch, false))
+        std::thread::spawn(move || run_as(&pipeline, &watch, Said { take_over, ..Said::default() }))
     };
-    let a = start(&first);
+    let a = start(&first, false);
     first.wait_until_paused();
-    let r = start(&second);
+    let r = start(&second, true);
     second.wait_until_paused();
     first.go_on();
     let until = Instant::now() + Duration::from_secs(60);
@@ -588,7 +589,7 @@ fn an_open_that_was_void_leaves_no_token_behind() {
     let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
     let late = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
-    bench.run().finished();
+    bench.take_over().finished();
     pause.go_on();
     late.join().unwrap().finished();
     let tokens: Vec<String> = bench.inspect()["entries"]

@@ -12,6 +12,7 @@
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `author` - what the author of a function types.
 //! * `contract` - a guest written by hand, from the contract's words alone.
+//! * `s3` - the same with source, sink and checkpoint in a bucket, on a server that misbehaves (K10, K13).
 //! * `sandbox` - functions that misbehave (S).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
@@ -33,6 +34,7 @@ mod other_readers;
 mod output;
 mod refuse;
 mod resume;
+mod s3;
 mod sandbox;
 mod support;
 mod types;

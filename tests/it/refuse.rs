@@ -49,7 +49,7 @@ fn r1_five_mistakes_are_one_report_of_five() {
     bench.pipeline(
         r#"
 [source]
-path = "s3://bucket/in"
+path = "gs://bucket/in"
 [[stage]]
 component = "missing.wasm"
 function = 7
@@ -60,7 +60,7 @@ compression = "zip"
 "#,
     );
     let message = refused_twice(&bench);
-    assert_mentions(&message, &["pipeline.toml:3:", ":5:", ":6:", ":7:", ":10:", "on_error", "s3://", "5 problems"]);
+    assert_mentions(&message, &["pipeline.toml:3:", ":5:", ":6:", ":7:", ":10:", "on_error", "gs://", "5 problems"]);
     let output = bench.wasmpipe(&["run", "pipeline.toml"]);
     assert_eq!(output.status.code(), Some(2));
 }

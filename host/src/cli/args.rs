@@ -296,7 +296,7 @@ pub(super) struct OutputVerify {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
-    /// The checkpoint's folder, or the pipeline file (.toml)
+    /// The checkpoint's folder or s3:// URL, or the pipeline file (.toml)
     pub path: String,
     /// As one JSON document
     #[arg(long)]

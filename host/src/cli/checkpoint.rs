@@ -18,7 +18,7 @@ pub(super) fn verify(options: &args::Verify) -> u8 {
         Ok(found) => found,
         Err(code) => return code,
     };
-    let sink = match look::open("sink", &found.root.places.sink) {
+    let sink = match look::open_sink(&options.path, &found.root.places.sink) {
         Ok(sink) => sink,
         Err(code) => return code,
     };
@@ -87,14 +87,7 @@ async fn refuse_if_alive(found: &look::Found, lanes: &LaneSet) -> Result<(), Com
     for lane in chosen {
         states.push(commit::last_open(&found.store, lane).await?);
     }
-    match commit::find_alive(&found.store, &states, &Writer::new()).await? {
-        None => Ok(()),
-        Some(alive) => Err(CommitError::Refused(format!(
-            "run {} (process {} on {}) is working on lane {} of this job\n\
-             hint: wait for it; or stop it with `wasmpipe checkpoint stop`; or take its lanes away with --take-over",
-            alive.run, alive.pid, alive.host, alive.lane
-        ))),
-    }
+    commit::refuse_if_alive(&found.store, &states, &Writer::new()).await.map(drop)
 }
 
 fn ended(error: &CommitError) -> u8 {
@@ -180,7 +173,7 @@ pub(super) fn delete(options: &args::Delete) -> u8 {
     };
     let deleted = runtime.block_on(async {
         if let Some(root) = &found.root {
-            refuse_unfinished(&found.store, root).await?;
+            refuse_unfinished(&options.path, &found.store, root).await?;
             if !commit::mark_deleted(&found.store, root).await? {
                 let message = "somebody has just appended to the checkpoint\nhint: nothing was deleted; run the same command again";
                 return Err(CommitError::Refused(message.into()));
@@ -198,7 +191,7 @@ pub(super) fn delete(options: &args::Delete) -> u8 {
 
 /// Without its checkpoint an unfinished job would begin anew and double its output; a finished one is known by the manifest in
 /// its sink.
-async fn refuse_unfinished(store: &crate::store::Store, root: &Root) -> Result<(), CommitError> {
+async fn refuse_unfinished(named: &str, store: &crate::store::Store, root: &Root) -> Result<(), CommitError> {
     for lane in 0..root.genesis.lanes {
         if commit::last_open(store, lane).await?.closed != Some(Close::Finished) {
             return Err(CommitError::Refused(format!(
@@ -207,8 +200,8 @@ async fn refuse_unfinished(store: &crate::store::Store, root: &Root) -> Result<(
             )));
         }
     }
-    let sink =
-        look::open("sink", &root.places.sink).map_err(|_| CommitError::Refused("its sink cannot be opened".into()))?;
+    let sink = look::open_sink(named, &root.places.sink)
+        .map_err(|_| CommitError::Refused("its sink cannot be opened".into()))?;
     let manifest = object_store::path::Path::from(format!("_wasmpipe/{}.json", root.genesis.job));
     match object_store::ObjectStoreExt::head(sink.objects().as_ref(), &manifest).await {
         Ok(_) => Ok(()),

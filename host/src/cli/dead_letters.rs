@@ -59,7 +59,7 @@ fn open(named: &str, runtime: &tokio::runtime::Runtime) -> Result<Job, u8> {
         FAILED
     })?;
     let ids = genesis.ids.iter().flatten().map(|id| (id.name.clone(), letter_column(&source, &id.name))).collect();
-    let sink = look::open("sink", &view.root.places.sink)?;
+    let sink = look::open_sink(named, &view.root.places.sink)?;
     Ok(Job { sink, view, ids })
 }
 

@@ -7,7 +7,8 @@ use super::{FAILED, REFUSED, print_error};
 use crate::commit::{self, CommitError, Root, View};
 use crate::config;
 use crate::message::Message;
-use crate::store::{Store, Unwatched, Watch, resolve};
+use crate::plan;
+use crate::store::{Settings, Store, Unwatched, Watch, resolve};
 
 /// A checkpoint that was found.
 pub(super) struct Looked {
@@ -73,11 +74,15 @@ pub(super) fn deletable(named: &str, runtime: &tokio::runtime::Runtime) -> Resul
 }
 
 fn store(named: &str) -> Result<(Store, String), u8> {
-    let place = match named.ends_with(".toml") {
+    let (place, settings) = match is_pipeline(named) {
         true => place_in(Path::new(named))?,
-        false => named.to_owned(),
+        false => (named.to_owned(), Settings::default()),
     };
-    Ok((open("checkpoint", &place)?, place))
+    Ok((open_with("checkpoint", &place, &settings)?, place))
+}
+
+fn is_pipeline(named: &str) -> bool {
+    named.ends_with(".toml")
 }
 
 fn failed(error: &CommitError) -> u8 {
@@ -96,19 +101,38 @@ const FOLDER: &str = "name the folder that `path` under [checkpoint] names";
 
 /// A root that a person or a genesis names.
 pub(super) fn open(name: &'static str, place: &str) -> Result<Store, u8> {
-    Store::at(name, place, &watch()).map_err(|error| {
-        let message = format!("cannot open the {name} {place}: {error}");
-        refused(&message, "name a folder of this machine")
+    open_with(name, place, &Settings::default())
+}
+
+/// The sink of a checkpoint that was `named` on the command line. If that is a pipeline file, it says how to reach it.
+pub(super) fn open_sink(named: &str, place: &str) -> Result<Store, u8> {
+    let settings = match is_pipeline(named) {
+        true => load(Path::new(named))?.sink.store.map(|store| plan::settings_of(&store.value)),
+        false => None,
+    };
+    open_with("sink", place, &settings.unwrap_or_default())
+}
+
+fn open_with(name: &'static str, place: &str, settings: &Settings) -> Result<Store, u8> {
+    Store::at(name, place, settings, &watch()).map_err(|error| {
+        say!("{}", Message::new(format!("cannot open the {name} {place}: {error}")));
+        REFUSED
     })
 }
 
-/// `path` under [checkpoint].
-fn place_in(pipeline: &Path) -> Result<String, u8> {
-    let config = config::load(pipeline).map_err(|problems| {
+fn load(pipeline: &Path) -> Result<config::Config, u8> {
+    config::load(pipeline).map_err(|problems| {
         say!("{problems}");
         REFUSED
-    })?;
-    let Some(path) = config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.as_ref()) else {
+    })
+}
+
+/// `path` under [checkpoint], and how to reach it.
+fn place_in(pipeline: &Path) -> Result<(String, Settings), u8> {
+    let checkpoint = load(pipeline)?.checkpoint;
+    let settings = checkpoint.as_ref().and_then(|checkpoint| checkpoint.store.as_ref());
+    let settings = settings.map(|store| plan::settings_of(&store.value)).unwrap_or_default();
+    let Some(path) = checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.as_ref()) else {
         let message = format!("{} names no checkpoint", pipeline.display());
         return Err(refused(
             &message,
@@ -116,10 +140,10 @@ fn place_in(pipeline: &Path) -> Result<String, u8> {
         ));
     };
     if path.value.contains("://") {
-        return Ok(path.value.clone());
+        return Ok((path.value.clone(), settings));
     }
     let folder = pipeline.parent().unwrap_or(Path::new("")).join(".");
-    Ok(resolve(&folder.join(&path.value)).display().to_string())
+    Ok((resolve(&folder.join(&path.value)).display().to_string(), settings))
 }
 
 pub(super) fn refused(what: &str, hint: &str) -> u8 {

@@ -63,7 +63,7 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
         Err(code) => return code,
     };
     let (genesis, places) = (&view.root.genesis, &view.root.places);
-    let sink = match look::open("sink", &places.sink) {
+    let sink = match look::open_sink(&options.checkpoint, &places.sink) {
         Ok(sink) => sink,
         Err(code) => return code,
     };

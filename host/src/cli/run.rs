@@ -14,7 +14,7 @@ use crate::observe::{Outcome, Progress, Summary};
 use crate::pipeline::{self, Control};
 use crate::plan::{self, LaneSet, OnError, Options, Plan, PlanError, Stage};
 use crate::sink::FileKind;
-use crate::store::Unwatched;
+use crate::store::{Environment, Unwatched};
 
 pub(super) fn run(options: &args::Run) -> u8 {
     let chosen = Chosen {
@@ -126,7 +126,9 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
     })?;
     let Chosen { accept_change, take_over, relocate, retry_failed, lanes } = chosen;
     let watch = Arc::new(Unwatched);
-    let options = Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch };
+    let environment = Environment::of_process();
+    let options =
+        Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch, environment };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime without threads starts");
     runtime.block_on(plan::make(&config, &options)).map_err(|error| match error {

@@ -199,8 +199,12 @@ impl ObjectCoverage {
             }
         }
         let own = entry.own.clone();
-        if let Some((start, end)) = own.iter().flatten().find(|(start, end)| start >= end || *end > entry.rows) {
-            return Err(format!("a piece with rows {start}..{end} of {} with {} rows", entry.object, entry.rows));
+        let mut next = 0;
+        for &(start, end) in own.iter().flatten() {
+            if start < next || start >= end || end > entry.rows {
+                return Err(format!("a piece with rows {start}..{end} of {} with {} rows", entry.object, entry.rows));
+            }
+            next = end;
         }
         let (digest, size, rows, piece) = (entry.digest.clone(), entry.size, entry.rows, entry.piece);
         Ok(ObjectCoverage { digest, size, rows, piece, own, root: 0, coverage })

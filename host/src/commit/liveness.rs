@@ -93,11 +93,13 @@ impl Heartbeat {
 
     /// Ends in order: whoever looks next need not wait.
     pub async fn end(mut self) -> Result<(), CommitError> {
+        let names = [heartbeat_name(&self.run), stop_name(&self.run)];
+        delete(&self.store, names.map(|name| Path::from(name.as_str())).into()).await?;
+        // Last: while there is a heartbeat, the free lock says that nobody is behind it.
         if let Some((_, path)) = self.lock.take() {
             let _ = std::fs::remove_file(path);
         }
-        let names = [heartbeat_name(&self.run), stop_name(&self.run)];
-        delete(&self.store, names.map(|name| Path::from(name.as_str())).into()).await
+        Ok(())
     }
 }
 
@@ -119,24 +121,70 @@ fn stop_name(run: &str) -> String {
     format!("stop/{run}")
 }
 
-/// A run that holds one of the lanes and is alive, after a wait of a few heartbeats if that is what it takes to know.
+/// Whether a run that holds one of the lanes is alive, after a wait of a few heartbeats if that is what it takes to know.
 /// Each lane's last open says which run to watch; what other runs do means nothing.
 pub async fn find_alive<'a>(
     store: &Store,
     lanes: impl IntoIterator<Item = &'a LaneState>,
     writer: &Writer,
-) -> Result<Option<Alive>, CommitError> {
+) -> Result<Found, CommitError> {
     let mut runs: Vec<Alive> = Vec::new();
+    let mut dead = Vec::new();
     for state in lanes {
         let Some((_, open)) = state.last_open().filter(|_| state.closed.is_none()) else { continue };
-        let is_known = runs.iter().any(|known| known.run == open.run);
-        if !is_known && !is_surely_dead(store, &open.run, (&open.host, &open.boot), writer) {
+        if runs.iter().any(|known| known.run == open.run) || dead.contains(&open.run) {
+            continue;
+        }
+        if is_surely_dead(store, &open.run, (&open.host, &open.boot), writer) {
+            dead.push(open.run.clone());
+        } else {
             runs.push(Alive { lane: state.lane, run: open.run.clone(), host: open.host.clone(), pid: open.pid });
         }
     }
-    let watched = runs.into_iter().map(|run| watch(store, run));
-    let alive = futures::future::try_join_all(watched).await?;
-    Ok(alive.into_iter().flatten().next())
+    let watched = runs.iter().map(|run| is_moving(store, &run.run));
+    let mut alive = None;
+    for (run, is_alive) in runs.iter().zip(futures::future::try_join_all(watched).await?) {
+        match is_alive {
+            true => drop(alive.get_or_insert_with(|| run.clone())),
+            false => dead.push(run.run.clone()),
+        }
+    }
+    Ok(Found { alive, dead })
+}
+
+/// What became of the runs that opened lanes last and did not leave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// One that is alive.
+    pub alive: Option<Alive>,
+    /// Those that are dead.
+    pub dead: Vec<String>,
+}
+
+/// As [`find_alive`]; a run that is alive is an error. Gives the names of those that are dead.
+pub async fn refuse_if_alive<'a>(
+    store: &Store,
+    lanes: impl IntoIterator<Item = &'a LaneState>,
+    writer: &Writer,
+) -> Result<Vec<String>, CommitError> {
+    let Found { alive, dead } = find_alive(store, lanes, writer).await?;
+    let Some(alive) = alive else { return Ok(dead) };
+    Err(CommitError::Refused(format!(
+        "run {} (process {} on {}) is working on lane {} of this job\n\
+         hint: wait for it; or stop it with `wasmpipe checkpoint stop`; or take its lanes away with --take-over",
+        alive.run, alive.pid, alive.host, alive.lane
+    )))
+}
+
+/// Removes the signs of life of dead runs, once their lanes were opened anew.
+pub async fn forget_dead(store: &Store, runs: &[String]) -> Result<(), CommitError> {
+    for run in runs {
+        if let Some(root) = store.local_root() {
+            let _ = std::fs::remove_file(root.join("heartbeat").join(format!("{run}.lock")));
+        }
+    }
+    let names = runs.iter().flat_map(|run| [heartbeat_name(run), stop_name(run)]);
+    delete(store, names.map(|name| Path::from(name.as_str())).collect()).await
 }
 
 fn is_surely_dead(store: &Store, run: &str, (host, boot): (&str, &str), writer: &Writer) -> bool {
@@ -146,21 +194,21 @@ fn is_surely_dead(store: &Store, run: &str, (host, boot): (&str, &str), writer: 
     is_here && File::open(lock).is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-async fn watch(store: &Store, run: Alive) -> Result<Option<Alive>, CommitError> {
-    let name = heartbeat_name(&run.run);
-    let Some(first) = get(store, &name).await? else { return Ok(None) };
+async fn is_moving(store: &Store, run: &str) -> Result<bool, CommitError> {
+    let name = heartbeat_name(run);
+    let Some(first) = get(store, &name).await? else { return Ok(false) };
     let period = serde_json::from_slice::<Beat>(&first).map_or(1.0, |beat| beat.period_seconds);
     let period = Duration::try_from_secs_f64(period).unwrap_or(PERIOD_MAX).min(PERIOD_MAX);
     let until = Instant::now() + period * PERIODS;
     while Instant::now() < until {
         tokio::time::sleep(period / LOOKS).await;
         match get(store, &name).await? {
-            None => return Ok(None),
-            Some(beat) if beat != first => return Ok(Some(run)),
+            None => return Ok(false),
+            Some(beat) if beat != first => return Ok(true),
             Some(_) => {}
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// Asks a run to stop: it finds out with its next heartbeat.
@@ -196,7 +244,7 @@ mod tests {
         let heartbeat = wait(Heartbeat::start(&store, &dead, Duration::from_secs(3600))).unwrap();
         let state = held_by(&dead);
         drop(heartbeat);
-        assert_eq!(wait(find_alive(&store, [&state], &looking)).unwrap(), None);
+        assert_eq!(wait(find_alive(&store, [&state], &looking)).unwrap(), Found { alive: None, dead: vec![dead.run] });
     }
 
     #[test]
@@ -207,7 +255,7 @@ mod tests {
         let period = Duration::from_millis(40);
         wait(async {
             let mut heartbeat = Heartbeat::start(&store, &other, period).await.unwrap();
-            assert_eq!(find_alive(&store, [&state], &looking).await.unwrap(), None);
+            assert_eq!(find_alive(&store, [&state], &looking).await.unwrap().alive, None);
             let beating = async {
                 loop {
                     tokio::time::sleep(period / 4).await;
@@ -218,7 +266,7 @@ mod tests {
                 () = beating => unreachable!("it beats for ever"),
                 found = find_alive(&store, [&state], &looking) => found.unwrap(),
             };
-            assert_eq!(found.map(|alive| alive.run), Some(other.run.clone()));
+            assert_eq!(found.alive.map(|alive| alive.run), Some(other.run.clone()));
         });
     }
 
@@ -227,6 +275,6 @@ mod tests {
         let store = Store::memory("checkpoint");
         let other = Writer::new();
         let state = LaneState { closed: Some(super::super::Close::Stopped), ..held_by(&other) };
-        assert_eq!(wait(find_alive(&store, [&state], &Writer::new())).unwrap(), None);
+        assert_eq!(wait(find_alive(&store, [&state], &Writer::new())).unwrap(), Found::default());
     }
 }

@@ -22,7 +22,7 @@ use crate::store::Store;
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Sink files that no segment names, staged local ones included.
+    /// Sink files that no segment names, staged local ones and unfinished uploads included.
     pub sink_files: u64,
     /// Side files that no entry names.
     pub side_files: u64,
@@ -61,6 +61,7 @@ pub async fn sweep(
         swept.entries += covered.len() as u64;
         delete(checkpoint, covered).await?;
     }
+    swept.sink_files += abort_uploads(sink, |name| dead.wrote(name)).await?;
     Ok(swept)
 }
 
@@ -99,6 +100,26 @@ fn remove_staged(root: &FsPath, folder: &str, is_dead: impl Fn(&str) -> bool) ->
         }
     }
     Ok(removed)
+}
+
+/// Gives up the uploads in parts of dead writers: nobody sees them, but somebody pays for them. A store that does not let us
+/// list them keeps them until its own rules remove them; that is no reason not to run.
+async fn abort_uploads(sink: &Store, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
+    use object_store::Error::{NotImplemented, NotSupported, PermissionDenied};
+    let uploads = match sink.unfinished_uploads().await {
+        Err(error @ (PermissionDenied { .. } | NotSupported { .. } | NotImplemented { .. })) => {
+            tracing::warn!(sink = sink.url(), %error, "uploads that dead runs left in parts cannot be listed");
+            return Ok(0);
+        }
+        uploads => uploads.map_err(|cause| CommitError::store("list", "unfinished uploads", cause))?,
+    };
+    let mut aborted = 0;
+    for upload in uploads.iter().filter(|upload| is_dead(&upload.object)) {
+        let result = sink.abort_upload(upload).await;
+        result.map_err(|cause| CommitError::store("give up the upload of", &upload.object, cause))?;
+        aborted += 1;
+    }
+    Ok(aborted)
 }
 
 async fn sweep_side(

@@ -92,13 +92,15 @@ pub struct At<T> {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Source {
     /// `path = "corpus/*.parquet"`: a file, a folder, or a glob. Relative to the pipeline file's folder unless it starts
-    /// with `/`; `file:///abs/olute` is understood too. Required.
+    /// with `/`; `file:///abs/olute` and `s3://bucket/prefix` are understood too. Required.
     pub path: Option<At<String>>,
     /// `id = "path"` or `id = ["crate", "path"]`: the column or columns that tell rows apart. Without it a row is
     /// known by its position: which object, which row of it. At least one column, none twice.
     pub id: Option<At<Vec<At<String>>>>,
     /// `format = "parquet"`: what the files are.
     pub format: Option<At<Format>>,
+    /// `store = { region = "eu-central-1" }`: how to reach the bucket, if `path` is one.
+    pub store: Option<At<Store>>,
 }
 
 /// `[[stage]]`: one function of one component.
@@ -124,7 +126,7 @@ pub struct Stage {
 /// `[sink]`: where results go.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sink {
-    /// `path = "out/"`: a folder, relative to the pipeline file's folder. Required.
+    /// `path = "out/"`: a folder, relative to the pipeline file's folder, or `s3://bucket/prefix`. Required.
     pub path: Option<At<String>>,
     /// `format = "parquet"`: what to write.
     pub format: Option<At<Format>>,
@@ -137,13 +139,16 @@ pub struct Sink {
     pub file_bytes_max: Option<At<u64>>,
     /// `shared = true`: the folder may hold output of other jobs. Names tell them apart.
     pub shared: Option<At<bool>>,
+    /// As in `[source]`.
+    pub store: Option<At<Store>>,
 }
 
 /// `[checkpoint]`: where it is recorded which rows are done. Rows are committed in groups; a group ends at whichever of
 /// its limits comes first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// `path = "checkpoint/"`: a folder of the checkpoint's own, relative to the pipeline file's folder. Required.
+    /// `path = "checkpoint/"`: a folder of the checkpoint's own, relative to the pipeline file's folder, or
+    /// `s3://bucket/prefix`. Required.
     pub path: Option<At<String>>,
     /// `lanes = 64`: logs that the job has, so that many processes can share it. Fixed when the job begins. 1 to 65536.
     pub lanes: Option<At<u32>>,
@@ -164,6 +169,28 @@ pub struct Checkpoint {
     /// `group_seconds_max = 30`: the longest time from a group's first row to its last, in seconds. More than 0, at
     /// most a year; a fraction is fine.
     pub group_seconds_max: Option<At<Duration>>,
+    /// As in `[source]`.
+    pub store: Option<At<Store>>,
+}
+
+/// `store`: how to reach a bucket. No credentials: they come from the environment or a profile file. What is not written
+/// here, the environment, the profile or a default says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Store {
+    /// `endpoint = "https://minio.example.com:9000"`: a server that is not Amazon's.
+    pub endpoint: Option<At<String>>,
+    /// `region = "eu-central-1"`: the bucket's region.
+    pub region: Option<At<String>>,
+    /// `profile = "team"`: whose keys to use, of `~/.aws/credentials` and `~/.aws/config`.
+    pub profile: Option<At<String>>,
+    /// `allow_http = true`: the endpoint may be one that does not encrypt.
+    pub allow_http: Option<At<bool>>,
+    /// `retries = 10`: times that a failed request is sent again. 0 to 1000.
+    pub retries: Option<At<u32>>,
+    /// `timeout_seconds = 30`: time for one request, its answer included. More than 0, at most a year.
+    pub timeout_seconds: Option<At<Duration>>,
+    /// `requests_max = 64`: requests under way at the same time. 1 to 4096.
+    pub requests_max: Option<At<u32>>,
 }
 
 /// `[dead_letters]`: what is kept of a row that failed under `on_error = "dead-letter"`.

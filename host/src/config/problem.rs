@@ -36,7 +36,7 @@ pub struct Problem {
     pub line: Option<u32>,
     /// The column in characters, the first is 1.
     pub column: Option<u32>,
-    /// The line's text, with a second line that marks the place.
+    /// The line's text, with a second line that marks the place. None if there is no line, or if it may hold a secret.
     pub excerpt: Option<String>,
     /// What is wrong, and what to do about it.
     pub message: Message,
@@ -92,7 +92,7 @@ impl PipelineFile {
             path: self.path.clone(),
             line: Some(line),
             column: Some(u32::try_from(before + 1).unwrap_or(u32::MAX)),
-            excerpt: Some(excerpt(line, text, before, marked)),
+            excerpt: (!holds_secret(text)).then(|| excerpt(line, text, before, marked)),
             message: message.into(),
         }
     }
@@ -114,6 +114,14 @@ impl Problem {
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { message: self.message.hint(hint), ..self }
     }
+}
+
+/// Whether a key or a line looks like one behind which a secret stands: reports end up in logs.
+pub(super) fn holds_secret(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let is_url_of_user = text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
+    is_url_of_user
+        || ["secret", "password", "access_key", "session_token", "credential"].iter().any(|word| text.contains(word))
 }
 
 /// The line, and below it a mark of `marked` characters (at least one) after the first `before`.

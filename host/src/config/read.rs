@@ -5,20 +5,27 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::problem::holds_secret;
 use super::section::{Report, Section, Value, shown};
 use super::settings::settings;
-use super::shape::{CHECKPOINT, DEAD_LETTERS, FILE, RUN, SINK, SOURCE, STAGE, Shape, section_name};
+use super::shape::{CHECKPOINT, DEAD_LETTERS, FILE, RUN, SINK, SOURCE, STAGE, STORE, Shape, section_name};
 use super::value::{
-    boolean, bytes, choice, column_or_columns, columns, count, kind, path, seconds, seconds_or_zero, text, whole,
+    at_most, boolean, bytes, choice, column_or_columns, columns, count, kind, path, place, seconds, seconds_or_zero,
+    text, whole, wrong_type,
 };
 use super::{
     Checkpoint, Compression, Config, DeadLetters, Format, OnError, PipelineFile, Problems, Run, Sink, Source, Stage,
+    Store,
 };
 
 /// The most threads, and the most units open at once. More than this is a slip of the finger.
 const THREADS_MAX: u32 = 4096;
 /// The most lanes: each is a folder with at least two entries.
 const LANES_MAX: u32 = 65_536;
+
+/// The most requests at once, and the most times that one is sent again.
+const REQUESTS_MAX: u32 = 4096;
+const RETRIES_MAX: u32 = 1000;
 
 /// Reads the whole file, and reports all that is wrong with it. Of a file that is not TOML nothing more can be said: what
 /// the parser made of it is a guess.
@@ -56,6 +63,9 @@ fn not_toml(error: &toml::de::Error, report: &mut Report<'_>) {
 /// The slips that people make most, in plain words: no quotes, one quote, no value, an open bracket.
 fn unquoted(file: &PipelineFile, span: &Range<usize>, message: &str) -> Option<(String, String)> {
     let line = file.text_of_line(span.start).trim();
+    if holds_secret(line) {
+        return None;
+    }
     if line.starts_with('[') && !line.contains(']') && !line.contains('=') {
         let (open, close) = if line.starts_with("[[") { ("[[", "]]") } else { ("[", "]") };
         let name = line.trim_start_matches('[');
@@ -172,10 +182,11 @@ fn not_a_section(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report<'_
 }
 
 fn source(section: &Section<'_>, report: &mut Report<'_>) -> Source {
-    let path = section.required("path", report, path);
+    let path = section.required("path", report, place);
     let id = section.optional("id", report, column_or_columns);
     let format = section.optional("format", report, format);
-    Source { path, id, format }
+    let store = section.optional("store", report, store);
+    Source { path, id, format, store }
 }
 
 fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
@@ -189,17 +200,19 @@ fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
 }
 
 fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Sink {
-    let path = section.required("path", report, path);
+    let path = section.required("path", report, place);
     let format = section.optional("format", report, format);
     let columns = section.optional("columns", report, columns);
     let compression = section.optional("compression", report, compression);
     let file_bytes_max = section.optional("file_bytes_max", report, bytes);
+    let store = section.optional("store", report, store);
     let shared = section.optional("shared", report, boolean);
-    Sink { path, format, columns, compression, file_bytes_max, shared }
+    Sink { path, format, columns, compression, file_bytes_max, shared, store }
 }
 
 fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Checkpoint {
-    let path = section.required("path", report, path);
+    let path = section.required("path", report, place);
+    let store = section.optional("store", report, store);
     let lanes = section.optional("lanes", report, |value, report| count(value, LANES_MAX, report));
     let split_bytes = section.optional("split_bytes", report, bytes);
     let compact_entries =
@@ -211,6 +224,7 @@ fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Checkpoint {
     let group_seconds_max = section.optional("group_seconds_max", report, seconds);
     Checkpoint {
         path,
+        store,
         lanes,
         split_bytes,
         compact_entries,
@@ -235,6 +249,20 @@ fn refuse_unused(stages: &[Stage], section: &Section<'_>, report: &mut Report<'_
             "write on_error = \"dead-letter\" in the [[stage]] whose failed rows are to be kept, or remove the section";
         report.wrong(section.header(), message, hint);
     }
+}
+
+fn store(value: Value<'_>, report: &mut Report<'_>) -> Option<Store> {
+    let Some(table) = value.toml.get_ref().as_table() else { return wrong_type(value, "a table", report) };
+    let section = Section::new(&STORE, value.toml.span(), table, report);
+    Some(Store {
+        endpoint: section.optional("endpoint", report, text),
+        region: section.optional("region", report, text),
+        profile: section.optional("profile", report, text),
+        allow_http: section.optional("allow_http", report, boolean),
+        retries: section.optional("retries", report, |value, report| at_most(value, RETRIES_MAX, report)),
+        timeout_seconds: section.optional("timeout_seconds", report, seconds),
+        requests_max: section.optional("requests_max", report, |value, report| count(value, REQUESTS_MAX, report)),
+    })
 }
 
 fn run(section: &Section<'_>, report: &mut Report<'_>) -> Run {

@@ -9,7 +9,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::shape::{FILE, Shape, homes, section_name};
+use super::problem::holds_secret;
+use super::shape::{FILE, STORE, Shape, homes, section_name};
 use super::suggest::nearest;
 use super::{At, PipelineFile, Problem};
 use crate::message::Message;
@@ -108,6 +109,14 @@ fn report_unknown(
     value: &DeValue<'_>,
     report: &mut Report<'_>,
 ) -> Option<&'static str> {
+    if shape.name == STORE.name && holds_secret(key.get_ref()) {
+        report.wrong(
+            &key.span(),
+            format!("`{}` does not belong in a pipeline file", shown(key.get_ref())),
+            CREDENTIALS,
+        );
+        return None;
+    }
     let written = shown(key.get_ref());
     let homes = homes(key.get_ref());
     let is_section = is_section(value);
@@ -129,6 +138,9 @@ fn report_unknown(
     report.wrong(&key.span(), message, hint);
     meant
 }
+
+const CREDENTIALS: &str = "credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or \
+                           from a profile: profile = \"team\"";
 
 fn is_section(value: &DeValue<'_>) -> bool {
     match value {

@@ -30,6 +30,7 @@ pub(super) const SOURCE: Shape = Shape {
         ("path", r#"path = "corpus/*.parquet""#),
         ("id", r#"id = "path" or id = ["crate", "path"]"#),
         ("format", r#"format = "parquet""#),
+        ("store", STORE_EXAMPLE),
     ],
 };
 
@@ -54,6 +55,7 @@ pub(super) const SINK: Shape = Shape {
         ("compression", r#"compression = "zstd""#),
         ("file_bytes_max", r#"file_bytes_max = "256 MiB""#),
         ("shared", "shared = true"),
+        ("store", STORE_EXAMPLE),
     ],
 };
 
@@ -69,6 +71,23 @@ pub(super) const CHECKPOINT: Shape = Shape {
         ("group_rows_max", "group_rows_max = 4000000"),
         ("group_bytes_max", r#"group_bytes_max = "64 MiB""#),
         ("group_seconds_max", "group_seconds_max = 30"),
+        ("store", STORE_EXAMPLE),
+    ],
+};
+
+const STORE_EXAMPLE: &str = r#"store = { region = "eu-central-1" }"#;
+
+/// The table behind `store` in [source], [sink] and [checkpoint].
+pub(super) const STORE: Shape = Shape {
+    name: "`store`",
+    keys: &[
+        ("endpoint", r#"endpoint = "https://minio.example.com:9000""#),
+        ("region", r#"region = "eu-central-1""#),
+        ("profile", r#"profile = "team""#),
+        ("allow_http", "allow_http = true"),
+        ("retries", "retries = 10"),
+        ("timeout_seconds", "timeout_seconds = 30"),
+        ("requests_max", "requests_max = 64"),
     ],
 };
 
@@ -104,6 +123,6 @@ pub(super) fn section_name(key: &str) -> String {
 
 /// The sections that take a key.
 pub(super) fn homes(key: &str) -> Vec<&'static str> {
-    let sections = [&SOURCE, &STAGE, &SINK, &CHECKPOINT, &DEAD_LETTERS, &RUN];
+    let sections = [&SOURCE, &STAGE, &SINK, &CHECKPOINT, &DEAD_LETTERS, &RUN, &STORE];
     sections.into_iter().filter(|shape| shape.names().any(|name| name == key)).map(|shape| shape.name).collect()
 }

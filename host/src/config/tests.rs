@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
-use super::shape::{CHECKPOINT, DEAD_LETTERS, RUN, SINK, SOURCE, STAGE};
+use super::shape::{CHECKPOINT, DEAD_LETTERS, RUN, SINK, SOURCE, STAGE, STORE};
 use super::{Compression, Config, Format, OnError, Place, Problems, load, parse};
 
 /// The smallest file that is good. Cases are put below it, or below one of its sections.
@@ -48,6 +48,7 @@ const EVERY_KEY: &str = r#"
 path = "corpus/*.parquet"
 id = ["crate", "path"]
 format = "parquet"
+store = { region = "eu-central-1" }
 
 [[stage]]
 component = "udfs/code.wasm"
@@ -76,12 +77,28 @@ format = "parquet"
 columns = ["path", "passage"]
 compression = "zstd"
 file_bytes_max = 1000
+shared = true
+store = { profile = "team" }
 
 [checkpoint]
 path = "checkpoint/"
+lanes = 64
+split_bytes = "1 GiB"
+compact_entries = 0
+heartbeat_seconds = 0.5
+delete_on_success = true
 group_rows_max = 4_000_000
 group_bytes_max = "64MB"
 group_seconds_max = 30
+
+[checkpoint.store]
+endpoint = "https://minio:9000"
+region = "eu-west-1"
+profile = "team"
+allow_http = true
+retries = 0
+timeout_seconds = 2.5
+requests_max = 8
 
 [dead_letters]
 full_row = true
@@ -105,6 +122,7 @@ fn every_key_is_read() {
     assert_eq!(required(&source.path), "corpus/*.parquet");
     assert_eq!(source.id.unwrap().value.iter().map(value).collect::<Vec<_>>(), ["crate", "path"]);
     assert_eq!(source.format.unwrap().value, Format::Parquet);
+    assert_eq!(required(&source.store.unwrap().value.region), "eu-central-1");
 
     let [first, second, third] = config.stages.try_into().unwrap();
     assert_eq!(required(&first.component), "udfs/code.wasm");
@@ -126,12 +144,25 @@ fn every_key_is_read() {
     assert_eq!(sink.columns.unwrap().value.iter().map(value).collect::<Vec<_>>(), ["path", "passage"]);
     assert_eq!(sink.compression.unwrap().value, Compression::Zstd);
     assert_eq!(sink.file_bytes_max.unwrap().value, 1000);
+    assert!(sink.shared.unwrap().value);
+    assert_eq!(required(&sink.store.unwrap().value.profile), "team");
 
     let checkpoint = config.checkpoint.unwrap();
     assert_eq!(required(&checkpoint.path), "checkpoint/");
+    assert_eq!(checkpoint.lanes.unwrap().value, 64);
+    assert_eq!(checkpoint.split_bytes.unwrap().value, 1 << 30);
+    assert_eq!(checkpoint.compact_entries.unwrap().value, 0);
+    assert_eq!(checkpoint.heartbeat_seconds.unwrap().value, Duration::from_millis(500));
+    assert!(checkpoint.delete_on_success.unwrap().value);
     assert_eq!(checkpoint.group_rows_max.unwrap().value, 4_000_000);
     assert_eq!(checkpoint.group_bytes_max.unwrap().value, 64_000_000);
     assert_eq!(checkpoint.group_seconds_max.unwrap().value, Duration::from_secs(30));
+    let store = checkpoint.store.unwrap().value;
+    assert_eq!(required(&store.endpoint), "https://minio:9000");
+    assert_eq!((required(&store.region), required(&store.profile)), ("eu-west-1".into(), "team".into()));
+    assert_eq!((store.allow_http.unwrap().value, store.retries.unwrap().value), (true, 0));
+    assert_eq!(store.timeout_seconds.unwrap().value, Duration::from_millis(2500));
+    assert_eq!(store.requests_max.unwrap().value, 8);
 
     assert!(config.dead_letters.full_row.unwrap().value);
 
@@ -147,7 +178,7 @@ fn every_key_is_read() {
 /// The text above holds every key that there is, and so the test above reads every key.
 #[test]
 fn the_text_of_every_key_is_complete() {
-    for shape in [SOURCE, STAGE, SINK, CHECKPOINT, DEAD_LETTERS, RUN] {
+    for shape in [SOURCE, STAGE, SINK, CHECKPOINT, DEAD_LETTERS, RUN, STORE] {
         for name in shape.names() {
             let written = EVERY_KEY.contains(&format!("\n{name} = "));
             assert!(written, "`{name}` of {} is not in the test's text", shape.name);
@@ -169,6 +200,91 @@ fn examples_are_good() {
         }
         good(&text);
     }
+    for (_, example) in STORE.keys {
+        good(&format!("{SOURCE_AND_SINK}[sink.store]\n{example}\n"));
+    }
+}
+
+#[test]
+fn buckets_are_places_but_components_are_files() {
+    let config = good("[source]\npath = 's3://bucket/in/*.parquet'\n[sink]\npath = 's3://bucket/out'\n");
+    assert_eq!(config.source.path.unwrap().value, "s3://bucket/in/*.parquet");
+    check_below(
+        "[[stage]]\ncomponent = 's3://bucket/a.wasm'\nfunction = 'f'\n",
+        expect![[r#"
+            pipeline.toml:6:13: `component` has the URL scheme s3://
+                 6 | component = 's3://bucket/a.wasm'
+                   |             ^^^^^^^^^^^^^^^^^^^^
+              hint: it is read from this machine: use a local path or file:///
+
+            1 problem in pipeline.toml"#]],
+    );
+}
+
+#[test]
+fn mistakes_in_how_to_reach_a_store() {
+    check_below(
+        "store = { regoin = 'a', endpoint = 7, allow_http = 'yes', retries = -1, requests_max = 0 }\n[checkpoint]\npath = 'c'\nstore = 'x'\n",
+        expect![[r#"
+            pipeline.toml:5:11: unknown key `regoin` in `store`
+                 5 | store = { regoin = 'a', endpoint = 7, allow_http = 'yes', retries = -1, requests_max = 0 }
+                   |           ^^^^^^
+              hint: did you mean `region`? `store` takes endpoint, region, profile, allow_http, retries, timeout_seconds and requests_max
+
+            pipeline.toml:5:36: `endpoint` must be a string, not an integer
+                 5 | store = { regoin = 'a', endpoint = 7, allow_http = 'yes', retries = -1, requests_max = 0 }
+                   |                                    ^
+              hint: for example endpoint = "https://minio.example.com:9000"
+
+            pipeline.toml:5:52: `allow_http` must be true or false, not a string
+                 5 | store = { regoin = 'a', endpoint = 7, allow_http = 'yes', retries = -1, requests_max = 0 }
+                   |                                                    ^^^^^
+              hint: for example allow_http = true
+
+            pipeline.toml:5:69: `retries` must be from 0 to 1000, not -1
+                 5 | store = { regoin = 'a', endpoint = 7, allow_http = 'yes', retries = -1, requests_max = 0 }
+                   |                                                                     ^^
+              hint: for example retries = 10
+
+            pipeline.toml:5:88: `requests_max` must be from 1 to 4096, not 0
+                 5 | store = { regoin = 'a', endpoint = 7, allow_http = 'yes', retries = -1, requests_max = 0 }
+                   |                                                                                        ^
+              hint: for example requests_max = 64
+
+            pipeline.toml:8:9: `store` must be a table, not a string
+                 8 | store = 'x'
+                   |         ^^^
+              hint: for example store = { region = "eu-central-1" }
+
+            6 problems in pipeline.toml"#]],
+    );
+}
+
+/// What looks like a secret is not repeated, whatever is wrong on its line.
+#[test]
+fn secrets_are_not_shown() {
+    check_below(
+        "store = { secret_access_key = 'hidden', retries = -1 }\n[checkpoint]\npath = 'gs://key:hidden@bucket'\n",
+        expect![[r#"
+            pipeline.toml:5:11: `secret_access_key` does not belong in a pipeline file
+              hint: credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or from a profile: profile = "team"
+
+            pipeline.toml:5:51: `retries` must be from 0 to 1000, not -1
+              hint: for example retries = 10
+
+            pipeline.toml:7:8: `path` has the URL scheme gs://
+              hint: use s3://bucket/prefix, a local path or file:///; other stores are not supported
+
+            3 problems in pipeline.toml"#]],
+    );
+    check_below(
+        "[sink.store]\naws_secret_access_key = hidden\n",
+        expect![[r#"
+            pipeline.toml:6:25: not TOML: string values must be quoted, expected literal string
+              hint: write key = value; strings stand in quotes, sections in [brackets]; see https://toml.io
+
+            1 problem in pipeline.toml"#]],
+    );
 }
 
 #[test]
@@ -203,7 +319,7 @@ fn a_config_knows_where_everything_stands() {
 /// What is good is there beside what is not, for whoever looks further.
 #[test]
 fn a_mistake_leaves_a_hole() {
-    let text = "[source]\npath = 's3://a'\nid = 'a'\n[[stage]]\ncomponent = 'c'\nfunction = 3\nconfig = { a = inf }\n";
+    let text = "[source]\npath = 'gs://a'\nid = 'a'\n[[stage]]\ncomponent = 'c'\nfunction = 3\nconfig = { a = inf }\n";
     let config = parse(Path::new("pipeline.toml"), text).unwrap();
     let stage = &config.stages[0];
     assert!(config.source.path.is_none() && config.source.id.is_some() && config.sink.path.is_none());
@@ -229,7 +345,7 @@ fn sections_may_be_written_otherwise() {
 #[test]
 fn five_mistakes() {
     let text = r#"[source]
-path = "s3://corpus/*.parquet"
+path = "gs://corpus/*.parquet"
 
 [[stage]]
 component = "udfs/code.wasm"
@@ -246,10 +362,10 @@ workers = 0
     check(
         text,
         expect![[r#"
-            pipeline.toml:2:8: `path` has the URL scheme s3://
-                 2 | path = "s3://corpus/*.parquet"
+            pipeline.toml:2:8: `path` has the URL scheme gs://
+                 2 | path = "gs://corpus/*.parquet"
                    |        ^^^^^^^^^^^^^^^^^^^^^^^
-              hint: s3://, gs://, az:// are not supported yet; use a local path or file:///
+              hint: use s3://bucket/prefix, a local path or file:///; other stores are not supported
 
             pipeline.toml:6:12: `function` must be a string, not an integer
                  6 | function = 7
@@ -283,7 +399,7 @@ fn unknown_keys() {
             pipeline.toml:5:1: unknown key `colunms` in [sink]
                  5 | colunms = ['path']
                    | ^^^^^^^
-              hint: did you mean `columns`? [sink] takes path, format, columns, compression and file_bytes_max
+              hint: did you mean `columns`? [sink] takes path, format, columns, compression, file_bytes_max, store and shared
 
             1 problem in pipeline.toml"#]],
     );
@@ -353,7 +469,7 @@ fn misspelt_is_reported_once() {
             pipeline.toml:2:1: unknown key `pth` in [source]
                  2 | pth = ''
                    | ^^^
-              hint: did you mean `path`? [source] takes path, id and format
+              hint: did you mean `path`? [source] takes path, id, format and store
 
             pipeline.toml:2:7: `path` is empty
                  2 | pth = ''
@@ -531,7 +647,7 @@ block_rows_max = 4294967296
             pipeline.toml:6:13: `component` has the URL scheme az://
                  6 | component = "az://udfs/code.wasm"
                    |             ^^^^^^^^^^^^^^^^^^^^^
-              hint: s3://, gs://, az:// are not supported yet; use a local path or file:///
+              hint: it is read from this machine: use a local path or file:///
 
             pipeline.toml:8:17: inf cannot be passed on: JSON has finite numbers only
                  8 | config = { a = [inf], b = { c = 99999999999999999999 } }
@@ -591,7 +707,7 @@ block_rows_max = 4294967296
             pipeline.toml:22:8: `path` has the URL scheme gs://
                 22 | path = "gs://bucket/checkpoint"
                    |        ^^^^^^^^^^^^^^^^^^^^^^^^
-              hint: s3://, gs://, az:// are not supported yet; use a local path or file:///
+              hint: use s3://bucket/prefix, a local path or file:///; other stores are not supported
 
             pipeline.toml:23:18: `group_rows_max` must be at least 1, not -1
                 23 | group_rows_max = -1

@@ -29,6 +29,20 @@ pub(super) fn text(value: Value<'_>, report: &mut Report<'_>) -> Option<String> 
 
 /// A path of the local file system, or a `file:///` URL.
 pub(super) fn path(value: Value<'_>, report: &mut Report<'_>) -> Option<String> {
+    path_or_url(value, &[], "it is read from this machine: use a local path or file:///", report)
+}
+
+/// A path of the local file system, a `file:///` URL, or an `s3://` URL.
+pub(super) fn place(value: Value<'_>, report: &mut Report<'_>) -> Option<String> {
+    path_or_url(
+        value,
+        &["s3"],
+        "use s3://bucket/prefix, a local path or file:///; other stores are not supported",
+        report,
+    )
+}
+
+fn path_or_url(value: Value<'_>, schemes: &[&str], hint: &str, report: &mut Report<'_>) -> Option<String> {
     let path = text(value, report)?;
     let span = value.toml.span();
     match scheme(&path) {
@@ -45,8 +59,8 @@ pub(super) fn path(value: Value<'_>, report: &mut Report<'_>) -> Option<String> 
             );
             None
         }
+        Some(scheme) if schemes.contains(&scheme) => Some(path),
         Some(scheme) => {
-            let hint = "s3://, gs://, az:// are not supported yet; use a local path or file:///";
             report.wrong(&span, format!("`{}` has the URL scheme {}://", value.key, shown(scheme)), hint);
             None
         }
@@ -160,6 +174,12 @@ fn between(range: &RangeInclusive<u64>) -> String {
 
 pub(super) fn signed(integer: &DeInteger<'_>) -> Option<i128> {
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// As `count`, but 0 is fine.
+pub(super) fn at_most(value: Value<'_>, max: u32, report: &mut Report<'_>) -> Option<u32> {
+    let number = whole(value, 0..=u64::from(max), report)?;
+    u32::try_from(number).ok()
 }
 
 /// A size: a whole number of bytes, or a string with a unit.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ExchangeError, Lists};
 use crate::source::{self, Object, Pattern, SourceError};
-use crate::store::{Store, Watch};
+use crate::store::{Environment, Location, Settings, Store, Watch};
 
 /// How Ray Data calls ids of rows whose output may be there or not.
 const PENDING: &str = ".pending.parquet";
@@ -47,7 +47,10 @@ pub(super) async fn find(lists: &Lists, watch: &Arc<dyn Watch>) -> Result<Vec<Li
         }
         refuse_pending(from, &objects)?;
         for object in objects {
-            let name = shown(&pattern.root().join(object.path.as_ref()));
+            let name = match pattern.root().local() {
+                Some(root) => shown(&root.join(object.path.as_ref())),
+                None => format!("{}/{}", store.url(), object.path),
+            };
             let format = format(&name, lists.are_outputs)?;
             found.push(List { store: store.clone(), object, format, name });
         }
@@ -63,12 +66,14 @@ fn shown(path: &Path) -> String {
 }
 
 fn open(from: &str, watch: &Arc<dyn Watch>) -> Result<(Store, Pattern), ExchangeError> {
-    let path = std::path::absolute(Path::new(from.strip_prefix("file://").unwrap_or(from)));
-    let pattern = path.map_err(|error| error.to_string()).and_then(|path| Pattern::new(&path));
+    let here = std::env::current_dir().unwrap_or_default();
+    let location = Location::parse(from, &here).map_err(ExchangeError::Refused)?;
+    let pattern = Pattern::new(&location);
     let pattern =
         pattern.map_err(|error| ExchangeError::refused(error, "name a file, a folder or a glob that is there"))?;
-    let store = Store::local("import", pattern.root(), watch);
-    let store = store.map_err(|cause| ExchangeError::Store { file: from.into(), cause })?;
+    let (settings, environment) = (Settings::default(), Environment::of_process());
+    let store = Store::open("import", pattern.root(), &settings, &environment, watch);
+    let store = store.map_err(|error| ExchangeError::Refused(format!("cannot open {from}: {error}")))?;
     Ok((store, pattern))
 }
 

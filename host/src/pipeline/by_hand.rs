@@ -1,7 +1,5 @@
 //! What to type after a row or a block ended a run: the commands that run a block's rows by hand, and how the run goes on.
 
-use std::path::Path;
-
 use crate::block::Block;
 use crate::plan::{Plan, Stage};
 use crate::udf;
@@ -42,10 +40,17 @@ fn commands(plan: &Plan, index: usize, block: &Block) -> String {
     let from = if stages[..index].iter().any(makes) { 0 } else { index };
     let first = block.origin.rows.first().map_or(0, |range| range.start);
     let rows = block.origin.rows.last().map_or(1, |range| range.end - first).min(ROWS_MAX);
-    let root = plan.source.store.local_root().unwrap_or(Path::new(""));
-    let object = root.join(&*block.origin.object).display().to_string();
-    let mut input = format!("{} --skip {first} --rows {rows}", word(&object));
     let mut commands = Vec::new();
+    let object = match plan.source.store.local_root() {
+        Some(root) => root.join(&*block.origin.object).display().to_string(),
+        None => {
+            let copy = block.origin.object.rsplit('/').next().unwrap_or_default().to_owned();
+            let url = format!("{}/{}", plan.source.store.url(), block.origin.object);
+            commands.push(format!("aws s3 cp {} {}", word(&url), word(&copy)));
+            copy
+        }
+    };
+    let mut input = format!("{} --skip {first} --rows {rows}", word(&object));
     for (at, stage) in stages.iter().enumerate().skip(from) {
         let mut command = format!("{} --input {input}", test(&stage.spec));
         if at < index {

@@ -200,6 +200,7 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         add(&progress.rows_skipped, covered.all_rows());
         add(&progress.objects, covered.pieces.len() as u64);
         complete_job(plan, &looked.lanes).await?;
+        delete_if_wanted(plan).await?;
         return Ok(Opening::Finished {
             known_rows: covered.rows(RowState::Known),
             failed_rows: covered.rows(RowState::Failed),
@@ -207,15 +208,19 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         });
     }
     let writer = Writer::new();
-    if !plan.take_over {
-        refuse_if_alive(plan, &looked.lanes, &looked.needed, &writer).await?;
-    }
+    let dead = match plan.take_over {
+        true => Vec::new(),
+        false => refuse_if_alive(plan, &looked.lanes, &looked.needed, &writer).await?,
+    };
     let heartbeat = match plan.is_durable {
         true => Some(Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?),
         false => None,
     };
     match open_lanes(plan, progress, &writer, looked.needed, looked.lanes).await {
-        Ok((lanes, job)) => Ok(Opening::Open(Box::new(Opened { lanes, job, writer, heartbeat }))),
+        Ok((lanes, job)) => {
+            commit::forget_dead(&plan.checkpoint, &dead).await?;
+            Ok(Opening::Open(Box::new(Opened { lanes, job, writer, heartbeat })))
+        }
         Err(error) => {
             if let Some(heartbeat) = heartbeat {
                 let _ = heartbeat.end().await;
@@ -225,15 +230,15 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     }
 }
 
-async fn refuse_if_alive(plan: &Plan, lanes: &Lanes, needed: &[u32], writer: &Writer) -> Result<(), RunError> {
+/// The names of runs that are dead.
+async fn refuse_if_alive(
+    plan: &Plan,
+    lanes: &Lanes,
+    needed: &[u32],
+    writer: &Writer,
+) -> Result<Vec<String>, CommitError> {
     let states = needed.iter().filter_map(|lane| lanes.state(*lane));
-    let Some(alive) = commit::find_alive(&plan.checkpoint, states, writer).await? else { return Ok(()) };
-    Err(CommitError::Refused(format!(
-        "run {} (process {} on {}) is working on lane {} of this job\n\
-         hint: wait for it; or stop it with `wasmpipe checkpoint stop`; or take its lanes away with --take-over",
-        alive.run, alive.pid, alive.host, alive.lane
-    ))
-    .into())
+    commit::refuse_if_alive(&plan.checkpoint, states, writer).await
 }
 
 async fn open_lanes(
@@ -244,9 +249,7 @@ async fn open_lanes(
     known: Lanes,
 ) -> Result<(Vec<Lane>, Job), RunError> {
     let store = &plan.checkpoint;
-    if plan.relocate {
-        relocate(plan).await?;
-    }
+    relocate_if_moved(plan).await?;
     let opens: Vec<_> =
         needed.iter().map(|&lane| Lane::open(store, lane, writer, async || Root::last_number(store).await)).collect();
     let mut opened: Vec<Lane> = futures::stream::iter(opens).buffered(LANES_AT_ONCE).try_collect().await?;
@@ -390,7 +393,13 @@ async fn look(plan: &Plan, root: &Root, wanted: &[u32]) -> Result<Looked, RunErr
         drift.keep_copies_apart(plan, &pinned, |pinned| lanes.content(pinned)).await?;
         drift.refuse_in_position_mode()?;
     }
-    if !drift.is_same() || root.fingerprint != plan.fingerprint || plan.relocate {
+    let is_moved = root.places != plan.places();
+    if is_moved && !is_all {
+        let message =
+            "the job was moved, and this run holds some lanes only\nhint: run once with --relocate and without --lane";
+        return Err(CommitError::Refused(message.into()).into());
+    }
+    if !drift.is_same() || root.fingerprint != plan.fingerprint || is_moved {
         return Ok(Looked { lanes, needed: wanted.to_vec(), finished: None });
     }
     let covered = Covered::of(plan, root, &pinned, &lanes, plan.failed()).await?;
@@ -429,11 +438,11 @@ async fn agree(plan: &Plan) -> Result<Root, RunError> {
 
 /// Before the opens, so that what this run opens is known to be of the new place. The look has checked that every named
 /// file is there.
-async fn relocate(plan: &Plan) -> Result<(), RunError> {
+async fn relocate_if_moved(plan: &Plan) -> Result<(), RunError> {
     for _ in 0..ROOT_ATTEMPTS {
         let root = read_root(plan).await?;
         let commit::Places { source, sink, checkpoint } = plan.places();
-        if root.places == plan.places() {
+        if root.places == plan.places() || !plan.is_durable {
             return Ok(());
         }
         let entry = RootEntry::Relocate { format: FORMAT, source, sink, checkpoint };
@@ -582,8 +591,7 @@ struct Manifest<'a> {
     dead_letters: Vec<&'a commit::FileEntry>,
 }
 
-/// If every lane of the job is finished, by whichever process, the manifest `_wasmpipe/<job>.json` is put into the sink; and
-/// the checkpoint is deleted, if that is wanted.
+/// If every lane of the job is finished, by whichever process, the manifest `_wasmpipe/<job>.json` is put into the sink.
 async fn complete_job(plan: &Plan, known: &Lanes) -> Result<(), RunError> {
     let root = read_root(plan).await?;
     let logs = (0..root.genesis.lanes).map(|lane| {
@@ -603,8 +611,24 @@ async fn complete_job(plan: &Plan, known: &Lanes) -> Result<(), RunError> {
     let dead_letters = lanes.states().flat_map(LaneState::dead_letters).collect();
     let manifest = Manifest { format: FORMAT, job: &root.genesis.job, rows, files, dead_letters };
     let name = format!("_wasmpipe/{}.json", root.genesis.job);
-    put_json_if_other(&plan.sink.store, &name, &manifest).await?;
-    if plan.delete_on_success && commit::mark_deleted(&plan.checkpoint, &root).await? {
+    put_json_if_other(&plan.sink.store, &name, &manifest).await
+}
+
+/// Deletes the checkpoint if the job is finished and that is wanted. The manifest in the sink says that it is: without one,
+/// somebody else has still something to do.
+pub(super) async fn delete_if_wanted(plan: &Plan) -> Result<(), RunError> {
+    if !plan.delete_on_success || !plan.is_durable {
+        return Ok(());
+    }
+    let root = read_root(plan).await?;
+    let manifest = Path::from(format!("_wasmpipe/{}.json", root.genesis.job));
+    let is_finished = async |lane| Ok::<_, CommitError>(commit::last_open(&plan.checkpoint, lane).await?.closed);
+    for lane in 0..root.genesis.lanes {
+        if is_finished(lane).await? != Some(Close::Finished) {
+            return Ok(());
+        }
+    }
+    if plan.sink.store.objects().head(&manifest).await.is_ok() && commit::mark_deleted(&plan.checkpoint, &root).await? {
         commit::delete_all(&plan.checkpoint).await?;
     }
     Ok(())

@@ -21,7 +21,7 @@ use crate::filter;
 use crate::message::Message;
 use crate::sink;
 use crate::source::{self, BlockSize, Columns, Object, Opened, Pattern, SourceError};
-use crate::store::Store;
+use crate::store::{Location, Settings, Store};
 use crate::udf;
 
 /// Footers read while planning a new job: a source with more objects is checked file by file as it is read.
@@ -243,16 +243,28 @@ impl Draft<'_> {
         std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned())
     }
 
+    /// A place of the pipeline file.
+    fn location(&mut self, written: &At<String>) -> Option<Location> {
+        match Location::parse(&written.value, &self.folder_of_file()) {
+            Ok(location) => Some(location),
+            Err(message) => {
+                self.problem(written, message);
+                None
+            }
+        }
+    }
+
     fn stores(&mut self) -> Stores {
         let config = self.config;
         let source = self.pattern().and_then(|pattern| {
-            let store = self.store("source", config.source.path.as_ref(), pattern.root());
+            let settings = config.source.store.as_ref();
+            let store = self.store("source", config.source.path.as_ref(), settings, pattern.root());
             store.map(|store| (pattern, store))
         });
-        let sink = self.folder("sink", config.sink.path.as_ref());
+        let sink = self.folder("sink", config.sink.path.as_ref(), config.sink.store.as_ref());
         let checkpoint = match &config.checkpoint {
             None => Some(Store::memory("checkpoint")),
-            Some(written) => self.folder("checkpoint", written.path.as_ref()),
+            Some(written) => self.folder("checkpoint", written.path.as_ref(), written.store.as_ref()),
         };
         let mut stores = Stores { source, sink, checkpoint };
         if let Some((pattern, source)) = stores.source.take() {
@@ -266,15 +278,16 @@ impl Draft<'_> {
 
     fn pattern(&mut self) -> Option<Pattern> {
         let written = self.config.source.path.as_ref()?;
-        let path = self.path(&written.value);
-        match Pattern::new(&path) {
+        let place = self.location(written)?;
+        match Pattern::new(&place) {
             Ok(pattern) => Some(pattern),
-            Err(_) if is_missing(&path) => {
-                self.problem(written, nearby::missing(&written.value, &path, &self.folder_of_file()));
+            Err(_) if place.local().is_some_and(is_missing) => {
+                let path = place.local().unwrap_or(Path::new(""));
+                self.problem(written, nearby::missing(&written.value, path, &self.folder_of_file()));
                 None
             }
             Err(message) => {
-                let hint = match has_glob(&path) {
+                let hint = match has_glob(&written.value) {
                     true => {
                         "correct the glob: *, **, ?, [a-z] and {a,b} are special; [[] stands for a bracket in a name"
                     }
@@ -286,20 +299,38 @@ impl Draft<'_> {
         }
     }
 
-    fn store(&mut self, name: &'static str, written: Option<&At<String>>, path: &Path) -> Option<Store> {
-        match Store::local(name, path, &self.options.watch) {
+    fn store(
+        &mut self,
+        name: &'static str,
+        written: Option<&At<String>>,
+        settings: Option<&At<config::Store>>,
+        location: &Location,
+    ) -> Option<Store> {
+        if let (Some(settings), Some(_)) = (settings, location.local()) {
+            let message = format!("`store` says how to reach a bucket, but the {name} is on this machine");
+            self.problem(settings, Message::new(message).hint("remove it, or name an s3:// path"));
+            return None;
+        }
+        let Options { environment, watch, .. } = self.options;
+        let reach = settings.map_or_else(Settings::default, |settings| settings_of(&settings.value));
+        match Store::open(name, location, &reach, environment, watch) {
             Ok(store) => Some(store),
             Err(error) => {
-                let message = format!("cannot use the {name}'s path: {error}\nhint: name a folder of this machine");
-                self.problem(written?, message);
+                let span = settings.map(|settings| &settings.span).or(written.map(|written| &written.span));
+                self.problem_at(span?, format!("cannot use the {name}'s path: {error}"));
                 None
             }
         }
     }
 
-    fn folder(&mut self, name: &'static str, written: Option<&At<String>>) -> Option<Store> {
-        let path = self.path(&written?.value);
-        let store = self.store(name, written, &path)?;
+    fn folder(
+        &mut self,
+        name: &'static str,
+        written: Option<&At<String>>,
+        settings: Option<&At<config::Store>>,
+    ) -> Option<Store> {
+        let location = self.location(written?)?;
+        let store = self.store(name, written, settings, &location)?;
         if store.local_root().is_some_and(Path::is_file) {
             self.problem(written?, format!("the {name} is a file\nhint: name a folder"));
             return None;
@@ -672,8 +703,21 @@ async fn open_for_plan(store: &Store, object: &Object) -> Result<Opened, SourceE
 }
 
 fn takes_from(pattern: &Pattern, source: &Store, other: &Store) -> bool {
-    let (Some(source), Some(other)) = (source.local_root(), other.local_root()) else { return false };
-    other.strip_prefix(source).is_ok_and(|below| pattern.takes_below(below))
+    source.below(other).is_some_and(|below| pattern.takes_below(&below))
+}
+
+/// How to reach a store, as its section of the pipeline file says.
+pub fn settings_of(written: &config::Store) -> Settings {
+    let text = |written: &Option<At<String>>| written.as_ref().map(|written| written.value.clone());
+    Settings {
+        endpoint: text(&written.endpoint),
+        region: text(&written.region),
+        profile: text(&written.profile),
+        allow_http: written.allow_http.as_ref().map(|written| written.value),
+        retries: written.retries.as_ref().map(|written| written.value),
+        timeout: written.timeout_seconds.as_ref().map(|written| written.value),
+        requests_max: written.requests_max.as_ref().map(|written| written.value),
+    }
 }
 
 /// Places that are not those of the job, a line each.
@@ -699,12 +743,13 @@ fn source_schema(root: Option<&Root>, footers: Option<&[Opened]>) -> Result<Opti
     }
 }
 
-fn has_glob(path: &Path) -> bool {
-    path.to_str().is_some_and(|text| text.contains(['*', '?', '[', '{']))
+fn has_glob(path: &str) -> bool {
+    path.contains(['*', '?', '[', '{'])
 }
 
 fn is_missing(path: &Path) -> bool {
-    !has_glob(path) && std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    !path.to_str().is_some_and(has_glob)
+        && std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// The columns of a function as its component describes them; none if that depends on more, or is not understood.

@@ -30,7 +30,7 @@ pub use columns::{explained_by_hand, foreseen_by_hand};
 pub use fingerprint::{SEMANTICS, differences};
 pub use lanes::LaneSet;
 pub use look::look;
-pub use make::make;
+pub use make::{make, settings_of};
 pub use nearby::missing_by_hand;
 pub use single::{Single, single};
 
@@ -38,7 +38,7 @@ use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Places, Roo
 use crate::config::Problems;
 use crate::sink;
 use crate::source::{BlockSize, Columns, Object, Pattern, SourceError};
-use crate::store::{Store, Watch};
+use crate::store::{Environment, Store, Watch};
 use crate::udf;
 
 /// A job with every decision made.
@@ -232,6 +232,8 @@ pub struct Options {
     pub cache: PathBuf,
     /// Sees every request to a store.
     pub watch: Arc<dyn Watch>,
+    /// How stores are reached and who we are, where the pipeline file does not say.
+    pub environment: Environment,
 }
 
 /// There is no plan.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{list, nearest, shown};
 use crate::message::Message;
+use crate::store::Location;
 
 /// Names of a folder that are looked at.
 const NAMES_MAX: usize = 1000;
@@ -34,8 +35,11 @@ fn missing_below(written: &str, path: &Path, base: &Path, if_relative: &str) -> 
 }
 
 /// What to do about a source that takes no file, with what lies at its root.
-pub(super) fn hint_for_none(root: &Path) -> String {
+pub(super) fn hint_for_none(root: &Location) -> String {
     const SHOWN_MAX: usize = 5;
+    let Some(root) = root.local() else {
+        return "name a Parquet file, a prefix with files that end in .parquet, or a glob".to_owned();
+    };
     let names = names_in(root);
     let some: Vec<String> = names.iter().take(SHOWN_MAX).map(|name| shown(name)).collect();
     let there = match names.len() {

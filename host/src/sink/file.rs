@@ -131,7 +131,7 @@ impl ClosedFile {
     pub async fn complete(mut self) -> Result<SinkFile, SinkError> {
         let finished = match self.upload.parts.take() {
             None => self.upload.put(self.rest).await,
-            Some(parts) => self.upload.finish(parts, self.rest).await,
+            Some(parts) => self.upload.finish(parts, self.rest, self.bytes).await,
         };
         let name = self.name;
         match finished {
@@ -175,14 +175,28 @@ impl Upload {
         self.store.objects().put(&self.path, bytes.into()).await.map(drop)
     }
 
-    async fn finish(&mut self, mut parts: Box<dyn MultipartUpload>, rest: Vec<u8>) -> object_store::Result<()> {
+    /// `bytes` is the size of the whole file.
+    async fn finish(
+        &mut self,
+        mut parts: Box<dyn MultipartUpload>,
+        rest: Vec<u8>,
+        bytes: u64,
+    ) -> object_store::Result<()> {
         if !rest.is_empty() {
             parts.put_part(rest.into()).await?;
         }
         while let Some(part) = self.under_way.pop_front() {
             joined(part).await?;
         }
-        parts.complete().await.map(drop)
+        match parts.complete().await {
+            // An answer was lost and the request sent again: the upload is gone because it is an object now. No other
+            // writer uses the name.
+            Err(error @ object_store::Error::NotFound { .. }) => {
+                let found = self.store.objects().head(&self.path).await;
+                if found.is_ok_and(|found| found.size == bytes) { Ok(()) } else { Err(error) }
+            }
+            completed => completed.map(drop),
+        }
     }
 }
 

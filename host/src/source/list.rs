@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::SourceError;
-use crate::store::Store;
+use crate::store::{Location, Store};
 
 /// One object as the store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +25,10 @@ pub struct Object {
     pub modified_ms: i64,
 }
 
-/// What a pipeline file says in `[source] path`, split into a root folder and what is taken below it.
+/// What a pipeline file says in `[source] path`, split into a root and what is taken below it.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    root: PathBuf,
+    root: Location,
     taken: Taken,
     /// Folders that no object may lie in, links resolved.
     avoided: Vec<PathBuf>,
@@ -45,15 +45,35 @@ enum Taken {
 }
 
 impl Pattern {
-    /// Reads a path: a glob if it has one of `*?[{`, else a folder or a file, which must exist.
-    pub fn new(path: &FsPath) -> Result<Pattern, String> {
-        let text = path.to_str().ok_or("the path is not valid UTF-8")?;
+    /// Reads a place: a glob if it has one of `*?[{`, else a folder or a file. Those of this machine must exist; in a bucket
+    /// nothing is asked, and a name that ends in `.parquet` is a file.
+    pub fn new(place: &Location) -> Result<Pattern, String> {
+        let text = place.path().ok_or("the path is not valid UTF-8")?;
         if text.contains(['*', '?', '[', '{']) {
-            return Pattern::glob(text);
+            return Pattern::glob(place, text);
         }
+        match place.local() {
+            Some(path) => Pattern::of_path(path, text),
+            None => Ok(Pattern::of_key(place, text)),
+        }
+    }
+
+    fn of_key(place: &Location, key: &str) -> Pattern {
+        let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+        match name.ends_with(".parquet") {
+            true => Pattern::at(place.with_path(folder), Taken::File(name.into())),
+            false => Pattern::at(place.clone(), Taken::Folder),
+        }
+    }
+
+    fn at(root: Location, taken: Taken) -> Pattern {
+        Pattern { root, taken, avoided: Vec::new() }
+    }
+
+    fn of_path(path: &FsPath, text: &str) -> Result<Pattern, String> {
         let kind = std::fs::metadata(path).map_err(|error| format!("cannot read {text}: {error}"))?;
         if kind.is_dir() {
-            return Ok(Pattern { root: path.into(), taken: Taken::Folder, avoided: Vec::new() });
+            return Ok(Pattern::at(Location::Local(path.into()), Taken::Folder));
         }
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("the path names no file")?;
         if is_staged(name) {
@@ -62,17 +82,17 @@ impl Pattern {
             ));
         }
         let root = path.parent().unwrap_or(FsPath::new("/")).into();
-        Ok(Pattern { root, taken: Taken::File(name.into()), avoided: Vec::new() })
+        Ok(Pattern::at(Location::Local(root), Taken::File(name.into())))
     }
 
-    fn glob(text: &str) -> Result<Pattern, String> {
+    fn glob(place: &Location, text: &str) -> Result<Pattern, String> {
         let fixed =
             text.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect::<Vec<_>>().join("/");
         let pattern = text[fixed.len()..].trim_start_matches('/');
         let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.to_string())?;
-        let root = if fixed.is_empty() { "/".into() } else { PathBuf::from(fixed) };
+        let root = if fixed.is_empty() && place.local().is_some() { "/" } else { fixed.as_str() };
         let is_shallow = !pattern.contains('/') && !pattern.contains("**");
-        Ok(Pattern { root, taken: Taken::Glob { matcher: glob.compile_matcher(), is_shallow }, avoided: Vec::new() })
+        Ok(Pattern::at(place.with_path(root), Taken::Glob { matcher: glob.compile_matcher(), is_shallow }))
     }
 
     /// The same, but an object in one of these folders is an error, even if a link leads there.
@@ -81,8 +101,8 @@ impl Pattern {
         Pattern { avoided: folders.into_iter().collect(), ..self }
     }
 
-    /// The folder that object paths are relative to.
-    pub fn root(&self) -> &FsPath {
+    /// What object paths are relative to.
+    pub fn root(&self) -> &Location {
         &self.root
     }
 
@@ -113,8 +133,7 @@ fn is_staged(name: &str) -> bool {
 
 /// All objects that the pattern takes, sorted by path.
 pub async fn list(store: &Store, pattern: &Pattern) -> Result<Vec<Object>, SourceError> {
-    let root = pattern.root.display().to_string();
-    let metas = candidates(store, pattern).await.map_err(|cause| SourceError::from_store(&root, cause))?;
+    let metas = candidates(store, pattern).await.map_err(|cause| not_listed(pattern, cause))?;
     let metas = metas.into_iter().filter(|meta| pattern.takes(meta.location.as_ref()));
     let mut objects: Vec<Object> = metas.map(Object::from).collect();
     objects.sort_by(|a, b| a.path.cmp(&b.path));
@@ -132,6 +151,24 @@ async fn candidates(store: &Store, pattern: &Pattern) -> object_store::Result<Ve
         Taken::File(name) => Ok(vec![objects.head(&Path::parse(name)?).await?]),
         Taken::Glob { is_shallow: true, .. } => Ok(objects.list_with_delimiter(None).await?.objects),
         Taken::Glob { .. } | Taken::Folder => objects.list(None).try_collect().await,
+    }
+}
+
+fn not_listed(pattern: &Pattern, cause: object_store::Error) -> SourceError {
+    let root = pattern.root.to_string();
+    match (&pattern.taken, cause) {
+        (Taken::File(name), object_store::Error::NotFound { .. }) => SourceError::Bad {
+            object: name.clone(),
+            message: format!("is not in {root}"),
+            hint: "check the name; if it is a folder, end it with a slash",
+        },
+        // `object_store` gives it no kind of its own.
+        (_, cause) if cause.to_string().contains("NoSuchBucket") => SourceError::Bad {
+            object: root,
+            message: "cannot be listed: there is no such bucket (NoSuchBucket)".into(),
+            hint: "check the bucket's name, its region and its endpoint",
+        },
+        (_, cause) => SourceError::from_store(&root, cause),
     }
 }
 
@@ -186,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_glob_is_split_into_root_and_pattern() {
-        let pattern = Pattern::new(FsPath::new("/data/corpus/2026-*/part-?.parquet")).unwrap();
-        assert_eq!(pattern.root(), FsPath::new("/data/corpus"));
+        let pattern = Pattern::new(&Location::Local("/data/corpus/2026-*/part-?.parquet".into())).unwrap();
+        assert_eq!(pattern.root(), &Location::Local("/data/corpus".into()));
         assert!(pattern.takes("2026-01/part-1.parquet"));
         assert!(!pattern.takes("2026-01/deeper/part-1.parquet"));
     }
@@ -195,10 +232,29 @@ mod tests {
     #[test]
     fn a_folder_takes_parquet_files_that_are_not_hidden() {
         let folder = tempfile::tempdir().unwrap();
-        let pattern = Pattern::new(folder.path()).unwrap();
+        let pattern = Pattern::new(&Location::Local(folder.path().into())).unwrap();
         assert!(pattern.takes("a/b.parquet"));
         for path in ["a/_wasmpipe/b.parquet", ".b.parquet", "b.json"] {
             assert!(!pattern.takes(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn in_a_bucket_the_name_says_what_is_taken() {
+        let pattern = |url: &str| Pattern::new(&Location::parse(url, FsPath::new("/")).unwrap()).unwrap();
+        let cases = [
+            ("s3://bucket/in/2026-*/part-?.parquet", "s3://bucket/in", "2026-01/part-1.parquet", "a.parquet"),
+            ("s3://bucket/*.parquet", "s3://bucket/", "a.parquet", "in/a.parquet"),
+            ("s3://bucket/in/a.parquet", "s3://bucket/in", "a.parquet", "b.parquet"),
+            ("s3://bucket/a.parquet", "s3://bucket/", "a.parquet", "in/a.parquet"),
+            ("s3://bucket/a.parquet/", "s3://bucket/a.parquet/", "in/part-0.parquet", "_SUCCESS"),
+            ("s3://bucket/in", "s3://bucket/in", "a/b.parquet", "a/b.json"),
+            ("s3://bucket", "s3://bucket/", "a/b.parquet", "_a/b.parquet"),
+        ];
+        for (url, root, taken, left) in cases {
+            let pattern = pattern(url);
+            assert_eq!(pattern.root().to_string(), root, "{url}");
+            assert!(pattern.takes(taken) && !pattern.takes(left), "{url}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod s3;
 pub mod seam;
 
 use std::collections::BTreeMap;
@@ -208,7 +209,9 @@ fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -> R
     let engine = pipeline::engine(&cache()).unwrap();
     let Said { accept_change, take_over, relocate, retry_failed, lanes } = said;
     let cache = cache();
-    let options = Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch };
+    let environment = s3::environment();
+    let options =
+        Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch, environment };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(plan::make(&config, &options)).map_err(|error| error.to_string())
 }

@@ -1,5 +1,6 @@
-//! Pythons with packages from PyPI, each in a folder of the cache: with pyarrow, which reads what wasmpipe wrote, so that not
-//! only our own reader vouches for it; and with Ray Data, which begins and finishes our jobs.
+//! Pythons with packages from PyPI, each in a folder of the cache: with pyarrow, which reads what wasmpipe wrote, and moto, an
+//! S3 server, so that not only our own reader and our own server vouch for what we do; and with Ray Data, which begins and
+//! finishes our jobs.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -17,19 +18,23 @@ struct Environment {
     folder: &'static str,
     packages: &'static [&'static str],
     /// What can be imported when all is well.
-    module: &'static str,
+    modules: &'static str,
 }
 
-const PYARROW: Environment = Environment { folder: "venv", packages: &["pyarrow==26.0.1"], module: "pyarrow.parquet" };
+const READERS: Environment = Environment {
+    folder: "venv",
+    packages: &["pyarrow==26.0.1", "moto[server]==5.2.5"],
+    modules: "pyarrow.parquet, moto.server, boto3",
+};
 const RAY: Environment = Environment {
     folder: "venv-ray",
     packages: &["ray[data]==2.60.0", "pyarrow==26.0.1"],
-    module: "ray.data.checkpoint",
+    modules: "ray.data.checkpoint",
 };
 
-/// A Python interpreter that has pyarrow.
+/// A Python interpreter that has pyarrow and moto.
 pub(crate) fn ensure() -> Result<PathBuf> {
-    PYARROW.ensure()
+    READERS.ensure()
 }
 
 /// A Python interpreter that has Ray Data and pyarrow.
@@ -41,7 +46,7 @@ impl Environment {
     fn ensure(&self) -> Result<PathBuf> {
         let home = place::cache()?.join(self.folder);
         let python = home.join("bin/python");
-        let done = home.join(format!("{}.installed", self.packages[0]));
+        let done = home.join(format!("{}.installed", self.packages.join(" ")));
         if !(done.is_file() && self.works(&python)) {
             self.install(&home, &python)?;
             std::fs::write(&done, "").map_err(|e| format!("{}: {e}", done.display()))?;
@@ -50,10 +55,14 @@ impl Environment {
     }
 
     fn works(&self, python: &Path) -> bool {
-        succeeds(Command::new(python).args(["-c", &format!("import {}", self.module)]), START_TIME_MAX)
+        succeeds(Command::new(python).args(["-c", &format!("import {}", self.modules)]), START_TIME_MAX)
     }
 
     fn install(&self, home: &Path, python: &Path) -> Result {
+        // One that was made for fewer packages gets the others.
+        if run(pip(Command::new(python).args(["-m", "pip"])).args(self.packages)).is_ok() && self.works(python) {
+            return Ok(());
+        }
         // A virtual environment that was made half, or for a Python that is gone, is of no use.
         let _ = std::fs::remove_dir_all(home);
         let can_install = || self.with_environment(home, python) || self.without_environment(home, python);
@@ -64,7 +73,7 @@ impl Environment {
                 return Err(format!("cannot install {packages} into {}\nhint: is PyPI reachable?", home.display()));
             }
         }
-        if self.works(python) { Ok(()) } else { Err(format!("{} cannot import {}", python.display(), self.module)) }
+        if self.works(python) { Ok(()) } else { Err(format!("{} cannot import {}", python.display(), self.modules)) }
     }
 
     fn with_environment(&self, home: &Path, python: &Path) -> bool {

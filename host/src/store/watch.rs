@@ -1,33 +1,18 @@
-//! Where objects live: a path or URL becomes an object store whose names are relative to one root.
-//!
-//! Every request of the product goes through `Watched`, the storage seam: a `Watch` may stop the world before or
-//! after any of them, which is how a crash is a few lines of test code. Nothing here knows what the
-//! objects mean.
+//! The storage seam: every request of the product passes here. A `Watch` may stop the world before or after any of them,
+//! which is how a crash is a few lines of test code. It knows nothing of what the objects mean, nor of where they lie.
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
-
-/// One root: where source objects, sink files or a checkpoint live.
-#[derive(Clone, Debug)]
-pub struct Store {
-    objects: Arc<dyn ObjectStore>,
-    url: String,
-    local: Option<PathBuf>,
-}
 
 /// What is about to happen, or has happened, at a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +27,10 @@ pub enum Act {
     UploadPart,
     /// An upload in parts becomes an object.
     UploadComplete,
+    /// An upload in parts is given up.
+    UploadAbort,
+    /// A listing of uploads that are neither complete nor given up.
+    UploadList,
     /// An object is deleted.
     Delete,
     /// A listing.
@@ -51,7 +40,7 @@ pub enum Act {
 impl Act {
     /// Whether what a later run finds depends on it.
     pub fn is_durable(self) -> bool {
-        !matches!(self, Act::Get | Act::List)
+        !matches!(self, Act::Get | Act::List | Act::UploadList)
     }
 }
 
@@ -77,93 +66,12 @@ impl Watch for Unwatched {
     }
 }
 
-impl Store {
-    /// The local folder `folder`, which need not exist. Writes are synced before they are acknowledged.
-    pub fn local(name: &'static str, folder: &FsPath, watch: &Arc<dyn Watch>) -> Result<Store> {
-        let root = resolve(folder);
-        let prefix = Path::from_absolute_path(&root)?;
-        let files = LocalFileSystem::new().with_fsync(true);
-        let seam = Watched { inner: PrefixStore::new(files, prefix), name, watch: Arc::clone(watch) };
-        let url = format!("file://{}", root.display());
-        Ok(Store { objects: Arc::new(seam), url, local: Some(root) })
-    }
-
-    /// The root that a person or a genesis names: a folder, or its URL.
-    pub fn at(name: &'static str, place: &str, watch: &Arc<dyn Watch>) -> Result<Store> {
-        let folder = place.strip_prefix("file://").unwrap_or(place);
-        match folder.split_once("://") {
-            None => Store::local(name, FsPath::new(folder), watch),
-            Some((scheme, _)) => {
-                let source = format!("{scheme}:// is not a store that is known here").into();
-                Err(object_store::Error::NotSupported { source })
-            }
-        }
-    }
-
-    /// A store that is forgotten when the process ends.
-    pub fn memory(name: &'static str) -> Store {
-        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
-        let seam = Watched { inner: InMemory::new(), name, watch };
-        Store { objects: Arc::new(seam), url: "memory:".into(), local: None }
-    }
-
-    /// The store itself.
-    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
-        &self.objects
-    }
-
-    /// The root as a URL.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The root's folder, if it is on a local file system.
-    pub fn local_root(&self) -> Option<&FsPath> {
-        self.local.as_deref()
-    }
-
-    /// Whether `other`'s root lies in this root or is the same.
-    pub fn contains(&self, other: &Store) -> bool {
-        match (&self.local, &other.local) {
-            (Some(own), Some(other)) => other.starts_with(own),
-            _ => false,
-        }
-    }
-}
-
-/// An absolute path without `.` and `..`, symbolic links resolved as far as the path exists.
-pub fn resolve(path: &FsPath) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut missing = Vec::new();
-    let mut existing = absolute.as_path();
-    loop {
-        if let Ok(real) = existing.canonicalize() {
-            let mut resolved = real;
-            for part in missing.iter().rev() {
-                match part {
-                    Component::ParentDir => drop(resolved.pop()),
-                    Component::Normal(name) => resolved.push(name),
-                    _ => {}
-                }
-            }
-            return resolved;
-        }
-        match (existing.parent(), existing.components().next_back()) {
-            (Some(parent), Some(last)) => {
-                missing.push(last);
-                existing = parent;
-            }
-            _ => return absolute,
-        }
-    }
-}
-
 /// An object store whose every request is watched.
 #[derive(Debug)]
-struct Watched<S> {
-    inner: S,
-    name: &'static str,
-    watch: Arc<dyn Watch>,
+pub(super) struct Watched<S> {
+    pub(super) inner: S,
+    pub(super) name: &'static str,
+    pub(super) watch: Arc<dyn Watch>,
 }
 
 impl<S> Watched<S> {
@@ -280,29 +188,8 @@ impl MultipartUpload for WatchedUpload {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_resolved_even_where_nothing_exists_yet() {
-        let folder = tempfile::tempdir().unwrap();
-        let real = folder.path().canonicalize().unwrap();
-        std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
-        assert_eq!(resolve(&real.join("link/a/../b")), real.join("b"));
-    }
-
-    #[test]
-    fn a_root_contains_itself_and_what_lies_below() {
-        let folder = tempfile::tempdir().unwrap();
-        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
-        let open = |path: &str| Store::local("test", &folder.path().join(path), &watch).unwrap();
-        assert!(open("in").contains(&open("in/out")));
-        assert!(open("in").contains(&open("in")));
-        assert!(!open("in").contains(&open("input")));
+        self.watch.before(Act::UploadAbort, self.name, &self.object)?;
+        self.inner.abort().await?;
+        self.watch.after(Act::UploadAbort, self.name, &self.object)
     }
 }

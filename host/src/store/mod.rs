@@ -1,0 +1,218 @@
+//! Where objects live: a path or URL becomes an object store whose names are relative to one root. Nothing here knows what
+//! the objects mean.
+//!
+//! * `url` - a place as a person wrote it: a path, `file:///`, `s3://`.
+//! * `local` - folders of this machine.
+//! * `s3` - buckets: endpoint, region, limits, errors without secrets, uploads that nobody will complete.
+//! * `profile` - who we are: the environment and profile files.
+//! * `watch` - the storage seam, through which every request goes.
+
+mod local;
+mod profile;
+mod s3;
+mod url;
+mod watch;
+
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+pub use local::resolve;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, Result};
+pub use profile::Environment;
+use s3::Bucket;
+pub use s3::{Settings, Upload};
+pub use url::Location;
+use watch::Watched;
+pub use watch::{Act, Unwatched, Watch};
+
+/// One root: where source objects, sink files or a checkpoint live.
+#[derive(Clone, Debug)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    url: String,
+    root: Root,
+    name: &'static str,
+    watch: Arc<dyn Watch>,
+}
+
+#[derive(Clone, Debug)]
+enum Root {
+    Local(PathBuf),
+    S3 { bucket: Arc<Bucket>, name: String, prefix: Path },
+    Memory,
+}
+
+/// A root that cannot be used. No request was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(String);
+
+impl Store {
+    /// The root at `location`, which need not exist. `name` is what it is called in the seam; `settings` are for S3.
+    pub fn open(
+        name: &'static str,
+        location: &Location,
+        settings: &Settings,
+        environment: &Environment,
+        watch: &Arc<dyn Watch>,
+    ) -> Result<Store, OpenError> {
+        match location {
+            Location::Local(path) => Store::local(name, path, watch)
+                .map_err(|error| OpenError(format!("{error}\nhint: name a folder of this machine"))),
+            Location::S3 { bucket, key } => Store::bucket(name, bucket, key, settings, environment, watch),
+        }
+    }
+
+    /// The root that a person or a genesis names: a folder, or a URL. What `settings` do not say, the environment says.
+    pub fn at(
+        name: &'static str,
+        place: &str,
+        settings: &Settings,
+        watch: &Arc<dyn Watch>,
+    ) -> Result<Store, OpenError> {
+        let folder = std::env::current_dir().unwrap_or_default();
+        let location = Location::parse(place, &folder).map_err(OpenError)?;
+        Store::open(name, &location, settings, &Environment::of_process(), watch)
+    }
+
+    /// The local folder `folder`, which need not exist. Writes are synced before they are acknowledged.
+    pub fn local(name: &'static str, folder: &FsPath, watch: &Arc<dyn Watch>) -> Result<Store> {
+        let root = resolve(folder);
+        let url = format!("file://{}", root.display());
+        let objects = local::open(&root)?;
+        Ok(Store::watched(name, objects, url, Root::Local(root), watch))
+    }
+
+    /// A store that is forgotten when the process ends.
+    pub fn memory(name: &'static str) -> Store {
+        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+        Store::watched(name, InMemory::new(), "memory:".into(), Root::Memory, &watch)
+    }
+
+    fn bucket(
+        name: &'static str,
+        bucket: &str,
+        key: &str,
+        settings: &Settings,
+        environment: &Environment,
+        watch: &Arc<dyn Watch>,
+    ) -> Result<Store, OpenError> {
+        let prefix = url::prefix(key).map_err(OpenError)?;
+        let opened = Arc::new(Bucket::open(bucket, settings, environment).map_err(OpenError)?);
+        let url = format!("s3://{bucket}/{prefix}");
+        let objects = PrefixStore::new(Arc::clone(&opened.objects), prefix.clone());
+        let root = Root::S3 { bucket: opened, name: bucket.into(), prefix };
+        Ok(Store::watched(name, objects, url.trim_end_matches('/').into(), root, watch))
+    }
+
+    fn watched(name: &'static str, inner: impl ObjectStore, url: String, root: Root, watch: &Arc<dyn Watch>) -> Store {
+        let seam = Watched { inner, name, watch: Arc::clone(watch) };
+        Store { objects: Arc::new(seam), url, root, name, watch: Arc::clone(watch) }
+    }
+
+    /// The store itself.
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// The root as a URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The root's folder, if it is on a local file system.
+    pub fn local_root(&self) -> Option<&FsPath> {
+        match &self.root {
+            Root::Local(folder) => Some(folder),
+            Root::S3 { .. } | Root::Memory => None,
+        }
+    }
+
+    /// Whether `other`'s root lies in this root or is the same.
+    pub fn contains(&self, other: &Store) -> bool {
+        self.below(other).is_some()
+    }
+
+    /// The path from this root to `other`'s, if that lies in this one: the way in which names of objects are relative.
+    pub fn below(&self, other: &Store) -> Option<PathBuf> {
+        match (&self.root, &other.root) {
+            (Root::Local(own), Root::Local(other)) => other.strip_prefix(own).ok().map(FsPath::to_path_buf),
+            (
+                Root::S3 { bucket, name, prefix },
+                Root::S3 { bucket: other_bucket, name: other_name, prefix: other_prefix },
+            ) => {
+                let is_same = name == other_name && bucket.endpoint == other_bucket.endpoint;
+                let rest = other_prefix.prefix_match(prefix).filter(|_| is_same)?;
+                Some(rest.map(|part| part.as_ref().to_owned()).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// Uploads in parts to objects of this root that are neither complete nor given up. Local stores have none: what they
+    /// stage lies in the folder.
+    pub async fn unfinished_uploads(&self) -> Result<Vec<Upload>> {
+        let Root::S3 { bucket, prefix, .. } = &self.root else { return Ok(Vec::new()) };
+        self.watch.before(Act::UploadList, self.name, "")?;
+        let uploads = bucket.uploads(prefix).await?;
+        self.watch.after(Act::UploadList, self.name, "")?;
+        Ok(uploads)
+    }
+
+    /// Gives an upload up. One that is complete or given up already is no error.
+    pub async fn abort_upload(&self, upload: &Upload) -> Result<()> {
+        let Root::S3 { bucket, prefix, .. } = &self.root else { return Ok(()) };
+        let object = prefix.parts().chain(Path::parse(&upload.object)?.parts()).collect();
+        self.watch.before(Act::UploadAbort, self.name, &upload.object)?;
+        bucket.abort(&object, &upload.id).await?;
+        self.watch.after(Act::UploadAbort, self.name, &upload.object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_contains_itself_and_what_lies_below() {
+        let folder = tempfile::tempdir().unwrap();
+        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+        let open = |path: &str| Store::local("test", &folder.path().join(path), &watch).unwrap();
+        assert!(open("in").contains(&open("in/out")));
+        assert!(open("in").contains(&open("in")));
+        assert!(!open("in").contains(&open("input")));
+    }
+
+    #[test]
+    fn in_a_bucket_parts_of_the_path_count() {
+        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+        let keys = [("AWS_ACCESS_KEY_ID", "AK"), ("AWS_SECRET_ACCESS_KEY", "x")];
+        let open_at = |url: &str, endpoint: Option<&str>| {
+            let location = Location::parse(url, FsPath::new("/")).unwrap();
+            let settings = Settings { endpoint: endpoint.map(Into::into), ..Settings::default() };
+            Store::open("test", &location, &settings, &Environment::of(keys), &watch).unwrap()
+        };
+        let open = |url: &str| open_at(url, None);
+        assert_eq!(open("s3://bucket/in/").url(), "s3://bucket/in");
+        assert_eq!(open("s3://bucket").url(), "s3://bucket");
+        assert_eq!(open("s3://bucket/in").below(&open("s3://bucket/in/a/b/")), Some("a/b".into()));
+        assert!(open("s3://bucket").contains(&open("s3://bucket/in")));
+        assert!(open("s3://bucket/in").contains(&open("s3://bucket/in/")));
+        assert!(!open("s3://bucket/in").contains(&open("s3://bucket/input")));
+        assert!(!open("s3://bucket/in").contains(&open("s3://another/in/a")));
+        assert!(!open("s3://bucket").contains(&open_at("s3://bucket/in", Some("https://there"))));
+        assert!(open("s3://bucket").local_root().is_none());
+    }
+
+    #[test]
+    fn a_local_store_has_no_uploads() {
+        let folder = tempfile::tempdir().unwrap();
+        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+        let store = Store::local("test", folder.path(), &watch).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(store.unfinished_uploads()).unwrap(), []);
+    }
+}

@@ -1,0 +1,102 @@
+//! Jobs on the S3 server of the tests: the same folder with a pipeline file, but what the pipeline file names lies in a
+//! bucket.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use wasmpipe::observe::Progress;
+use wasmpipe::pipeline::{self, Control};
+use wasmpipe::store::{Environment, Unwatched, Watch};
+use wasmpipe_s3::{KEY_ID, SECRET, Server};
+
+use super::{Bench, Multiset, Ran, Said, add_rows, plan_as};
+
+/// Part of no other text: whoever prints it is found out.
+pub const TOKEN: &str = "t0kenThatNobodyMayPrint";
+
+/// Who the tests are.
+pub fn environment() -> Environment {
+    Environment::of(variables())
+}
+
+fn variables() -> [(&'static str, &'static str); 3] {
+    [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_SESSION_TOKEN", TOKEN)]
+}
+
+/// A job, and the server that it works on. The server has one bucket, `bucket`.
+pub struct OnS3 {
+    pub bench: Bench,
+    pub server: Server,
+}
+
+impl OnS3 {
+    /// The bench's `in/` becomes `s3://bucket/in/`. In the pipeline file `{store}` stands for how to reach the server.
+    pub fn new(bench: Bench, pipeline: &str) -> OnS3 {
+        let server = Server::start(&["bucket"]);
+        let job = OnS3 { bench, server };
+        for (path, bytes) in job.bench.snapshot("in") {
+            let name = path.strip_prefix(job.bench.path("")).unwrap().to_str().unwrap().to_owned();
+            job.server.put(&format!("bucket/{name}"), bytes);
+        }
+        job.pipeline(pipeline);
+        job
+    }
+
+    /// Writes `pipeline.toml`.
+    pub fn pipeline(&self, text: &str) -> PathBuf {
+        let store = format!(
+            "store = {{ endpoint = \"{}\", allow_http = true, retries = 5, timeout_seconds = 20 }}",
+            self.server.endpoint()
+        );
+        self.bench.pipeline(&text.replace("{store}", &store))
+    }
+
+    pub fn run(&self) -> Ran {
+        self.run_with(&Arc::new(Unwatched))
+    }
+
+    /// Runs the job in this process. What a run that died has sent has arrived when this returns.
+    pub fn run_with<W: Watch + 'static>(&self, watch: &Arc<W>) -> Ran {
+        // Whoever ran before is dead, whatever its heartbeat seemed to say.
+        let said = Said { take_over: true, ..Said::default() };
+        let plan = match plan_as(&self.bench.path("pipeline.toml"), watch, said) {
+            Ok(plan) => plan,
+            Err(error) => return Ran { summary: None, error: Some(error) },
+        };
+        let (summary, error) = pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
+        self.server.settle();
+        Ran { summary: Some(summary), error: error.map(|error| error.to_string()) }
+    }
+
+    /// Runs the real binary.
+    pub fn wasmpipe(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.bench.command(args);
+        command.envs(variables()).env("AWS_ENDPOINT_URL", self.server.endpoint()).env("AWS_ALLOW_HTTP", "true");
+        command
+    }
+
+    /// The rows of every Parquet file right below `prefix`, as a reader who globs it sees them.
+    pub fn output(&self, prefix: &str) -> Multiset {
+        let mut rows = Multiset::new();
+        for (name, bytes) in self.server.objects(prefix) {
+            if name.ends_with(".parquet") && !name[prefix.len()..].contains('/') {
+                let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+                reader.map(Result::unwrap).for_each(|batch| add_rows(&mut rows, &batch));
+            }
+        }
+        rows
+    }
+
+    /// `checkpoint inspect --json` of `s3://bucket/checkpoint`.
+    pub fn inspect(&self) -> serde_json::Value {
+        let output = self.wasmpipe(&["checkpoint", "inspect", "--json", "s3://bucket/checkpoint"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}

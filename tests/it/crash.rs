@@ -66,8 +66,15 @@ fn k1_k2_every_durable_step_is_a_safe_place_to_die() {
             let bench = bench(&text);
             let crash = Arc::new(Crash::at(stop));
             let died = bench.run_with(&crash, false);
-            // How rows fall into files varies a little, so a run may have fewer steps.
-            assert!(died.error.is_some() || crash.steps() <= step + 1, "{stop:?} of {steps} was not noticed");
+            // How rows fall into files varies a little, so a run may have fewer steps; and signs of life are courtesy.
+            let seen = crash.seen();
+            let is_courtesy =
+                seen.get(step as usize).is_some_and(|seen| seen.contains("heartbeat/") || seen.contains("stop/"));
+            assert!(
+                died.error.is_some() || is_courtesy || crash.steps() <= step + 1,
+                "{stop:?} of {steps} was not noticed: {:?}",
+                seen.get(step as usize)
+            );
             bench.run().finished();
             assert_exactly_once(&bench, &format!("{stop:?} of {steps}"));
         }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use wasmpipe::store::{Act, Unwatched, Watch};
 
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Bench, once, run};
+use crate::support::{Bench, Said, once, run_as};
 
 /// A job over `in/` by the stages given, in groups of 20 rows and blocks of 7.
 fn pipeline(stages: &[&str], columns: &str) -> String {
@@ -169,7 +169,7 @@ fn a_job_without_a_checkpoint_says_where_they_lie() {
     let shown = bench.wasmpipe(&["dead-letters", "show", "pipeline.toml"]);
     let said = String::from_utf8(shown.stderr).unwrap();
     assert_eq!(shown.status.code(), Some(2));
-    assert!(said.contains("has no [checkpoint]") && said.contains("_wasmpipe/dead-letters/"), "{said}");
+    assert!(said.contains("names no checkpoint") && said.contains("_wasmpipe/dead-letters/"), "{said}");
 }
 
 #[test]
@@ -400,7 +400,8 @@ impl Watch for Overtake {
         let is_segment = act == Act::Put && store == "checkpoint" && object == "lane/0/0000000001";
         if is_segment && !self.has_run.swap(true, Ordering::SeqCst) {
             let pipeline = self.pipeline.clone();
-            let other = std::thread::spawn(move || run(&pipeline, &Arc::new(Unwatched), false).finished().rows_read);
+            let said = Said { take_over: true, ..Said::default() };
+            let other = std::thread::spawn(move || run_as(&pipeline, &Arc::new(Unwatched), said).finished().rows_read);
             assert_eq!(other.join().unwrap(), 10);
         }
         Ok(())

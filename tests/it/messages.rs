@@ -237,7 +237,7 @@ fn a_changed_job_says_what_changed() {
             12 | path = "checkpoint"
                |        ^^^^^^^^^^^^
           sink: file:///job/out -> file:///job/moved
-          hint: run it where it began, or begin a new job with another checkpoint and an empty sink
+          hint: if the job was moved, go on with --relocate; else run it where it began, or begin a new job with another checkpoint and an empty sink
 
         1 problem in pipeline.toml
     "#]]

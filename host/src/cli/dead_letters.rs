@@ -10,7 +10,7 @@ use super::look::{self, Looked};
 use super::text::{counted, cut, number};
 use super::{FAILED, FINISHED, args, print_error};
 use crate::columns;
-use crate::commit::{CommitError, LaneView, LetterReader, RowState, View, letter_column, schema_from_hex};
+use crate::commit::{CommitError, LaneState, LetterReader, RowState, View, letter_column, schema_from_hex};
 use crate::message::table;
 use crate::store::Store;
 
@@ -28,6 +28,8 @@ struct Job {
     view: View,
     /// Id columns: the names that people gave them, and those that they have in a letter.
     ids: Vec<(String, String)>,
+    /// Every lane, by what the source's objects are now.
+    lanes: Vec<LaneState>,
 }
 
 pub(super) fn show(options: &args::ShowDeadLetters) -> u8 {
@@ -54,25 +56,28 @@ pub(super) fn show(options: &args::ShowDeadLetters) -> u8 {
 fn open(named: &str, runtime: &tokio::runtime::Runtime) -> Result<Job, u8> {
     let Looked { view, .. } = look::checkpoint(named, runtime)?;
     let genesis = &view.root.genesis;
-    let source = schema_from_hex(&genesis.source_schema).map_err(|error| {
+    let failed = |error: CommitError| {
         print_error(&error);
         FAILED
-    })?;
+    };
+    let source = schema_from_hex(&genesis.source_schema).map_err(failed)?;
+    let lanes = view.lanes.iter().map(|lane| lane.state.of_listing(&view.listing)).collect::<Result<_, _>>();
+    let lanes = lanes.map_err(failed)?;
     let ids = genesis.ids.iter().flatten().map(|id| (id.name.clone(), letter_column(&source, &id.name))).collect();
     let sink = look::open_sink(named, &view.root.places.sink)?;
-    Ok(Job { sink, view, ids })
+    Ok(Job { sink, view, ids, lanes })
 }
 
 /// The letters of every lane, one after the other.
 struct Letters<'a> {
     sink: &'a Store,
-    lanes: std::slice::Iter<'a, LaneView>,
+    lanes: std::slice::Iter<'a, LaneState>,
     open: Option<LetterReader<'a>>,
 }
 
 impl<'a> Letters<'a> {
     fn of(job: &'a Job) -> Letters<'a> {
-        Letters { sink: &job.sink, lanes: job.view.lanes.iter(), open: None }
+        Letters { sink: &job.sink, lanes: job.lanes.iter(), open: None }
     }
 
     async fn next(&mut self) -> Result<Option<RecordBatch>, CommitError> {
@@ -83,7 +88,7 @@ impl<'a> Letters<'a> {
                 return Ok(Some(batch));
             }
             let Some(lane) = self.lanes.next() else { return Ok(None) };
-            self.open = Some(LetterReader::new(self.sink, &lane.state));
+            self.open = Some(LetterReader::new(self.sink, lane));
         }
     }
 }

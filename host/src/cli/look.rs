@@ -136,7 +136,7 @@ fn place_in(pipeline: &Path) -> Result<(String, Settings), u8> {
         let message = format!("{} names no checkpoint", pipeline.display());
         return Err(refused(
             &message,
-            "add [checkpoint] with a `path`; a job without it can only be listed by its manifest",
+            "add [checkpoint] with a `path`; without one the manifest below the sink, in _wasmpipe/, lists files, and dead letters lie in _wasmpipe/dead-letters/",
         ));
     };
     if path.value.contains("://") {

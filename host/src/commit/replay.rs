@@ -200,6 +200,16 @@ impl LaneState {
         same_size
     }
 
+    /// The same, of contents that the objects of a listing have now.
+    pub fn of_listing(&self, listing: &[Pinned]) -> Result<LaneState, CommitError> {
+        let mut objects = HashMap::new();
+        for pinned in listing {
+            let now: Vec<_> = self.covered(pinned, None)?.into_iter().cloned().collect();
+            objects.insert(pinned.object.path.to_string(), now);
+        }
+        Ok(LaneState { objects, ..self.clone() })
+    }
+
     /// The state of a row, in the content of the object that was written about last.
     pub fn row_state(&self, object: &str, row: u64) -> Option<RowState> {
         let with_row = |content: &&ObjectCoverage| content.coverage.at(row).is_some();

@@ -399,7 +399,7 @@ fn unknown_keys() {
             pipeline.toml:5:1: unknown key `colunms` in [sink]
                  5 | colunms = ['path']
                    | ^^^^^^^
-              hint: did you mean `columns`? [sink] takes path, format, columns, compression, file_bytes_max, store and shared
+              hint: did you mean `columns`? [sink] takes path, format, columns, compression, file_bytes_max, shared and store
 
             1 problem in pipeline.toml"#]],
     );

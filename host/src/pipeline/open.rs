@@ -274,7 +274,7 @@ async fn open_lanes(
     let done = done_ids(plan, &root, &lanes).await?;
     write_run_file(plan, &writer.run, "plan.json", &plan.fingerprint).await?;
     let covered = Covered::of(plan, &root, &pinned, &lanes, plan.failed()).await?;
-    let attempts = attempts(plan, &lanes).await?;
+    let attempts = attempts(plan, &lanes, &pinned).await?;
     add(&progress.rows_skipped, covered.all_rows());
     add(&progress.objects, pinned.len() as u64);
     let with_output = lanes.states().filter(|state| state.files().next().is_some()).map(|state| state.lane).collect();
@@ -294,10 +294,10 @@ async fn open_lanes(
 type Attempts = HashMap<String, Arc<HashMap<u64, u32>>>;
 
 /// Only who does such rows again needs to know.
-async fn attempts(plan: &Plan, lanes: &Lanes) -> Result<Attempts, CommitError> {
+async fn attempts(plan: &Plan, lanes: &Lanes, listing: &[Pinned]) -> Result<Attempts, CommitError> {
     let mut all: HashMap<String, HashMap<u64, u32>> = HashMap::new();
     for state in lanes.states().filter(|_| plan.retry_failed) {
-        for (path, rows) in commit::attempts(&plan.sink.store, state).await? {
+        for (path, rows) in commit::attempts(&plan.sink.store, &state.of_listing(listing)?).await? {
             all.entry(path).or_default().extend(rows);
         }
     }

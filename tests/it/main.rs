@@ -27,6 +27,7 @@ mod contract;
 mod crash;
 mod dead_letters;
 mod examples;
+mod frozen;
 mod house;
 mod import;
 mod messages;

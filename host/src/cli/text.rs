@@ -15,7 +15,12 @@ pub(super) fn number(value: u64) -> String {
 
 /// `1 row`, `1,234 rows`.
 pub(super) fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" })
+    let number = number(count);
+    match noun.strip_suffix('y') {
+        _ if count == 1 => format!("{number} {noun}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {noun}s"),
+    }
 }
 
 /// A character that steers no terminal: no control character, none that changes the direction of writing.

@@ -52,7 +52,7 @@ use crate::source::SourceError;
 use crate::udf;
 use budget::Budget;
 use groups::{Closed, Groups, InFlight, Ticket};
-use open::{Job, Opened, Opening};
+use open::{Job, Lanes, Logs, Opened, Opening};
 pub use open::{begin, check};
 use read::WorkList;
 pub use trial::{Trial, Tried};
@@ -159,7 +159,7 @@ pub fn run(
     let runtime = runtime.expect("the operating system starts threads");
     let job_name = plan.root.as_ref().map(|root| root.genesis.job.clone()).unwrap_or_default();
     let plan = Arc::new(plan);
-    let Opened { lanes, job, writer, heartbeat } = match runtime.block_on(open::open(&plan, progress)) {
+    let Opened { lanes, job, writer, heartbeat, known } = match runtime.block_on(open::open(&plan, progress)) {
         Ok(Opening::Open(opened)) => *opened,
         Ok(Opening::Finished { known_rows, failed_rows, dead_rows }) => {
             let outcome = outcome_of_finished(failed_rows + dead_rows);
@@ -176,9 +176,10 @@ pub fn run(
     let job_name = job.name.clone();
     let (failed_before, dead_before) = (job.failed_before, job.dead_before);
     let run = writer.run.clone();
+    tracing::info!(lanes = lanes.len(), pieces = job.pending.len(), "the work begins");
     let beating = heartbeat.map(|heartbeat| Beating::start(&runtime, heartbeat, writer, control));
     let (flow, complete, threads) = start(&plan, job, &lanes, control, progress, &runtime);
-    let ended = runtime.block_on(flow.commit_loop(Held::new(lanes), complete, (&run, started), &mut report));
+    let ended = runtime.block_on(flow.commit_loop(Held::new(lanes, known), complete, (&run, started), &mut report));
     if let Some(beating) = beating {
         runtime.block_on(beating.end());
     }
@@ -418,6 +419,7 @@ impl Flow {
         let compact = self.plan.compact_entries;
         if compact > 0 && log.entries() >= compact {
             let compacted = log.compact().await?;
+            held.known.remove(&lane);
             tracing::info!(lane, entries = compacted.entries, "compacted");
         }
         add_time(&progress.times.commit, start);
@@ -481,10 +483,13 @@ impl Flow {
         // Everything was emitted and committed even so, if the request to stop came late enough.
         let stopped = self.is_dead() || (self.control.is_stopped() && !self.work.is_finished());
         let failed = lock(&self.error).is_some();
-        let (how, outcome) = match (failed, stopped) {
-            (true, _) => (Close::Failed, Outcome::Failed),
-            (_, true) => (Close::Stopped, Outcome::Interrupted),
-            _ => (Close::Finished, self.finish(&mut held).await?),
+        let (how, outcome, read) = match (failed, stopped) {
+            (true, _) => (Close::Failed, Outcome::Failed, Lanes::default()),
+            (_, true) => (Close::Stopped, Outcome::Interrupted, Lanes::default()),
+            _ => {
+                let (outcome, read) = self.finish(&mut held).await?;
+                (Close::Finished, outcome, read)
+            }
         };
         let lost = held.lost;
         let outcome = if lost.is_some() { Outcome::Fenced } else { outcome };
@@ -502,12 +507,12 @@ impl Flow {
             return Err(CommitError::Fenced { lane, number }.into());
         }
         if how == Close::Finished {
-            open::complete_job_now(&self.plan).await?;
+            open::complete_job(&self.plan, read).await?;
         }
         Ok(outcome)
     }
 
-    async fn finish(&self, held: &mut Held) -> Result<Outcome, RunError> {
+    async fn finish(&self, held: &mut Held) -> Result<(Outcome, Lanes), RunError> {
         // Lane 0 is there in every job: if it has no output, it gets a file without rows.
         if held.lanes.contains_key(&0) && !self.lane(0).has_output.load(Ordering::SeqCst) {
             let receipt = open::schema_file(&self.lane(0).sink).await?;
@@ -517,10 +522,10 @@ impl Flow {
             }
         }
         let lanes: Vec<u32> = held.lanes.keys().copied().collect();
-        open::refuse_unfinished(&self.plan, &lanes).await?;
+        let read = open::refuse_unfinished(&self.plan, &self.job, &lanes, std::mem::take(&mut held.known)).await?;
         let failed = self.job.failed_before + crate::observe::get(&self.progress.rows_failed);
         let dead = self.job.dead_before + crate::observe::get(&self.progress.rows_dead_lettered);
-        Ok(outcome_of_finished(failed + dead))
+        Ok((outcome_of_finished(failed + dead), read))
     }
 }
 
@@ -529,11 +534,13 @@ struct Held {
     lanes: BTreeMap<u32, Lane>,
     /// The first lane that another run has opened, and where.
     lost: Option<(u32, u64)>,
+    /// What the lanes held when they were opened, as far as no compaction has replaced it.
+    known: Logs,
 }
 
 impl Held {
-    fn new(lanes: Vec<Lane>) -> Held {
-        Held { lanes: lanes.into_iter().map(|lane| (lane.number(), lane)).collect(), lost: None }
+    fn new(lanes: Vec<Lane>, known: Logs) -> Held {
+        Held { lanes: lanes.into_iter().map(|lane| (lane.number(), lane)).collect(), lost: None, known }
     }
 
     /// Whoever opened a lane after this run removes what this run has not committed, so a store that cannot find a file

@@ -125,9 +125,9 @@ fn the_map_of_cases_names_tests_that_exist_and_run() {
         }
     }
     let landed = [
-        "R1", "R2", "R3", "R4", "R5", "R6", "R8", "R10", "F1", "F2", "F3", "F5", "F6", "F7", "F8", "F9", "F10", "F11",
-        "F12", "C1", "C2", "C3", "C4", "C5", "K1", "K2", "K5", "K8", "K9", "K10", "K13", "S1", "S3", "S5", "S11",
-        "S12", "S16", "S18", "P1", "P3", "P6", "P7", "P10", "P12", "P13", "P15", "P16",
+        "R1", "R2", "R3", "R4", "R5", "R6", "R8", "R9", "R10", "F1", "F2", "F3", "F5", "F6", "F7", "F8", "F9", "F10",
+        "F11", "F12", "C1", "C2", "C3", "C4", "C5", "K1", "K2", "K5", "K8", "K9", "K10", "K12", "K13", "S1", "S3",
+        "S5", "S11", "S12", "S16", "S18", "P1", "P2", "P3", "P5", "P6", "P7", "P10", "P12", "P13", "P15", "P16", "P17",
     ];
     for case in landed {
         assert!(map.contains_key(case), "{case} is missing in tests/cases.toml");

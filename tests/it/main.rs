@@ -10,6 +10,7 @@
 //! * `complete` - what counts as done (C).
 //! * `dead_letters` - rows that failed and are kept (C3, C4).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
+//! * `processes` - real processes: killed in every phase, stopped and gone on, many at one job, moved (K5, P1, P5).
 //! * `author` - what the author of a function types.
 //! * `contract` - a guest written by hand, from the contract's words alone.
 //! * `s3` - the same with source, sink and checkpoint in a bucket, on a server that misbehaves (K10, K13).
@@ -33,6 +34,7 @@ mod import;
 mod messages;
 mod other_readers;
 mod output;
+mod processes;
 mod refuse;
 mod resume;
 mod s3;

@@ -139,13 +139,20 @@ pub(super) async fn list(store: &Store, folder: &str) -> Result<Vec<u64>, Commit
     let listed = store.objects().list(Some(&Path::from(folder))).map_ok(|meta| meta.location);
     let names: Vec<Path> = listed.try_collect().await.map_err(|cause| CommitError::store("list", folder, cause))?;
     let mut numbers = Vec::with_capacity(names.len());
-    for name in names {
+    for name in names.into_iter().filter(|name| !is_staged(name)) {
         let digits = name.filename().filter(|digits| digits.len() == 10);
         let number = digits.and_then(|digits| digits.parse().ok());
         numbers.push(number.ok_or_else(|| CommitError::damaged(&name, "it is not an entry of the log"))?);
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// A local store writes an entry as `<number>#<digits>` first, and hides that name. A checkpoint that was copied from there
+/// into a bucket shows it.
+fn is_staged(name: &Path) -> bool {
+    let parts = name.filename().and_then(|name| name.split_once('#'));
+    parts.is_some_and(|(entry, digits)| entry.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The last number of a lane, by a listing.

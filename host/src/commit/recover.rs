@@ -26,7 +26,7 @@ pub struct Swept {
     pub sink_files: u64,
     /// Side files that no entry names.
     pub side_files: u64,
-    /// Entries that a compaction covers.
+    /// Entries that a compaction covers, and staged local ones.
     pub entries: u64,
 }
 
@@ -34,7 +34,7 @@ pub struct Swept {
 /// entries below its opens, and what they say.
 pub async fn sweep(
     root: &Root,
-    lanes: &[(LaneLog, LaneState)],
+    lanes: &[&(LaneLog, LaneState)],
     checkpoint: &Store,
     sink: &Store,
     listing: &[ObjectMeta],
@@ -56,6 +56,10 @@ pub async fn sweep(
         }
     }
     swept.side_files = sweep_side(root, lanes, checkpoint, &dead).await?;
+    if let Some(folder) = checkpoint.local_root() {
+        swept.entries += remove_staged_entries(folder, lanes)?;
+        swept.side_files += remove_staged(folder, "side/", |name| dead.has_token(name))?;
+    }
     for (log, state) in lanes {
         let covered = entries_to_delete(state.lane, log.covered.iter().copied(), state);
         swept.entries += covered.len() as u64;
@@ -79,10 +83,29 @@ impl<'a> Dead<'a> {
         Dead { job: &root.genesis.job, tokens: opens.map(|(open, lane)| (open.token.as_str(), lane)).collect() }
     }
 
+    /// Whether a side file is of one of them: `side/<token>-<name>`.
+    fn has_token(&self, path: &str) -> bool {
+        let token = path.strip_prefix("side/").and_then(|name| name.split_once('-')).map(|(token, _)| token);
+        token.is_some_and(|token| self.tokens.contains_key(token))
+    }
+
     fn wrote(&self, name: &str) -> bool {
         FileName::parse(name)
             .is_some_and(|file| file.job == self.job && self.tokens.get(file.token.as_str()) == Some(&file.lane))
     }
+}
+
+/// What writers began to stage and never will complete: their number was taken before this process opened the lane.
+fn remove_staged_entries(root: &FsPath, lanes: &[&(LaneLog, LaneState)]) -> Result<u64, CommitError> {
+    let mut removed = 0;
+    for (_, state) in lanes {
+        let is_taken = |name: &str| {
+            let number = name.rsplit('/').next().and_then(|digits| digits.parse::<u64>().ok());
+            number.is_some_and(|number| state.last.is_some_and(|last| number <= last))
+        };
+        removed += remove_staged(root, &format!("lane/{}/", state.lane), is_taken)?;
+    }
+    Ok(removed)
 }
 
 /// A local store writes to `name#<digits>` first, hides that name in listings and refuses it in paths.
@@ -124,7 +147,7 @@ async fn abort_uploads(sink: &Store, is_dead: impl Fn(&str) -> bool) -> Result<u
 
 async fn sweep_side(
     root: &Root,
-    lanes: &[(LaneLog, LaneState)],
+    lanes: &[&(LaneLog, LaneState)],
     store: &Store,
     dead: &Dead<'_>,
 ) -> Result<u64, CommitError> {
@@ -137,11 +160,8 @@ async fn sweep_side(
         .map_err(|cause| CommitError::store("list", "side", cause))?;
     let mut named: HashSet<&str> = lanes.iter().flat_map(|(_, state)| &state.side_files).map(String::as_str).collect();
     named.extend(root.side_files.iter().map(String::as_str));
-    let is_dead = |path: &Path| {
-        let token = path.filename().and_then(|name| name.split_once('-')).map(|(token, _)| token);
-        token.is_some_and(|token| dead.tokens.contains_key(token))
-    };
-    let orphans: Vec<Path> = found.into_iter().filter(|path| !named.contains(path.as_ref()) && is_dead(path)).collect();
+    let is_orphan = |path: &Path| !named.contains(path.as_ref()) && dead.has_token(path.as_ref());
+    let orphans: Vec<Path> = found.into_iter().filter(is_orphan).collect();
     let count = orphans.len() as u64;
     delete(store, orphans).await?;
     Ok(count)

@@ -46,7 +46,12 @@ pub(super) struct Opened {
     pub(super) job: Job,
     pub(super) writer: Writer,
     pub(super) heartbeat: Option<Heartbeat>,
+    /// What the lanes held when they were opened, so that nobody reads it again at the end.
+    pub(super) known: Logs,
 }
+
+/// Lanes' entries, as far as they were read.
+pub(super) type Logs = BTreeMap<u32, LaneLog>;
 
 /// What is left to do.
 pub(super) struct Job {
@@ -64,6 +69,9 @@ pub(super) struct Job {
     pub(super) with_output: Vec<u32>,
     /// How objects are cut.
     pub(super) split_bytes: u64,
+    /// The root that this run works under, and its listing.
+    root: Root,
+    pinned: Listing,
 }
 
 /// A piece of an object with rows to do, or never looked at.
@@ -91,7 +99,7 @@ impl Pending {
 
 /// Lanes as they were read.
 #[derive(Clone, Default)]
-struct Lanes(BTreeMap<u32, (LaneLog, LaneState)>);
+pub(super) struct Lanes(BTreeMap<u32, (LaneLog, LaneState)>);
 
 impl Lanes {
     async fn read(
@@ -199,7 +207,7 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     if let Some(covered) = looked.finished {
         add(&progress.rows_skipped, covered.all_rows());
         add(&progress.objects, covered.pieces.len() as u64);
-        complete_job(plan, &looked.lanes).await?;
+        complete_job(plan, looked.lanes).await?;
         delete_if_wanted(plan).await?;
         return Ok(Opening::Finished {
             known_rows: covered.rows(RowState::Known),
@@ -217,9 +225,9 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         false => None,
     };
     match open_lanes(plan, progress, &writer, looked.needed, looked.lanes).await {
-        Ok((lanes, job)) => {
+        Ok((lanes, job, known)) => {
             commit::forget_dead(&plan.checkpoint, &dead).await?;
-            Ok(Opening::Open(Box::new(Opened { lanes, job, writer, heartbeat })))
+            Ok(Opening::Open(Box::new(Opened { lanes, job, writer, heartbeat, known })))
         }
         Err(error) => {
             if let Some(heartbeat) = heartbeat {
@@ -247,7 +255,7 @@ async fn open_lanes(
     writer: &Writer,
     needed: Vec<u32>,
     known: Lanes,
-) -> Result<(Vec<Lane>, Job), RunError> {
+) -> Result<(Vec<Lane>, Job, Logs), RunError> {
     let store = &plan.checkpoint;
     relocate_if_moved(plan).await?;
     let opens: Vec<_> =
@@ -266,8 +274,8 @@ async fn open_lanes(
     }
     let listing: Vec<ObjectMeta> = list_sink(plan).await?;
     commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing)?;
-    let swept: Vec<_> = lanes.0.values().cloned().collect();
-    let swept = commit::sweep(&root, &swept, store, &plan.sink.store, &listing).await?;
+    let all: Vec<_> = lanes.0.values().collect();
+    let swept = commit::sweep(&root, &all, store, &plan.sink.store, &listing).await?;
     if swept != commit::Swept::default() {
         tracing::info!(sink_files = swept.sink_files, side_files = swept.side_files, "removed what dead runs left");
     }
@@ -286,8 +294,11 @@ async fn open_lanes(
         split_bytes: root.genesis.split_bytes,
         pending: pending(plan, covered, &attempts, progress),
         done,
+        root,
+        pinned,
     };
-    Ok((opened, job))
+    let logs = lanes.0.into_iter().map(|(lane, (log, _))| (lane, log)).collect();
+    Ok((opened, job, logs))
 }
 
 /// How often rows that failed were tried, by object and row.
@@ -563,12 +574,19 @@ async fn asked_lanes(plan: &Plan, root: &Root, opened: &Lanes) -> Result<Lanes, 
     Ok(lanes)
 }
 
-/// Looks once more, with the eyes of a later run, before lanes are called finished: every row covered, every file there.
-pub(super) async fn refuse_unfinished(plan: &Plan, numbers: &[u32]) -> Result<(), RunError> {
-    let root = read_root(plan).await?;
-    let lanes = Lanes::read(plan, numbers.iter().map(|&lane| (lane, LaneLog::default(), None))).await?;
-    let pinned = root.pinned(&plan.checkpoint).await?;
-    let covered = Covered::of(plan, &root, &pinned, &lanes, Failed::Stay).await?;
+/// Looks once more, with the eyes of a later run, before lanes are called finished: every row covered, every file there. Of
+/// the listing that this run works under: what another process has added meanwhile is for the next run. `known` is what
+/// this run has read of the lanes.
+pub(super) async fn refuse_unfinished(
+    plan: &Plan,
+    job: &Job,
+    numbers: &[u32],
+    mut known: Logs,
+) -> Result<Lanes, RunError> {
+    let mut log_of = |lane| known.remove(&lane).unwrap_or_default();
+    let logs: Vec<_> = numbers.iter().map(|&lane| (lane, log_of(lane), None)).collect();
+    let lanes = Lanes::read(plan, logs).await?;
+    let covered = Covered::of(plan, &job.root, &job.pinned, &lanes, Failed::Stay).await?;
     if let Some((open, _)) = covered.open().next() {
         let message = format!(
             "rows of {} are not done although the run came to its end\nhint: run the same command again, it does what is left",
@@ -578,7 +596,8 @@ pub(super) async fn refuse_unfinished(plan: &Plan, numbers: &[u32]) -> Result<()
     }
     // Not a refusal any more: this run has committed rows.
     let checked = commit::check_files(lanes.states().flat_map(LaneState::all_files), &list_sink(plan).await?);
-    checked.map_err(|error| RunError::Failed(error.to_string()))
+    checked.map_err(|error| RunError::Failed(error.to_string()))?;
+    Ok(lanes)
 }
 
 /// What a reader of the sink needs: exactly the files that count. Dead letters are no output.
@@ -592,12 +611,10 @@ struct Manifest<'a> {
 }
 
 /// If every lane of the job is finished, by whichever process, the manifest `_wasmpipe/<job>.json` is put into the sink.
-async fn complete_job(plan: &Plan, known: &Lanes) -> Result<(), RunError> {
+pub(super) async fn complete_job(plan: &Plan, mut known: Lanes) -> Result<(), RunError> {
     let root = read_root(plan).await?;
-    let logs = (0..root.genesis.lanes).map(|lane| {
-        let log = known.0.get(&lane).map(|(log, _)| log.clone()).unwrap_or_default();
-        (lane, log, None)
-    });
+    let mut log_of = |lane| known.0.remove(&lane).map(|(log, _)| log).unwrap_or_default();
+    let logs: Vec<_> = (0..root.genesis.lanes).map(|lane| (lane, log_of(lane), None)).collect();
     let lanes = Lanes::read(plan, logs).await?;
     if lanes.states().any(|state| state.closed != Some(Close::Finished)) {
         return Ok(());
@@ -632,11 +649,6 @@ pub(super) async fn delete_if_wanted(plan: &Plan) -> Result<(), RunError> {
         commit::delete_all(&plan.checkpoint).await?;
     }
     Ok(())
-}
-
-/// As [`complete_job`], at the end of a run.
-pub(super) async fn complete_job_now(plan: &Plan) -> Result<(), RunError> {
-    complete_job(plan, &Lanes::default()).await
 }
 
 /// Writes `runs/<run>/summary.json`.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod process;
 pub mod s3;
 pub mod seam;
 

@@ -4,7 +4,7 @@
 //! well under a tenth of a second each, and the ratio of the two is near 1. Pairs, one after the other, and the median
 //! of their ratios: what else the machine does hits both halves of a pair alike.
 
-use crate::corpus::Packed;
+use crate::corpus::{self, Packed};
 use crate::job::{Cut, Job, Summary};
 use crate::quickstart::{gentle, pack};
 use crate::{Options, Result};
@@ -12,10 +12,12 @@ use crate::{Options, Result};
 const PAIRS: usize = 5;
 
 pub(crate) fn measure(options: &Options) -> Result {
-    let packed = pack(options)?;
+    let mut packed = pack(options)?;
+    corpus::copy(&options.work.join("corpus"), options.copies, &mut packed)?;
     eprintln!("{packed}");
     let job = Job { wasmpipe: &options.wasmpipe, work: &options.work, name: "bench" };
-    let on = gentle(&packed);
+    // The job as it is takes seconds: commits must come often to show at all. A long one has them as they come.
+    let on = if options.copies == 1 { gentle(&packed) } else { Cut { group_rows: None, ..gentle(&packed) } };
     let off = Cut { checkpoint: false, ..on };
     timed(&job, on)?; // Warms the page cache and the cache of compiled components.
     let pairs = (0..PAIRS).map(|_| Ok((timed(&job, on)?, timed(&job, off)?))).collect::<Result<Vec<_>>>()?;
@@ -39,8 +41,10 @@ fn table(packed: &Packed, workers: usize, pairs: &[(Summary, Summary)]) -> Resul
     let off = median(seconds.iter().map(|(_, off)| *off));
     let ratio = median(seconds.iter().map(|(on, off)| on / off));
     let (rows, megabytes) = (packed.rows as f64, packed.text_bytes as f64 / 1e6);
+    let ratios: Vec<String> = seconds.iter().map(|(on, off)| format!("{:.3}", on / off)).collect();
+    let commits = median(pairs.iter().map(|(on, _)| on.rows("commits").unwrap_or_default() as f64));
     let mut lines = vec![
-        format!("{packed}; {workers} workers; medians of {PAIRS} pairs."),
+        format!("{packed}; {workers} workers; {commits} commits; medians of {PAIRS} pairs ({}).", ratios.join(", ")),
         String::new(),
         "| | checkpoint on | off | on / off |".to_owned(),
         "|---|---:|---:|---:|".to_owned(),

@@ -67,6 +67,22 @@ pub(crate) fn pack(out: &Path, size: Size) -> Result<Packed> {
     Ok(packed)
 }
 
+/// The corpus several times: its files again under other names, without other bytes on the disk. Every row is work of its
+/// own, whatever its id.
+pub(crate) fn copy(corpus: &Path, times: usize, packed: &mut Packed) -> Result {
+    for file in sorted_entries(corpus)? {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        for copy in 1..times {
+            std::fs::hard_link(&file, corpus.join(format!("copy-{copy:03}-{name}")))?;
+        }
+    }
+    packed.rows *= times;
+    packed.text_bytes *= times as u64;
+    packed.files *= times;
+    packed.row_groups *= times;
+    Ok(())
+}
+
 /// One file of one crate; its text is read again when its turn to be written comes.
 struct Text {
     path: String,

@@ -20,7 +20,8 @@ const COLUMNS: &str = r#"["path", "crate", "language", "licence", "comment_share
 #[derive(Clone, Copy)]
 pub(crate) struct Cut {
     pub(crate) workers: usize,
-    pub(crate) group_rows: usize,
+    /// None: as usual.
+    pub(crate) group_rows: Option<usize>,
     pub(crate) checkpoint: bool,
 }
 
@@ -97,8 +98,9 @@ impl Job<'_> {
     fn pipeline(&self, cut: Cut) -> String {
         let Cut { workers, group_rows, checkpoint } = cut;
         let name = self.name;
+        let group = group_rows.map(|rows| format!("group_rows_max = {rows}\n")).unwrap_or_default();
         let checkpoint = match checkpoint {
-            true => format!("[checkpoint]\npath = \"{name}-checkpoint/\"\ngroup_rows_max = {group_rows}\n"),
+            true => format!("[checkpoint]\npath = \"{name}-checkpoint/\"\n{group}"),
             false => String::new(),
         };
         format!(

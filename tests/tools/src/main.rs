@@ -6,6 +6,7 @@
 //!  - `job.rs`         one pipeline file and the process that runs it
 //!  - `quickstart.rs`  the story: run, kill, resume, prove
 //!  - `bench.rs`       the same corpus, with the clock running
+//!  - `log.rs`         a job with a long log, with the clock running
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program of the project's own")]
 
@@ -13,6 +14,7 @@ mod bench;
 mod compare;
 mod corpus;
 mod job;
+mod log;
 mod quickstart;
 
 use std::collections::BTreeMap;
@@ -29,12 +31,14 @@ What `cargo xtask` does to data.
   wasmpipe-tools compare A B           compare two folders of Parquet files as multisets of rows
   wasmpipe-tools quickstart OPTIONS    run, kill, resume, and prove that nothing was lost or doubled
   wasmpipe-tools bench OPTIONS         measure a job end to end, and print a Markdown table
+  wasmpipe-tools log OPTIONS           measure how soon a job with a long log goes on
 
-OPTIONS of quickstart and bench:
+OPTIONS of quickstart, bench and log:
   --wasmpipe FILE     the binary
   --component FILE    the guest built from udfs/code
   --work DIR          the folder to work in
-  --small             an eighth of the corpus
+  --small             an eighth of the corpus, a twentieth of the log
+  --copies N          bench: the corpus N times, in groups of the usual size
 ";
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn answer(words: &[String]) -> Result {
         ["compare", a, b] => same(Path::new(a), Path::new(b)),
         ["quickstart", options @ ..] => quickstart::tell(&Options::parse(options)?),
         ["bench", options @ ..] => bench::measure(&Options::parse(options)?),
+        ["log", options @ ..] => log::measure(&Options::parse(options)?),
         ["--help" | "help"] => {
             print!("{HELP}");
             Ok(())
@@ -75,15 +80,20 @@ fn same(a: &Path, b: &Path) -> Result {
     Ok(())
 }
 
-/// What `quickstart` and `bench` are told.
+/// What `quickstart`, `bench` and `log` are told.
 struct Options {
     wasmpipe: PathBuf,
     component: PathBuf,
     work: PathBuf,
     size: corpus::Size,
+    copies: usize,
 }
 
 impl Options {
+    fn is_small(&self) -> bool {
+        self.size == corpus::Size::Small
+    }
+
     fn parse(words: &[&str]) -> Result<Options> {
         let mut given = BTreeMap::new();
         let mut size = corpus::Size::Full;
@@ -91,7 +101,7 @@ impl Options {
         while let Some(&word) = words.next() {
             match word {
                 "--small" => size = corpus::Size::Small,
-                "--wasmpipe" | "--component" | "--work" => {
+                "--wasmpipe" | "--component" | "--work" | "--copies" => {
                     given.insert(word, words.next().ok_or_else(|| format!("{word} needs a value"))?);
                 }
                 _ => return Err(format!("unknown option {word}\n\n{HELP}").into()),
@@ -101,6 +111,8 @@ impl Options {
             let value = given.get(name).ok_or_else(|| format!("{name} is missing\n\n{HELP}"))?;
             std::path::absolute(value).map_err(|e| format!("{name}: {e}"))
         };
-        Ok(Options { wasmpipe: path("--wasmpipe")?, component: path("--component")?, work: path("--work")?, size })
+        let copies = given.get("--copies").map_or(Ok(1), |number| number.parse::<usize>())?;
+        let (wasmpipe, component, work) = (path("--wasmpipe")?, path("--component")?, path("--work")?);
+        Ok(Options { wasmpipe, component, work, size, copies: copies.max(1) })
     }
 }

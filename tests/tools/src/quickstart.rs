@@ -53,7 +53,7 @@ pub(crate) fn pack(options: &Options) -> Result<Packed> {
 
 /// Commits often enough to be killed between two commits.
 pub(crate) fn gentle(packed: &Packed) -> Cut {
-    Cut { workers: 2, group_rows: packed.rows.div_ceil(COMMITS_WANTED), checkpoint: true }
+    Cut { workers: 2, group_rows: Some(packed.rows.div_ceil(COMMITS_WANTED)), checkpoint: true }
 }
 
 /// A machine may be so fast that the job is over before the kill: then again, slower and in smaller groups.
@@ -64,7 +64,7 @@ fn kill_half_way(job: &Job, packed: &Packed) -> Result<Committed> {
         if let Some(committed) = try_to_kill(job, packed)? {
             return Ok(committed);
         }
-        cut = Cut { workers: 1, group_rows: cut.group_rows.div_ceil(2), ..cut };
+        cut = Cut { workers: 1, group_rows: cut.group_rows.map(|rows| rows.div_ceil(2)), ..cut };
     }
     let (low, high) = (PERCENT.start(), PERCENT.end());
     Err(format!("{TRIES_MAX} times no kill landed when {low} to {high} percent were committed\nhint: try again").into())

@@ -23,6 +23,11 @@ pub(crate) fn bench(options: &[&str]) -> Result {
     run_tools("bench", options)
 }
 
+pub(crate) fn bench_log(options: &[&str]) -> Result {
+    toolchain::ensure()?;
+    run_tools("log", options)
+}
+
 pub(crate) fn bench_functions(filter: Option<&str>) -> Result {
     let (mut bench, component) = bench_with("tests/guests/bench")?;
     process::run(bench.arg(component).args(filter))
@@ -57,7 +62,7 @@ pub(crate) fn soak() -> Result {
     toolchain::ensure()?;
     let python = python::ensure()?;
     let guests = guests::ensure(&build_for_tests()?)?;
-    test_host(&python, &guests, &["k5_", "--nocapture"], Length::Full)?;
+    test_host(&python, &guests, &["k5_", "processes::", "--nocapture"], Length::Full)?;
     quickstart(&[])
 }
 

@@ -34,7 +34,8 @@ The project's automation.
   cargo xtask lint                   formatting, clippy and docs, warnings denied
   cargo xtask soak                   the tests at full size, and the quickstart
   cargo xtask ray                    jobs that Ray Data begins and wasmpipe finishes, and the other way round; installs Ray
-  cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md
+  cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md; with --copies 40 a long one
+  cargo xtask bench log [--small]    measure how soon a job with a long log goes on
   cargo xtask bench udf [FILTER]     measure functions in the host against the same functions natively
   cargo xtask bench planes           measure the ways in which a block could cross the boundary
 
@@ -64,6 +65,7 @@ fn obey(words: &[String]) -> Result {
         ["bench", "udf"] => commands::bench_functions(None),
         ["bench", "udf", filter] => commands::bench_functions(Some(filter)),
         ["bench", "planes"] => commands::bench_planes(),
+        ["bench", "log", options @ ..] => commands::bench_log(options),
         ["bench", options @ ..] => commands::bench(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

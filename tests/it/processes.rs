@@ -1,0 +1,481 @@
+//! What only real processes show: SIGKILL in every phase of a run, runs that are stopped and go on after others took their
+//! place, tasks that share a job, a job that is moved. The oracle is the output of one undisturbed process.
+//!
+//! In CI the numbers are small; `cargo xtask soak` takes the full ones.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use wasmpipe_s3::{Fault, Op, Request, Server, What};
+
+use crate::support::process::{On, Process, Site, until};
+use crate::support::{Multiset, number_batch, once, write_parquet};
+
+const PIPELINE: &str = r#"
+[source]
+path = "{root}in/"
+id = "id"
+{store}
+[[stage]]
+component = "{guests}/hostile.wasm"
+function = "sleepy"
+config = { iterations = 100000 }
+[[stage]]
+component = "{guests}/hostile.wasm"
+function = "twice"
+[sink]
+path = "{root}out/"
+columns = ["id", "twice"]
+{store}
+[checkpoint]
+path = "{root}checkpoint"
+group_rows_max = 20
+heartbeat_seconds = 0.1
+{store}
+[run]
+workers = 2
+readers = 2
+block_rows_max = 10
+"#;
+
+const BY_POSITION: (&str, &str) = ("id = \"id\"\n", "");
+
+/// Full numbers, or those for every day.
+fn full_or(full: usize, small: usize) -> usize {
+    if std::env::var_os("WASMPIPE_SOAK").is_some() { full } else { small }
+}
+
+/// `in/<number>.parquet`, with `rows` rows each in row groups of 97.
+fn numbers(files: usize, rows: usize) -> BTreeMap<String, Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |number: usize| {
+        let (path, first) = (folder.path().join("file"), (number * rows) as i64);
+        write_parquet(&path, &number_batch(first..first + rows as i64), 97);
+        (format!("in/{number}.parquet"), std::fs::read(path).unwrap())
+    };
+    (0..files).map(file).collect()
+}
+
+fn expected(rows: usize) -> Multiset {
+    once((0..rows).flat_map(|n| [format!("id-{n}|{n}"), format!("id-{n}|{n}")]))
+}
+
+/// The output of one process that nobody disturbs.
+fn undisturbed(on: On, files: &BTreeMap<String, Vec<u8>>, pipeline: &str) -> Multiset {
+    let site = Site::new(on, files, pipeline);
+    site.finish(&[]);
+    site.rows()
+}
+
+fn pseudo_random(seed: usize) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (u64::from(now.subsec_nanos()) ^ seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+}
+
+// --- SIGKILL in every phase ---
+
+/// What a run was at when it died: the last step of a commit that the store has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Recovery,
+    Reading,
+    SinkWrite,
+    BetweenSinkAndSegment,
+    AfterSegment,
+    Compaction,
+}
+
+const AIMS: [Phase; 4] = [Phase::Recovery, Phase::SinkWrite, Phase::BetweenSinkAndSegment, Phase::AfterSegment];
+
+fn is_put_below(request: &Request, prefix: &str) -> bool {
+    let ops = [Op::Put, Op::UploadStart, Op::UploadPart, Op::UploadComplete];
+    ops.contains(&request.op) && request.name.strip_prefix("bucket/").is_some_and(|name| name.starts_with(prefix))
+}
+
+/// Requests that a run sent after its recovery, which ends when it writes down what it is going to do.
+fn after_recovery(requests: &[Request]) -> Option<&[Request]> {
+    let plan = requests.iter().position(|request| is_put_below(request, "checkpoint/runs/"))?;
+    Some(&requests[plan + 1..])
+}
+
+fn phase(server: &Server) -> Phase {
+    let requests = server.requests();
+    let Some(requests) = after_recovery(&requests) else { return Phase::Recovery };
+    let is_step = |request: &&Request| {
+        ["out/", "checkpoint/side/", "checkpoint/lane/"].iter().any(|prefix| is_put_below(request, prefix))
+    };
+    let Some(last) = requests.iter().rfind(is_step) else { return Phase::Reading };
+    if is_put_below(last, "out/") {
+        return Phase::SinkWrite;
+    }
+    if last.name.contains("-compaction-") {
+        return Phase::Compaction;
+    }
+    match server.objects(&last.name).first() {
+        Some((_, entry)) if entry.starts_with(b"{\n  \"entry\": \"compaction\"") => Phase::Compaction,
+        Some(_) if is_put_below(last, "checkpoint/lane/") => Phase::AfterSegment,
+        _ => Phase::BetweenSinkAndSegment,
+    }
+}
+
+/// Whether a run has come to the `nth` time of a phase.
+fn has_reached(server: &Server, aim: Phase, nth: usize) -> bool {
+    let requests = server.requests();
+    let prefix = match aim {
+        Phase::SinkWrite => "out/",
+        Phase::BetweenSinkAndSegment => "checkpoint/side/",
+        Phase::AfterSegment => "checkpoint/lane/",
+        _ => return requests.len() >= nth * 3,
+    };
+    let Some(requests) = after_recovery(&requests) else { return false };
+    let mut seen = requests.iter().filter(|request| is_put_below(request, prefix));
+    let Some(last) = seen.nth(nth - 1) else { return false };
+    aim != Phase::AfterSegment || !server.objects(&last.name).is_empty()
+}
+
+/// Kills runs of a job, one after the other, each in the phase that it is its turn to be.
+fn kill_again_and_again(site: &Site, kills: usize) -> BTreeMap<Phase, usize> {
+    let mut hit = BTreeMap::new();
+    for kill in 0..kills {
+        site.server().forget();
+        let aim = AIMS[kill % AIMS.len()];
+        let nth = 1 + pseudo_random(kill) as usize % if aim == Phase::Recovery { 12 } else { 3 };
+        let mut run = site.start(&[]);
+        until("a run comes to a phase", || has_reached(site.server(), aim, nth) || !run.is_running());
+        let ended = run.kill();
+        assert_eq!(ended.code, None, "a run ended before it was killed: {}", ended.said);
+        site.server().settle();
+        let phase = phase(site.server());
+        println!("kill {kill}: {phase:?}");
+        *hit.entry(phase).or_default() += 1;
+    }
+    hit
+}
+
+#[test]
+fn k5_kills_in_every_phase_of_a_job_on_s3() {
+    let kills = full_or(200, 20);
+    let files = numbers(4, kills * 25);
+    // Groups come more slowly than they are committed, so that the phases of two do not overlap.
+    let pipeline = PIPELINE
+        .replace("iterations = 100000", "iterations = 1000000")
+        .replace("[checkpoint]", "[checkpoint]\ncompact_entries = 60");
+    let site = Site::new(On::S3, &files, &pipeline);
+    // So that a kill lands where it is aimed, every answer takes a moment.
+    site.server().fault(Fault::of_all(What::Delay(Duration::from_millis(2))));
+    let hit = kill_again_and_again(&site, kills);
+    site.server().heal();
+    println!("{kills} kills on S3: {hit:?}");
+    let least = full_or(15, 1);
+    for aim in AIMS {
+        assert!(hit.get(&aim).is_some_and(|hits| *hits >= least), "fewer than {least} kills in {aim:?}: {hit:?}");
+    }
+    site.finish(&[]);
+    site.assert_exactly_once(&undisturbed(On::S3, &files, &pipeline), "after the kills");
+}
+
+// --- runs that are stopped, and go on too late ---
+
+/// Stops a run when a file of the sink is complete that no entry names yet.
+fn stop_between_upload_and_append(site: &Site, run: &mut Process) {
+    for _ in 0..1000 {
+        let before = site.names("out").len();
+        until("a run uploads a file", || site.names("out").len() > before || !run.is_running());
+        assert!(run.is_running(), "it ended before it could be stopped: {}", run.said());
+        run.stop();
+        if let Site::S3(job) = site {
+            job.server.settle();
+        }
+        let manifest = site.manifest();
+        if site.sink().iter().any(|file| file.ends_with(".parquet") && !manifest.contains(file)) {
+            return;
+        }
+        run.go_on();
+    }
+    panic!("a thousand stops, none between an upload and its segment");
+}
+
+/// What a run that is not at work any more must leave as it is: the output, the manifest, the log.
+fn settled(site: &Site) -> (BTreeMap<String, Vec<u8>>, Vec<String>, BTreeMap<String, Vec<u8>>) {
+    (site.objects("out"), site.manifest(), site.objects("checkpoint/lane"))
+}
+
+/// It says that it was fenced, exits with the code for that, and takes away what it has written and its signs of life.
+fn goes_on_and_finds_out(site: &Site, zombie: Process) {
+    zombie.go_on();
+    let said = zombie.wait().expect(5);
+    assert!(said.contains("fenced: another run has taken over lane 0"), "{said}");
+    assert!(said.contains("nothing is lost"), "{said}");
+    assert_eq!(site.names("checkpoint/heartbeat"), [""; 0], "signs of life of a run that is over");
+    assert_eq!(site.sink(), site.manifest(), "files that no segment names");
+}
+
+fn zombie(on: On, pipeline: &str, successor: &[&str]) -> Site {
+    let site = Site::new(on, &numbers(4, 500), pipeline);
+    let mut zombie = site.start(&[]);
+    stop_between_upload_and_append(&site, &mut zombie);
+    site.finish(successor);
+    let before = settled(&site);
+    goes_on_and_finds_out(&site, zombie);
+    assert!(settled(&site) == before, "a fenced run changed something");
+    site.assert_exactly_once(&expected(2000), "after a fenced run");
+    site
+}
+
+#[test]
+fn p1_a_stopped_run_whose_place_was_taken_finds_out_and_changes_nothing() {
+    for on in [On::Disk, On::S3] {
+        zombie(on, PIPELINE, &["--take-over"]);
+        // By silence: its heart rests, although it still holds its lock.
+        zombie(on, PIPELINE, &[]);
+    }
+}
+
+fn entries_of_kind(site: &Site, kind: &str) -> usize {
+    site.inspect()["entries"].as_array().unwrap().iter().filter(|entry| entry["entry"] == kind).count()
+}
+
+#[test]
+fn p1_a_stopped_run_finds_out_across_a_compaction() {
+    let pipeline = PIPELINE.replace("[checkpoint]", "[checkpoint]\ncompact_entries = 8");
+    for on in [On::Disk, On::S3] {
+        let site = zombie(on, &pipeline, &[]);
+        assert_eq!(entries_of_kind(&site, "compaction"), 1);
+        assert!(site.names("checkpoint/lane").len() < 16, "{:?}", site.names("checkpoint/lane"));
+    }
+}
+
+#[test]
+fn p1_a_stopped_run_finds_out_that_somebody_has_compacted_by_hand() {
+    for on in [On::Disk, On::S3] {
+        let site = Site::new(on, &numbers(4, 500), PIPELINE);
+        let mut zombie = site.start(&[]);
+        stop_between_upload_and_append(&site, &mut zombie);
+        let compacted = site.command(&["checkpoint", "compact", "pipeline.toml"]);
+        Process::start(compacted).wait().expect(0);
+        assert_eq!(entries_of_kind(&site, "compaction"), 1);
+        let (_, manifest, log) = settled(&site);
+        goes_on_and_finds_out(&site, zombie);
+        assert!(settled(&site).1 == manifest && settled(&site).2 == log, "a fenced run changed something");
+        site.finish(&[]);
+        site.assert_exactly_once(&expected(2000), "after a compaction and a fenced run");
+    }
+}
+
+/// Z's append is on its way when R takes over and is killed. Z's heart still beats, but it is R's that counts.
+#[test]
+fn p17_a_fenced_run_whose_heart_still_beats_keeps_nobody_out() {
+    let site = Site::new(On::S3, &numbers(4, 500), PIPELINE);
+    let late = Fault::of(Op::Put, What::Delay(Duration::from_secs(4))).below("bucket/checkpoint/lane/0/0000000003");
+    site.server().fault(late);
+    let zombie = site.start(&[]);
+    until("the append is on its way", || site.server().count(Op::Put, "bucket/checkpoint/lane/0/0000000003") > 0);
+    site.server().heal();
+    let successor = site.start(&["--take-over"]);
+    until("it is opened", || !site.server().objects("bucket/checkpoint/lane/0/0000000003").is_empty());
+    successor.kill();
+    site.finish(&[]);
+    let said = zombie.wait().expect(5);
+    assert!(said.contains("fenced"), "{said}");
+    site.assert_exactly_once(&expected(2000), "after a zombie with a beating heart");
+}
+
+#[test]
+fn r9_a_second_run_is_refused_while_one_is_alive_and_the_first_goes_on() {
+    for on in [On::Disk, On::S3] {
+        let site = Site::new(on, &numbers(4, 1000), PIPELINE);
+        let mut first = site.start(&[]);
+        until("the first run commits", || site.names("checkpoint/lane").len() > 3);
+        for _ in 0..2 {
+            let said = site.start(&[]).wait().expect(2);
+            let named = format!("process {} on ", first.id());
+            for words in ["is working on lane 0", &named, "checkpoint stop", "--take-over"] {
+                assert!(said.contains(words), "{words} is not in: {said}");
+            }
+        }
+        assert!(first.is_running(), "the first run was over too soon: {}", first.said());
+        first.wait().expect(0);
+        assert_eq!(entries_of_kind(&site, "open"), 1, "who is refused opens nothing");
+        site.assert_exactly_once(&expected(4000), "after a second run was refused");
+    }
+}
+
+// --- tasks that share a job ---
+
+const SHARED: &str = "[checkpoint]\nlanes = 64";
+
+fn shared() -> String {
+    PIPELINE.replace("[checkpoint]", SHARED)
+}
+
+fn share(site: &Site, task: usize, of: usize) -> Process {
+    site.start(&["--lane", &format!("{task}/{of}")])
+}
+
+#[test]
+fn k5_four_processes_share_a_job_and_each_is_killed_at_random() {
+    let kills = full_or(60, 8);
+    for on in [On::Disk, On::S3] {
+        let files = numbers(100, full_or(200, 40));
+        let site = Site::new(on, &files, &shared().replace("iterations = 100000", "iterations = 2000000"));
+        let mut tasks: Vec<Option<Process>> = (0..4).map(|task| Some(share(&site, task, 4))).collect();
+        let mut alive = 0;
+        for kill in 0..kills {
+            std::thread::sleep(Duration::from_millis(pseudo_random(kill) % 700));
+            let task = pseudo_random(kill + 1) as usize % 4;
+            let killed = tasks[task].take().unwrap().kill();
+            assert!(matches!(killed.code, None | Some(0)), "{:?}: {}", killed.code, killed.said);
+            alive += usize::from(killed.code.is_none());
+            tasks[task] = Some(share(&site, task, 4));
+        }
+        println!("{alive} of {kills} kills on {on:?} hit a task at work");
+        assert!(alive * 2 > kills, "most tasks had ended");
+        tasks.into_iter().flatten().for_each(|task| drop(task.wait().expect(0)));
+        site.assert_exactly_once(&undisturbed(on, &files, PIPELINE), "four tasks");
+    }
+}
+
+#[test]
+fn k12_three_processes_finish_a_job_that_four_began() {
+    for on in [On::Disk, On::S3] {
+        let files = numbers(100, full_or(200, 40));
+        let site = Site::new(on, &files, &shared());
+        let four: Vec<Process> = (0..4).map(|task| share(&site, task, 4)).collect();
+        until("the four have done something", || site.names("out").len() >= 20);
+        four.into_iter().for_each(|task| drop(task.kill()));
+        let began = site.inspect()["rows_committed"].as_u64().unwrap();
+        let three: Vec<Process> = (0..3).map(|task| share(&site, task, 3)).collect();
+        three.into_iter().for_each(|task| drop(task.wait().expect(0)));
+        let entries = site.inspect()["entries"].as_array().unwrap().len();
+        println!("three processes went on at {began} rows; {entries} entries");
+        site.assert_exactly_once(&undisturbed(on, &files, PIPELINE), "four tasks, then three");
+    }
+}
+
+/// The old tasks still run: each loses lanes, commits what it has in the others, and says so.
+#[test]
+fn p5_the_number_of_tasks_changes_while_old_tasks_still_run() {
+    for on in [On::Disk, On::S3] {
+        let files = numbers(100, 60);
+        let site = Site::new(on, &files, &shared());
+        let four: Vec<Process> = (0..4).map(|task| share(&site, task, 4)).collect();
+        until("the four have done something", || site.names("out").len() >= 8);
+        let three: Vec<Process> =
+            (0..3).map(|task| site.start(&["--take-over", "--lane", &format!("{task}/3")])).collect();
+        let ended: Vec<_> = four.into_iter().map(Process::wait).collect();
+        for task in &ended {
+            assert!(matches!(task.code, Some(0 | 5)), "{:?}: {}", task.code, task.said);
+        }
+        assert!(ended.iter().any(|task| task.code == Some(5)), "nobody lost a lane");
+        three.into_iter().for_each(|task| drop(task.wait().expect(0)));
+        site.assert_exactly_once(&expected(6000), "three tasks beside four");
+    }
+}
+
+#[test]
+fn p2_a_task_that_starts_leaves_alone_what_other_tasks_have_uploaded() {
+    for on in [On::Disk, On::S3] {
+        let files = numbers(40, 50);
+        let site = Site::new(on, &files, &shared());
+        let mut other = share(&site, 1, 2);
+        stop_between_upload_and_append(&site, &mut other);
+        let uploaded = site.sink();
+        share(&site, 0, 2).wait().expect(0);
+        let left = site.sink();
+        assert!(uploaded.iter().all(|file| left.contains(file)), "a file of a living task is gone");
+        other.go_on();
+        other.wait().expect(0);
+        site.assert_exactly_once(&expected(2000), "a task started while another had uploaded");
+    }
+}
+
+// --- a job that is moved ---
+
+/// A copy of all that there is, elsewhere. The originals are gone.
+fn moved(site: Site, to: On, pipeline: &str) -> Site {
+    let folders = ["in", "out", "checkpoint"].map(|folder| site.objects(folder));
+    Site::new(to, &folders.into_iter().flatten().collect(), pipeline)
+}
+
+const STAGED: &str = "checkpoint/lane/0/0000000002#7";
+
+fn move_in_the_middle(from: On, to: On, pipeline: &str) {
+    let files = numbers(4, 500);
+    let site = Site::new(from, &files, pipeline);
+    let run = site.start(&[]);
+    until("some of it is done", || site.names("checkpoint/lane").len() > 20);
+    run.kill();
+    if from == On::S3 {
+        site.server().settle();
+    }
+    if from == On::Disk {
+        // As if the kill had hit a local store in the middle of a write.
+        std::fs::write(site.path(STAGED), "{\"entry\":").unwrap();
+    }
+    let (done, named) = (site.inspect()["rows_committed"].as_u64().unwrap(), site.manifest());
+    let site = moved(site, to, pipeline);
+    let said = site.start(&[]).wait().expect(2);
+    assert!(said.contains("--relocate"), "{said}");
+    let summary = site.finish(&["--relocate"]);
+    println!("{from:?} to {to:?}: {done} rows were done; the summary says {}", summary["rows_skipped"]);
+    assert_eq!(summary["rows_skipped"], done, "what was finished is not redone");
+    assert_eq!((&summary["rows_read"], &summary["rows_known"]), (&(2000 - done).into(), &0.into()));
+    // Files of dead writers from before the move are left where they are; nobody else may still need them there.
+    let manifest = site.manifest();
+    assert!(named.iter().all(|file| manifest.contains(file)), "what was finished counts as it did");
+    assert_eq!(site.rows_of(&manifest), expected(2000));
+    assert!(done > 0 && done < 2000);
+    assert!(to == On::S3 || !site.path(STAGED).exists(), "a half-written entry is still there");
+}
+
+#[test]
+fn k12_a_job_that_was_killed_and_moved_goes_on_where_it_was() {
+    move_in_the_middle(On::Disk, On::Disk, PIPELINE);
+    move_in_the_middle(On::Disk, On::Disk, &PIPELINE.replace(BY_POSITION.0, BY_POSITION.1));
+    move_in_the_middle(On::Disk, On::S3, PIPELINE);
+    move_in_the_middle(On::S3, On::Disk, &PIPELINE.replace(BY_POSITION.0, BY_POSITION.1));
+}
+
+// --- what a resume costs ---
+
+const WITHOUT_STAGES: &str = r#"
+[source]
+path = "{root}in/"
+{store}
+[sink]
+path = "{root}out/"
+{store}
+[checkpoint]
+path = "{root}checkpoint"
+{store}
+"#;
+
+#[test]
+fn f9_one_new_object_beside_a_thousand_finished_ones_is_the_only_one_that_is_opened() {
+    let (objects, rows) = (full_or(1000, 100), full_or(2000, 200));
+    let site = Site::new(On::S3, &numbers(objects, rows), WITHOUT_STAGES);
+    site.finish(&[]);
+    let late = numbers(1, rows + 1).remove("in/0.parquet").unwrap();
+    site.server().put("bucket/in/late.parquet", late);
+    site.server().forget();
+    let start = Instant::now();
+    let run = site.start(&[]);
+    until("the first row is out", || site.server().count(Op::Put, "bucket/out/") > 0);
+    let first = start.elapsed();
+    run.wait().expect(0);
+    let server = site.server();
+    let opened: Vec<Request> = server.requests().into_iter().filter(|request| request.op != Op::List).collect();
+    let of_source = opened.iter().filter(|request| request.name.starts_with("bucket/in/"));
+    let others: Vec<&Request> = of_source.clone().filter(|request| request.name != "bucket/in/late.parquet").collect();
+    println!(
+        "{} reads of the new object; {} listings of the source, {} of the rest; {} reads of the checkpoint; \
+         first row out after {first:?}, all after {:?}",
+        of_source.count(),
+        server.count(Op::List, "bucket/in/"),
+        server.count(Op::List, "bucket/") - server.count(Op::List, "bucket/in/"),
+        server.count(Op::Get, "bucket/checkpoint/"),
+        start.elapsed(),
+    );
+    assert_eq!(others, [&Request { op: Op::Get, name: String::new() }; 0], "finished objects were read");
+    assert_eq!(site.rows().values().sum::<u64>() as usize, objects * rows + rows + 1);
+}

@@ -120,6 +120,8 @@ struct Flow {
     is_ending: AtomicBool,
     /// Nothing of what is in flight can be committed any more.
     is_dead: AtomicBool,
+    /// The whole job is finished, and no row failed.
+    is_done: AtomicBool,
     readers_left: AtomicUsize,
     guest_counts: Mutex<BTreeMap<String, u64>>,
 }
@@ -184,7 +186,9 @@ pub fn run(
         runtime.block_on(beating.end());
     }
     let ended = ended.and_then(|outcome| match outcome {
-        Outcome::Finished => runtime.block_on(open::delete_if_wanted(&plan)).map(|()| outcome),
+        Outcome::Finished if flow.is_done.load(Ordering::SeqCst) => {
+            runtime.block_on(open::delete_if_wanted(&plan)).map(|()| outcome)
+        }
         _ => Ok(outcome),
     });
     if !flow.is_dead.load(Ordering::SeqCst) {
@@ -261,6 +265,7 @@ fn start(
         error: Mutex::new(None),
         is_ending: AtomicBool::new(false),
         is_dead: AtomicBool::new(false),
+        is_done: AtomicBool::new(false),
         readers_left: AtomicUsize::new(run.readers),
         guest_counts: Mutex::default(),
         plan: Arc::clone(plan),
@@ -432,7 +437,7 @@ impl Flow {
         if !held.lanes.contains_key(&lane) {
             return Ok(());
         }
-        let error = held.cause(error).await;
+        let error = held.cause_in(lane, error).await;
         let RunError::Commit(CommitError::Fenced { lane: lost, number }) = error else { return Err(error) };
         held.lanes.remove(&lost);
         self.lane(lost).is_lost.store(true, Ordering::SeqCst);
@@ -507,7 +512,8 @@ impl Flow {
             return Err(CommitError::Fenced { lane, number }.into());
         }
         if how == Close::Finished {
-            open::complete_job(&self.plan, read).await?;
+            let is_done = open::complete_job(&self.plan, read).await?;
+            self.is_done.store(is_done, Ordering::SeqCst);
         }
         Ok(outcome)
     }
@@ -546,15 +552,24 @@ impl Held {
     /// Whoever opened a lane after this run removes what this run has not committed, so a store that cannot find a file
     /// may be nothing but that.
     async fn cause(&self, error: RunError) -> RunError {
+        let mut error = error;
+        for lane in self.lanes.keys() {
+            error = self.cause_in(*lane, error).await;
+        }
+        error
+    }
+
+    /// As [`Held::cause`], of an error in one lane: what happens in others does not excuse it.
+    async fn cause_in(&self, lane: u32, error: RunError) -> RunError {
         if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
             return error;
         }
-        for lane in self.lanes.values() {
-            if let Ok(false) = lane.is_last().await {
-                return CommitError::Fenced { lane: lane.number(), number: lane.next() }.into();
+        match self.lanes.get(&lane) {
+            Some(lane) if matches!(lane.is_last().await, Ok(false)) => {
+                CommitError::Fenced { lane: lane.number(), number: lane.next() }.into()
             }
+            _ => error,
         }
-        error
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -12,7 +11,7 @@ use object_store::Result;
 use wasmpipe::observe::Outcome;
 use wasmpipe::store::{Act, Watch};
 
-use crate::support::seam::{Crash, Reads, Stop};
+use crate::support::seam::{Crash, Pause, Reads, Stop};
 use crate::support::{Bench, Multiset, Said, id_files, number_batch, once, run, run_as};
 
 const PIPELINE: &str = r#"
@@ -150,58 +149,6 @@ fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
     assert_exactly_once(&second, "after a kill before close");
 }
 
-/// Lets one request wait until it is told to go on.
-#[derive(Debug)]
-struct Pause {
-    at: &'static str,
-    /// How many such requests pass before.
-    passing: AtomicUsize,
-    state: Mutex<(bool, bool)>,
-    changed: Condvar,
-}
-
-impl Pause {
-    fn before(at: &'static str) -> Arc<Pause> {
-        Pause::after_passing(at, 0)
-    }
-
-    fn after_passing(at: &'static str, passing: usize) -> Arc<Pause> {
-        Arc::new(Pause { at, passing: passing.into(), state: Mutex::default(), changed: Condvar::new() })
-    }
-
-    fn wait_until_paused(&self) {
-        let state = self.state.lock().unwrap();
-        let (_state, timeout) =
-            self.changed.wait_timeout_while(state, Duration::from_secs(60), |state| !state.0).unwrap();
-        assert!(!timeout.timed_out(), "{} never came", self.at);
-    }
-
-    fn go_on(&self) {
-        self.state.lock().unwrap().1 = true;
-        self.changed.notify_all();
-    }
-}
-
-impl Watch for Pause {
-    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
-        let mut state = self.state.lock().unwrap();
-        if !state.0 && format!("{store} {act:?} {object}").contains(self.at) {
-            if self.passing.load(Ordering::SeqCst) > 0 {
-                self.passing.fetch_sub(1, Ordering::SeqCst);
-                return Ok(());
-            }
-            state.0 = true;
-            self.changed.notify_all();
-            drop(self.changed.wait_while(state, |state| !state.1).unwrap());
-        }
-        Ok(())
-    }
-
-    fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// Z stops before its second entry; R does the whole job; Z goes on.
 fn zombie(stopped_at: &'static str) {
     let bench = bench(PIPELINE);
@@ -240,10 +187,9 @@ struct PauseThenFail(Arc<Pause>);
 
 impl Watch for PauseThenFail {
     fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
-        let is_paused = || self.0.state.lock().unwrap().0;
-        let before = is_paused();
+        let before = self.0.is_paused();
         self.0.before(act, store, object)?;
-        match !before && is_paused() {
+        match !before && self.0.is_paused() {
             true => Err(object_store::Error::Generic { store: "test", source: "no such file".into() }),
             false => Ok(()),
         }

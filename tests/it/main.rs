@@ -10,6 +10,8 @@
 //! * `complete` - what counts as done (C).
 //! * `dead_letters` - rows that failed and are kept (C3, C4).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
+//! * `protocol` - stops at every durable step of a job that has everything (K, P).
+//! * `scenarios` - the protocol's scenarios, one by one, and damage of all kinds (K, P).
 //! * `processes` - real processes: killed in every phase, stopped and gone on, many at one job, moved (K5, P1, P5).
 //! * `author` - what the author of a function types.
 //! * `contract` - a guest written by hand, from the contract's words alone.
@@ -35,9 +37,11 @@ mod messages;
 mod other_readers;
 mod output;
 mod processes;
+mod protocol;
 mod refuse;
 mod resume;
 mod s3;
 mod sandbox;
+mod scenarios;
 mod support;
 mod types;

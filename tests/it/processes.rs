@@ -196,8 +196,14 @@ fn stop_between_upload_and_append(site: &Site, run: &mut Process) {
 }
 
 /// What a run that is not at work any more must leave as it is: the output, the manifest, the log.
-fn settled(site: &Site) -> (BTreeMap<String, Vec<u8>>, Vec<String>, BTreeMap<String, Vec<u8>>) {
-    (site.objects("out"), site.manifest(), site.objects("checkpoint/lane"))
+/// Checkpoint, names in the sink, output.
+type Settled = (BTreeMap<String, Vec<u8>>, Vec<String>, BTreeMap<String, Vec<u8>>);
+
+fn settled(site: &Site) -> Settled {
+    // What the stopped run has staged is nobody's entry, and its own to remove.
+    let mut log = site.objects("checkpoint/lane");
+    log.retain(|name, _| !name.contains('#'));
+    (site.objects("out"), site.manifest(), log)
 }
 
 /// It says that it was fenced, exits with the code for that, and takes away what it has written and its signs of life.
@@ -256,7 +262,10 @@ fn p1_a_stopped_run_finds_out_that_somebody_has_compacted_by_hand() {
         assert_eq!(entries_of_kind(&site, "compaction"), 1);
         let (_, manifest, log) = settled(&site);
         goes_on_and_finds_out(&site, zombie);
-        assert!(settled(&site).1 == manifest && settled(&site).2 == log, "a fenced run changed something");
+        let (_, manifest_after, log_after) = settled(&site);
+        assert_eq!(manifest_after, manifest, "a fenced run changed the manifest");
+        let names = |log: &BTreeMap<String, Vec<u8>>| log.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&log_after), names(&log), "a fenced run changed the log");
         site.finish(&[]);
         site.assert_exactly_once(&expected(2000), "after a compaction and a fenced run");
     }
@@ -476,6 +485,6 @@ fn f9_one_new_object_beside_a_thousand_finished_ones_is_the_only_one_that_is_ope
         server.count(Op::Get, "bucket/checkpoint/"),
         start.elapsed(),
     );
-    assert_eq!(others, [&Request { op: Op::Get, name: String::new() }; 0], "finished objects were read");
+    assert!(others.is_empty(), "finished objects were read: {others:?}");
     assert_eq!(site.rows().values().sum::<u64>() as usize, objects * rows + rows + 1);
 }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use futures::TryStreamExt;
 use serde::Serialize;
 
 use super::look::{self, Looked};
 use super::text::{counted, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error};
-use crate::commit::{self, Close, CommitError, Compacted, Lane, LaneState, Root, Verified, Writer};
+use crate::commit::{self, Close, CommitError, Compacted, Lane, LaneLog, LaneState, Root, Verified, Writer};
 use crate::message::Message;
 use crate::plan::LaneSet;
 
@@ -23,17 +22,14 @@ pub(super) fn verify(options: &args::Verify) -> u8 {
         Err(code) => return code,
     };
     let verified = runtime.block_on(async {
-        let listed = sink.objects().list(None).try_collect().await;
-        let listing: Vec<_> =
-            listed.map_err(|cause| CommitError::Store { what: "list", name: "the sink".into(), cause })?;
-        let verified = commit::verify(&found.store, &found.root, &listing).await?;
-        if options.repair && !verified.findings.is_empty() {
-            if !options.take_over {
-                refuse_if_alive(&found, &LaneSet::All).await?;
-            }
-            commit::repair(&found.store, &found.root, &verified.findings).await?;
+        let verified = commit::verify(&found.store, &found.root, &sink).await?;
+        if !options.repair || verified.findings.is_empty() {
+            return Ok(verified);
         }
-        Ok(verified)
+        if !options.take_over {
+            refuse_if_alive(&found, &LaneSet::All).await?;
+        }
+        commit::repair(&found.store, &found.root, &sink).await
     });
     let verified = match verified {
         Ok(verified) => verified,
@@ -134,9 +130,10 @@ async fn compact_lanes(found: &look::Found, options: &args::Compact) -> Result<V
     let (store, writer) = (&found.store, Writer::new());
     let mut done = Vec::new();
     for number in numbers {
-        // A lane that was finished is so afterwards, too; any other is left as it is when a run stops.
-        let how = commit::last_open(store, number).await?.closed.unwrap_or(Close::Stopped);
         let mut lane = Lane::open(store, number, &writer, async || Root::last_number(store).await).await?;
+        // A lane that was finished is so afterwards, too; any other is left as it is when a run stops.
+        let (_, before) = commit::read_state(store, number, LaneLog::default(), Some(lane.opened())).await?;
+        let how = before.closed.unwrap_or(Close::Stopped);
         let compacted = lane.compact().await?;
         lane.close(how).await?;
         done.push(LaneCompacted { lane: number, compacted });
@@ -173,7 +170,7 @@ pub(super) fn delete(options: &args::Delete) -> u8 {
     };
     let deleted = runtime.block_on(async {
         if let Some(root) = &found.root {
-            refuse_unfinished(&options.path, &found.store, root).await?;
+            refuse_unfinished(&found.store, root, &options.path).await?;
             if !commit::mark_deleted(&found.store, root).await? {
                 let message = "somebody has just appended to the checkpoint\nhint: nothing was deleted; run the same command again";
                 return Err(CommitError::Refused(message.into()));
@@ -191,22 +188,19 @@ pub(super) fn delete(options: &args::Delete) -> u8 {
 
 /// Without its checkpoint an unfinished job would begin anew and double its output; a finished one is known by the manifest in
 /// its sink.
-async fn refuse_unfinished(named: &str, store: &crate::store::Store, root: &Root) -> Result<(), CommitError> {
-    for lane in 0..root.genesis.lanes {
-        if commit::last_open(store, lane).await?.closed != Some(Close::Finished) {
-            return Err(CommitError::Refused(format!(
-                "lane {lane} of the job is not finished\n\
-                 hint: finish the job first; to give it up, remove the checkpoint's folder and the files of the job in its sink"
-            )));
-        }
+async fn refuse_unfinished(store: &crate::store::Store, root: &Root, named: &str) -> Result<(), CommitError> {
+    let refused = |what: String, hint: &str| Err(CommitError::Refused(format!("{what}\nhint: {hint}")));
+    let view = commit::view(store).await?.ok_or(CommitError::Deleted)?;
+    if let Some(open) = view.unfinished()? {
+        let hint =
+            "finish the job first; to give it up, remove the checkpoint's folder and the files of the job in its sink";
+        return refused(format!("the job is not finished: {open}"), hint);
     }
-    let sink = look::open_sink(named, &root.places.sink)
-        .map_err(|_| CommitError::Refused("its sink cannot be opened".into()))?;
-    let manifest = object_store::path::Path::from(format!("_wasmpipe/{}.json", root.genesis.job));
-    match object_store::ObjectStoreExt::head(sink.objects().as_ref(), &manifest).await {
-        Ok(_) => Ok(()),
-        Err(_) => Err(CommitError::Refused(format!(
-            "the sink has no manifest {manifest} of the job\nhint: run the job once more, which writes it"
-        ))),
+    let sink = look::open_sink(named, &root.places.sink);
+    let sink = sink.map_err(|_| CommitError::Refused("its sink cannot be opened\nhint: mend that first".into()))?;
+    let files: Vec<String> = view.files().map(|file| file.path.clone()).collect();
+    if commit::manifest_files(&sink, &root.genesis.job).await? == Some(files) {
+        return Ok(());
     }
+    refused("the sink has no manifest of all that the job has written".into(), "run the job once more, which writes it")
 }

@@ -118,7 +118,7 @@ fn coverage_rows(state: &LaneState) -> Vec<CoverageRow> {
 /// without rows.
 fn by_group(path: &str, content: &ObjectCoverage) -> Vec<CoverageRow> {
     let mut groups: BTreeMap<u64, ObjectCoverage> = BTreeMap::new();
-    let empty = || ObjectCoverage { coverage: super::Coverage::default(), ..content.clone() };
+    let empty = || content.without_rows();
     for (range, state, group) in content.coverage.given() {
         groups.entry(group).or_insert_with(empty).coverage.set(range, state);
     }

@@ -154,6 +154,14 @@ pub struct ObjectCoverage {
 }
 
 impl ObjectCoverage {
+    /// The same content, of which nothing is covered.
+    #[must_use]
+    pub fn without_rows(&self) -> ObjectCoverage {
+        let ObjectCoverage { digest, size, rows, piece, own, root, coverage: _ } = self;
+        let (digest, own, coverage) = (digest.clone(), own.clone(), Coverage::default());
+        ObjectCoverage { digest, size: *size, rows: *rows, piece: *piece, own, root: *root, coverage }
+    }
+
     /// Whether no row is left to do.
     pub fn is_complete(&self) -> bool {
         self.coverage.len() == self.own_rows()

@@ -75,6 +75,7 @@ impl LaneLog {
     pub fn below(mut self, number: u64) -> LaneLog {
         self.entries.retain(|logged| logged.number < number);
         self.defects.retain(|defect| defect.number < number);
+        self.covered.retain(|covered| *covered < number);
         self
     }
 }
@@ -97,7 +98,7 @@ pub(super) async fn create(store: &Store, name: &str, bytes: &Bytes) -> Result<P
     let mut unclear = None;
     for attempt in 0..APPEND_ATTEMPTS {
         if attempt > 0 {
-            tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+            tokio::time::sleep(Duration::from_millis(25 << attempt)).await;
         }
         let put = store.objects().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await;
         let Err(cause) = put else { return Ok(Put::Mine) };
@@ -181,10 +182,12 @@ pub async fn read_lane(store: &Store, lane: u32, known: LaneLog) -> Result<LaneL
 /// As [`read_lane`], for who cannot go on with a defect.
 pub async fn read_sound_lane(store: &Store, lane: u32, known: LaneLog) -> Result<LaneLog, CommitError> {
     let mut log = read_lane(store, lane, known).await?;
-    match log.defects.is_empty() {
-        true => Ok(log),
-        false => Err(log.defects.swap_remove(0).into()),
+    if log.defects.is_empty() {
+        return Ok(log);
     }
+    // Where a compaction cannot be read, what it covers is missing for good reason.
+    let first = log.defects.iter().position(|defect| !defect.is_missing).unwrap_or(0);
+    Err(log.defects.swap_remove(first).into())
 }
 
 async fn read_once(store: &Store, lane: u32, cache: &mut BTreeMap<u64, LaneEntry>) -> Result<LaneLog, CommitError> {

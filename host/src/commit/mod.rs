@@ -73,7 +73,7 @@ pub use lane::{Lane, Writer, lane_of, now_ms, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
 pub use liveness::{Alive, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, LaneLog, Logged, read_lane};
-pub use output::{Orphan, OutputCheck, Wrong, check_output};
+pub use output::{Orphan, OutputCheck, Wrong, check_output, manifest_files};
 pub use recover::{Swept, check_files, other_jobs, sweep};
 pub use repair::{Finding, Verified, repair, verify};
 pub use replay::{GroupState, LaneState, OpenState, last_open, read_state};

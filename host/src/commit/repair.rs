@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
@@ -45,15 +46,21 @@ pub struct Verified {
     pub beyond_repair: Vec<String>,
 }
 
-/// Looks at every entry, side file and sink file that counts. `listing` is the sink's.
-pub async fn verify(store: &Store, root: &Root, listing: &[ObjectMeta]) -> Result<Verified, CommitError> {
+/// Looks at every entry, side file and sink file that counts. The sink is listed after the log was read: what is committed
+/// meanwhile is not missed.
+pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified, CommitError> {
     let mut verified = Verified::default();
     if let Err(error) = root.pinned(store).await {
         verified.beyond_repair.push(error.to_string());
     }
+    let mut logs = Vec::new();
     for lane in 0..root.genesis.lanes {
-        let log = read_lane(store, lane, LaneLog::default()).await?;
-        verify_lane(store, lane, &log, listing, &mut verified).await?;
+        logs.push((lane, read_lane(store, lane, LaneLog::default()).await?));
+    }
+    let listed = sink.objects().list(None).try_collect().await;
+    let listing: Vec<ObjectMeta> = listed.map_err(|cause| CommitError::store("list", "the sink", cause))?;
+    for (lane, log) in &logs {
+        verify_lane(store, *lane, log, &listing, &mut verified).await?;
     }
     Ok(verified)
 }
@@ -141,16 +148,17 @@ fn verify_files(state: &LaneState, listing: &[ObjectMeta], verified: &mut Verifi
     }
 }
 
-/// Withdraws what was found, by taking every lane: rows of the groups are not done any more, and the next run does them
-/// again. An entry that cannot be read is copied into `runs/` before.
-pub async fn repair(store: &Store, root: &Root, findings: &[Finding]) -> Result<(), CommitError> {
+/// Takes every lane, looks again, and withdraws what is wrong: rows of these groups are not done any more, and the next run
+/// does them again. What is withdrawn is copied into `runs/` before.
+pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified, CommitError> {
     let writer = Writer::new();
     let mut lanes = Vec::new();
     for lane in 0..root.genesis.lanes {
         lanes.push(Lane::open(store, lane, &writer, async || Root::last_number(store).await).await?);
     }
+    let verified = verify(store, root, sink).await?;
     let mut numbers: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
-    for finding in findings {
+    for finding in &verified.findings {
         numbers.entry(finding.lane).or_default().insert(finding.number);
     }
     for (lane, number) in numbers.iter().flat_map(|(lane, numbers)| numbers.iter().map(|number| (*lane, *number))) {
@@ -167,7 +175,7 @@ pub async fn repair(store: &Store, root: &Root, findings: &[Finding]) -> Result<
         }
         lane.close(Close::Stopped).await?;
     }
-    Ok(())
+    Ok(verified)
 }
 
 async fn keep_copy(store: &Store, writer: &Writer, lane: u32, number: u64) -> Result<(), CommitError> {

@@ -50,20 +50,24 @@ pub async fn last_open(store: &Store, lane: u32) -> Result<LaneState, CommitErro
 /// Attempts to read a lane whose side files vanish meanwhile.
 const READ_ATTEMPTS: usize = 4;
 
-/// Reads and replays a lane, up to below a number if one is given. `known` is what was read before. Another writer's
-/// compaction may delete side files meanwhile; then all is read again.
+/// Reads and replays a lane. `known` is what was read before; `opened` is the number of this process' open, if it has just
+/// opened the lane: then what lies below is replayed, and anything above it says that the lane is lost already, and perhaps
+/// compacted. Another writer's compaction may delete side files meanwhile; then all is read again.
 pub async fn read_state(
     store: &Store,
     lane: u32,
     known: LaneLog,
-    below: Option<u64>,
+    opened: Option<u64>,
 ) -> Result<(LaneLog, LaneState), CommitError> {
     let mut known = Some(known);
     let mut attempt = 0;
     loop {
         let log = read_sound_lane(store, lane, known.take().unwrap_or_default()).await?;
-        let log = match below {
-            Some(below) => log.below(below),
+        let log = match opened {
+            Some(opened) if log.last().is_some_and(|last| last > opened) => {
+                return Err(CommitError::Fenced { lane, number: opened + 1 });
+            }
+            Some(opened) => log.below(opened),
             None => log,
         };
         attempt += 1;
@@ -231,7 +235,11 @@ impl LaneState {
         let read;
         let covered = match (&segment.coverage, &segment.coverage_file) {
             (Some(covered), _) => covered,
-            (None, Some(_)) if is_withdrawn => &Vec::new(),
+            // What it can still say is which rows have to be done again; if it cannot, no row counts by it either.
+            (None, Some(file)) if is_withdrawn => {
+                read = side::read_coverage(store, file).await.unwrap_or_default();
+                &read.into_iter().map(|row| row.object).collect()
+            }
             (None, Some(file)) => {
                 read = side::read_coverage(store, file).await?;
                 &read.into_iter().map(|row| row.object).collect()
@@ -241,8 +249,9 @@ impl LaneState {
         for object in covered {
             self.cover(number, segment.root, object, is_withdrawn)?;
         }
+        self.name(&segment.coverage_file);
         if !is_withdrawn {
-            self.name(segment.ids.iter().chain(&segment.coverage_file));
+            self.name(&segment.ids);
             self.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
             let (root, files, counts) = (segment.root, segment.files.clone(), segment.counts);
             let dead_letters = segment.dead_letters.clone();

@@ -10,6 +10,7 @@ use arrow::compute::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode};
 use parquet::arrow::ArrowWriter;
@@ -24,6 +25,9 @@ use super::root::Pinned;
 use crate::sink::FileKind;
 use crate::source::Object;
 use crate::store::Store;
+
+/// Side files read at a time.
+const READS_MAX: usize = 32;
 
 /// Writes the ids of a group, sorted by their columns in order. `None` if there are none.
 pub async fn write_ids(
@@ -382,10 +386,10 @@ pub(super) async fn merge_ids(
     files: &[IdFile],
     groups: &BTreeMap<u64, GroupState>,
 ) -> Result<Option<SideFile>, CommitError> {
-    let mut batches = Vec::new();
-    for file in files {
-        batches.extend(read_ids_with_groups(store, file, |group| groups.contains_key(&group)).await?);
-    }
+    let reads = files.iter().map(|file| read_ids_with_groups(store, file, |group| groups.contains_key(&group)));
+    let reads: Vec<_> = reads.collect();
+    let batches: Vec<Vec<RecordBatch>> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+    let batches = batches.concat();
     let Some(first) = batches.first() else { return Ok(None) };
     let sorted = sorted(&first.schema(), &batches).map_err(|error| CommitError::damaged(&path, error))?;
     write(store, path, &sorted).await.map(Some)

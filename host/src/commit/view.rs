@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use super::coverage::{ObjectCoverage, RowState};
 use super::entry::{Close, FileEntry, SideFile};
 use super::group::GroupCounts;
+use super::lane::pieces;
 use super::log::{LaneLog, Logged};
 use super::replay::{LaneState, read_state};
 use super::root::{Pinned, Root};
@@ -107,6 +108,23 @@ impl View {
             }
         }
         Ok(covered)
+    }
+
+    /// What is not finished yet; none if every lane was closed as finished and every row of the listing is covered.
+    pub fn unfinished(&self) -> Result<Option<String>, CommitError> {
+        if let Some(lane) = self.lanes.iter().find(|lane| lane.state.closed != Some(Close::Finished)) {
+            return Ok(Some(format!("lane {} is not closed", lane.lane)));
+        }
+        let covered = self.covered()?;
+        for Pinned { object, .. } in &self.listing {
+            for piece in 0..pieces(object.size, self.root.genesis.split_bytes) {
+                let covered = covered.get(&(object.path.as_ref(), piece));
+                if !covered.is_some_and(|covered| covered.is_complete()) {
+                    return Ok(Some(format!("rows of {} are not done", object.path)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Counts over all segments.

@@ -157,8 +157,7 @@ pub struct Checkpoint {
     pub split_bytes: Option<At<u64>>,
     /// `compact_entries = 500`: a lane whose log has this many entries is compacted. 0 is never.
     pub compact_entries: Option<At<u64>>,
-    /// `heartbeat_seconds = 5`: the time between two signs of life of a run. More than 0, at most a year; a fraction is
-    /// fine.
+    /// `heartbeat_seconds = 5`: the time between two signs of life of a run. More than 0, at most 60; a fraction is fine.
     pub heartbeat_seconds: Option<At<Duration>>,
     /// `delete_on_success = true`: the checkpoint is deleted when the job is finished.
     pub delete_on_success: Option<At<bool>>,

@@ -10,8 +10,8 @@ use super::section::{Report, Section, Value, shown};
 use super::settings::settings;
 use super::shape::{CHECKPOINT, DEAD_LETTERS, FILE, RUN, SINK, SOURCE, STAGE, STORE, Shape, section_name};
 use super::value::{
-    at_most, boolean, bytes, choice, column_or_columns, columns, count, kind, path, place, seconds, seconds_or_zero,
-    text, whole, wrong_type,
+    at_most, boolean, bytes, choice, column_or_columns, columns, count, kind, path, place, seconds,
+    seconds_of_a_minute, seconds_or_zero, text, whole, wrong_type,
 };
 use super::{
     Checkpoint, Compression, Config, DeadLetters, Format, OnError, PipelineFile, Problems, Run, Sink, Source, Stage,
@@ -217,7 +217,7 @@ fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Checkpoint {
     let split_bytes = section.optional("split_bytes", report, bytes);
     let compact_entries =
         section.optional("compact_entries", report, |value, report| whole(value, 0..=u64::MAX, report));
-    let heartbeat_seconds = section.optional("heartbeat_seconds", report, seconds);
+    let heartbeat_seconds = section.optional("heartbeat_seconds", report, seconds_of_a_minute);
     let delete_on_success = section.optional("delete_on_success", report, boolean);
     let group_rows_max = section.optional("group_rows_max", report, |value, report| whole(value, 1..=u64::MAX, report));
     let group_bytes_max = section.optional("group_bytes_max", report, bytes);

@@ -77,7 +77,7 @@ pub(super) const CHECKPOINT: Shape = Shape {
 
 const STORE_EXAMPLE: &str = r#"store = { region = "eu-central-1" }"#;
 
-/// The table behind `store` in [source], [sink] and [checkpoint].
+/// The table behind `store` in `[source]`, `[sink]` and `[checkpoint]`.
 pub(super) const STORE: Shape = Shape {
     name: "`store`",
     keys: &[

@@ -231,6 +231,15 @@ pub(super) fn seconds(value: Value<'_>, report: &mut Report<'_>) -> Option<Durat
     Some(seconds)
 }
 
+/// A time in seconds: more than 0, at most a minute.
+pub(super) fn seconds_of_a_minute(value: Value<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let seconds = seconds(value, report)?;
+    if seconds > Duration::from_secs(60) {
+        return wrong(value, format!("`{}` must be at most 60", value.key), report);
+    }
+    Some(seconds)
+}
+
 /// A time in seconds: 0 or more.
 pub(super) fn seconds_or_zero(value: Value<'_>, report: &mut Report<'_>) -> Option<Duration> {
     let written = match value.toml.get_ref() {

@@ -207,8 +207,9 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     if let Some(covered) = looked.finished {
         add(&progress.rows_skipped, covered.all_rows());
         add(&progress.objects, covered.pieces.len() as u64);
-        complete_job(plan, looked.lanes).await?;
-        delete_if_wanted(plan).await?;
+        if complete_job(plan, looked.lanes).await? {
+            delete_if_wanted(plan).await?;
+        }
         return Ok(Opening::Finished {
             known_rows: covered.rows(RowState::Known),
             failed_rows: covered.rows(RowState::Failed),
@@ -495,10 +496,10 @@ async fn follow_source(
                 return Err(CommitError::Fenced { lane: lane.number(), number: lane.opened() + 1 }.into());
             }
         }
-        let token = opened.first().map_or_else(random_name, |lane| lane.token().to_string());
+        // Not under this run's token: no opening of a lane keeps it from appending to the root, however late it is.
         let entry = RootEntry::Source {
             format: FORMAT,
-            listing: commit::write_listing(&plan.checkpoint, &token, &listing).await?,
+            listing: commit::write_listing(&plan.checkpoint, &random_name(), &listing).await?,
             rewritten,
             opens: rewritten.then(|| opened.iter().map(Lane::opened).collect()),
         };
@@ -611,43 +612,48 @@ struct Manifest<'a> {
 }
 
 /// If every lane of the job is finished, by whichever process, the manifest `_wasmpipe/<job>.json` is put into the sink.
-pub(super) async fn complete_job(plan: &Plan, mut known: Lanes) -> Result<(), RunError> {
-    let root = read_root(plan).await?;
+/// Answers whether the job is done for good: finished, and no row failed that could be done again.
+pub(super) async fn complete_job(plan: &Plan, mut known: Lanes) -> Result<bool, RunError> {
+    let root = match Root::read(&plan.checkpoint).await {
+        // Another process has completed it, and deleted the checkpoint.
+        Ok(None) | Err(CommitError::Deleted) => return Ok(false),
+        Ok(Some(root)) => root,
+        Err(error) => return Err(error.into()),
+    };
     let mut log_of = |lane| known.0.remove(&lane).map(|(log, _)| log).unwrap_or_default();
     let logs: Vec<_> = (0..root.genesis.lanes).map(|lane| (lane, log_of(lane), None)).collect();
     let lanes = Lanes::read(plan, logs).await?;
     if lanes.states().any(|state| state.closed != Some(Close::Finished)) {
-        return Ok(());
+        return Ok(false);
     }
     let pinned = root.pinned(&plan.checkpoint).await?;
-    if Covered::of(plan, &root, &pinned, &lanes, Failed::Stay).await?.open().next().is_some() {
-        return Ok(());
+    let covered = Covered::of(plan, &root, &pinned, &lanes, Failed::Stay).await?;
+    if covered.open().next().is_some() {
+        return Ok(false);
     }
     let files: Vec<_> = lanes.states().flat_map(LaneState::files).collect();
     let rows = files.iter().map(|file| file.rows).sum();
     let dead_letters = lanes.states().flat_map(LaneState::dead_letters).collect();
     let manifest = Manifest { format: FORMAT, job: &root.genesis.job, rows, files, dead_letters };
     let name = format!("_wasmpipe/{}.json", root.genesis.job);
-    put_json_if_other(&plan.sink.store, &name, &manifest).await
+    put_json_if_other(&plan.sink.store, &name, &manifest).await?;
+    Ok(covered.rows(RowState::Failed) + covered.rows(RowState::DeadLettered) == 0)
 }
 
-/// Deletes the checkpoint if the job is finished and that is wanted. The manifest in the sink says that it is: without one,
-/// somebody else has still something to do.
+/// Deletes the checkpoint of a job that is done for good, if that is wanted.
 pub(super) async fn delete_if_wanted(plan: &Plan) -> Result<(), RunError> {
     if !plan.delete_on_success || !plan.is_durable {
         return Ok(());
     }
-    let root = read_root(plan).await?;
-    let manifest = Path::from(format!("_wasmpipe/{}.json", root.genesis.job));
-    let is_finished = async |lane| Ok::<_, CommitError>(commit::last_open(&plan.checkpoint, lane).await?.closed);
-    for lane in 0..root.genesis.lanes {
-        if is_finished(lane).await? != Some(Close::Finished) {
-            return Ok(());
-        }
+    match Root::read(&plan.checkpoint).await {
+        Ok(None) => return Ok(()),
+        Err(CommitError::Deleted) => {}
+        // Somebody has appended to the root: the job goes on.
+        Ok(Some(root)) if !commit::mark_deleted(&plan.checkpoint, &root).await? => return Ok(()),
+        Ok(Some(_)) => {}
+        Err(error) => return Err(error.into()),
     }
-    if plan.sink.store.objects().head(&manifest).await.is_ok() && commit::mark_deleted(&plan.checkpoint, &root).await? {
-        commit::delete_all(&plan.checkpoint).await?;
-    }
+    commit::delete_all(&plan.checkpoint).await?;
     Ok(())
 }
 

@@ -432,6 +432,7 @@ impl Draft<'_> {
     async fn refuse_other_jobs(&mut self, stores: &Stores, root: Option<&Root>) -> Result<(), PlanError> {
         let (Some(sink), Some(written)) = (&stores.sink, &self.config.sink.path) else { return Ok(()) };
         if value_or(self.config.sink.shared.as_ref(), false) {
+            self.refuse_forgetting();
             return Ok(());
         }
         let listing: Vec<ObjectMeta> = sink
@@ -452,6 +453,16 @@ impl Draft<'_> {
         };
         self.problem(written, Message::new(message).hint(hint));
         Ok(())
+    }
+
+    /// In a shared folder nothing would keep a rerun of a finished job, whose checkpoint is gone, from doubling its output.
+    fn refuse_forgetting(&mut self) {
+        let written = self.config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.delete_on_success.as_ref());
+        if let Some(written) = written.filter(|written| written.value) {
+            let message =
+                "`delete_on_success` and a shared sink do not go together: run again, the job would double its output";
+            self.problem(written, Message::new(message).hint("keep the checkpoint, or give the job a sink of its own"));
+        }
     }
 
     async fn objects(&mut self, stores: &Stores) -> Result<Option<Vec<Object>>, PlanError> {

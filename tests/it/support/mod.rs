@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod place;
 pub mod process;
 pub mod s3;
 pub mod seam;
@@ -9,7 +10,8 @@ pub mod seam;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -21,6 +23,7 @@ use wasmpipe::observe::{Outcome, Progress, Summary};
 use wasmpipe::pipeline::{self, Control};
 use wasmpipe::plan::{self, LaneSet, Options, Plan};
 use wasmpipe::store::{Unwatched, Watch};
+use wasmpipe::udf::Engine;
 
 use seam::Settling;
 
@@ -34,7 +37,16 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
+        Bench::of(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory, where the machine has a folder for that: hundreds of jobs of hundreds of small files each.
+    pub fn quick() -> Bench {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Bench::of(tempfile::tempdir_in(memory).unwrap()) } else { Bench::new() }
+    }
+
+    fn of(folder: tempfile::TempDir) -> Bench {
         std::fs::create_dir(folder.path().join("in")).unwrap();
         Bench { folder }
     }
@@ -204,10 +216,10 @@ pub fn plan<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: 
     plan_as(pipeline, watch, Said { accept_change, ..Said::default() })
 }
 
-fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -> Result<Plan, String> {
+pub fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -> Result<Plan, String> {
     let config = config::load(pipeline).map_err(|problems| problems.to_string())?;
     let watch: Arc<dyn Watch> = Arc::<W>::clone(watch);
-    let engine = pipeline::engine(&cache()).unwrap();
+    let engine = engine();
     let Said { accept_change, take_over, relocate, retry_failed, lanes } = said;
     let cache = cache();
     let environment = s3::environment();
@@ -215,6 +227,12 @@ fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -> R
         Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch, environment };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(plan::make(&config, &options)).map_err(|error| error.to_string())
+}
+
+/// One for all tests: its components are compiled once, its clock is one thread.
+fn engine() -> Arc<Engine> {
+    static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
+    Arc::clone(ENGINE.get_or_init(|| pipeline::engine(&cache()).unwrap()))
 }
 
 /// Test guests, built by `cargo xtask test`.
@@ -256,6 +274,15 @@ pub fn read_parquet(path: &Path) -> Vec<RecordBatch> {
     ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().map(Result::unwrap).collect()
 }
 
+/// The rows of these files of a folder.
+pub fn read_files<'a>(folder: &Path, names: impl IntoIterator<Item = &'a str>) -> Multiset {
+    let mut rows = Multiset::new();
+    for name in names {
+        read_parquet(&folder.join(name)).iter().for_each(|batch| add_rows(&mut rows, batch));
+    }
+    rows
+}
+
 pub fn read_folder(folder: &Path) -> Multiset {
     let mut rows = Multiset::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -274,6 +301,20 @@ fn add_rows(rows: &mut Multiset, batch: &RecordBatch) {
         let cells: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
         *rows.entry(cells.join("|")).or_default() += 1;
     }
+}
+
+/// Points that are played at the same time: most of the time they wait.
+const POINTS_AT_ONCE: usize = 12;
+
+/// Does something for each point, for several at the same time.
+pub fn at_once<T: Sync>(points: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let all = || {
+        while let Some(point) = points.get(next.fetch_add(1, Ordering::SeqCst)) {
+            work(point);
+        }
+    };
+    std::thread::scope(|threads| (0..POINTS_AT_ONCE).for_each(|_| drop(threads.spawn(all))));
 }
 
 /// A multiset of rows, each once.

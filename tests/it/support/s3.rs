@@ -61,6 +61,10 @@ impl OnS3 {
     pub fn run_with<W: Watch + 'static>(&self, watch: &Arc<W>) -> Ran {
         // Whoever ran before is dead, whatever its heartbeat seemed to say.
         let said = Said { take_over: true, ..Said::default() };
+        self.run_as(watch, said)
+    }
+
+    pub fn run_as<W: Watch + 'static>(&self, watch: &Arc<W>, said: Said) -> Ran {
         let plan = match plan_as(&self.bench.path("pipeline.toml"), watch, said) {
             Ok(plan) => plan,
             Err(error) => return Ran { summary: None, error: Some(error) },

@@ -10,23 +10,33 @@
 //! A process holds any number of lanes and works on them one after the other; a lane that is lost to another run costs
 //! the others nothing.
 //!
+//! * `look` - whether a run would be refused, before any lane is opened.
 //! * `open` - from a plan to opened lanes and the work that is left.
+//! * `covered` - what lanes say of the source's objects.
+//! * `asked` - the ids that are asked, of an import or after the source was rewritten.
 //! * `drift` - how the source differs from what the job has pinned.
 //! * `groups` - which rows are in which group, and when a group is complete.
 //! * `read` - what a reader thread does.
 //! * `work` - what a worker thread does.
 //! * `letters` - the dead letters of a block.
+//! * `finish` - one more look at what a run calls finished; the manifest; the checkpoint's deletion.
+//! * `record` - documents about a run or a job.
 //! * `budget` - bytes in flight.
 //! * `by_hand` - what to type after a row or a block ended a run.
 //! * `trial` - one function run by hand, through the same steps.
 
+mod asked;
 mod budget;
 mod by_hand;
+mod covered;
 mod drift;
+mod finish;
 mod groups;
 mod letters;
+mod look;
 mod open;
 mod read;
+mod record;
 mod trial;
 mod work;
 
@@ -43,7 +53,7 @@ use object_store::path::Path;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::block::Block;
-use crate::commit::{Close, CommitError, Group, Heartbeat, Lane, Writer};
+use crate::commit::{Close, CommitError, Group, Heartbeat, Lane, LaneLog, Writer};
 use crate::filter::FilterError;
 use crate::observe::{Outcome, Progress, Summary, add, add_time};
 use crate::plan::Plan;
@@ -51,9 +61,11 @@ use crate::sink::{Receipt, Sink, SinkError};
 use crate::source::SourceError;
 use crate::udf;
 use budget::Budget;
+use covered::Lanes;
 use groups::{Closed, Groups, InFlight, Ticket};
-use open::{Job, Lanes, Logs, Opened, Opening};
-pub use open::{begin, check};
+pub use look::check;
+pub use open::begin;
+use open::{Job, Logs, Opened, Opening};
 use read::WorkList;
 pub use trial::{Trial, Tried};
 
@@ -187,7 +199,7 @@ pub fn run(
     }
     let ended = ended.and_then(|outcome| match outcome {
         Outcome::Finished if flow.is_done.load(Ordering::SeqCst) => {
-            runtime.block_on(open::delete_if_wanted(&plan)).map(|()| outcome)
+            runtime.block_on(finish::delete_if_wanted(&plan)).map(|()| outcome)
         }
         _ => Ok(outcome),
     });
@@ -423,7 +435,7 @@ impl Flow {
         tracing::info!(rows = covered, lane, "committed a group");
         let compact = self.plan.compact_entries;
         if compact > 0 && log.entries() >= compact {
-            let compacted = log.compact().await?;
+            let compacted = log.compact(LaneLog::default()).await?;
             held.known.remove(&lane);
             tracing::info!(lane, entries = compacted.entries, "compacted");
         }
@@ -502,7 +514,7 @@ impl Flow {
         summary.rows_failed_in_all += self.job.failed_before;
         summary.rows_dead_lettered_in_all += self.job.dead_before;
         summary.guest_counts = lock(&self.guest_counts).clone();
-        open::write_summary(&self.plan, &summary).await?;
+        record::write_summary(&self.plan, &summary).await?;
         let closes: Vec<_> = held.lanes.into_values().map(|lane| lane.close(how)).collect();
         let mut closes = futures::stream::iter(closes).buffer_unordered(LANES_CLOSED_AT_ONCE);
         while let Some(closed) = closes.next().await {
@@ -512,7 +524,7 @@ impl Flow {
             return Err(CommitError::Fenced { lane, number }.into());
         }
         if how == Close::Finished {
-            let is_done = open::complete_job(&self.plan, read).await?;
+            let is_done = finish::complete_job(&self.plan, read).await?;
             self.is_done.store(is_done, Ordering::SeqCst);
         }
         Ok(outcome)
@@ -521,14 +533,14 @@ impl Flow {
     async fn finish(&self, held: &mut Held) -> Result<(Outcome, Lanes), RunError> {
         // Lane 0 is there in every job: if it has no output, it gets a file without rows.
         if held.lanes.contains_key(&0) && !self.lane(0).has_output.load(Ordering::SeqCst) {
-            let receipt = open::schema_file(&self.lane(0).sink).await?;
+            let receipt = finish::schema_file(&self.lane(0).sink).await?;
             let committed = self.commit(held, 0, Group::new(self.groups.next_number()), receipt).await;
             if let Err(error) = committed {
                 self.lose(held, 0, error).await?;
             }
         }
         let lanes: Vec<u32> = held.lanes.keys().copied().collect();
-        let read = open::refuse_unfinished(&self.plan, &self.job, &lanes, std::mem::take(&mut held.known)).await?;
+        let read = finish::refuse_unfinished(&self.plan, &self.job, &lanes, std::mem::take(&mut held.known)).await?;
         let failed = self.job.failed_before + crate::observe::get(&self.progress.rows_failed);
         let dead = self.job.dead_before + crate::observe::get(&self.progress.rows_dead_lettered);
         Ok((outcome_of_finished(failed + dead), read))

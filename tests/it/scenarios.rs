@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use object_store::{Error, Result};
-use wasmpipe::commit::{self, Close, CommitError, Lane, LaneEntry, Root, Verified, Writer, lane_of};
+use wasmpipe::commit::{self, Close, CommitError, Lane, LaneEntry, LaneLog, Root, Verified, Writer, lane_of};
 use wasmpipe::observe::Outcome;
 use wasmpipe::store::{Act, Unwatched, Watch};
 use wasmpipe_s3::{Fault, Op, What};
@@ -102,7 +102,7 @@ fn compact<W: Watch + 'static>(place: &Place, entries: usize, watch: &Arc<W>) ->
             for _ in 0..entries {
                 lane.withdraw(Vec::new(), false, "nothing").await?;
             }
-            lane.compact().await?;
+            lane.compact(LaneLog::default()).await?;
             lane.close(how).await?;
         }
         Ok(())
@@ -470,14 +470,20 @@ fn p14_a_checkpoint_that_was_copied_and_relocated_deletes_nothing_of_the_other()
     die_after_commits(&place, 2);
     copy_folder(&bench.path("checkpoint"), &bench.path("copied"));
     let text = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
-    place.run().finished();
-    let of_first = place.view().files().map(|file| file.path.clone()).collect::<Vec<_>>();
+    // The first may be about to commit this.
+    let file = place.view().files().next().unwrap().path.clone();
+    let not_yet = bench.path("out").join(file.replace("00000", "99999"));
+    std::fs::copy(bench.path("out").join(&file), &not_yet).unwrap();
     bench.pipeline(&text.replace("\"checkpoint\"", "\"copied\""));
-    let ran = place.run_as(&Arc::new(Unwatched), Said { relocate: true, ..Said::default() });
-    assert_eq!(ran.finished().rows_skipped, 20);
-    for file in of_first {
-        assert!(bench.path("out").join(&file).exists(), "{file}");
-    }
+    let moved = || place.run_as(&Arc::new(Unwatched), Said { relocate: true, ..Said::default() });
+    assert_eq!(moved().finished().rows_skipped, 20);
+    assert!(not_yet.exists());
+    // The first goes on, and finds what the copy did beside its own.
+    bench.pipeline(&text);
+    let before = place.objects("out");
+    let refused = place.take_over();
+    assert!(refused.error().contains("does not know who wrote"), "{refused:?}");
+    assert_eq!(place.objects("out"), before);
 }
 
 #[test]
@@ -842,5 +848,44 @@ fn x2_many_small_segments_are_resumed_quickly_and_compaction_bounds_them() {
         assert!(compacted.lanes[0].entries.iter().any(|logged| matches!(logged.entry, LaneEntry::Compaction(_))));
         assert!(compacted.lanes[0].entries.len() <= 3);
         assert_exactly_once(&place, 0..rows + 3, "compacted");
+    }
+}
+
+/// What a log forgot must not be done again beside what the sink still holds of it.
+#[test]
+fn a_log_that_lost_entries_is_refused_until_its_files_are_moved_away() {
+    for kind in KINDS {
+        let place = job_of_lanes(kind, 2);
+        place.run().finished();
+        for name in place.objects("checkpoint/lane/1/").keys() {
+            place.remove(name);
+        }
+        let before = (place.objects("checkpoint"), place.objects("out"));
+        let refused = place.take_over();
+        assert!(refused.error().contains("lane 1 of the checkpoint does not know who wrote 2 file(s)"), "{refused:?}");
+        assert_eq!((place.objects("checkpoint"), place.objects("out")), before, "{kind:?}");
+        let names: Vec<String> = place.objects("out/").into_keys().filter(|name| name.contains("-1-")).collect();
+        assert_eq!(names.len(), 2);
+        names.iter().for_each(|name| place.remove(name));
+        place.run().finished();
+        assert_exactly_once(&place, 0..20, &format!("{kind:?}, without the files of the lane"));
+    }
+}
+
+/// A backup of the checkpoint that was taken while the job was young, put back when it was older.
+#[test]
+fn an_older_copy_of_a_log_is_refused() {
+    for kind in KINDS {
+        let place = job(kind, "");
+        die_after_commits(&place, 1);
+        let young = place.objects("checkpoint/lane/");
+        place.take_over().finished();
+        for name in place.objects("checkpoint/lane/").keys().filter(|name| !young.contains_key(*name)) {
+            place.remove(name);
+        }
+        let refused = place.take_over();
+        assert!(refused.error().contains("lane 0 of the checkpoint does not know who wrote"), "{refused:?}");
+        assert!(refused.error().contains("it is an older copy"), "{refused:?}");
+        assert_eq!(place.output(), expected(0..40), "{kind:?}");
     }
 }

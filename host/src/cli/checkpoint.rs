@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::look::{self, Looked};
 use super::text::{counted, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error};
-use crate::commit::{self, Close, CommitError, Compacted, Lane, LaneLog, LaneState, Root, Verified, Writer};
+use crate::commit::{self, Close, CommitError, Compacted, Known, Lane, LaneState, Root, Verified, Writer};
 use crate::message::Message;
 use crate::plan::LaneSet;
 
@@ -132,9 +132,9 @@ async fn compact_lanes(found: &look::Found, options: &args::Compact) -> Result<V
     for number in numbers {
         let mut lane = Lane::open(store, number, &writer, async || Root::last_number(store).await).await?;
         // A lane that was finished is so afterwards, too; any other is left as it is when a run stops.
-        let (_, before) = commit::read_state(store, number, LaneLog::default(), Some(lane.opened())).await?;
+        let (log, before) = commit::read_state(store, number, Known::default(), Some(lane.opened())).await?;
         let how = before.closed.unwrap_or(Close::Stopped);
-        let compacted = lane.compact().await?;
+        let compacted = lane.compact(log).await?;
         lane.close(how).await?;
         done.push(LaneCompacted { lane: number, compacted });
     }

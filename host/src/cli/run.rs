@@ -22,6 +22,7 @@ pub(super) fn run(options: &args::Run) -> u8 {
         take_over: options.take_over,
         relocate: options.relocate,
         retry_failed: options.retry_failed,
+        completes_deletion: true,
         lanes: options.lanes.lane.clone().unwrap_or_default(),
     };
     let plan = match make(&options.pipeline, chosen) {
@@ -111,6 +112,7 @@ pub(super) struct Chosen {
     pub(super) take_over: bool,
     pub(super) relocate: bool,
     pub(super) retry_failed: bool,
+    pub(super) completes_deletion: bool,
     pub(super) lanes: LaneSet,
 }
 
@@ -124,11 +126,19 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
         print_error(&error);
         FAILED
     })?;
-    let Chosen { accept_change, take_over, relocate, retry_failed, lanes } = chosen;
-    let watch = Arc::new(Unwatched);
-    let environment = Environment::of_process();
-    let options =
-        Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch, environment };
+    let Chosen { accept_change, take_over, relocate, retry_failed, completes_deletion, lanes } = chosen;
+    let options = Options {
+        accept_change,
+        take_over,
+        relocate,
+        retry_failed,
+        completes_deletion,
+        lanes,
+        engine,
+        cache,
+        watch: Arc::new(Unwatched),
+        environment: Environment::of_process(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime without threads starts");
     runtime.block_on(plan::make(&config, &options)).map_err(|error| match error {

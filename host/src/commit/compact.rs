@@ -32,9 +32,9 @@ pub struct Compacted {
 
 impl Lane {
     /// Compacts the lane. It can be killed anywhere: before the entry nothing has happened, after it whoever opens the
-    /// lane next deletes what is left.
-    pub async fn compact(&mut self) -> Result<Compacted, CommitError> {
-        let log = read_sound_lane(&self.store, self.number(), LaneLog::default()).await?;
+    /// lane next deletes what is left. `known` is what was read of it before.
+    pub async fn compact(&mut self, known: LaneLog) -> Result<Compacted, CommitError> {
+        let log = read_sound_lane(&self.store, self.number(), known).await?;
         if log.last() != Some(self.next() - 1) {
             return Err(CommitError::Fenced { lane: self.number(), number: self.next() });
         }

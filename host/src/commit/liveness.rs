@@ -4,7 +4,7 @@
 //! A run counts in `heartbeat/<run>`; whoever wants its lanes watches that counter by a clock of its own. On a local
 //! checkpoint a run also holds a lock on a file: if it can be had, and the run was of this host and this boot, it is dead.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -109,7 +109,11 @@ fn take_lock(root: &std::path::Path, run: &str) -> Option<(File, PathBuf)> {
     std::fs::create_dir_all(&folder).ok()?;
     let path = folder.join(format!("{run}.lock"));
     let file = File::create(&path).ok()?;
-    file.try_lock().ok()?;
+    if file.try_lock().is_err() {
+        // A file system without locks. A file that nobody holds would say that this run is dead.
+        let _ = std::fs::remove_file(&path);
+        return None;
+    }
     Some((file, path))
 }
 
@@ -191,7 +195,7 @@ fn is_surely_dead(store: &Store, run: &str, (host, boot): (&str, &str), writer: 
     let Some(root) = store.local_root() else { return false };
     let is_here = host == writer.host && boot == writer.boot && !boot.is_empty();
     let lock = root.join("heartbeat").join(format!("{run}.lock"));
-    is_here && File::open(lock).is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    is_here && File::open(lock).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 async fn is_moving(store: &Store, run: &str) -> Result<bool, CommitError> {

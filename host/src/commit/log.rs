@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use object_store::PutMode;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode};
 
 use super::CommitError;
 use super::entry::{FORMAT, LaneEntry, number_name};
@@ -70,6 +70,11 @@ impl LaneLog {
         self.entries.last().map(|logged| logged.number).max(defect)
     }
 
+    /// The first and the last number, and how many entries there are.
+    pub(super) fn extent(&self) -> (Option<u64>, Option<u64>, usize) {
+        (self.entries.first().map(|logged| logged.number), self.last(), self.entries.len())
+    }
+
     /// The same below a number.
     #[must_use]
     pub fn below(mut self, number: u64) -> LaneLog {
@@ -128,8 +133,8 @@ pub(super) async fn probe(store: &Store, name: &str, bytes: &Bytes) -> Result<()
 
 /// The bytes of an object, or none if there is no such object.
 pub(super) async fn get(store: &Store, name: &str) -> Result<Option<Bytes>, CommitError> {
-    match store.objects().get(&Path::from(name)).await {
-        Ok(got) => got.bytes().await.map(Some).map_err(|cause| CommitError::store("read", name, cause)),
+    match store.whole(name).await {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(cause) => Err(CommitError::store("read", name, cause)),
     }
@@ -137,13 +142,12 @@ pub(super) async fn get(store: &Store, name: &str) -> Result<Option<Bytes>, Comm
 
 /// The numbers of a log, ascending.
 pub(super) async fn list(store: &Store, folder: &str) -> Result<Vec<u64>, CommitError> {
-    let listed = store.objects().list(Some(&Path::from(folder))).map_ok(|meta| meta.location);
-    let names: Vec<Path> = listed.try_collect().await.map_err(|cause| CommitError::store("list", folder, cause))?;
+    let names = store.names(folder).await.map_err(|cause| CommitError::store("list", folder, cause))?;
     let mut numbers = Vec::with_capacity(names.len());
-    for name in names.into_iter().filter(|name| !is_staged(name)) {
-        let digits = name.filename().filter(|digits| digits.len() == 10);
-        let number = digits.and_then(|digits| digits.parse().ok());
-        numbers.push(number.ok_or_else(|| CommitError::damaged(&name, "it is not an entry of the log"))?);
+    for name in names.iter().filter(|name| !is_staged(name)) {
+        let number = Some(name).filter(|digits| digits.len() == 10).and_then(|digits| digits.parse().ok());
+        let no_entry = || CommitError::damaged(format!("{folder}/{name}"), "it is not an entry of the log");
+        numbers.push(number.ok_or_else(no_entry)?);
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -151,8 +155,8 @@ pub(super) async fn list(store: &Store, folder: &str) -> Result<Vec<u64>, Commit
 
 /// A local store writes an entry as `<number>#<digits>` first, and hides that name. A checkpoint that was copied from there
 /// into a bucket shows it.
-fn is_staged(name: &Path) -> bool {
-    let parts = name.filename().and_then(|name| name.split_once('#'));
+fn is_staged(name: &str) -> bool {
+    let parts = name.split_once('#');
     parts.is_some_and(|(entry, digits)| entry.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

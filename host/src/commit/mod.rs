@@ -74,9 +74,9 @@ pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, l
 pub use liveness::{Alive, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, LaneLog, Logged, read_lane};
 pub use output::{Orphan, OutputCheck, Wrong, check_output, manifest_files};
-pub use recover::{Swept, check_files, other_jobs, sweep};
+pub use recover::{Swept, check_files, list_sink, other_jobs, refuse_unknown_writers, sink_names, sweep};
 pub use repair::{Finding, Verified, repair, verify};
-pub use replay::{GroupState, LaneState, OpenState, last_open, read_state};
+pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};
 pub use root::{Asked, Listing, Pinned, Places, Root, random_name, schema_from_hex, schema_to_hex};
 pub use side::{read_ids, read_imported, write_ids, write_imported, write_listing};
 pub use view::{DoneFile, LaneView, View, view};

@@ -3,21 +3,21 @@
 //! `<job>-<lane>-<token>-<sequence>.parquet` in the sink and, for dead letters, in a folder below it, `<token>-<name>` under
 //! `side/`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path as FsPath;
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::CommitError;
 use super::compact::entries_to_delete;
 use super::entry::FileEntry;
-use super::log::LaneLog;
-use super::replay::LaneState;
+use super::lane::Lane;
+use super::log::{LaneLog, last};
+use super::replay::{Known, LaneState, read_state};
 use super::root::Root;
 use crate::sink::{FileKind, FileName};
-use crate::store::Store;
+use crate::store::{Listed, Store};
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,34 +30,34 @@ pub struct Swept {
     pub entries: u64,
 }
 
-/// Removes what dead writers of lanes left. `listing` is the sink's; `lanes` are lanes that this process has opened: the
+/// Removes what dead writers of lanes left. `names` are the sink's; `lanes` are lanes that this process has opened: the
 /// entries below its opens, and what they say.
 pub async fn sweep(
     root: &Root,
     lanes: &[&(LaneLog, LaneState)],
     checkpoint: &Store,
     sink: &Store,
-    listing: &[ObjectMeta],
+    names: &[String],
 ) -> Result<Swept, CommitError> {
     let dead = Dead::of(root, lanes.iter().map(|(_, state)| state));
     let counting: HashSet<&str> =
         lanes.iter().flat_map(|(_, state)| state.all_files()).map(|file| file.path.as_str()).collect();
-    let orphans: Vec<Path> = listing
+    let orphans: Vec<Path> = names
         .iter()
-        .map(|meta| &meta.location)
-        .filter(|path| !counting.contains(path.as_ref()) && dead.wrote(path.as_ref()))
-        .cloned()
+        .map(String::as_str)
+        .filter(|name| !counting.contains(name) && dead.wrote(name))
+        .map(Path::from)
         .collect();
     let mut swept = Swept { sink_files: orphans.len() as u64, ..Swept::default() };
     delete(sink, orphans).await?;
     if let Some(folder) = sink.local_root() {
-        for kind in [FileKind::Output, FileKind::DeadLetters] {
+        for kind in FileKind::ALL {
             swept.sink_files += remove_staged(folder, kind.folder(), |name| dead.wrote(name))?;
         }
     }
     swept.side_files = sweep_side(root, lanes, checkpoint, &dead).await?;
     if let Some(folder) = checkpoint.local_root() {
-        swept.entries += remove_staged_entries(folder, lanes)?;
+        swept.entries += remove_staged_entries(folder, root, lanes)?;
         swept.side_files += remove_staged(folder, "side/", |name| dead.has_token(name))?;
     }
     for (log, state) in lanes {
@@ -95,15 +95,16 @@ impl<'a> Dead<'a> {
     }
 }
 
-/// What writers began to stage and never will complete: their number was taken before this process opened the lane.
-fn remove_staged_entries(root: &FsPath, lanes: &[&(LaneLog, LaneState)]) -> Result<u64, CommitError> {
+/// What writers began to stage and never will complete: their number was taken before this process read it.
+fn remove_staged_entries(folder: &FsPath, root: &Root, lanes: &[&(LaneLog, LaneState)]) -> Result<u64, CommitError> {
+    let logs = lanes.iter().map(|(_, state)| (format!("lane/{}/", state.lane), state.last));
     let mut removed = 0;
-    for (_, state) in lanes {
+    for (log, last) in logs.chain([("root/".to_string(), Some(root.last))]) {
         let is_taken = |name: &str| {
             let number = name.rsplit('/').next().and_then(|digits| digits.parse::<u64>().ok());
-            number.is_some_and(|number| state.last.is_some_and(|last| number <= last))
+            number.is_some_and(|number| last.is_some_and(|last| number <= last))
         };
-        removed += remove_staged(root, &format!("lane/{}/", state.lane), is_taken)?;
+        removed += remove_staged(folder, &log, is_taken)?;
     }
     Ok(removed)
 }
@@ -180,13 +181,83 @@ pub(super) async fn delete(store: &Store, paths: Vec<Path>) -> Result<(), Commit
     Ok(())
 }
 
-/// Sink files that the log names must be there with their sizes.
-pub fn check_files<'a>(
-    files: impl IntoIterator<Item = &'a FileEntry>,
-    listing: &[ObjectMeta],
+/// Files in the sink that carry this job's name and a lane of these, but the token of no opening that the lane knows: the
+/// log lost entries, or is an older copy of itself. To work on would double what these files hold. The sink was listed
+/// after the lanes were read, so a lane that has got entries since may know their writer by now.
+pub async fn refuse_unknown_writers(
+    store: &Store,
+    root: &Root,
+    lanes: impl IntoIterator<Item = &LaneState>,
+    listing: &[Listed],
 ) -> Result<(), CommitError> {
-    let found: std::collections::HashMap<&str, u64> =
-        listing.iter().map(|meta| (meta.location.as_ref(), meta.size)).collect();
+    let names: Vec<&str> = listing.iter().map(|found| found.name.as_str()).collect();
+    for (state, names) in unknown_writers(root, lanes, &names) {
+        if last(store, state.lane).await? != state.last {
+            continue;
+        }
+        return Err(CommitError::Refused(format!(
+            "lane {} of the checkpoint does not know who wrote {} file(s) of this job in the sink ({} first): entries of its log \
+             are lost, or it is an older copy\n\
+             hint: put the checkpoint back as it was; or move these files away (`wasmpipe output verify` lists them with \
+             --json as orphans), and the rows in them are done again",
+            state.lane,
+            names.len(),
+            names[0]
+        )));
+    }
+    Ok(())
+}
+
+fn unknown_writers<'a, 'b>(
+    root: &Root,
+    lanes: impl IntoIterator<Item = &'a LaneState>,
+    names: &[&'b str],
+) -> Vec<(&'a LaneState, Vec<&'b str>)> {
+    let known = |lane: &'a LaneState| {
+        let tokens: HashSet<&str> = lane.opens.values().map(|open| open.token.as_str()).collect();
+        (lane.lane, (lane, tokens, Vec::new()))
+    };
+    let mut lanes: BTreeMap<u32, _> = lanes.into_iter().map(known).collect();
+    for name in names {
+        let Some(file) = FileName::parse(name).filter(|file| file.job == root.genesis.job) else { continue };
+        let Some((_, tokens, unknown)) = lanes.get_mut(&file.lane) else { continue };
+        if !tokens.contains(file.token.as_str()) {
+            unknown.push(*name);
+        }
+    }
+    // Files that count are known, even if the open of their writer could not be read.
+    for (lane, _, unknown) in lanes.values_mut().filter(|(.., unknown)| !unknown.is_empty()) {
+        let counting: HashSet<&str> = lane.all_files().map(|file| file.path.as_str()).collect();
+        unknown.retain(|name| !counting.contains(name));
+    }
+    let lanes = lanes.into_values().filter(|(.., unknown)| !unknown.is_empty());
+    lanes.map(|(lane, _, unknown)| (lane, unknown)).collect()
+}
+
+/// After entries of a lane that could not be read were given up, by who holds the lane: the files of writers whose opens
+/// were among them. Not in a job that was moved, where another copy of the log may know them.
+pub(super) async fn remove_unknown_writers(
+    store: &Store,
+    root: &Root,
+    lane: &Lane,
+    sink: &Store,
+) -> Result<(), CommitError> {
+    if root.relocated > 0 {
+        return Ok(());
+    }
+    let (_, state) = read_state(store, lane.number(), Known::default(), None).await?;
+    let names = sink_names(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
+    if !lane.is_last().await? {
+        return Err(CommitError::Fenced { lane: lane.number(), number: lane.next() });
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let unknown = unknown_writers(root, [&state], &names).into_iter().flat_map(|(_, names)| names);
+    delete(sink, unknown.map(Path::from).collect()).await
+}
+
+/// Sink files that the log names must be there with their sizes.
+pub fn check_files<'a>(files: impl IntoIterator<Item = &'a FileEntry>, listing: &[Listed]) -> Result<(), CommitError> {
+    let found: HashMap<&str, u64> = listing.iter().map(|found| (found.name.as_str(), found.bytes)).collect();
     let wrong: Vec<String> = files
         .into_iter()
         .filter_map(|file| match found.get(file.path.as_str()) {
@@ -206,14 +277,35 @@ pub fn check_files<'a>(
 }
 
 /// Names in a sink that belong to other jobs than `job`.
-pub fn other_jobs(listing: &[ObjectMeta], job: Option<&str>) -> Vec<String> {
-    let job_of = |path: &str| match path.strip_prefix("_wasmpipe/").and_then(|name| name.strip_suffix(".json")) {
-        Some(job) => Some(job.to_string()),
-        None => FileName::parse(path).map(|file| file.job),
-    };
-    let names = listing.iter().filter_map(|meta| job_of(meta.location.as_ref()));
-    let mut others: Vec<String> = names.filter(|name| Some(name.as_str()) != job).collect();
+pub async fn other_jobs(sink: &Store, job: Option<&str>) -> object_store::Result<Vec<String>> {
+    let manifest = |name: &String| name.strip_suffix(".json").map(str::to_string);
+    let mut others: Vec<String> = sink.names(MANIFESTS).await?.iter().filter_map(manifest).collect();
+    let names = sink_names(sink).await?;
+    others.extend(names.iter().filter_map(|name| FileName::parse(name)).map(|file| file.job));
+    others.retain(|name| Some(name.as_str()) != job);
     others.sort();
     others.dedup();
-    others
+    Ok(others)
+}
+
+/// Where finished jobs leave their manifests, below the sink.
+const MANIFESTS: &str = "_wasmpipe";
+
+/// The objects of the sink that may be ours, with their sizes.
+pub async fn list_sink(sink: &Store) -> object_store::Result<Vec<Listed>> {
+    let mut listed = Vec::new();
+    for kind in FileKind::ALL {
+        let below = |found: Listed| Listed { name: format!("{}{}", kind.folder(), found.name), ..found };
+        listed.extend(sink.list(kind.folder()).await?.into_iter().map(below));
+    }
+    Ok(listed)
+}
+
+/// The names of the objects of the sink that may be ours.
+pub async fn sink_names(sink: &Store) -> object_store::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for kind in FileKind::ALL {
+        names.extend(sink.names(kind.folder()).await?.into_iter().map(|name| format!("{}{name}", kind.folder())));
+    }
+    Ok(names)
 }

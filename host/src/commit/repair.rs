@@ -3,18 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
 
 use super::entry::{Close, IdFile};
 use super::lane::{Lane, Writer};
 use super::log::{LaneLog, entry_name, get, read_lane};
+use super::recover::{list_sink, refuse_unknown_writers, remove_unknown_writers};
 use super::replay::LaneState;
 use super::root::Root;
 use super::{CommitError, side};
-use crate::store::Store;
+use crate::store::{Listed, Store};
 
 /// Something that is not as the log says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +27,13 @@ pub struct Finding {
     pub name: String,
     /// What is wrong with it.
     pub message: String,
+}
+
+impl Finding {
+    /// Whether it is an entry itself that cannot be read.
+    fn is_entry(&self) -> bool {
+        self.name == entry_name(self.lane, self.number)
+    }
 }
 
 /// What a look at everything came to.
@@ -57,19 +64,19 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     for lane in 0..root.genesis.lanes {
         logs.push((lane, read_lane(store, lane, LaneLog::default()).await?));
     }
-    let listed = sink.objects().list(None).try_collect().await;
-    let listing: Vec<ObjectMeta> = listed.map_err(|cause| CommitError::store("list", "the sink", cause))?;
+    let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
     for (lane, log) in &logs {
-        verify_lane(store, *lane, log, &listing, &mut verified).await?;
+        verify_lane(store, root, *lane, log, &listing, &mut verified).await?;
     }
     Ok(verified)
 }
 
 async fn verify_lane(
     store: &Store,
+    root: &Root,
     lane: u32,
     log: &LaneLog,
-    listing: &[ObjectMeta],
+    listing: &[Listed],
     verified: &mut Verified,
 ) -> Result<(), CommitError> {
     verified.entries += log.entries.len() as u64;
@@ -89,6 +96,12 @@ async fn verify_lane(
     sound.entries.retain(|logged| !bad.contains(&logged.number));
     let state = LaneState::replay(store, lane, &sound).await?;
     verify_files(&state, listing, verified);
+    // Where an entry cannot be read, it may be the one that would explain them.
+    if log.defects.is_empty()
+        && let Err(CommitError::Refused(message)) = refuse_unknown_writers(store, root, [&state], listing).await
+    {
+        verified.beyond_repair.push(message.lines().next().unwrap_or_default().to_string());
+    }
     Ok(())
 }
 
@@ -132,8 +145,8 @@ async fn verify_side_files(
     Ok(bad)
 }
 
-fn verify_files(state: &LaneState, listing: &[ObjectMeta], verified: &mut Verified) {
-    let sizes: BTreeMap<&str, u64> = listing.iter().map(|meta| (meta.location.as_ref(), meta.size)).collect();
+fn verify_files(state: &LaneState, listing: &[Listed], verified: &mut Verified) {
+    let sizes: BTreeMap<&str, u64> = listing.iter().map(|found| (found.name.as_str(), found.bytes)).collect();
     for (&number, group) in &state.groups {
         verified.groups += 1;
         for file in group.all_files() {
@@ -172,6 +185,9 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     for mut lane in lanes {
         if let Some(numbers) = numbers.remove(&lane.number()) {
             lane.withdraw(numbers.into_iter().collect(), true, "files or entries are missing or damaged").await?;
+        }
+        if verified.findings.iter().any(|found| found.lane == lane.number() && found.is_entry()) {
+            remove_unknown_writers(store, root, &lane, sink).await?;
         }
         lane.close(Close::Stopped).await?;
     }

@@ -9,8 +9,8 @@ use super::coverage::{ObjectCoverage, RowState};
 use super::entry::{Close, FileEntry, SideFile};
 use super::group::GroupCounts;
 use super::lane::pieces;
-use super::log::{LaneLog, Logged};
-use super::replay::{LaneState, read_state};
+use super::log::Logged;
+use super::replay::{Known, LaneState, read_state};
 use super::root::{Pinned, Root};
 use super::{CommitError, side};
 use crate::store::Store;
@@ -52,7 +52,7 @@ pub async fn view(store: &Store) -> Result<Option<View>, CommitError> {
     let listing = root.pinned(store).await?;
     let mut lanes = Vec::new();
     for lane in 0..root.genesis.lanes {
-        let (log, state) = read_state(store, lane, LaneLog::default(), None).await?;
+        let (log, state) = read_state(store, lane, Known::default(), None).await?;
         lanes.push(LaneView { lane, entries: log.entries, state });
     }
     Ok(Some(View { root, listing, lanes }))

@@ -183,9 +183,13 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
 /// Rows of this object are done; their ordinals mean nothing in another content.
 fn refuse_other_content(pending: &Pending, opened: &Opened) -> Result<(), SourceError> {
     match &pending.covered {
-        Some(covered) if covered.digest != opened.digest || covered.rows != opened.rows => {
-            Err(SourceError::Changed { object: opened.object.path.to_string() })
-        }
+        Some(covered) if covered.digest != opened.digest || covered.rows != opened.rows => Err(SourceError::Bad {
+            object: opened.object.path.to_string(),
+            message:
+                "it has another content than when rows of it were done, although its size and version are the same"
+                    .into(),
+            hint: "touch it, or upload it again, so that the change is seen; then run the same command again",
+        }),
         _ => Ok(()),
     }
 }

@@ -224,6 +224,8 @@ pub struct Options {
     pub relocate: bool,
     /// Do rows again that failed.
     pub retry_failed: bool,
+    /// A checkpoint whose deletion has begun is deleted now, as a run does; whoever only looks says what it found.
+    pub completes_deletion: bool,
     /// Which lanes to work on.
     pub lanes: LaneSet,
     /// Runs the functions; its clock is running.

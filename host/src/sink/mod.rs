@@ -41,6 +41,9 @@ pub enum FileKind {
 }
 
 impl FileKind {
+    /// Each of them.
+    pub const ALL: [FileKind; 2] = [FileKind::Output, FileKind::DeadLetters];
+
     /// The folder below the sink's root, with a slash at its end if it is another.
     pub fn folder(self) -> &'static str {
         match self {

@@ -1,17 +1,84 @@
 //! Folders of this machine.
 
+use std::io::ErrorKind;
 use std::path::{Component, Path as FsPath, PathBuf};
 
-use object_store::Result;
+use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::{Error, Result};
+
+use super::Listed;
 
 /// The objects below a folder, which need not exist. Writes are synced before they are acknowledged.
 pub(super) fn open(root: &FsPath) -> Result<PrefixStore<LocalFileSystem>> {
     let prefix = Path::from_absolute_path(root)?;
     let files = LocalFileSystem::new().with_fsync(true);
     Ok(PrefixStore::new(files, prefix))
+}
+
+/// The files in a folder, which need not be there. What a write has staged is none.
+pub(super) async fn list(folder: PathBuf) -> Result<Vec<Listed>> {
+    in_background(folder, |folder| {
+        let mut listed = Vec::new();
+        for name in names_in(folder)? {
+            let metadata = match std::fs::metadata(folder.join(&name)) {
+                // It went while this looked.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                found => found?,
+            };
+            if metadata.is_file() {
+                listed.push(Listed { name, bytes: metadata.len() });
+            }
+        }
+        Ok(listed)
+    })
+    .await
+}
+
+/// Their names alone.
+pub(super) async fn names(folder: PathBuf) -> Result<Vec<String>> {
+    in_background(folder, names_in).await
+}
+
+fn names_in(folder: &FsPath) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(names),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.file_type()?.is_dir() && !is_staged(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// `<name>#<digits>`
+fn is_staged(name: &str) -> bool {
+    name.rsplit_once('#').is_some_and(|(_, digits)| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A file, whole.
+pub(super) async fn whole(file: PathBuf) -> Result<Bytes> {
+    in_background(file, |file| std::fs::read(file).map(Bytes::from)).await
+}
+
+/// The disk may let a thread wait; here that is one of those that may.
+async fn in_background<T: Send + 'static>(
+    path: PathBuf,
+    read: impl FnOnce(&FsPath) -> std::io::Result<T> + Send + 'static,
+) -> Result<T> {
+    let name = path.display().to_string();
+    let result = tokio::task::spawn_blocking(move || read(&path)).await.unwrap_or_else(|error| Err(error.into()));
+    result.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::NotFound { path: name, source: error.into() },
+        _ => Error::Generic { store: "LocalFileSystem", source: format!("{name}: {error}").into() },
+    })
 }
 
 /// An absolute path without `.` and `..`, symbolic links resolved as far as the path exists.

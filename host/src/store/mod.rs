@@ -16,11 +16,12 @@ mod watch;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 pub use local::resolve;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, Result};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result};
 pub use profile::Environment;
 use s3::Bucket;
 pub use s3::{Settings, Upload};
@@ -43,6 +44,15 @@ enum Root {
     Local(PathBuf),
     S3 { bucket: Arc<Bucket>, name: String, prefix: Path },
     Memory,
+}
+
+/// An object of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Relative to the folder.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// A root that cannot be used. No request was sent.
@@ -150,6 +160,42 @@ impl Store {
             }
             _ => None,
         }
+    }
+
+    /// The objects right in a folder, without what their stores know of versions and times: their names in it, and their
+    /// sizes. A local disk is asked once for each; a listing of `objects` asks three times, and a sink may hold a
+    /// hundred thousand files.
+    pub async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+        let folder = Path::from(folder);
+        if let Root::Local(root) = &self.root {
+            self.watch.before(Act::List, self.name, folder.as_ref())?;
+            return local::list(root.join(folder.as_ref())).await;
+        }
+        let name = |meta: &ObjectMeta| meta.location.filename().unwrap_or_default().to_owned();
+        let listed = |meta: ObjectMeta| Listed { name: name(&meta), bytes: meta.size };
+        Ok(self.objects.list_with_delimiter(Some(&folder)).await?.objects.into_iter().map(listed).collect())
+    }
+
+    /// Their names alone, for which a local disk is asked once for many.
+    pub async fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let folder_path = Path::from(folder);
+        if let Root::Local(root) = &self.root {
+            self.watch.before(Act::List, self.name, folder_path.as_ref())?;
+            return local::names(root.join(folder_path.as_ref())).await;
+        }
+        Ok(self.list(folder).await?.into_iter().map(|listed| listed.name).collect())
+    }
+
+    /// A small object, whole.
+    pub async fn whole(&self, object: &str) -> Result<Bytes> {
+        let object = Path::from(object);
+        if let Root::Local(root) = &self.root {
+            self.watch.before(Act::Get, self.name, object.as_ref())?;
+            let bytes = local::whole(root.join(object.as_ref())).await?;
+            self.watch.after(Act::Get, self.name, object.as_ref())?;
+            return Ok(bytes);
+        }
+        self.objects.get(&object).await?.bytes().await
     }
 
     /// Uploads in parts to objects of this root that are neither complete nor given up. Local stores have none: what they

@@ -218,13 +218,19 @@ pub fn plan<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: 
 
 pub fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -> Result<Plan, String> {
     let config = config::load(pipeline).map_err(|problems| problems.to_string())?;
-    let watch: Arc<dyn Watch> = Arc::<W>::clone(watch);
-    let engine = engine();
     let Said { accept_change, take_over, relocate, retry_failed, lanes } = said;
-    let cache = cache();
-    let environment = s3::environment();
-    let options =
-        Options { accept_change, take_over, relocate, retry_failed, lanes, engine, cache, watch, environment };
+    let options = Options {
+        accept_change,
+        take_over,
+        relocate,
+        retry_failed,
+        completes_deletion: true,
+        lanes,
+        engine: engine(),
+        cache: cache(),
+        watch: Arc::<W>::clone(watch),
+        environment: s3::environment(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(plan::make(&config, &options)).map_err(|error| error.to_string())
 }

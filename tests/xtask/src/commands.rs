@@ -98,6 +98,9 @@ fn lint_guests() -> Result {
     Ok(())
 }
 
+/// Tests that run at once.
+const TESTS_PER_CORE: usize = 4;
+
 /// Whether tests that can take long do.
 #[derive(Clone, Copy, PartialEq)]
 enum Length {
@@ -111,7 +114,10 @@ fn test_host(python: &Path, guests: &Path, filters: &[&str], length: Length) -> 
         if length == Length::Full {
             cargo.env("WASMPIPE_SOAK", "1");
         }
+        // Most of the time most tests wait: for retries, for heartbeats, for processes that they killed.
+        let threads = TESTS_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from);
         cargo
+            .env("RUST_TEST_THREADS", threads.to_string())
             .env("WASMPIPE_TEST_PYTHON", python)
             .env("WASMPIPE_TEST_GUESTS", guests)
             // Some tests compile guests of their own.

@@ -1,0 +1,123 @@
+//! What lanes say, and what that means for the source's objects.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::RunError;
+use crate::commit::{
+    CommitError, Known, Lane, LaneLog, LaneState, ObjectCoverage, Pinned, Root, RowState, lane_of, pieces, read_state,
+};
+use crate::plan::{Failed, Plan};
+use crate::source;
+
+/// Lanes read at once.
+const LANES_AT_ONCE: usize = 16;
+/// Objects whose digests are read at once.
+const DIGESTS_AT_ONCE: usize = 16;
+
+/// Lanes as they were read.
+#[derive(Clone, Default)]
+pub(super) struct Lanes(pub(super) BTreeMap<u32, (LaneLog, LaneState)>);
+
+impl Lanes {
+    pub(super) async fn read(
+        plan: &Plan,
+        lanes: impl IntoIterator<Item = (u32, Known, Option<u64>)>,
+    ) -> Result<Lanes, CommitError> {
+        let read = async |(lane, known, below)| {
+            Ok::<_, CommitError>((lane, read_state(&plan.checkpoint, lane, known, below).await?))
+        };
+        let reads: Vec<_> = lanes.into_iter().map(read).collect();
+        Ok(Lanes(futures::stream::iter(reads).buffer_unordered(LANES_AT_ONCE).try_collect().await?))
+    }
+
+    /// The lanes that this process has just opened, as they were below its opens.
+    pub(super) async fn read_again(mut self, plan: &Plan, opened: &[Lane]) -> Result<Lanes, CommitError> {
+        let mut known_of = |lane| self.0.remove(&lane).map(|(log, state)| Known { log, state: Some(state) });
+        let known = |lane: &Lane| (lane.number(), known_of(lane.number()).unwrap_or_default(), Some(lane.opened()));
+        Lanes::read(plan, opened.iter().map(known).collect::<Vec<_>>()).await
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = &LaneState> + Clone {
+        self.0.values().map(|(_, state)| state)
+    }
+
+    pub(super) fn state(&self, lane: u32) -> Option<&LaneState> {
+        self.0.get(&lane).map(|(_, state)| state)
+    }
+
+    /// What is known of an object's present content, by any of the lanes.
+    pub(super) fn content(&self, pinned: &Pinned) -> Result<Option<&ObjectCoverage>, CommitError> {
+        for state in self.states() {
+            if let Some(covered) = state.covered(pinned, None)?.first() {
+                return Ok(Some(covered));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What the lanes cover of the pinned listing, by piece.
+pub(super) struct Covered {
+    pub(super) pieces: Vec<(Pinned, u32, u32, Option<ObjectCoverage>)>,
+}
+
+impl Covered {
+    /// Of the pieces that lie in these lanes. Coverage of an earlier content counts if the digest says that the object
+    /// has it again, so that a listing which a stopped writer appends late makes no row new.
+    pub(super) async fn of(
+        plan: &Plan,
+        root: &Root,
+        listing: &[Pinned],
+        lanes: &Lanes,
+        failed: Failed,
+    ) -> Result<Covered, RunError> {
+        let digests = digests(plan, listing, lanes).await?;
+        let (count, split) = (root.genesis.lanes, root.genesis.split_bytes);
+        let mut found = Vec::new();
+        for pinned in listing {
+            for piece in 0..pieces(pinned.object.size, split) {
+                let lane = lane_of(&pinned.object.path, piece, count);
+                let Some(state) = lanes.state(lane) else { continue };
+                let digest = digests.get(pinned.object.path.as_ref()).map(String::as_str);
+                let covered = state.covered(pinned, digest)?;
+                let mut covered = covered.into_iter().find(|covered| covered.piece == piece).cloned();
+                if let Some(covered) = covered.as_mut().filter(|_| failed == Failed::AreRetried) {
+                    covered.coverage.forget(RowState::Failed);
+                    covered.coverage.forget(RowState::DeadLettered);
+                }
+                found.push((pinned.clone(), piece, lane, covered));
+            }
+        }
+        Ok(Covered { pieces: found })
+    }
+
+    pub(super) fn coverages(&self) -> impl Iterator<Item = &ObjectCoverage> {
+        self.pieces.iter().filter_map(|(.., covered)| covered.as_ref())
+    }
+
+    pub(super) fn rows(&self, state: RowState) -> u64 {
+        self.coverages().map(|covered| covered.coverage.count(state)).sum()
+    }
+
+    pub(super) fn all_rows(&self) -> u64 {
+        self.coverages().map(|covered| covered.coverage.len()).sum()
+    }
+
+    /// Objects with rows that are not covered.
+    pub(super) fn open(&self) -> impl Iterator<Item = (&Pinned, u32)> {
+        let is_open = |covered: &Option<ObjectCoverage>| !covered.as_ref().is_some_and(ObjectCoverage::is_complete);
+        self.pieces.iter().filter(move |(.., covered)| is_open(covered)).map(|(pinned, _, lane, _)| (pinned, *lane))
+    }
+}
+
+async fn digests(plan: &Plan, listing: &[Pinned], lanes: &Lanes) -> Result<HashMap<String, String>, RunError> {
+    let doubtful = listing.iter().filter(|pinned| lanes.states().any(|state| state.is_open_to_doubt(pinned)));
+    let digest = async |pinned: &Pinned| {
+        let opened = source::open(&plan.source.store, &pinned.object, 0).await?;
+        Ok::<_, RunError>((pinned.object.path.to_string(), opened.digest))
+    };
+    let opens: Vec<_> = doubtful.map(digest).collect();
+    futures::stream::iter(opens).buffer_unordered(DIGESTS_AT_ONCE).try_collect().await
+}

@@ -1,0 +1,65 @@
+//! A look at a job before its lanes are opened: what must be refused is refused without fencing anybody.
+
+use std::collections::BTreeSet;
+
+use super::RunError;
+use super::asked::is_settled;
+use super::covered::{Covered, Lanes};
+use super::drift::compare;
+use crate::commit::{self, Close, CommitError, Known, LaneState, Root};
+use crate::plan::Plan;
+use crate::store::Listed;
+
+/// Whether a run of the plan would be refused at its start. Opens nothing, writes nothing.
+pub async fn check(plan: &Plan) -> Result<(), RunError> {
+    let Some(root) = &plan.root else { return Ok(()) };
+    let wanted = plan.lanes.choose(root.genesis.lanes).map_err(CommitError::Refused)?;
+    look(plan, root, &wanted).await.map(drop)
+}
+
+/// What a look before any open found.
+pub(super) struct Looked {
+    pub(super) lanes: Lanes,
+    /// Lanes in which there is something to do.
+    pub(super) needed: Vec<u32>,
+    /// What is covered, if there is nothing to do at all.
+    pub(super) finished: Option<Covered>,
+}
+
+/// Looks at a job before its lanes are opened: what must be refused is refused without fencing anybody.
+pub(super) async fn look(plan: &Plan, root: &Root, wanted: &[u32]) -> Result<Looked, RunError> {
+    let lanes = Lanes::read(plan, wanted.iter().map(|&lane| (lane, Known::default(), None))).await?;
+    let pinned = root.pinned(&plan.checkpoint).await?;
+    let listing = list_sink(plan).await?;
+    commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing)?;
+    commit::refuse_unknown_writers(&plan.checkpoint, root, lanes.states(), &listing).await?;
+    let mut drift = compare(&pinned, &plan.source.objects);
+    let is_all = wanted.len() == root.genesis.lanes as usize;
+    drift.refuse_for_some_lanes(is_all)?;
+    if drift.is_refusable(plan) {
+        drift.keep_copies_apart(plan, &pinned, |pinned| lanes.content(pinned)).await?;
+        drift.refuse_in_position_mode()?;
+    }
+    let is_moved = root.places != plan.places();
+    if is_moved && !is_all {
+        let message =
+            "the job was moved, and this run holds some lanes only\nhint: run once with --relocate and without --lane";
+        return Err(CommitError::Refused(message.into()).into());
+    }
+    if !drift.is_same() || root.fingerprint != plan.fingerprint || is_moved {
+        return Ok(Looked { lanes, needed: wanted.to_vec(), finished: None });
+    }
+    let covered = Covered::of(plan, root, &pinned, &lanes, plan.failed()).await?;
+    let open: BTreeSet<u32> = covered.open().map(|(_, lane)| lane).collect();
+    let is_needed = |state: &LaneState| {
+        state.closed != Some(Close::Finished) || open.contains(&state.lane) || !is_settled(root.asked.as_ref(), state)
+    };
+    let needed: Vec<u32> = lanes.states().filter(|state| is_needed(state)).map(|state| state.lane).collect();
+    let finished = needed.is_empty().then_some(covered);
+    Ok(Looked { lanes, needed, finished })
+}
+
+pub(super) async fn list_sink(plan: &Plan) -> Result<Vec<Listed>, CommitError> {
+    let listed = commit::list_sink(&plan.sink.store).await;
+    listed.map_err(|cause| CommitError::Store { what: "list", name: "the sink".into(), cause })
+}

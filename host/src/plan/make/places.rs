@@ -1,0 +1,293 @@
+//! Where rows come from and go to: the stores, the checkpoint's job, the source's objects and their footers.
+
+use std::path::{Path, PathBuf};
+
+use futures::StreamExt;
+
+use super::super::{Options, PlanError, nearby};
+use super::Draft;
+use super::settings::{settings_of, value_or};
+use crate::commit::{self, CommitError, Root};
+use crate::config::{self, At, shown};
+use crate::message::Message;
+use crate::source::{self, Object, Opened, Pattern, SourceError};
+use crate::store::{Location, Settings, Store};
+
+/// Footers read while planning a new job: a source with more objects is checked file by file as it is read.
+const FOOTERS_MAX: usize = 1000;
+const FOOTERS_AT_ONCE: usize = 16;
+
+/// What could be opened.
+pub(super) struct Stores {
+    pub(super) source: Option<(Pattern, Store)>,
+    pub(super) sink: Option<Store>,
+    pub(super) checkpoint: Option<Store>,
+}
+
+impl Draft<'_> {
+    /// A path of the pipeline file, relative to the file's folder.
+    pub(super) fn path(&self, written: &str) -> PathBuf {
+        let path = written.strip_prefix("file://").unwrap_or(written);
+        self.folder_of_file().join(path)
+    }
+
+    pub(super) fn folder_of_file(&self) -> PathBuf {
+        let folder = self.config.file.path().parent().unwrap_or(Path::new(""));
+        std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned())
+    }
+
+    /// A place of the pipeline file.
+    fn location(&mut self, written: &At<String>) -> Option<Location> {
+        match Location::parse(&written.value, &self.folder_of_file()) {
+            Ok(location) => Some(location),
+            Err(message) => {
+                self.problem(written, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn stores(&mut self) -> Stores {
+        let config = self.config;
+        let source = self.pattern().and_then(|pattern| {
+            let settings = config.source.store.as_ref();
+            let store = self.store("source", config.source.path.as_ref(), settings, pattern.root());
+            store.map(|store| (pattern, store))
+        });
+        let sink = self.folder("sink", config.sink.path.as_ref(), config.sink.store.as_ref());
+        let checkpoint = match &config.checkpoint {
+            None => Some(Store::memory("checkpoint")),
+            Some(written) => self.folder("checkpoint", written.path.as_ref(), written.store.as_ref()),
+        };
+        let mut stores = Stores { source, sink, checkpoint };
+        if let Some((pattern, source)) = stores.source.take() {
+            let is_apart = self.refuse_overlap(&pattern, &source, &stores);
+            let own = [&stores.sink, &stores.checkpoint].into_iter().flatten().filter_map(Store::local_root);
+            let pattern = if is_apart { pattern.avoiding(own.map(Into::into)) } else { pattern };
+            stores.source = Some((pattern, source));
+        }
+        stores
+    }
+
+    fn pattern(&mut self) -> Option<Pattern> {
+        let written = self.config.source.path.as_ref()?;
+        let place = self.location(written)?;
+        match Pattern::new(&place) {
+            Ok(pattern) => Some(pattern),
+            Err(_) if place.local().is_some_and(is_missing) => {
+                let path = place.local().unwrap_or(Path::new(""));
+                self.problem(written, nearby::missing(&written.value, path, &self.folder_of_file()));
+                None
+            }
+            Err(message) => {
+                let hint = match has_glob(&written.value) {
+                    true => {
+                        "correct the glob: *, **, ?, [a-z] and {a,b} are special; [[] stands for a bracket in a name"
+                    }
+                    false => "name a file, a folder or a glob that is there",
+                };
+                self.problem(written, Message::new(message).hint(hint));
+                None
+            }
+        }
+    }
+
+    fn store(
+        &mut self,
+        name: &'static str,
+        written: Option<&At<String>>,
+        settings: Option<&At<config::Store>>,
+        location: &Location,
+    ) -> Option<Store> {
+        if let (Some(settings), Some(_)) = (settings, location.local()) {
+            let message = format!("`store` says how to reach a bucket, but the {name} is on this machine");
+            self.problem(settings, Message::new(message).hint("remove it, or name an s3:// path"));
+            return None;
+        }
+        let Options { environment, watch, .. } = self.options;
+        let reach = settings.map_or_else(Settings::default, |settings| settings_of(&settings.value));
+        match Store::open(name, location, &reach, environment, watch) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                let span = settings.map(|settings| &settings.span).or(written.map(|written| &written.span));
+                self.problem_at(span?, format!("cannot use the {name}'s path: {error}"));
+                None
+            }
+        }
+    }
+
+    fn folder(
+        &mut self,
+        name: &'static str,
+        written: Option<&At<String>>,
+        settings: Option<&At<config::Store>>,
+    ) -> Option<Store> {
+        let location = self.location(written?)?;
+        let store = self.store(name, written, settings, &location)?;
+        if store.local_root().is_some_and(Path::is_file) {
+            self.problem(written?, format!("the {name} is a file\nhint: name a folder"));
+            return None;
+        }
+        Some(store)
+    }
+
+    /// Output that is input of the next run would double rows without end. Answers whether all is well.
+    fn refuse_overlap(&mut self, pattern: &Pattern, source: &Store, stores: &Stores) -> bool {
+        let problems_before = self.problems.len();
+        let config = self.config;
+        let hint = "choose a folder of its own";
+        if let (Some(sink), Some(written)) = (&stores.sink, &config.sink.path) {
+            if takes_from(pattern, source, sink) {
+                self.problem(written, Message::new("the sink lies in the source").hint(hint));
+            } else if sink.contains(source) {
+                self.problem(written, Message::new("the source lies in the sink").hint(hint));
+            }
+        }
+        let written = config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.as_ref());
+        if let (Some(checkpoint), Some(written)) = (&stores.checkpoint, written) {
+            let touches = |sink: &Store| checkpoint.contains(sink) || sink.contains(checkpoint);
+            if takes_from(pattern, source, checkpoint) {
+                self.problem(written, Message::new("the checkpoint lies in the source").hint(hint));
+            } else if stores.sink.as_ref().is_some_and(touches) {
+                self.problem(written, Message::new("checkpoint and sink lie in each other").hint(hint));
+            }
+        }
+        self.problems.len() == problems_before
+    }
+
+    /// The job that the checkpoint belongs to. None if it belongs to one with other places, which is a problem.
+    pub(super) async fn root(&mut self, stores: &Stores) -> Result<Option<Root>, PlanError> {
+        let Some(checkpoint) = &stores.checkpoint else { return Ok(None) };
+        let root = match Root::read(checkpoint).await {
+            Err(CommitError::Deleted) if self.options.completes_deletion => {
+                commit::delete_all(checkpoint).await?;
+                None
+            }
+            read => read?,
+        };
+        let Some(root) = root else { return Ok(None) };
+        let moved = moved(&root, stores);
+        if moved.is_empty() || self.options.relocate {
+            return Ok(Some(root));
+        }
+        let mut message = Message::new("the checkpoint belongs to a job with other places").hint(
+            "if the job was moved, go on with --relocate; else run it where it began, or begin a new job with another \
+             checkpoint and an empty sink",
+        );
+        message.details = moved;
+        let config = self.config;
+        if let Some(written) = config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.as_ref()) {
+            self.problem(written, message);
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn refuse_other_jobs(&mut self, stores: &Stores, root: Option<&Root>) -> Result<(), PlanError> {
+        let (Some(sink), Some(written)) = (&stores.sink, &self.config.sink.path) else { return Ok(()) };
+        if value_or(self.config.sink.shared.as_ref(), false) {
+            self.refuse_forgetting();
+            return Ok(());
+        }
+        let others = commit::other_jobs(sink, root.map(|root| root.genesis.job.as_str())).await;
+        let others = others.map_err(|cause| PlanError::Store { what: "cannot list the sink".into(), cause })?;
+        let Some(first) = others.first() else { return Ok(()) };
+        let message = format!("the sink {} holds output of another job ({first})", sink.url());
+        let hint = match self.config.checkpoint {
+            Some(_) => {
+                "choose an empty folder; or name the checkpoint of that job to go on with it; or let jobs share the folder with \
+                 `shared = true` under [sink]"
+            }
+            None => "empty it or choose another: a pipeline without [checkpoint] is a new job each time it runs",
+        };
+        self.problem(written, Message::new(message).hint(hint));
+        Ok(())
+    }
+
+    /// In a shared folder nothing would keep a rerun of a finished job, whose checkpoint is gone, from doubling its output.
+    fn refuse_forgetting(&mut self) {
+        let written = self.config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.delete_on_success.as_ref());
+        if let Some(written) = written.filter(|written| written.value) {
+            let message =
+                "`delete_on_success` and a shared sink do not go together: run again, the job would double its output";
+            self.problem(written, Message::new(message).hint("keep the checkpoint, or give the job a sink of its own"));
+        }
+    }
+
+    pub(super) async fn objects(&mut self, stores: &Stores) -> Result<Option<Vec<Object>>, PlanError> {
+        let (Some((pattern, source)), Some(written)) = (&stores.source, &self.config.source.path) else {
+            return Ok(None);
+        };
+        match source::list(source, pattern).await {
+            Ok(objects) => Ok(Some(objects)),
+            Err(error @ SourceError::Bad { .. }) => {
+                self.problem(written, Message::of(&error));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The footers that a new job may look at. A job that has begun knows its schema, and finished objects stay closed.
+    pub(super) async fn footers(
+        &mut self,
+        stores: &Stores,
+        objects: Option<&[Object]>,
+        root: Option<&Root>,
+    ) -> Result<Option<Vec<Opened>>, PlanError> {
+        let (Some((pattern, store)), Some(written)) = (&stores.source, &self.config.source.path) else {
+            return Ok(None);
+        };
+        let (Some(objects), None) = (objects, root) else { return Ok(None) };
+        if objects.is_empty() {
+            let message = format!("`{}` takes no file: the source has no object", shown(&written.value));
+            self.problem(written, Message::new(message).hint(nearby::hint_for_none(pattern.root())));
+            return Ok(None);
+        }
+        let some = if objects.len() <= FOOTERS_MAX { objects } else { &objects[..1] };
+        let opens: Vec<_> = some.iter().map(|object| open_for_plan(store, object)).collect();
+        let results: Vec<Result<Opened, SourceError>> =
+            futures::stream::iter(opens).buffered(FOOTERS_AT_ONCE).collect().await;
+        let mut footers = Vec::with_capacity(results.len());
+        for result in results {
+            match result {
+                Ok(opened) => footers.push(opened),
+                Err(error @ SourceError::Bad { .. }) => self.problem(written, Message::of(&error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(footers).filter(|footers| !footers.is_empty()))
+    }
+}
+
+async fn open_for_plan(store: &Store, object: &Object) -> Result<Opened, SourceError> {
+    source::open(store, object, 0).await
+}
+
+fn takes_from(pattern: &Pattern, source: &Store, other: &Store) -> bool {
+    source.below(other).is_some_and(|below| pattern.takes_below(&below))
+}
+
+/// Places that are not those of the job, a line each.
+fn moved(root: &Root, stores: &Stores) -> Vec<String> {
+    let places = &root.places;
+    let source = stores.source.as_ref().map(|(_, store)| store);
+    let pairs = [
+        ("source", &places.source, source),
+        ("sink", &places.sink, stores.sink.as_ref()),
+        ("checkpoint", &places.checkpoint, stores.checkpoint.as_ref()),
+    ];
+    let line = |(name, was, is): (&str, &String, Option<&Store>)| {
+        let is = is?.url();
+        (was != is).then(|| format!("{name}: {was} -> {is}"))
+    };
+    pairs.into_iter().filter_map(line).collect()
+}
+
+fn has_glob(path: &str) -> bool {
+    path.contains(['*', '?', '[', '{'])
+}
+
+pub(super) fn is_missing(path: &Path) -> bool {
+    !path.to_str().is_some_and(has_glob)
+        && std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}

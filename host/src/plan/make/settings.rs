@@ -1,0 +1,114 @@
+//! Settings of the pipeline file, and what they are where it does not say.
+
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use super::super::{NewJob, OnError, Run};
+use crate::commit::GroupLimits;
+use crate::config::{self, At, Config};
+use crate::sink;
+use crate::source::BlockSize;
+use crate::store::{Settings, Store};
+use crate::udf;
+
+const LANES: u32 = 1;
+const SPLIT_BYTES: u64 = 4 << 30;
+pub(super) const COMPACT_ENTRIES: u64 = 500;
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
+const GROUP_ROWS_MAX: u64 = 4_000_000;
+const GROUP_BYTES_MAX: u64 = 64 << 20;
+const GROUP_TIME_MAX: Duration = Duration::from_secs(30);
+const FILE_BYTES_MAX: u64 = 256 << 20;
+const DRAIN: Duration = Duration::from_secs(60);
+const BLOCK_ROWS_MAX: u32 = 64 * 1024;
+const BLOCK_BYTES_MAX: u64 = 2 << 20;
+const WINDOW_BYTES: u64 = 64 << 20;
+const MEMORY_BYTES_MAX: u64 = 1 << 30;
+
+/// How to reach a store, as its section of the pipeline file says.
+pub fn settings_of(written: &config::Store) -> Settings {
+    let text = |written: &Option<At<String>>| written.as_ref().map(|written| written.value.clone());
+    Settings {
+        endpoint: text(&written.endpoint),
+        region: text(&written.region),
+        profile: text(&written.profile),
+        allow_http: written.allow_http.as_ref().map(|written| written.value),
+        retries: written.retries.as_ref().map(|written| written.value),
+        timeout: written.timeout_seconds.as_ref().map(|written| written.value),
+        requests_max: written.requests_max.as_ref().map(|written| written.value),
+    }
+}
+
+pub(super) fn on_error(stage: &config::Stage) -> OnError {
+    match stage.on_error.as_ref().map(|written| written.value) {
+        Some(config::OnError::Skip) => OnError::Skip,
+        Some(config::OnError::DeadLetter) => OnError::DeadLetter,
+        Some(config::OnError::Fail) | None => OnError::Fail,
+    }
+}
+
+pub(super) fn limits_of(stage: &config::Stage) -> udf::Limits {
+    let mut limits = udf::Limits::default();
+    if let Some(bytes) = &stage.memory_bytes_max {
+        limits.memory_bytes_max = bytes.value;
+    }
+    if let Some(time) = &stage.block_seconds_max {
+        limits.block_time_max = time.value;
+    }
+    limits
+}
+
+pub(super) fn sink_spec(config: &Config, store: Store, schema: SchemaRef) -> sink::Spec {
+    let compression = match config.sink.compression.as_ref().map(|written| written.value) {
+        Some(config::Compression::Zstd) | None => sink::Compression::Zstd,
+        Some(config::Compression::Snappy) => sink::Compression::Snappy,
+        Some(config::Compression::Lz4) => sink::Compression::Lz4,
+        Some(config::Compression::None) => sink::Compression::None,
+    };
+    let file_bytes_max = value_or(config.sink.file_bytes_max.as_ref(), FILE_BYTES_MAX);
+    sink::Spec { store, schema, compression, file_bytes_max, kind: sink::FileKind::Output }
+}
+
+pub(super) fn group_limits(config: &Config) -> GroupLimits {
+    GroupLimits {
+        rows_max: checkpoint_key(config, |written| written.group_rows_max.as_ref(), GROUP_ROWS_MAX),
+        bytes_max: checkpoint_key(config, |written| written.group_bytes_max.as_ref(), GROUP_BYTES_MAX),
+        time_max: checkpoint_key(config, |written| written.group_seconds_max.as_ref(), GROUP_TIME_MAX),
+    }
+}
+
+pub(super) fn new_job(config: &Config) -> NewJob {
+    NewJob {
+        lanes: checkpoint_key(config, |written| written.lanes.as_ref(), LANES),
+        split_bytes: checkpoint_key(config, |written| written.split_bytes.as_ref(), SPLIT_BYTES),
+    }
+}
+
+pub(super) fn checkpoint_key<T: Copy>(
+    config: &Config,
+    key: impl Fn(&config::Checkpoint) -> Option<&At<T>>,
+    default: T,
+) -> T {
+    value_or(config.checkpoint.as_ref().and_then(key), default)
+}
+
+/// Blocks are no larger than a group may be.
+pub(super) fn run_settings(run: &config::Run, group: GroupLimits) -> Run {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+    Run {
+        workers: value_or(run.workers.as_ref(), cores) as usize,
+        readers: value_or(run.readers.as_ref(), cores) as usize,
+        drain: value_or(run.drain_seconds.as_ref(), DRAIN),
+        block: BlockSize {
+            rows_max: u64::from(value_or(run.block_rows_max.as_ref(), BLOCK_ROWS_MAX)).min(group.rows_max) as usize,
+            bytes_max: value_or(run.block_bytes_max.as_ref(), BLOCK_BYTES_MAX).min(group.bytes_max) as usize,
+            window_bytes: WINDOW_BYTES,
+        },
+        memory_bytes_max: value_or(run.memory_bytes_max.as_ref(), MEMORY_BYTES_MAX),
+    }
+}
+
+pub(super) fn value_or<T: Copy>(written: Option<&At<T>>, default: T) -> T {
+    written.map_or(default, |written| written.value)
+}

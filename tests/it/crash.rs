@@ -12,7 +12,7 @@ use wasmpipe::observe::Outcome;
 use wasmpipe::store::{Act, Watch};
 
 use crate::support::seam::{Crash, Pause, Reads, Stop};
-use crate::support::{Bench, Multiset, Said, id_files, number_batch, once, run, run_as};
+use crate::support::{Bench, Said, each_twice, id_files, number_batch, run, run_as};
 
 const PIPELINE: &str = r#"
 [source]
@@ -33,10 +33,6 @@ readers = 2
 block_rows_max = 4
 "#;
 
-fn expected(numbers: impl IntoIterator<Item = i64>) -> Multiset {
-    once(numbers.into_iter().flat_map(|n| [format!("id-{n}|{n}"), format!("id-{n}|{n}")]))
-}
-
 fn bench(text: &str) -> Bench {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..25, 8);
@@ -48,7 +44,7 @@ fn bench(text: &str) -> Bench {
 /// Everything that must hold after a job ended in order, however it got there.
 #[track_caller]
 fn assert_exactly_once(bench: &Bench, context: &str) {
-    assert_eq!(bench.output("out"), expected(0..40), "{context}");
+    assert_eq!(bench.output("out"), each_twice(0..40), "{context}");
     bench.assert_manifest_is_folder();
     let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
     assert_eq!(bench.run().finished().run, None, "{context}");
@@ -167,7 +163,7 @@ fn zombie(stopped_at: &'static str) {
     // What the zombie wrote late is gone at the latest after the next open.
     bench.numbers("c.parquet", 40..41, 10);
     bench.run().finished();
-    assert_eq!(bench.output("out"), expected(0..41));
+    assert_eq!(bench.output("out"), each_twice(0..41));
     bench.assert_manifest_is_folder();
 }
 
@@ -276,7 +272,7 @@ fn p10_blocks_of_one_unit_reach_several_files_and_small_blocks_pass_after_a_filt
     bench.numbers("a.parquet", 0..100, 100);
     bench.pipeline(&text.replace("group_rows_max = 10", "group_rows_max = 30"));
     bench.run().finished();
-    assert_eq!(bench.output("out"), expected((0..100).filter(|n| n % 2 == 0)));
+    assert_eq!(bench.output("out"), each_twice((0..100).filter(|n| n % 2 == 0)));
     let files = bench.inspect()["files"].as_array().unwrap().len();
     assert!(files > 10, "{files} files of one unit");
 }
@@ -447,7 +443,7 @@ fn random_kills(text: &str, rows: i64, kills: usize, least_after_commit: usize) 
     assert!((last as i64) < rows, "the job ended before the kills");
     let finish = bench.wasmpipe(&["run", "pipeline.toml"]);
     assert_eq!(finish.status.code(), Some(0), "{}", String::from_utf8_lossy(&finish.stderr));
-    assert_eq!(bench.output("out"), expected(0..rows / 4 * 4));
+    assert_eq!(bench.output("out"), each_twice(0..rows / 4 * 4));
     bench.assert_manifest_is_folder();
     let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
     assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(0));
@@ -518,7 +514,7 @@ fn the_first_signal_drains_and_the_next_run_goes_on() {
     assert!((1..20_000).contains(&committed), "the open group was committed: {committed}");
     let resumed = bench.run();
     assert_eq!(resumed.finished().rows_skipped, committed);
-    assert_eq!(bench.output("out"), expected(0..20_000));
+    assert_eq!(bench.output("out"), each_twice(0..20_000));
 }
 
 #[test]

@@ -118,7 +118,6 @@ const PAST_THE_SEAM: &[(&str, &str)] = &[
     ("commit/delete.rs", "folders that are empty, and lock files"),
     ("commit/lane.rs", "this machine's name and boot"),
     ("commit/liveness.rs", "locks"),
-    ("commit/recover.rs", "files that a local store has staged, which it does not list"),
     ("filter/done.rs", "the cache of ids"),
     ("source/list.rs", "what a path or glob on this machine names"),
 ];

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wasmpipe_s3::{Fault, Op, Request, Server, What};
 
 use crate::support::process::{On, Process, Site, until};
-use crate::support::{Multiset, number_batch, once, write_parquet};
+use crate::support::{Multiset, each_twice, number_batch, write_parquet};
 
 const PIPELINE: &str = r#"
 [source]
@@ -54,10 +54,6 @@ fn numbers(files: usize, rows: usize) -> BTreeMap<String, Vec<u8>> {
         (format!("in/{number}.parquet"), std::fs::read(path).unwrap())
     };
     (0..files).map(file).collect()
-}
-
-fn expected(rows: usize) -> Multiset {
-    once((0..rows).flat_map(|n| [format!("id-{n}|{n}"), format!("id-{n}|{n}")]))
 }
 
 /// The output of one process that nobody disturbs.
@@ -195,8 +191,7 @@ fn stop_between_upload_and_append(site: &Site, run: &mut Process) {
     panic!("a thousand stops, none between an upload and its segment");
 }
 
-/// What a run that is not at work any more must leave as it is: the output, the manifest, the log.
-/// Checkpoint, names in the sink, output.
+/// What a run that is not at work any more must leave as it is: checkpoint, names in the sink, output.
 type Settled = (BTreeMap<String, Vec<u8>>, Vec<String>, BTreeMap<String, Vec<u8>>);
 
 fn settled(site: &Site) -> Settled {
@@ -224,7 +219,7 @@ fn zombie(on: On, pipeline: &str, successor: &[&str]) -> Site {
     let before = settled(&site);
     goes_on_and_finds_out(&site, zombie);
     assert!(settled(&site) == before, "a fenced run changed something");
-    site.assert_exactly_once(&expected(2000), "after a fenced run");
+    site.assert_exactly_once(&each_twice(0..2000), "after a fenced run");
     site
 }
 
@@ -267,7 +262,7 @@ fn p1_a_stopped_run_finds_out_that_somebody_has_compacted_by_hand() {
         let names = |log: &BTreeMap<String, Vec<u8>>| log.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&log_after), names(&log), "a fenced run changed the log");
         site.finish(&[]);
-        site.assert_exactly_once(&expected(2000), "after a compaction and a fenced run");
+        site.assert_exactly_once(&each_twice(0..2000), "after a compaction and a fenced run");
     }
 }
 
@@ -286,7 +281,7 @@ fn p17_a_fenced_run_whose_heart_still_beats_keeps_nobody_out() {
     site.finish(&[]);
     let said = zombie.wait().expect(5);
     assert!(said.contains("fenced"), "{said}");
-    site.assert_exactly_once(&expected(2000), "after a zombie with a beating heart");
+    site.assert_exactly_once(&each_twice(0..2000), "after a zombie with a beating heart");
 }
 
 #[test]
@@ -305,7 +300,7 @@ fn r9_a_second_run_is_refused_while_one_is_alive_and_the_first_goes_on() {
         assert!(first.is_running(), "the first run was over too soon: {}", first.said());
         first.wait().expect(0);
         assert_eq!(entries_of_kind(&site, "open"), 1, "who is refused opens nothing");
-        site.assert_exactly_once(&expected(4000), "after a second run was refused");
+        site.assert_exactly_once(&each_twice(0..4000), "after a second run was refused");
     }
 }
 
@@ -377,7 +372,7 @@ fn p5_the_number_of_tasks_changes_while_old_tasks_still_run() {
         }
         assert!(ended.iter().any(|task| task.code == Some(5)), "nobody lost a lane");
         three.into_iter().for_each(|task| drop(task.wait().expect(0)));
-        site.assert_exactly_once(&expected(6000), "three tasks beside four");
+        site.assert_exactly_once(&each_twice(0..6000), "three tasks beside four");
     }
 }
 
@@ -394,7 +389,7 @@ fn p2_a_task_that_starts_leaves_alone_what_other_tasks_have_uploaded() {
         assert!(uploaded.iter().all(|file| left.contains(file)), "a file of a living task is gone");
         other.go_on();
         other.wait().expect(0);
-        site.assert_exactly_once(&expected(2000), "a task started while another had uploaded");
+        site.assert_exactly_once(&each_twice(0..2000), "a task started while another had uploaded");
     }
 }
 
@@ -432,7 +427,7 @@ fn move_in_the_middle(from: On, to: On, pipeline: &str) {
     // Files of dead writers from before the move are left where they are; nobody else may still need them there.
     let manifest = site.manifest();
     assert!(named.iter().all(|file| manifest.contains(file)), "what was finished counts as it did");
-    assert_eq!(site.rows_of(&manifest), expected(2000));
+    assert_eq!(site.rows_of(&manifest), each_twice(0..2000));
     assert!(done > 0 && done < 2000);
     assert!(to == On::S3 || !site.path(STAGED).exists(), "a half-written entry is still there");
 }

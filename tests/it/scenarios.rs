@@ -15,7 +15,9 @@ use wasmpipe_s3::{Fault, Op, What};
 
 use crate::support::place::{Kind, Place, wait};
 use crate::support::seam::{Crash, Gate, Pause, Steps, Stop, Unreliable};
-use crate::support::{Bench, Multiset, Said, at_once, number_batch, once, read_files, run_as, write_parquet};
+use crate::support::{
+    Bench, Multiset, Said, at_once, each_twice, number_batch, once, read_files, run_as, write_parquet,
+};
 
 const KINDS: [Kind; 2] = [Kind::Local, Kind::S3];
 
@@ -48,10 +50,6 @@ block_rows_max = 5
     )
 }
 
-fn expected(numbers: impl IntoIterator<Item = i64>) -> Multiset {
-    once(numbers.into_iter().flat_map(|n| [format!("id-{n}|{n}"), format!("id-{n}|{n}")]))
-}
-
 /// Forty rows, in one lane.
 fn job(kind: Kind, more: &str) -> Place {
     let place = Place::new(kind, &pipeline(more));
@@ -74,7 +72,7 @@ fn job_of_lanes(kind: Kind, lanes: u32) -> Place {
 
 #[track_caller]
 fn assert_exactly_once(place: &Place, rows: std::ops::Range<i64>, context: &str) {
-    assert_eq!(place.output(), expected(rows), "{context}");
+    assert_eq!(place.output(), each_twice(rows), "{context}");
     place.assert_manifest_is_folder(&place.view(), context);
     place.assert_settled(context);
 }
@@ -204,7 +202,7 @@ fn p4_a_segment_whose_answer_was_lost_counts_once_though_it_is_sent_again_after_
             pause.go_on();
             assert_eq!(z.join().unwrap().summary().outcome, Outcome::Fenced, "{kind:?}");
         });
-        assert_eq!(place.output(), expected(0..40), "{kind:?}");
+        assert_eq!(place.output(), each_twice(0..40), "{kind:?}");
         place.numbers("c.parquet", 40..41, 8);
         place.run().finished();
         assert_exactly_once(&place, 0..41, &format!("{kind:?}"));
@@ -291,7 +289,7 @@ fn p8_killed_at_every_step_of_deleting_the_checkpoint() {
 /// The output is there once, the manifest tells of it, the checkpoint is gone.
 #[track_caller]
 fn assert_deleted(place: &Place, context: &str) {
-    assert_eq!(place.output(), expected(0..40), "{context}");
+    assert_eq!(place.output(), each_twice(0..40), "{context}");
     let left: Vec<_> = place.objects("checkpoint/").into_keys().collect();
     assert!(left.iter().all(|name| name.starts_with("checkpoint/heartbeat/")), "{context}: {left:?}");
     assert!(place.objects("out/_wasmpipe/").keys().any(|name| name.ends_with(".json")), "{context}");
@@ -397,7 +395,7 @@ fn p11_a_put_that_lands_after_the_takeover_finds_its_number_taken() {
         put.go_on();
         assert_eq!(z.join().unwrap().summary().outcome, Outcome::Fenced);
     });
-    assert_eq!(place.output(), expected(0..40));
+    assert_eq!(place.output(), each_twice(0..40));
     place.numbers("c.parquet", 40..41, 8);
     place.run().finished();
     assert_exactly_once(&place, 0..41, "after a late put");
@@ -472,7 +470,7 @@ fn p14_a_checkpoint_that_was_copied_and_relocated_deletes_nothing_of_the_other()
     let text = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
     // The first may be about to commit this.
     let file = place.view().files().next().unwrap().path.clone();
-    let not_yet = bench.path("out").join(file.replace("00000", "99999"));
+    let not_yet = bench.path("out").join(file.replace("-00000", "-99999"));
     std::fs::copy(bench.path("out").join(&file), &not_yet).unwrap();
     bench.pipeline(&text.replace("\"checkpoint\"", "\"copied\""));
     let moved = || place.run_as(&Arc::new(Unwatched), Said { relocate: true, ..Said::default() });
@@ -692,7 +690,7 @@ fn k9_k11_two_jobs_share_a_sink_and_touch_only_their_own_files() {
     assert!(bench.snapshot("out").len() > orphans);
     run(&second, taking_over()).finished();
     run(&first, taking_over()).finished();
-    assert_eq!(bench.output("out"), expected((0..40).chain(100..140)));
+    assert_eq!(bench.output("out"), each_twice((0..40).chain(100..140)));
     let before = bench.snapshot("out");
     let files = |pipeline: &str| {
         let list = bench.wasmpipe(&["output", "list", pipeline, "--json"]);
@@ -753,10 +751,10 @@ fn k12_a_job_that_was_moved_goes_on_with_relocate() {
             let names = list["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap());
             read_files(&bench.path("moved/out"), names)
         };
-        assert_eq!(output(), expected(0..40), "by id: {id}");
+        assert_eq!(output(), each_twice(0..40), "by id: {id}");
         for said in [Said::default(), Said { relocate: true, ..Said::default() }] {
             run(said).finished();
-            assert_eq!(output(), expected(0..40), "by id: {id}");
+            assert_eq!(output(), each_twice(0..40), "by id: {id}");
         }
         assert!(!bench.path("out").exists() && !bench.path("checkpoint").exists());
     }
@@ -872,6 +870,22 @@ fn a_log_that_lost_entries_is_refused_until_its_files_are_moved_away() {
     }
 }
 
+#[test]
+fn a_root_that_lost_its_last_entries_is_refused() {
+    for kind in KINDS {
+        let place = job(kind, "");
+        place.run().finished();
+        place.numbers("c.parquet", 40..50, 10);
+        place.run().finished();
+        place.remove("checkpoint/root/0000000001");
+        place.numbers("d.parquet", 50..60, 10);
+        let before = place.objects("");
+        let refused = place.take_over();
+        assert!(refused.error().contains("lane 0 was written under root entry 1"), "{refused:?}");
+        assert_eq!(place.objects(""), before, "{kind:?}");
+    }
+}
+
 /// A backup of the checkpoint that was taken while the job was young, put back when it was older.
 #[test]
 fn an_older_copy_of_a_log_is_refused() {
@@ -886,6 +900,6 @@ fn an_older_copy_of_a_log_is_refused() {
         let refused = place.take_over();
         assert!(refused.error().contains("lane 0 of the checkpoint does not know who wrote"), "{refused:?}");
         assert!(refused.error().contains("it is an older copy"), "{refused:?}");
-        assert_eq!(place.output(), expected(0..40), "{kind:?}");
+        assert_eq!(place.output(), each_twice(0..40), "{kind:?}");
     }
 }

@@ -13,7 +13,7 @@ use object_store::path::Path;
 
 use super::CommitError;
 use super::entry::{FORMAT, LaneEntry, number_name};
-use crate::store::Store;
+use crate::store::{Store, staged_for};
 
 /// Entries read at a time.
 const READS_MAX: usize = 64;
@@ -144,20 +144,14 @@ pub(super) async fn get(store: &Store, name: &str) -> Result<Option<Bytes>, Comm
 pub(super) async fn list(store: &Store, folder: &str) -> Result<Vec<u64>, CommitError> {
     let names = store.names(folder).await.map_err(|cause| CommitError::store("list", folder, cause))?;
     let mut numbers = Vec::with_capacity(names.len());
-    for name in names.iter().filter(|name| !is_staged(name)) {
+    // A checkpoint that was copied from a local folder into a bucket may show what was staged there.
+    for name in names.iter().filter(|name| staged_for(name).is_none()) {
         let number = Some(name).filter(|digits| digits.len() == 10).and_then(|digits| digits.parse().ok());
         let no_entry = || CommitError::damaged(format!("{folder}/{name}"), "it is not an entry of the log");
         numbers.push(number.ok_or_else(no_entry)?);
     }
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-/// A local store writes an entry as `<number>#<digits>` first, and hides that name. A checkpoint that was copied from there
-/// into a bucket shows it.
-fn is_staged(name: &str) -> bool {
-    let parts = name.split_once('#');
-    parts.is_some_and(|(entry, digits)| entry.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The last number of a lane, by a listing.

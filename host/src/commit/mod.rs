@@ -37,6 +37,7 @@
 //! * `replay` - what a lane's entries say in all.
 //! * `compact` - a lane's entries become one.
 //! * `recover` - what dead writers left in the sink and in `side/`.
+//! * `loss` - a log that lost something, or is an older copy of itself.
 //! * `liveness` - who is still alive: heartbeats, locks, requests to stop.
 //! * `delete` - a finished job's checkpoint goes away.
 //! * `repair` - what is wrong with a checkpoint, and how it is withdrawn.
@@ -53,6 +54,7 @@ mod lane;
 mod letters;
 mod liveness;
 mod log;
+mod loss;
 mod output;
 mod recover;
 mod repair;
@@ -73,8 +75,9 @@ pub use lane::{Lane, Writer, lane_of, now_ms, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
 pub use liveness::{Alive, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, LaneLog, Logged, read_lane};
+pub use loss::{refuse_older_root, refuse_unknown_writers};
 pub use output::{Orphan, OutputCheck, Wrong, check_output, manifest_files};
-pub use recover::{Swept, check_files, list_sink, other_jobs, refuse_unknown_writers, sink_names, sweep};
+pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep};
 pub use repair::{Finding, Verified, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};
 pub use root::{Asked, Listing, Pinned, Places, Root, random_name, schema_from_hex, schema_to_hex};

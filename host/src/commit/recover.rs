@@ -3,8 +3,7 @@
 //! `<job>-<lane>-<token>-<sequence>.parquet` in the sink and, for dead letters, in a folder below it, `<token>-<name>` under
 //! `side/`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path as FsPath;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -12,12 +11,11 @@ use object_store::path::Path;
 use super::CommitError;
 use super::compact::entries_to_delete;
 use super::entry::FileEntry;
-use super::lane::Lane;
-use super::log::{LaneLog, last};
-use super::replay::{Known, LaneState, read_state};
+use super::log::LaneLog;
+use super::replay::LaneState;
 use super::root::Root;
 use crate::sink::{FileKind, FileName};
-use crate::store::{Listed, Store};
+use crate::store::{Listed, Store, staged_for};
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,16 +48,12 @@ pub async fn sweep(
         .collect();
     let mut swept = Swept { sink_files: orphans.len() as u64, ..Swept::default() };
     delete(sink, orphans).await?;
-    if let Some(folder) = sink.local_root() {
-        for kind in FileKind::ALL {
-            swept.sink_files += remove_staged(folder, kind.folder(), |name| dead.wrote(name))?;
-        }
+    for kind in FileKind::ALL {
+        swept.sink_files += remove_staged(sink, kind.folder(), |name| dead.wrote(name)).await?;
     }
     swept.side_files = sweep_side(root, lanes, checkpoint, &dead).await?;
-    if let Some(folder) = checkpoint.local_root() {
-        swept.entries += remove_staged_entries(folder, root, lanes)?;
-        swept.side_files += remove_staged(folder, "side/", |name| dead.has_token(name))?;
-    }
+    swept.entries += remove_staged_entries(checkpoint, root, lanes).await?;
+    swept.side_files += remove_staged(checkpoint, "side/", |name| dead.has_token(name)).await?;
     for (log, state) in lanes {
         let covered = entries_to_delete(state.lane, log.covered.iter().copied(), state);
         swept.entries += covered.len() as u64;
@@ -96,7 +90,11 @@ impl<'a> Dead<'a> {
 }
 
 /// What writers began to stage and never will complete: their number was taken before this process read it.
-fn remove_staged_entries(folder: &FsPath, root: &Root, lanes: &[&(LaneLog, LaneState)]) -> Result<u64, CommitError> {
+async fn remove_staged_entries(
+    checkpoint: &Store,
+    root: &Root,
+    lanes: &[&(LaneLog, LaneState)],
+) -> Result<u64, CommitError> {
     let logs = lanes.iter().map(|(_, state)| (format!("lane/{}/", state.lane), state.last));
     let mut removed = 0;
     for (log, last) in logs.chain([("root/".to_string(), Some(root.last))]) {
@@ -104,22 +102,18 @@ fn remove_staged_entries(folder: &FsPath, root: &Root, lanes: &[&(LaneLog, LaneS
             let number = name.rsplit('/').next().and_then(|digits| digits.parse::<u64>().ok());
             number.is_some_and(|number| last.is_some_and(|last| number <= last))
         };
-        removed += remove_staged(folder, &log, is_taken)?;
+        removed += remove_staged(checkpoint, &log, is_taken).await?;
     }
     Ok(removed)
 }
 
-/// A local store writes to `name#<digits>` first, hides that name in listings and refuses it in paths.
-fn remove_staged(root: &FsPath, folder: &str, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
+/// Removes what dead writers have staged in a folder and never will complete.
+async fn remove_staged(store: &Store, folder: &str, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
     let mut removed = 0;
-    for entry in std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten() {
-        let name = format!("{folder}{}", entry.file_name().to_string_lossy());
-        let Some((target, digits)) = name.rsplit_once('#') else { continue };
-        if digits.bytes().all(|byte| byte.is_ascii_digit()) && is_dead(target) {
-            std::fs::remove_file(entry.path()).map_err(|error| {
-                let cause = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(error) };
-                CommitError::store("delete", name, cause)
-            })?;
+    for name in store.staged(folder).await.map_err(|cause| CommitError::store("list", folder, cause))? {
+        if staged_for(&name).is_some_and(|target| is_dead(&format!("{folder}{target}"))) {
+            let result = store.remove_staged(folder, &name).await;
+            result.map_err(|cause| CommitError::store("delete", name, cause))?;
             removed += 1;
         }
     }
@@ -179,80 +173,6 @@ pub(super) async fn delete(store: &Store, paths: Vec<Path>) -> Result<(), Commit
         }
     }
     Ok(())
-}
-
-/// Files in the sink that carry this job's name and a lane of these, but the token of no opening that the lane knows: the
-/// log lost entries, or is an older copy of itself. To work on would double what these files hold. The sink was listed
-/// after the lanes were read, so a lane that has got entries since may know their writer by now.
-pub async fn refuse_unknown_writers(
-    store: &Store,
-    root: &Root,
-    lanes: impl IntoIterator<Item = &LaneState>,
-    listing: &[Listed],
-) -> Result<(), CommitError> {
-    let names: Vec<&str> = listing.iter().map(|found| found.name.as_str()).collect();
-    for (state, names) in unknown_writers(root, lanes, &names) {
-        if last(store, state.lane).await? != state.last {
-            continue;
-        }
-        return Err(CommitError::Refused(format!(
-            "lane {} of the checkpoint does not know who wrote {} file(s) of this job in the sink ({} first): entries of its log \
-             are lost, or it is an older copy\n\
-             hint: put the checkpoint back as it was; or move these files away (`wasmpipe output verify` lists them with \
-             --json as orphans), and the rows in them are done again",
-            state.lane,
-            names.len(),
-            names[0]
-        )));
-    }
-    Ok(())
-}
-
-fn unknown_writers<'a, 'b>(
-    root: &Root,
-    lanes: impl IntoIterator<Item = &'a LaneState>,
-    names: &[&'b str],
-) -> Vec<(&'a LaneState, Vec<&'b str>)> {
-    let known = |lane: &'a LaneState| {
-        let tokens: HashSet<&str> = lane.opens.values().map(|open| open.token.as_str()).collect();
-        (lane.lane, (lane, tokens, Vec::new()))
-    };
-    let mut lanes: BTreeMap<u32, _> = lanes.into_iter().map(known).collect();
-    for name in names {
-        let Some(file) = FileName::parse(name).filter(|file| file.job == root.genesis.job) else { continue };
-        let Some((_, tokens, unknown)) = lanes.get_mut(&file.lane) else { continue };
-        if !tokens.contains(file.token.as_str()) {
-            unknown.push(*name);
-        }
-    }
-    // Files that count are known, even if the open of their writer could not be read.
-    for (lane, _, unknown) in lanes.values_mut().filter(|(.., unknown)| !unknown.is_empty()) {
-        let counting: HashSet<&str> = lane.all_files().map(|file| file.path.as_str()).collect();
-        unknown.retain(|name| !counting.contains(name));
-    }
-    let lanes = lanes.into_values().filter(|(.., unknown)| !unknown.is_empty());
-    lanes.map(|(lane, _, unknown)| (lane, unknown)).collect()
-}
-
-/// After entries of a lane that could not be read were given up, by who holds the lane: the files of writers whose opens
-/// were among them. Not in a job that was moved, where another copy of the log may know them.
-pub(super) async fn remove_unknown_writers(
-    store: &Store,
-    root: &Root,
-    lane: &Lane,
-    sink: &Store,
-) -> Result<(), CommitError> {
-    if root.relocated > 0 {
-        return Ok(());
-    }
-    let (_, state) = read_state(store, lane.number(), Known::default(), None).await?;
-    let names = sink_names(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
-    if !lane.is_last().await? {
-        return Err(CommitError::Fenced { lane: lane.number(), number: lane.next() });
-    }
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let unknown = unknown_writers(root, [&state], &names).into_iter().flat_map(|(_, names)| names);
-    delete(sink, unknown.map(Path::from).collect()).await
 }
 
 /// Sink files that the log names must be there with their sizes.

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::SourceError;
-use crate::store::{Location, Store};
+use crate::store::{Location, Store, staged_for};
 
 /// One object as the store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Pattern {
             return Ok(Pattern::at(Location::Local(path.into()), Taken::Folder));
         }
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("the path names no file")?;
-        if is_staged(name) {
+        if staged_for(name).is_some() {
             return Err(format!(
                 "{name} ends in # and digits, which local stores keep for unfinished uploads: rename it"
             ));
@@ -123,12 +123,6 @@ impl Pattern {
             Taken::Glob { matcher, .. } => matcher.is_match(path),
         }
     }
-}
-
-/// Local stores hide `name#<digits>` from listings: such a file would be skipped without a word.
-fn is_staged(name: &str) -> bool {
-    let digits = name.rsplit_once('#').map(|(_, digits)| digits);
-    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// All objects that the pattern takes, sorted by path.
@@ -208,7 +202,9 @@ fn refuse_hidden(folder: &FsPath, pattern: &Pattern) -> Result<(), SourceError> 
             let name = entry.file_name().to_string_lossy().into_owned();
             if path.is_dir() && !path.is_symlink() {
                 folders.extend((!is_shallow).then_some(path));
-            } else if is_staged(&name) && path.strip_prefix(folder).is_ok_and(|relative| matcher.is_match(relative)) {
+            } else if staged_for(&name).is_some()
+                && path.strip_prefix(folder).is_ok_and(|relative| matcher.is_match(relative))
+            {
                 let message = "ends in # and digits, which local stores keep for unfinished uploads".to_string();
                 return Err(SourceError::Bad { object: name, message, hint: "rename it, or narrow the glob" });
             }
@@ -256,12 +252,5 @@ mod tests {
             assert_eq!(pattern.root().to_string(), root, "{url}");
             assert!(pattern.takes(taken) && !pattern.takes(left), "{url}");
         }
-    }
-
-    #[test]
-    fn names_that_local_stores_hide_are_known() {
-        assert!(is_staged("a.parquet#12"));
-        assert!(!is_staged("a#b.parquet"));
-        assert!(!is_staged("a.parquet#"));
     }
 }

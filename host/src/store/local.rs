@@ -42,7 +42,30 @@ pub(super) async fn names(folder: PathBuf) -> Result<Vec<String>> {
     in_background(folder, names_in).await
 }
 
+/// Names that a write has staged, and did not complete.
+pub(super) async fn staged(folder: PathBuf) -> Result<Vec<String>> {
+    in_background(folder, |folder| {
+        Ok(all_names_in(folder)?.into_iter().filter(|name| staged_for(name).is_some()).collect())
+    })
+    .await
+}
+
+/// Removes a file; one that is not there is as good as removed.
+pub(super) async fn remove(file: PathBuf) -> Result<()> {
+    in_background(file, |file| match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    })
+    .await
+}
+
 fn names_in(folder: &FsPath) -> std::io::Result<Vec<String>> {
+    let mut names = all_names_in(folder)?;
+    names.retain(|name| staged_for(name).is_none());
+    Ok(names)
+}
+
+fn all_names_in(folder: &FsPath) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(names),
@@ -51,16 +74,17 @@ fn names_in(folder: &FsPath) -> std::io::Result<Vec<String>> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !entry.file_type()?.is_dir() && !is_staged(&name) {
+        if !entry.file_type()?.is_dir() {
             names.push(name);
         }
     }
     Ok(names)
 }
 
-/// `<name>#<digits>`
-fn is_staged(name: &str) -> bool {
-    name.rsplit_once('#').is_some_and(|(_, digits)| digits.bytes().all(|byte| byte.is_ascii_digit()))
+/// A write to a local store goes to `<name>#<digits>` first, which listings hide and paths refuse. Gives that name.
+pub fn staged_for(name: &str) -> Option<&str> {
+    let (target, digits) = name.rsplit_once('#')?;
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(target)
 }
 
 /// A file, whole.
@@ -111,6 +135,14 @@ pub fn resolve(path: &FsPath) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_listings_hide_are_known() {
+        assert_eq!(staged_for("a.parquet#12"), Some("a.parquet"));
+        assert_eq!(staged_for("a#1.parquet#2"), Some("a#1.parquet"));
+        assert_eq!(staged_for("a#b.parquet"), None);
+        assert_eq!(staged_for("a.parquet#"), None);
+    }
 
     #[test]
     fn paths_are_resolved_even_where_nothing_exists_yet() {

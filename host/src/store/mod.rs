@@ -17,7 +17,7 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-pub use local::resolve;
+pub use local::{resolve, staged_for};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -196,6 +196,23 @@ impl Store {
             return Ok(bytes);
         }
         self.objects.get(&object).await?.bytes().await
+    }
+
+    /// What writes to this folder have staged and not completed, as [`staged_for`] knows it. Only local stores do that.
+    pub async fn staged(&self, folder: &str) -> Result<Vec<String>> {
+        let Root::Local(root) = &self.root else { return Ok(Vec::new()) };
+        let folder = Path::from(folder);
+        self.watch.before(Act::List, self.name, folder.as_ref())?;
+        local::staged(root.join(folder.as_ref())).await
+    }
+
+    /// Removes what a write has staged in a folder.
+    pub async fn remove_staged(&self, folder: &str, name: &str) -> Result<()> {
+        let Root::Local(root) = &self.root else { return Ok(()) };
+        let file = Path::from(folder).join(name);
+        self.watch.before(Act::Delete, self.name, file.as_ref())?;
+        local::remove(root.join(Path::from(folder).as_ref()).join(name)).await?;
+        self.watch.after(Act::Delete, self.name, file.as_ref())
     }
 
     /// Uploads in parts to objects of this root that are neither complete nor given up. Local stores have none: what they

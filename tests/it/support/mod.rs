@@ -323,6 +323,11 @@ pub fn at_once<T: Sync>(points: &[T], work: impl Fn(&T) + Sync) {
     std::thread::scope(|threads| (0..POINTS_AT_ONCE).for_each(|_| drop(threads.spawn(all))));
 }
 
+/// What the test function `twice` makes of rows of [`number_batch`]: each one twice.
+pub fn each_twice(numbers: impl IntoIterator<Item = i64>) -> Multiset {
+    once(numbers.into_iter().flat_map(|n| [format!("id-{n}|{n}"), format!("id-{n}|{n}")]))
+}
+
 /// A multiset of rows, each once.
 pub fn once(rows: impl IntoIterator<Item = String>) -> Multiset {
     let mut set = Multiset::new();

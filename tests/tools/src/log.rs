@@ -71,13 +71,16 @@ fn most_entries(job: &Job, segments: i64) -> Result<usize> {
     std::fs::create_dir_all(job.work.join("in"))?;
     job.write_rows("first", 0..segments)?;
     job.write_pipeline("")?;
-    let mut run = job.start()?;
+    let mut run = job.start(Stdio::null())?;
     let mut most = 0;
-    while run.try_wait()?.is_none() {
+    loop {
         most = most.max(job.entries());
-        std::thread::sleep(Duration::from_millis(20));
+        match run.try_wait()? {
+            None => std::thread::sleep(Duration::from_millis(20)),
+            Some(status) if status.success() => return Ok(most),
+            Some(status) => return Err(format!("the run ended with {status}").into()),
+        }
     }
-    Ok(most)
 }
 
 /// A job whose every row is a segment of its own: `<name>.toml`, `<name>-out/`, `<name>-checkpoint/`.
@@ -128,15 +131,15 @@ impl Job<'_> {
         self.run()
     }
 
-    fn start(&self) -> Result<Child> {
+    fn start(&self, said: Stdio) -> Result<Child> {
         let mut command = Command::new(self.wasmpipe);
         command.args(["run", "--quiet"]).arg(self.pipeline()).env("WASMPIPE_LOG", "wasmpipe::pipeline=info");
-        Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?)
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn()?)
     }
 
     fn run(&self) -> Result<Took> {
         let begin = Instant::now();
-        let mut run = self.start()?;
+        let mut run = self.start(Stdio::piped())?;
         let mut start = None;
         let mut said = Vec::new();
         for line in BufReader::new(run.stderr.take().expect("piped")).lines() {

@@ -1,0 +1,110 @@
+//! A log that lost something, or is an older copy of itself. It cannot say so, but the sink and its other parts can: they
+//! know writers and root entries that it does not. To work on would do rows again whose results are there.
+
+use std::collections::{BTreeMap, HashSet};
+
+use object_store::path::Path;
+
+use super::CommitError;
+use super::lane::Lane;
+use super::log::last;
+use super::recover::{delete, sink_names};
+use super::replay::{Known, LaneState, read_state};
+use super::root::Root;
+use crate::sink::FileName;
+use crate::store::{Listed, Store};
+
+/// Lanes that were written under a later root entry than the last one that is there.
+pub async fn refuse_older_root(
+    store: &Store,
+    root: &Root,
+    lanes: impl IntoIterator<Item = &LaneState>,
+) -> Result<(), CommitError> {
+    for state in lanes {
+        let (opens, groups) = (state.opens.values(), state.groups.values());
+        let newest = opens.map(|open| open.root).chain(groups.map(|group| group.root)).max().unwrap_or(0);
+        // What was appended since the root was read is no loss.
+        if newest > root.last && newest > Root::last_number(store).await? {
+            return Err(CommitError::Refused(format!(
+                "lane {} was written under root entry {newest} of the checkpoint, which is not there\n\
+                 hint: put the checkpoint back as it was, all of its folders from one time",
+                state.lane
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Files in the sink that carry this job's name and a lane of these, but the token of no opening that the lane knows: the
+/// log lost entries, or is an older copy of itself. To work on would double what these files hold. The sink was listed
+/// after the lanes were read, so a lane that has got entries since may know their writer by now.
+pub async fn refuse_unknown_writers(
+    store: &Store,
+    root: &Root,
+    lanes: impl IntoIterator<Item = &LaneState>,
+    listing: &[Listed],
+) -> Result<(), CommitError> {
+    let names: Vec<&str> = listing.iter().map(|found| found.name.as_str()).collect();
+    for (state, names) in unknown_writers(root, lanes, &names) {
+        if last(store, state.lane).await? != state.last {
+            continue;
+        }
+        return Err(CommitError::Refused(format!(
+            "lane {} of the checkpoint does not know who wrote {} file(s) of this job in the sink ({} first): entries of its log \
+             are lost, or it is an older copy\n\
+             hint: put the checkpoint back as it was; or move these files away (`wasmpipe output verify` lists them with \
+             --json as orphans), and the rows in them are done again",
+            state.lane,
+            names.len(),
+            names[0]
+        )));
+    }
+    Ok(())
+}
+
+fn unknown_writers<'a, 'b>(
+    root: &Root,
+    lanes: impl IntoIterator<Item = &'a LaneState>,
+    names: &[&'b str],
+) -> Vec<(&'a LaneState, Vec<&'b str>)> {
+    let known = |lane: &'a LaneState| {
+        let tokens: HashSet<&str> = lane.opens.values().map(|open| open.token.as_str()).collect();
+        (lane.lane, (lane, tokens, Vec::new()))
+    };
+    let mut lanes: BTreeMap<u32, _> = lanes.into_iter().map(known).collect();
+    for name in names {
+        let Some(file) = FileName::parse(name).filter(|file| file.job == root.genesis.job) else { continue };
+        let Some((_, tokens, unknown)) = lanes.get_mut(&file.lane) else { continue };
+        if !tokens.contains(file.token.as_str()) {
+            unknown.push(*name);
+        }
+    }
+    // Files that count are known, even if the open of their writer could not be read.
+    for (lane, _, unknown) in lanes.values_mut().filter(|(.., unknown)| !unknown.is_empty()) {
+        let counting: HashSet<&str> = lane.all_files().map(|file| file.path.as_str()).collect();
+        unknown.retain(|name| !counting.contains(name));
+    }
+    let lanes = lanes.into_values().filter(|(.., unknown)| !unknown.is_empty());
+    lanes.map(|(lane, _, unknown)| (lane, unknown)).collect()
+}
+
+/// After entries of a lane that could not be read were given up, by who holds the lane: the files of writers whose opens
+/// were among them. Not in a job that was moved, where another copy of the log may know them.
+pub(super) async fn remove_unknown_writers(
+    store: &Store,
+    root: &Root,
+    lane: &Lane,
+    sink: &Store,
+) -> Result<(), CommitError> {
+    if root.relocated > 0 {
+        return Ok(());
+    }
+    let (_, state) = read_state(store, lane.number(), Known::default(), None).await?;
+    let names = sink_names(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
+    if !lane.is_last().await? {
+        return Err(CommitError::Fenced { lane: lane.number(), number: lane.next() });
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let unknown = unknown_writers(root, [&state], &names).into_iter().flat_map(|(_, names)| names);
+    delete(sink, unknown.map(Path::from).collect()).await
+}

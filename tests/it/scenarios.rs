@@ -903,3 +903,123 @@ fn an_older_copy_of_a_log_is_refused() {
         assert_eq!(place.output(), each_twice(0..40), "{kind:?}");
     }
 }
+
+#[test]
+fn who_closes_the_last_lane_writes_the_manifest_even_if_it_lost_another() {
+    for kind in KINDS {
+        let place = job_of_lanes(kind, 2);
+        let pause = Pause::before("checkpoint Put lane/1/0000000001");
+        std::thread::scope(|threads| {
+            let a = threads.spawn(|| place.run_with(&pause));
+            pause.wait_until_paused();
+            place.run_as(&Arc::new(Unwatched), Said { take_over: true, ..lanes("0") }).finished();
+            pause.go_on();
+            assert_eq!(a.join().unwrap().summary().outcome, Outcome::Fenced, "{kind:?}");
+        });
+        place.assert_manifest_is_folder(&place.view(), &format!("{kind:?}"));
+        assert_exactly_once(&place, 0..20, &format!("{kind:?}"));
+    }
+}
+
+/// Holds the first upload in parts of lane 0 until somebody has taken the lane, and then cannot find it any more.
+#[derive(Debug)]
+struct UploadLost {
+    wants: AtomicBool,
+    is_taken: AtomicBool,
+}
+
+impl Watch for UploadLost {
+    fn before(&self, act: Act, _: &str, object: &str) -> Result<()> {
+        if act != Act::UploadStart || !object.contains("-0-") {
+            return Ok(());
+        }
+        self.wants.store(true, Ordering::SeqCst);
+        while !self.is_taken.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(Error::NotFound { path: object.into(), source: "the upload was given up".into() })
+    }
+    fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A file of lane 0 breaks in the hands of a worker; lane 1 has nothing to do with that.
+#[test]
+fn a_file_that_breaks_in_a_lost_lane_costs_the_other_lanes_nothing() {
+    let place = Place::new(Kind::Local, WIDE);
+    // A worker begins to send a file when a row group of it is full, which takes 64 MiB.
+    let texts = |lane: u32, rows: usize| {
+        let name = (0..).map(|number| format!("{number}.parquet")).find(|name| lane_of(name, 0, 2) == lane).unwrap();
+        let texts = StringArray::from_iter_values((0..rows).map(|n| format!("{lane}-{n:02}-").repeat(1 << 18)));
+        write_parquet(
+            &place.bench().path("in").join(name),
+            &RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap(),
+            rows,
+        );
+    };
+    texts(0, 50);
+    texts(1, 12);
+    let lost = Arc::new(UploadLost { wants: AtomicBool::new(false), is_taken: AtomicBool::new(false) });
+    std::thread::scope(|threads| {
+        let a = threads.spawn(|| place.run_with(&lost));
+        while !lost.wants.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        place.run_as(&Arc::new(Unwatched), Said { take_over: true, ..lanes("0") }).finished();
+        lost.is_taken.store(true, Ordering::SeqCst);
+        let a = a.join().unwrap();
+        assert_eq!(a.summary().outcome, Outcome::Fenced, "{a:?}");
+        assert_eq!(a.summary().rows_committed, 12, "those of lane 1");
+    });
+    place.assert_manifest_is_folder(&place.view(), "one file broke");
+    place.assert_settled("one file broke");
+    assert_eq!(place.output().values().sum::<u64>(), 62);
+}
+
+const WIDE: &str = r#"
+[source]
+path = "{root}in/"
+{store}
+[sink]
+path = "{root}out/"
+compression = "none"
+{store}
+[checkpoint]
+path = "{root}checkpoint"
+lanes = 2
+heartbeat_seconds = 0.05
+group_bytes_max = "256 MiB"
+{store}
+[run]
+workers = 1
+readers = 1
+block_rows_max = 1
+"#;
+
+/// A wants to move the job, waits to see whether somebody is alive, and meanwhile B moves it elsewhere.
+#[test]
+fn a_move_that_another_run_has_overtaken_is_refused() {
+    let place = job(Kind::Local, "");
+    let bench = place.bench();
+    die_after_commits(&place, 1);
+    let text = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
+    let moved_to = |name: &str| {
+        copy_folder(&bench.path("out"), &bench.path(name));
+        bench.pipeline(&text.replace("\"out/\"", &format!("\"{name}/\"")));
+    };
+    moved_to("first");
+    let relocating = || Said { relocate: true, take_over: true, ..Said::default() };
+    let pause = Pause::before("checkpoint Put heartbeat/");
+    std::thread::scope(|threads| {
+        let a = threads.spawn(|| place.run_as(&pause, relocating()));
+        pause.wait_until_paused();
+        moved_to("second");
+        place.run_as(&Arc::new(Unwatched), relocating()).finished();
+        pause.go_on();
+        let a = a.join().unwrap();
+        assert!(a.error().contains("the job was moved by another run just now"), "{a:?}");
+    });
+    assert_eq!(place.run().finished().run, None, "it is finished where the second run moved it");
+    assert_eq!(bench.output("second"), each_twice(0..40));
+}

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::progress::Display;
 use super::text::{bytes, counted, number, seconds};
@@ -92,8 +93,11 @@ const OVER: &str = "without [checkpoint] nothing goes on: empty the sink and sta
 /// First signal: no new work. Second: now.
 fn stop_on_signals(control: &Control, is_durable: bool) {
     let control = control.clone();
+    // Whoever asks the run to stop from elsewhere has sent no signal.
+    let signalled = AtomicBool::new(false);
     let handler = move || {
-        if control.stop() {
+        control.stop();
+        if signalled.swap(true, Ordering::SeqCst) {
             screen::close();
             say!("stopped; {}", if is_durable { "the same command goes on where the last commit was" } else { OVER });
             std::process::exit(i32::from(INTERRUPTED));

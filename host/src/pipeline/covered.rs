@@ -9,7 +9,7 @@ use crate::commit::{
     CommitError, Known, Lane, LaneLog, LaneState, ObjectCoverage, Pinned, Root, RowState, lane_of, pieces, read_state,
 };
 use crate::plan::{Failed, Plan};
-use crate::source;
+use crate::source::{self, Object};
 
 /// Lanes read at once.
 const LANES_AT_ONCE: usize = 16;
@@ -114,10 +114,18 @@ impl Covered {
 
 async fn digests(plan: &Plan, listing: &[Pinned], lanes: &Lanes) -> Result<HashMap<String, String>, RunError> {
     let doubtful = listing.iter().filter(|pinned| lanes.states().any(|state| state.is_open_to_doubt(pinned)));
-    let digest = async |pinned: &Pinned| {
-        let opened = source::open(&plan.source.store, &pinned.object, 0).await?;
-        Ok::<_, RunError>((pinned.object.path.to_string(), opened.digest))
+    digests_of(plan, doubtful.map(|pinned| &pinned.object)).await
+}
+
+/// The digests of objects, by path.
+pub(super) async fn digests_of<'a>(
+    plan: &Plan,
+    objects: impl Iterator<Item = &'a Object>,
+) -> Result<HashMap<String, String>, RunError> {
+    let digest = async |object: &Object| {
+        let opened = source::open(&plan.source.store, object, 0).await?;
+        Ok::<_, RunError>((object.path.to_string(), opened.digest))
     };
-    let opens: Vec<_> = doubtful.map(digest).collect();
+    let opens: Vec<_> = objects.map(digest).collect();
     futures::stream::iter(opens).buffer_unordered(DIGESTS_AT_ONCE).try_collect().await
 }

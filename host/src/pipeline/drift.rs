@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::RunError;
+use super::covered::digests_of;
 use crate::commit::{CommitError, Listing, ObjectCoverage, Pinned};
 use crate::plan::Plan;
-use crate::source::{self, Object};
+use crate::source::Object;
 
 /// Names shown of objects that changed.
 const NAMES_SHOWN: usize = 5;
@@ -83,6 +84,7 @@ impl Drift {
     ) -> Result<(), RunError> {
         let pinned: HashMap<&str, &'a Pinned> =
             pinned.iter().map(|pinned| (pinned.object.path.as_ref(), pinned)).collect();
+        let mut perhaps_copied = Vec::new();
         for (object, size_before) in &self.touched {
             let path = object.path.to_string();
             let covered = match pinned.get(object.path.as_ref()) {
@@ -90,15 +92,14 @@ impl Drift {
                 None => None,
             };
             match covered {
-                Some(covered) if covered.size == object.size => {
-                    if source::open(&plan.source.store, object, 0).await?.digest != covered.digest {
-                        self.changed.push(path);
-                    }
-                }
+                Some(covered) if covered.size == object.size => perhaps_copied.push((object, &covered.digest)),
                 None if *size_before == object.size => self.unknown.push(path),
                 _ => self.changed.push(path),
             }
         }
+        let digests = digests_of(plan, perhaps_copied.iter().map(|(object, _)| *object)).await?;
+        let changed = perhaps_copied.iter().filter(|(object, before)| digests[object.path.as_ref()] != **before);
+        self.changed.extend(changed.map(|(object, _)| object.path.to_string()));
         Ok(())
     }
 

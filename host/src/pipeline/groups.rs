@@ -1,7 +1,7 @@
 //! Which rows are in which group. A group is fixed as readers emit rows: every block gets a ticket for the group that is
 //! open then, and for its place in the reader's order. A group that is closed, and whose every block is in a file, is
 //! complete and goes to the commit. A group lies in one lane; each lane has at most one that is open. Few groups may be on
-//! their way at once: a reader that would open one more waits.
+//! their way at once: a reader that would open one more for a block waits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -37,8 +37,21 @@ struct State {
     /// Groups that are neither committed nor given up.
     uncommitted: usize,
     /// Gone when no group can come any more, which ends the commit loop.
-    sender: Option<UnboundedSender<Arc<InFlight>>>,
+    sender: Option<UnboundedSender<Ended>>,
     has_ended: bool,
+}
+
+/// What became of a group on its way.
+pub(super) enum Ended {
+    /// All of it is in its files.
+    Complete(Arc<InFlight>),
+    /// A file of it could not be written. Perhaps another run has the lane now, and has removed the file.
+    Broken {
+        /// The group's lane.
+        lane: u32,
+        /// What the sink said.
+        error: SinkError,
+    },
 }
 
 struct Open {
@@ -110,7 +123,7 @@ pub(super) struct Ticket {
 }
 
 impl Groups {
-    pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Arc<InFlight>>) -> Groups {
+    pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Ended>) -> Groups {
         let state = State {
             open: BTreeMap::new(),
             next: 0,
@@ -229,6 +242,12 @@ impl Groups {
         lock(&group.tally).arrived += blocks;
         lock(&self.state).settle(group);
     }
+
+    /// A file of the group could not be written: none of it counts, whatever else of it is on its way.
+    pub(super) fn break_group(&self, group: &Arc<InFlight>, error: SinkError) {
+        lock(&self.state).break_group(group, error);
+        self.committed.notify_all();
+    }
 }
 
 impl State {
@@ -236,6 +255,25 @@ impl State {
         let Some(open) = self.open.remove(&lane) else { return };
         lock(&open.group.tally).is_closed = true;
         self.settle(&open.group);
+    }
+
+    fn break_group(&mut self, group: &Arc<InFlight>, error: SinkError) {
+        let lane = group.lane.number;
+        let mut tally = lock(&group.tally);
+        tally.is_given_up = true;
+        if std::mem::replace(&mut tally.is_settled, true) {
+            return;
+        }
+        drop(tally);
+        if self.open.get(&lane).is_some_and(|open| Arc::ptr_eq(&open.group, group)) {
+            self.open.remove(&lane);
+        }
+        self.unfinished -= 1;
+        self.uncommitted -= 1;
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Ended::Broken { lane, error });
+        }
+        self.end_if_done();
     }
 
     /// Once per group, when all of it is in: sends it to the commit, unless it was given up.
@@ -249,7 +287,7 @@ impl State {
         match &self.sender {
             Some(sender) if !tally.is_given_up && !group.lane.is_lost() => {
                 // The commit loop is gone if it failed; then nothing can be committed any more.
-                let _ = sender.send(Arc::clone(group));
+                let _ = sender.send(Ended::Complete(Arc::clone(group)));
             }
             _ => self.uncommitted -= 1,
         }
@@ -278,6 +316,11 @@ impl InFlight {
     /// The group will not be committed: one of its rows failed and must not be left out.
     pub(super) fn give_up(&self) {
         lock(&self.tally).is_given_up = true;
+    }
+
+    /// Whether it went to the commit, or broke: nothing more of it is written.
+    pub(super) fn is_settled(&self) -> bool {
+        lock(&self.tally).is_settled
     }
 
     /// Or its lane is lost to another run.

@@ -123,7 +123,12 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         true => Some(Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?),
         false => None,
     };
-    match open_lanes(plan, progress, &writer, looked.needed, looked.lanes).await {
+    let opened = relocate_if_moved(plan).await;
+    let opened = match opened {
+        Ok(()) => open_lanes(plan, progress, &writer, looked.needed, looked.lanes).await.map_err(after_opening),
+        Err(error) => Err(error),
+    };
+    match opened {
         Ok((lanes, job, known)) => {
             commit::forget_dead(&plan.checkpoint, &dead).await?;
             Ok(Opening::Open(Box::new(Opened { lanes, job, writer, heartbeat, known })))
@@ -134,6 +139,14 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
             }
             Err(error)
         }
+    }
+}
+
+/// A refusal changes nothing; this run has opened lanes.
+fn after_opening(error: RunError) -> RunError {
+    match error {
+        RunError::Commit(CommitError::Refused(message)) => RunError::Failed(message),
+        other => other,
     }
 }
 
@@ -156,7 +169,6 @@ async fn open_lanes(
     known: Lanes,
 ) -> Result<(Vec<Lane>, Job, Logs), RunError> {
     let store = &plan.checkpoint;
-    relocate_if_moved(plan).await?;
     let opens: Vec<_> =
         needed.iter().map(|&lane| Lane::open(store, lane, writer, async || Root::last_number(store).await)).collect();
     let mut opened: Vec<Lane> = futures::stream::iter(opens).buffered(LANES_AT_ONCE).try_collect().await?;
@@ -304,6 +316,12 @@ async fn relocate_if_moved(plan: &Plan) -> Result<(), RunError> {
         let commit::Places { source, sink, checkpoint } = plan.places();
         if root.places == plan.places() || !plan.is_durable {
             return Ok(());
+        }
+        // What was asked for when the plan was made is a move from where the job was then.
+        if !plan.relocate || plan.root.as_ref().is_some_and(|planned| planned.places != root.places) {
+            let message =
+                "the job was moved by another run just now\nhint: run the same command again to see where it is";
+            return Err(CommitError::Refused(message.into()).into());
         }
         let entry = RootEntry::Relocate { format: FORMAT, source, sink, checkpoint };
         root.append(&plan.checkpoint, &entry).await?;

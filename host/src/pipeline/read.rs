@@ -261,8 +261,8 @@ impl UnitWork<'_> {
         let batch = batch.project(&flow.plan.source.to_stages).expect("places of columns");
         add(&flow.progress.bytes_read, bytes);
         add(&flow.progress.rows_read, count);
-        let share = flow.budget.take(bytes);
         flow.groups.wait_for_room(&self.task.piece.lane, || flow.is_dead());
+        let share = flow.budget.take(bytes);
         let ticket = flow.groups.ticket(&self.task.piece, self.reader, count, share, bytes);
         let emitted = Emitted { block: Block::new(batch, origin), ticket };
         // Workers outlive readers unless they died, and then there is nothing to emit for.

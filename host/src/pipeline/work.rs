@@ -17,6 +17,7 @@ use crate::commit::RowState;
 use crate::message::parted;
 use crate::observe::{add, add_time};
 use crate::plan::{OnError, Stage};
+use crate::sink::SinkError;
 use crate::udf::{Answer, CallError, Instance};
 
 /// Failed rows that one block logs one by one; the rest is counted.
@@ -29,9 +30,7 @@ pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
         if flow.is_dead() {
             continue;
         }
-        if let Err(error) = (Drive { flow, instances: &mut instances, in_guest: 0 }).drive(block, ticket) {
-            flow.die(error);
-        }
+        (Drive { flow, instances: &mut instances, in_guest: 0 }).drive(block, ticket);
     }
 }
 
@@ -44,6 +43,18 @@ struct Results {
     letters: Option<RecordBatch>,
 }
 
+/// Puts a block's results into its group's files, or keeps them until those before it are in. Gives the number of blocks that
+/// went in.
+fn put(results: Results, ticket: Ticket) -> Result<u64, SinkError> {
+    let Results { output, letters } = results;
+    let Ticket { group, stream, sequence, share, .. } = ticket;
+    if let Some(sink) = &group.lane.dead_letters {
+        group.dead_letters[stream].put(sequence, letters, (), sink)?;
+    }
+    let written = group.streams[stream].put(sequence, output, share, &group.lane.sink)?;
+    Ok(written.len() as u64)
+}
+
 struct Drive<'a> {
     flow: &'a Flow,
     instances: &'a mut [Option<Instance>],
@@ -52,19 +63,20 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    /// An error of a row or a function gives up the block's group and ends the run; an error of the sink is returned.
-    fn drive(&mut self, block: Block, ticket: Ticket) -> Result<(), RunError> {
+    /// An error of a row or a function gives up the block's group and ends the run; an error of the sink breaks the group,
+    /// and the commit loop finds out whether the lane is lost.
+    fn drive(&mut self, block: Block, ticket: Ticket) {
         let results = if ticket.group.is_given_up() { Results::default() } else { self.stages(block, &ticket) };
-        let Results { output, letters } = results;
-        let Ticket { group, stream, sequence, share, .. } = ticket;
-        let start = Instant::now();
-        if let Some(sink) = &group.lane.dead_letters {
-            group.dead_letters[stream].put(sequence, letters, (), sink)?;
+        let group = Arc::clone(&ticket.group);
+        if group.is_settled() {
+            return;
         }
-        let written = group.streams[stream].put(sequence, output, share, &group.lane.sink)?;
-        self.flow.groups.arrived(&group, written.len() as u64);
+        let start = Instant::now();
+        match put(results, ticket) {
+            Ok(blocks) => self.flow.groups.arrived(&group, blocks),
+            Err(error) => self.flow.groups.break_group(&group, error),
+        }
         add_time(&self.flow.progress.times.write, start);
-        Ok(())
     }
 
     fn stages(&mut self, mut block: Block, ticket: &Ticket) -> Results {
@@ -114,8 +126,8 @@ impl Drive<'_> {
         })?;
         let answer = match self.process(index, &input) {
             Ok(answer) => answer,
-            Err(CallError::Trap { message }) => return self.lose(index, block, FailureKind::Trap, &message),
-            Err(CallError::Limit { message }) => return self.lose(index, block, FailureKind::Limit, &message),
+            Err(CallError::Trap { message }) => return self.fail_block(index, block, FailureKind::Trap, &message),
+            Err(CallError::Limit { message }) => return self.fail_block(index, block, FailureKind::Limit, &message),
             Err(CallError::Broken { message }) => {
                 return Err(RunError::Failed(format!("{}: {}", self.of(stage), in_block(&message, &block))));
             }
@@ -127,7 +139,7 @@ impl Drive<'_> {
     }
 
     /// A block without an answer: under `fail` it ends the run, else all its rows fail.
-    fn lose(&self, index: usize, block: Block, kind: FailureKind, message: &str) -> Result<Block, RunError> {
+    fn fail_block(&self, index: usize, block: Block, kind: FailureKind, message: &str) -> Result<Block, RunError> {
         let stage = &self.flow.plan.stages[index];
         let message = in_block(message, &block);
         if stage.on_error == OnError::Fail {

@@ -1,0 +1,282 @@
+//! The commit loop: makes the files of complete groups durable, appends segments one at a time, gives up lanes that other
+//! runs have taken, and leaves the others in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::covered::Lanes;
+use super::groups::{Closed, Ended, InFlight};
+use super::open::Logs;
+use super::{Flow, RunError, finish, lock, outcome_of_finished, record};
+use crate::commit::{Close, CommitError, Group, Lane, LaneLog};
+use crate::observe::{Outcome, Progress, add, add_time, get};
+use crate::sink::{Receipt, SinkError};
+
+/// Groups whose files are being made durable at once.
+const GROUPS_DURABLE_AT_ONCE: usize = 4;
+/// Lanes that are closed at once.
+const LANES_CLOSED_AT_ONCE: usize = 16;
+/// How often the commit loop looks at clocks and reports progress.
+const BEAT: Duration = Duration::from_millis(100);
+
+impl Flow {
+    /// Takes complete groups, makes their files durable some at a time, and appends segments one at a time.
+    pub(super) async fn commit_loop(
+        &self,
+        mut held: Held,
+        mut ended: UnboundedReceiver<Ended>,
+        (run, started): (&str, Instant),
+        report: &mut impl FnMut(&Progress),
+    ) -> Result<Outcome, RunError> {
+        let mut beat = tokio::time::interval(BEAT);
+        let mut durable = FuturesUnordered::new();
+        let mut sent_all = false;
+        let mut drain_until = None;
+        while !(sent_all && durable.is_empty()) {
+            tokio::select! {
+                group = ended.recv(), if !sent_all && durable.len() < GROUPS_DURABLE_AT_ONCE => match group {
+                    Some(Ended::Complete(group)) => durable.push(make_durable(group)),
+                    Some(Ended::Broken { lane, error }) => {
+                        if let Err(error) = self.lose_lane(&mut held, lane, error.into()).await {
+                            return Err(self.abandon(error, durable, ended).await);
+                        }
+                    }
+                    None => sent_all = true,
+                },
+                Some((lane, result)) = durable.next(), if !durable.is_empty() => {
+                    let committed = match result {
+                        Ok((group, receipt)) => self.commit(&mut held, lane, group, receipt).await,
+                        Err(error) => Err(error.into()),
+                    };
+                    if let Err(error) = committed
+                        && let Err(error) = self.lose_lane(&mut held, lane, error).await
+                    {
+                        return Err(self.abandon(error, durable, ended).await);
+                    }
+                    self.groups.committed();
+                }
+                _ = beat.tick() => {
+                    self.groups.close_if_old();
+                    report(&self.progress);
+                    if self.is_dead() {
+                        let error = self.take_error().expect("what died said why");
+                        let error = held.cause(error).await;
+                        return Err(self.abandon(error, durable, ended).await);
+                    }
+                    if self.control.is_stopped() {
+                        self.work.end();
+                        let until = *drain_until.get_or_insert(Instant::now() + self.plan.run.drain);
+                        if Instant::now() > until {
+                            self.is_dead.store(true, Ordering::SeqCst);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        self.close(held, run, started).await
+    }
+
+    async fn commit(&self, held: &mut Held, lane: u32, group: Group, receipt: Receipt) -> Result<(), RunError> {
+        let start = Instant::now();
+        let files = receipt.all().map(|file| Path::from(file.path.as_str())).collect::<Vec<_>>();
+        let has_output = !receipt.files.is_empty();
+        let Some(log) = held.lanes.get_mut(&lane) else {
+            self.remove(files).await;
+            return Ok(());
+        };
+        let counts = group.counts;
+        let covered: u64 = group.objects.values().map(|object| object.coverage.len()).sum();
+        let bytes = receipt.all().map(|file| file.bytes).sum();
+        if let Err(error) = log.commit(group, receipt).await {
+            if matches!(error, CommitError::Fenced { .. }) {
+                self.remove(files).await;
+            }
+            return Err(error.into());
+        }
+        if has_output {
+            self.lane(lane).has_output.store(true, Ordering::SeqCst);
+        }
+        let progress = &self.progress;
+        add(&progress.rows_dropped, counts.rows_dropped);
+        add(&progress.rows_failed, counts.rows_failed);
+        add(&progress.rows_dead_lettered, counts.rows_dead_lettered);
+        add(&progress.rows_known, counts.rows_known);
+        add(&progress.rows_written, counts.rows_written);
+        add(&progress.rows_committed, covered);
+        add(&progress.bytes_written, bytes);
+        add(&progress.commits, 1);
+        tracing::info!(rows = covered, lane, "committed a group");
+        let compact = self.plan.compact_entries;
+        if compact > 0 && log.entries() >= compact {
+            let compacted = log.compact(LaneLog::default()).await?;
+            held.known.remove(&lane);
+            tracing::info!(lane, entries = compacted.entries, "compacted");
+        }
+        add_time(&progress.times.commit, start);
+        Ok(())
+    }
+
+    /// After something failed in a lane. If another run has opened it, this one gives it up and goes on with the others;
+    /// any other error, or the loss of the last lane, ends the run.
+    async fn lose_lane(&self, held: &mut Held, lane: u32, error: RunError) -> Result<(), RunError> {
+        if !held.lanes.contains_key(&lane) {
+            return Ok(());
+        }
+        let error = held.cause_in(lane, error).await;
+        let RunError::Commit(CommitError::Fenced { lane: lost, number }) = error else { return Err(error) };
+        held.lanes.remove(&lost);
+        self.lane(lost).is_lost.store(true, Ordering::SeqCst);
+        let fenced = CommitError::Fenced { lane: lost, number };
+        if held.lanes.is_empty() {
+            return Err(fenced.into());
+        }
+        tracing::warn!("{}", crate::message::parted(&fenced.to_string()).0);
+        held.lost.get_or_insert((lost, number));
+        Ok(())
+    }
+
+    /// After a commit failed. If this run was fenced, files that are complete but for which no segment was ever sent are
+    /// removed; everything else is left to the next run, which knows what counts.
+    async fn abandon<F>(
+        &self,
+        error: RunError,
+        mut durable: FuturesUnordered<F>,
+        mut ended: UnboundedReceiver<Ended>,
+    ) -> RunError
+    where
+        F: Future<Output = (u32, Result<(Group, Receipt), SinkError>)>,
+    {
+        self.is_dead.store(true, Ordering::SeqCst);
+        self.is_ending.store(true, Ordering::SeqCst);
+        self.work.end();
+        if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
+            while let Some((_, result)) = durable.next().await {
+                if let Ok((_, receipt)) = result {
+                    self.remove(receipt.all().map(|file| Path::from(file.path.as_str())).collect()).await;
+                }
+            }
+            ended.close();
+        }
+        error
+    }
+
+    async fn remove(&self, files: Vec<Path>) {
+        for file in files {
+            if let Err(error) = self.plan.sink.store.objects().delete(&file).await {
+                tracing::warn!(%file, %error, "left for the next run to remove");
+            }
+        }
+    }
+
+    /// Leaves the lanes in order: the summary, then `close`, then the manifest if the whole job is done.
+    async fn close(&self, mut held: Held, run: &str, started: Instant) -> Result<Outcome, RunError> {
+        // Everything was emitted and committed even so, if the request to stop came late enough.
+        let stopped = self.is_dead() || (self.control.is_stopped() && !self.work.is_finished());
+        let failed = lock(&self.error).is_some();
+        let (how, outcome, read) = match (failed, stopped) {
+            (true, _) => (Close::Failed, Outcome::Failed, Lanes::default()),
+            (_, true) => (Close::Stopped, Outcome::Interrupted, Lanes::default()),
+            _ => {
+                let (outcome, read) = self.finish(&mut held).await?;
+                (Close::Finished, outcome, read)
+            }
+        };
+        let lost = held.lost;
+        let outcome = if lost.is_some() { Outcome::Fenced } else { outcome };
+        record::write_summary(&self.plan, &self.summary(outcome, run, started)).await?;
+        let closes: Vec<_> = held.lanes.into_values().map(|lane| lane.close(how)).collect();
+        let closes = futures::stream::iter(closes).buffer_unordered(LANES_CLOSED_AT_ONCE);
+        let closed: Vec<Result<(), CommitError>> = closes.collect().await;
+        // Whoever closes the last lane completes the job, even if it has lost another one.
+        if how == Close::Finished {
+            let is_done = finish::complete_job(&self.plan, read).await?;
+            self.is_done.store(is_done && lost.is_none(), Ordering::SeqCst);
+        }
+        closed.into_iter().collect::<Result<(), _>>()?;
+        match lost {
+            Some((lane, number)) => Err(CommitError::Fenced { lane, number }.into()),
+            None => Ok(outcome),
+        }
+    }
+
+    async fn finish(&self, held: &mut Held) -> Result<(Outcome, Lanes), RunError> {
+        // Lane 0 is there in every job: if it has no output, it gets a file without rows.
+        if held.lanes.contains_key(&0) && !self.lane(0).has_output.load(Ordering::SeqCst) {
+            let receipt = finish::schema_file(&self.lane(0).sink).await?;
+            let committed = self.commit(held, 0, Group::new(self.groups.next_number()), receipt).await;
+            if let Err(error) = committed {
+                self.lose_lane(held, 0, error).await?;
+            }
+        }
+        let lanes: Vec<u32> = held.lanes.keys().copied().collect();
+        let read = finish::refuse_unfinished(&self.plan, &self.job, &lanes, std::mem::take(&mut held.known)).await?;
+        let failed = self.job.failed_before + get(&self.progress.rows_failed);
+        let dead = self.job.dead_before + get(&self.progress.rows_dead_lettered);
+        Ok((outcome_of_finished(failed + dead), read))
+    }
+}
+
+/// Lanes that this run holds.
+pub(super) struct Held {
+    lanes: BTreeMap<u32, Lane>,
+    /// The first lane that another run has opened, and where.
+    lost: Option<(u32, u64)>,
+    /// What the lanes held when they were opened, as far as no compaction has replaced it.
+    known: Logs,
+}
+
+impl Held {
+    pub(super) fn new(lanes: Vec<Lane>, known: Logs) -> Held {
+        Held { lanes: lanes.into_iter().map(|lane| (lane.number(), lane)).collect(), lost: None, known }
+    }
+
+    /// Whoever opened a lane after this run removes what this run has not committed, so a store that cannot find a file
+    /// may be nothing but that.
+    async fn cause(&self, error: RunError) -> RunError {
+        let mut error = error;
+        for lane in self.lanes.keys() {
+            error = self.cause_in(*lane, error).await;
+        }
+        error
+    }
+
+    /// As [`Held::cause`], of an error in one lane: what happens in others does not excuse it.
+    async fn cause_in(&self, lane: u32, error: RunError) -> RunError {
+        if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
+            return error;
+        }
+        match self.lanes.get(&lane) {
+            Some(lane) if matches!(lane.is_last().await, Ok(false)) => {
+                CommitError::Fenced { lane: lane.number(), number: lane.next() }.into()
+            }
+            _ => error,
+        }
+    }
+}
+
+/// Closing a file encodes its last row group, so it happens on a thread that may be kept busy.
+async fn make_durable(group: Arc<InFlight>) -> (u32, Result<(Group, Receipt), SinkError>) {
+    (group.lane.number, close_and_complete(group).await)
+}
+
+async fn close_and_complete(group: Arc<InFlight>) -> Result<(Group, Receipt), SinkError> {
+    let closed = tokio::task::spawn_blocking(move || group.close()).await;
+    let Closed { group, files, dead_letters } = closed.expect("closing a group does not panic")?;
+    let mut receipt = Receipt::default();
+    for file in files {
+        receipt.files.push(file.complete().await?);
+    }
+    for file in dead_letters {
+        receipt.dead_letters.push(file.complete().await?);
+    }
+    Ok((group, receipt))
+}

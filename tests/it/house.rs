@@ -169,7 +169,7 @@ fn the_map_of_cases_names_tests_that_exist_and_run() {
         "R1", "R2", "R3", "R4", "R5", "R6", "R8", "R9", "R10", "F1", "F2", "F3", "F5", "F6", "F7", "F8", "F9", "F10",
         "F11", "F12", "C1", "C2", "C3", "C4", "C5", "C6", "K1", "K2", "K3", "K4", "K5", "K6", "K8", "K9", "K10", "K11",
         "K12", "K13", "K14", "S1", "S3", "S5", "S11", "S12", "S16", "S18", "X2", "P1", "P2", "P3", "P4", "P5", "P6",
-        "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "P16", "P17",
+        "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "P16", "P17", "P18",
     ];
     for case in landed {
         assert!(map.contains_key(case), "{case} is missing in tests/cases.toml");

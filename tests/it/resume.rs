@@ -298,3 +298,30 @@ fn a_touched_object_of_which_nothing_is_done_is_no_rewrite() {
     }
     assert_eq!(bench.output("out"), expected);
 }
+
+/// Its digest says that an object has an earlier content again. Once a run has followed that, commands know it, too, and
+/// nobody reads the object any more.
+#[test]
+fn an_object_that_came_back_is_done_for_every_command() {
+    let bench = Bench::new();
+    bench.numbers("a.parquet", 0..20, 20);
+    bench.pipeline(&pipeline(false, ""));
+    bench.run().finished();
+    let first = std::fs::read(bench.path("in/a.parquet")).unwrap();
+    bench.numbers("a.parquet", 20..40, 20);
+    // Its open has number 4.
+    let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(5))), true);
+    assert_eq!(died.summary().rows_committed, 10, "{:?}", died.error);
+    std::fs::write(bench.path("in/a.parquet"), first).unwrap();
+    assert_eq!(bench.run_with(&Arc::new(Unwatched), true).finished().rows_read, 0);
+    // One group of the other content, whichever came first.
+    let either = [doubled(0..30), doubled((0..20).chain(30..40))];
+    assert!(either.contains(&bench.output("out")));
+    let inspect = bench.inspect();
+    assert_eq!((&inspect["rows_committed"], &inspect["closed"]), (&20.into(), &"finished".into()), "{inspect:#}");
+    let reads = Arc::new(Reads::default());
+    assert_eq!(bench.run_with(&reads, false).finished().run, None);
+    assert_eq!(reads.all(), 0);
+    let deleted = bench.wasmpipe(&["checkpoint", "delete", "checkpoint"]);
+    assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
+}

@@ -172,9 +172,9 @@ fn print_summary(summary: &Summary, is_durable: bool) {
         Outcome::FinishedWithFailedRows if summary.run.is_none() => "finished before, with failed rows; nothing to do",
         Outcome::FinishedWithFailedRows => "finished with failed rows",
         Outcome::Interrupted if is_durable => "interrupted; the same command goes on from here",
-        Outcome::Interrupted => "interrupted; without [checkpoint] nothing goes on: empty the sink and start over",
+        Outcome::Interrupted => &format!("interrupted; {OVER}"),
         Outcome::Failed if is_durable => "failed; what is committed stays, the hint above says how the rest goes on",
-        Outcome::Failed => "failed; without [checkpoint] nothing goes on: empty the sink and start over",
+        Outcome::Failed => &format!("failed; {OVER}"),
         Outcome::Fenced => "fenced: another run took over",
     };
     out!("{outcome}");

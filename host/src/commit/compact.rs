@@ -36,7 +36,7 @@ impl Lane {
     pub async fn compact(&mut self, known: LaneLog) -> Result<Compacted, CommitError> {
         let log = read_sound_lane(&self.store, self.number(), known).await?;
         if log.last() != Some(self.next() - 1) {
-            return Err(CommitError::Fenced { lane: self.number(), number: self.next() });
+            return Err(self.fenced());
         }
         let state = LaneState::replay(&self.store, self.number(), &log).await?;
         let entry = self.compaction(&state).await?;

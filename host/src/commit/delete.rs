@@ -10,6 +10,9 @@ use super::recover::delete;
 use super::{CommitError, Root};
 use crate::store::Store;
 
+/// All but the root's, which goes last.
+const FOLDERS: [&str; 5] = ["lane", "side", "heartbeat", "stop", "runs"];
+
 /// Says that the checkpoint is to be deleted. `false` if somebody else has appended to the root.
 pub async fn mark_deleted(store: &Store, root: &Root) -> Result<bool, CommitError> {
     root.append(store, &RootEntry::Deleted { format: FORMAT }).await
@@ -17,7 +20,7 @@ pub async fn mark_deleted(store: &Store, root: &Root) -> Result<bool, CommitErro
 
 /// Deletes the whole checkpoint of a job of which the root says so.
 pub async fn delete_all(store: &Store) -> Result<(), CommitError> {
-    for folder in ["lane", "side", "heartbeat", "stop", "runs"] {
+    for folder in FOLDERS {
         delete(store, below(store, folder).await?).await?;
     }
     if let Some(root) = store.local_root() {
@@ -26,6 +29,8 @@ pub async fn delete_all(store: &Store) -> Result<(), CommitError> {
     for entry in below(store, "root").await? {
         delete(store, vec![entry]).await?;
     }
+    // A run that read the root just before has opened lanes again.
+    delete(store, below(store, "lane").await?).await?;
     if let Some(root) = store.local_root() {
         let _ = std::fs::remove_dir(root.join("root"));
         let _ = std::fs::remove_dir(root);
@@ -40,9 +45,9 @@ async fn below(store: &Store, folder: &str) -> Result<Vec<Path>, CommitError> {
     Ok(found)
 }
 
-/// Folders of our own that are empty now, and lock files.
+/// Folders of our own with what no listing shows: lock files, and what writers have staged.
 fn remove_folders(root: &std::path::Path) {
-    for folder in ["lane", "side", "heartbeat", "stop", "runs"] {
+    for folder in FOLDERS {
         let _ = std::fs::remove_dir_all(root.join(folder));
     }
 }

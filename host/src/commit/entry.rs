@@ -184,6 +184,17 @@ pub enum LaneEntry {
     },
 }
 
+impl LaneEntry {
+    /// Who wrote it.
+    pub(super) fn token(&self) -> &str {
+        match self {
+            LaneEntry::Open { token, .. } | LaneEntry::Withdraw { token, .. } | LaneEntry::Close { token, .. } => token,
+            LaneEntry::Segment(segment) => &segment.token,
+            LaneEntry::Compaction(compaction) => &compaction.token,
+        }
+    }
+}
+
 /// How a writer left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

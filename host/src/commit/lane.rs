@@ -2,16 +2,21 @@
 //! number after the writer's last, so a foreign entry there means that another writer has the lane now.
 
 use bytes::Bytes;
+use object_store::path::Path;
 
 use super::entry::{Close, CoveredObject, FORMAT, FileEntry, LaneEntry, SegmentEntry};
 use super::group::Group;
-use super::log::{Put, create, entry_name, last, probe};
+use super::log::{Put, create, entry_name, get, last, parse, probe};
+use super::recover::delete;
 use super::{CommitError, side};
 use crate::sink::Receipt;
 use crate::store::Store;
 
 /// Coverage that takes more bytes than this goes into a side file; an entry stays below 1 MiB.
 const INLINE_COVERAGE_BYTES_MAX: usize = 256 << 10;
+
+/// The longest entry: one put holds it, one reader reads it.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
 
 /// A lane that this process has opened.
 #[derive(Debug)]
@@ -129,9 +134,21 @@ impl Lane {
         self.compacted = number;
     }
 
-    /// Whether nobody has opened the lane since. True now says nothing about later; only an append does.
-    pub async fn is_last(&self) -> Result<bool, CommitError> {
-        Ok(last(&self.store, self.lane).await? == Some(self.next - 1))
+    /// Whether another run has opened the lane: what stands after this writer's last entry is not its own. It is an open
+    /// then, which stays for ever. No now says nothing about later; only an append does.
+    pub async fn is_taken(&self) -> Result<bool, CommitError> {
+        let Some(bytes) = get(&self.store, &entry_name(self.lane, self.next)).await? else { return Ok(false) };
+        Ok(parse::<LaneEntry>(&bytes).map_or(true, |entry| entry.token() != self.token))
+    }
+
+    /// That another run has opened the lane.
+    pub fn fenced(&self) -> CommitError {
+        CommitError::Fenced { lane: self.lane, number: self.next }
+    }
+
+    /// Removes the open again. Only where there is no job any more.
+    pub async fn retract(self) -> Result<(), CommitError> {
+        delete(&self.store, vec![Path::from(entry_name(self.lane, self.opened))]).await
     }
 
     /// Entries that follow are written under this root entry.
@@ -181,13 +198,21 @@ impl Lane {
     }
 
     pub(super) async fn append(&mut self, entry: &LaneEntry) -> Result<u64, CommitError> {
-        let number = self.next;
-        match create(&self.store, &entry_name(self.lane, number), &encode(entry)).await? {
+        let (number, bytes) = (self.next, encode(entry));
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(CommitError::Refused(format!(
+                "lane {}: an entry of {} bytes, more than {ENTRY_BYTES_MAX}\n\
+                 hint: let a group have fewer files: a larger file_bytes_max, or smaller groups",
+                self.lane,
+                bytes.len()
+            )));
+        }
+        match create(&self.store, &entry_name(self.lane, number), &bytes).await? {
             Put::Mine => {
                 self.next += 1;
                 Ok(number)
             }
-            Put::Foreign => Err(CommitError::Fenced { lane: self.lane, number }),
+            Put::Foreign => Err(self.fenced()),
         }
     }
 }

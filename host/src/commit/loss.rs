@@ -101,8 +101,8 @@ pub(super) async fn remove_unknown_writers(
     }
     let (_, state) = read_state(store, lane.number(), Known::default(), None).await?;
     let names = sink_names(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
-    if !lane.is_last().await? {
-        return Err(CommitError::Fenced { lane: lane.number(), number: lane.next() });
+    if lane.is_taken().await? {
+        return Err(lane.fenced());
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let unknown = unknown_writers(root, [&state], &names).into_iter().flat_map(|(_, names)| names);

@@ -1,6 +1,7 @@
 //! The log: the only room that marks rows done.
 //!
-//! A checkpoint is a folder on any object store:
+//! The rules and the failures that they answer are in `PROTOCOL.md`, in this folder. A checkpoint is a folder on any object
+//! store:
 //!
 //! ```text
 //! root/<number>           0 is the genesis; then accepted changes, new source listings, moves, the deletion
@@ -134,6 +135,11 @@ pub enum CommitError {
 impl CommitError {
     fn store(what: &'static str, name: impl ToString, cause: object_store::Error) -> CommitError {
         CommitError::Store { what, name: name.to_string(), cause }
+    }
+
+    /// There was a job, and there is none any more.
+    pub fn root_is_gone() -> CommitError {
+        CommitError::Refused("the checkpoint's root is gone\nhint: nothing was changed; restore it".into())
     }
 
     /// Whether an object that the log names, or has listed, is not there.

@@ -84,6 +84,11 @@ pub async fn read_state(
             Some(opened) if log.last().is_some_and(|last| last > opened) => {
                 return Err(CommitError::Fenced { lane, number: opened + 1 });
             }
+            // An empty lane is not a lane in which nothing is done.
+            Some(opened) if log.last() != Some(opened) => {
+                let name = super::log::entry_name(lane, opened);
+                return Err(CommitError::damaged(name, "this run has just written it, and it is gone"));
+            }
             Some(opened) => log.below(opened),
             None => log,
         };

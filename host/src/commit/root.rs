@@ -96,12 +96,18 @@ impl Root {
         Ok(root)
     }
 
-    /// Number of the last root entry.
+    /// Number of the last root entry, which is no deletion.
     pub async fn last_number(store: &Store) -> Result<u64, CommitError> {
-        let last = list(store, "root").await?.last().copied();
-        last.ok_or_else(|| {
-            CommitError::Refused("the checkpoint's root is gone\nhint: nothing was changed; restore it".into())
-        })
+        let last = list(store, "root").await?.last().copied().ok_or_else(CommitError::root_is_gone)?;
+        match read_entry(store, last).await? {
+            RootEntry::Deleted { .. } => Err(CommitError::Deleted),
+            _ => Ok(last),
+        }
+    }
+
+    /// Whether there is no root entry at all.
+    pub async fn is_gone(store: &Store) -> Result<bool, CommitError> {
+        Ok(list(store, "root").await?.is_empty())
     }
 
     /// Makes the job. `false` if there is one already.

@@ -105,7 +105,7 @@ pub struct Summary {
     pub outcome: Outcome,
     /// The job.
     pub job: String,
-    /// This run's token; none if there was nothing to do.
+    /// This run's name; none if there was nothing to do.
     pub run: Option<String>,
     /// Source rows known of: skipped, read and known.
     pub rows_total: u64,

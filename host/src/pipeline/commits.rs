@@ -255,9 +255,7 @@ impl Held {
             return error;
         }
         match self.lanes.get(&lane) {
-            Some(lane) if matches!(lane.is_last().await, Ok(false)) => {
-                CommitError::Fenced { lane: lane.number(), number: lane.next() }.into()
-            }
+            Some(lane) if matches!(lane.is_taken().await, Ok(true)) => lane.fenced().into(),
             _ => error,
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::budget::Share;
+use super::open::RETURNED_GROUP;
 use super::{LaneFlow, lock};
 use crate::commit::{Coverage, Group, GroupLimits, ObjectCoverage, RowState};
 use crate::sink::{ClosedFile, SinkError, Stream};
@@ -126,7 +127,7 @@ impl Groups {
     pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Ended>) -> Groups {
         let state = State {
             open: BTreeMap::new(),
-            next: 0,
+            next: RETURNED_GROUP + 1,
             unfinished: 0,
             uncommitted: 0,
             sender: Some(sender),

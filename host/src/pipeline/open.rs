@@ -16,18 +16,22 @@ use super::finish::{complete_job, delete_if_wanted};
 use super::look::{list_sink, look};
 use super::record::write_run_file;
 use crate::commit::{
-    self, CommitError, FORMAT, FileEntry, Genesis, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage,
+    self, CommitError, FORMAT, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage,
     Pinned, Root, RootEntry, RowState, SideFile, Writer, random_name,
 };
 use crate::filter::DoneIds;
 use crate::observe::{Progress, add};
 use crate::plan::Plan;
+use crate::sink::Receipt;
 use crate::source::{self, Object};
 
 /// Times that the root is read anew because somebody else appended to it.
 const ROOT_ATTEMPTS: usize = 10;
 /// Lanes that are opened at once.
 const LANES_AT_ONCE: usize = 16;
+
+/// The number of the group that names contents which came back. Groups of rows come after it.
+pub(super) const RETURNED_GROUP: u64 = 0;
 
 /// What opening a job comes to.
 pub(super) enum Opening {
@@ -172,7 +176,10 @@ async fn open_lanes(
     let opens: Vec<_> =
         needed.iter().map(|&lane| Lane::open(store, lane, writer, async || Root::last_number(store).await)).collect();
     let mut opened: Vec<Lane> = futures::stream::iter(opens).buffered(LANES_AT_ONCE).try_collect().await?;
-    let root = agree(plan).await?;
+    let root = match agree(plan).await {
+        Err(error) => return Err(leave_deleted(plan, opened, error).await),
+        Ok(root) => root,
+    };
     let looked: HashMap<u32, Option<u64>> = known.states().map(|state| (state.lane, state.last)).collect();
     let lanes = known.read_again(plan, &opened).await?;
     let (root, pinned) = follow_source(plan, &opened, root, &lanes).await?;
@@ -197,6 +204,7 @@ async fn open_lanes(
     let done = done_ids(plan, &root, &lanes).await?;
     write_run_file(plan, &writer.run, "plan.json", &plan.fingerprint).await?;
     let covered = Covered::of(plan, &root, &pinned, &lanes, plan.failed()).await?;
+    name_returned(&mut opened, &covered).await?;
     let attempts = attempts(plan, &lanes, &pinned).await?;
     add(&progress.rows_skipped, covered.all_rows());
     add(&progress.objects, pinned.len() as u64);
@@ -214,6 +222,40 @@ async fn open_lanes(
     };
     let logs = lanes.0.into_iter().map(|(lane, (log, _))| (lane, log)).collect();
     Ok((opened, job, logs))
+}
+
+/// The job was finished by another run, and its checkpoint is being deleted, or has just been: nothing of this run may stay
+/// behind, where it would look like a log without a root.
+async fn leave_deleted(plan: &Plan, opened: Vec<Lane>, error: RunError) -> RunError {
+    let store = &plan.checkpoint;
+    if matches!(error, RunError::Commit(CommitError::Deleted)) {
+        return commit::delete_all(store).await.map_or_else(Into::into, |()| error);
+    }
+    if matches!(Root::is_gone(store).await, Ok(true)) {
+        for lane in opened {
+            if let Err(error) = lane.retract().await {
+                return error.into();
+            }
+        }
+    }
+    error
+}
+
+/// Objects that have an earlier content again are known by its digest. Their lanes say so under this root entry, so that
+/// nobody has to ask the digest again.
+async fn name_returned(opened: &mut [Lane], covered: &Covered) -> Result<(), CommitError> {
+    for lane in opened {
+        let mut group = Group::new(RETURNED_GROUP);
+        for (pinned, piece, _, content) in covered.pieces.iter().filter(|(.., number, _)| *number == lane.number()) {
+            if let Some(content) = content.as_ref().filter(|content| content.root < pinned.since) {
+                group.name_object(&pinned.object.path, *piece, || content.without_rows());
+            }
+        }
+        if !group.objects.is_empty() {
+            lane.commit(group, Receipt::default()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// How often rows that failed were tried, by object and row.
@@ -287,8 +329,7 @@ pub async fn begin(plan: &Plan, imported: Vec<SideFile>) -> Result<Root, RunErro
 }
 
 async fn read_root(plan: &Plan) -> Result<Root, RunError> {
-    let gone = || CommitError::Refused("the checkpoint's root is gone\nhint: nothing was changed; restore it".into());
-    Ok(Root::read(&plan.checkpoint).await?.ok_or_else(gone)?)
+    Ok(Root::read(&plan.checkpoint).await?.ok_or_else(CommitError::root_is_gone)?)
 }
 
 /// After the opens: what the job computes must be what this run computes; an accepted change is recorded.
@@ -358,8 +399,8 @@ async fn follow_source(
         let listing = drift.pin(&pinned, objects, root.last + 1);
         let rewritten = plan.ids.is_some() && drift.is_rewritten();
         for lane in opened {
-            if !lane.is_last().await? {
-                return Err(CommitError::Fenced { lane: lane.number(), number: lane.opened() + 1 }.into());
+            if lane.is_taken().await? {
+                return Err(lane.fenced().into());
             }
         }
         // Not under this run's token: no opening of a lane keeps it from appending to the root, however late it is.

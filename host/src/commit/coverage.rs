@@ -162,6 +162,11 @@ impl ObjectCoverage {
         ObjectCoverage { digest, size: *size, rows: *rows, piece: *piece, own, root: *root, coverage }
     }
 
+    /// Whether both speak of the same piece of the same content.
+    pub(super) fn is_of(&self, other: &ObjectCoverage) -> bool {
+        (self.piece, self.size, &self.digest, self.rows) == (other.piece, other.size, &other.digest, other.rows)
+    }
+
     /// Whether no row is left to do.
     pub fn is_complete(&self) -> bool {
         self.coverage.len() == self.own_rows()
@@ -208,11 +213,21 @@ impl ObjectCoverage {
         }
         let own = entry.own.clone();
         let mut next = 0;
+        let mut others = coverage.clone();
         for &(start, end) in own.iter().flatten() {
             if start < next || start >= end || end > entry.rows {
                 return Err(format!("a piece with rows {start}..{end} of {} with {} rows", entry.object, entry.rows));
             }
+            others.unset(&(start..end));
             next = end;
+        }
+        if own.is_some()
+            && let Some((range, _)) = others.iter().next()
+        {
+            return Err(format!(
+                "rows {}..{} of {} are not of its piece {}",
+                range.start, range.end, entry.object, entry.piece
+            ));
         }
         let (digest, size, rows, piece) = (entry.digest.clone(), entry.size, entry.rows, entry.piece);
         Ok(ObjectCoverage { digest, size, rows, piece, own, root: 0, coverage })
@@ -278,5 +293,12 @@ mod tests {
         assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(3, 5)]), 1).is_err());
         assert!(ObjectCoverage::from_entry(&entry(vec![(0, 11)], vec![]), 1).is_err());
         assert!(ObjectCoverage::from_entry(&entry(vec![(4, 4)], vec![]), 1).is_err());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(5, 2)], vec![]), 1).is_err());
+        assert!(ObjectCoverage::from_entry(&entry(vec![(0, u64::MAX)], vec![]), 1).is_err());
+        let of_piece = |own| CoveredObject { own: Some(own), ..entry(vec![(2, 6)], vec![]) };
+        assert!(ObjectCoverage::from_entry(&of_piece(vec![(0, 4), (4, 8)]), 1).is_ok());
+        assert!(ObjectCoverage::from_entry(&of_piece(vec![(0, 4)]), 1).is_err());
+        assert!(ObjectCoverage::from_entry(&of_piece(vec![(0, 4), (5, 8)]), 1).is_err());
+        assert!(ObjectCoverage::from_entry(&of_piece(vec![(4, 8), (0, 4)]), 1).is_err());
     }
 }

@@ -65,7 +65,7 @@ pub struct Genesis {
     pub job: String,
     /// Milliseconds since 1970, for people.
     pub created_ms: u64,
-    /// How many lanes the log has.
+    /// How many lanes the log has, 1 to 65536.
     pub lanes: u32,
     /// Objects above this size are cut into pieces of this many bytes, each with a lane of its own.
     pub split_bytes: u64,
@@ -288,6 +288,13 @@ pub struct SideFile {
     pub bytes: u64,
     /// BLAKE3 of its bytes.
     pub digest: String,
+}
+
+impl SideFile {
+    /// Whether it lies where side files do. Nothing else is ever read or deleted as one.
+    pub(super) fn is_beside_the_log(&self) -> bool {
+        self.path.starts_with("side/")
+    }
 }
 
 /// Rows of one object that a segment covers.

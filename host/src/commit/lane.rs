@@ -6,7 +6,7 @@ use object_store::path::Path;
 
 use super::entry::{Close, CoveredObject, FORMAT, FileEntry, LaneEntry, SegmentEntry};
 use super::group::Group;
-use super::log::{Put, create, entry_name, get, last, parse, probe};
+use super::log::{NUMBER_MAX, Put, create, entry_name, get, last, parse, probe};
 use super::recover::delete;
 use super::{CommitError, side};
 use crate::sink::Receipt;
@@ -72,6 +72,9 @@ impl Lane {
             // Of this attempt only: whoever replays a void open takes its token for dead, and sweeps what carries it.
             let token = super::random_name();
             let number = last(store, lane).await?.map_or(0, |last| last + 1);
+            if number > NUMBER_MAX {
+                return Err(CommitError::damaged(entry_name(lane, NUMBER_MAX), "no number comes after it"));
+            }
             let root = root().await?;
             let entry = LaneEntry::Open {
                 format: FORMAT,

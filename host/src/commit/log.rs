@@ -19,13 +19,17 @@ use crate::store::{Store, staged_for};
 const READS_MAX: usize = 64;
 /// Entries of the first portion that is read from the end; each portion is twice as long as the one before.
 const PORTION: usize = 256;
+/// Numbers without an entry at which a lane is given up: all that is missing below them is not looked for.
+pub(super) const DEFECTS_MAX: usize = 10_000;
+/// The last number that has a name.
+pub(super) const NUMBER_MAX: u64 = 9_999_999_999;
 /// Attempts to read a log without a hole.
 const READ_ATTEMPTS: u32 = 4;
 /// Attempts to find out what became of an append, or to send it again.
 const APPEND_ATTEMPTS: u32 = 6;
 
 /// One entry of a lane, and its number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Logged {
     /// Its place in the lane.
     pub number: u64,
@@ -53,11 +57,11 @@ impl From<Defect> for CommitError {
 }
 
 /// What a lane holds from its newest compaction on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaneLog {
     /// In order; the first is number 0 or a compaction.
     pub entries: Vec<Logged>,
-    /// Numbers that cannot be read and are not withdrawn.
+    /// Numbers that cannot be read and are not withdrawn. If they are very many, nothing below the last ones was read.
     pub defects: Vec<Defect>,
     /// Numbers below the compaction that are still there.
     pub covered: Vec<u64>,
@@ -103,7 +107,7 @@ pub(super) async fn create(store: &Store, name: &str, bytes: &Bytes) -> Result<P
     let mut unclear = None;
     for attempt in 0..APPEND_ATTEMPTS {
         if attempt > 0 {
-            tokio::time::sleep(Duration::from_millis(25 << attempt)).await;
+            store.pause(Duration::from_millis(25 << attempt)).await;
         }
         let put = store.objects().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await;
         let Err(cause) = put else { return Ok(Put::Mine) };
@@ -146,7 +150,8 @@ pub(super) async fn list(store: &Store, folder: &str) -> Result<Vec<u64>, Commit
     let mut numbers = Vec::with_capacity(names.len());
     // A checkpoint that was copied from a local folder into a bucket may show what was staged there.
     for name in names.iter().filter(|name| staged_for(name).is_none()) {
-        let number = Some(name).filter(|digits| digits.len() == 10).and_then(|digits| digits.parse().ok());
+        let is_number = name.len() == 10 && name.bytes().all(|byte| byte.is_ascii_digit());
+        let number = is_number.then(|| name.parse().ok()).flatten();
         let no_entry = || CommitError::damaged(format!("{folder}/{name}"), "it is not an entry of the log");
         numbers.push(number.ok_or_else(no_entry)?);
     }
@@ -166,7 +171,7 @@ pub async fn read_lane(store: &Store, lane: u32, known: LaneLog) -> Result<LaneL
     let mut log = LaneLog::default();
     for attempt in 0..READ_ATTEMPTS {
         if attempt > 0 {
-            tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            store.pause(Duration::from_millis(100 << attempt)).await;
         }
         log = read_once(store, lane, &mut cache).await?;
         // Something that is missing may have been compacted meanwhile, or a listing was late.
@@ -195,8 +200,9 @@ async fn read_once(store: &Store, lane: u32, cache: &mut BTreeMap<u64, LaneEntry
     let mut defects = Vec::new();
     let (mut end, mut portion) = (last + 1, PORTION as u64);
     let mut compacted = None;
-    while end > 0 && compacted.is_none() {
-        let start = end.saturating_sub(portion);
+    while end > 0 && compacted.is_none() && defects.len() <= DEFECTS_MAX {
+        let portion_max = (DEFECTS_MAX as u64).max(2 * entries.len() as u64);
+        let start = end.saturating_sub(portion.min(portion_max));
         for read in read_portion(store, lane, start..end, &numbers, cache).await?.into_iter().rev() {
             match read {
                 Ok(logged) if compacted.is_none() => {
@@ -280,4 +286,35 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, S
         return Err(format!("it has format {}, this build of wasmpipe knows {FORMAT}", head.format));
     }
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt;
+
+    use super::*;
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    fn with_entry(name: &str) -> Store {
+        let store = Store::memory("checkpoint");
+        wait(store.objects().put(&Path::from(name), r#"{"entry":"close"}"#.into())).unwrap();
+        store
+    }
+
+    #[test]
+    fn a_lane_that_lost_billions_of_entries_is_refused_at_once() {
+        let store = with_entry(&entry_name(0, NUMBER_MAX));
+        let log = wait(read_lane(&store, 0, LaneLog::default())).unwrap();
+        assert!((DEFECTS_MAX..4 * DEFECTS_MAX).contains(&log.defects.len()), "{}", log.defects.len());
+        assert!(wait(read_sound_lane(&store, 0, LaneLog::default())).is_err());
+    }
+
+    #[test]
+    fn ten_characters_that_are_no_digits_are_no_number() {
+        let error = wait(list(&with_entry("lane/0/+000000001"), "lane/0")).unwrap_err().to_string();
+        assert!(error.contains("lane/0/+000000001 is damaged: it is not an entry of the log"), "{error}");
+    }
 }

@@ -31,6 +31,7 @@
 //! * `entry` - the documents, key by key.
 //! * `coverage` - ranges of source rows and their state.
 //! * `side` - the Parquet files that lie beside the log.
+//! * `decode` - their bytes become rows, whoever made them.
 //! * `log` - one numbered, create-only log: create, list, read.
 //! * `letters` - the files of dead letters, and which letters count.
 //! * `root` - genesis and what was appended to it.
@@ -48,6 +49,7 @@
 
 mod compact;
 mod coverage;
+mod decode;
 mod delete;
 mod entry;
 mod group;

@@ -7,9 +7,9 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde::Serialize;
 
-use super::entry::{Close, IdFile};
+use super::entry::{Close, IdFile, LaneEntry};
 use super::lane::{Lane, Writer};
-use super::log::{LaneLog, entry_name, get, read_lane};
+use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, read_lane};
 use super::loss::{refuse_unknown_writers, remove_unknown_writers};
 use super::recover::list_sink;
 use super::replay::LaneState;
@@ -81,6 +81,11 @@ async fn verify_lane(
     verified: &mut Verified,
 ) -> Result<(), CommitError> {
     verified.entries += log.entries.len() as u64;
+    if log.defects.len() > DEFECTS_MAX {
+        let message = format!("lane/{lane}: more than {DEFECTS_MAX} entries are missing or damaged");
+        verified.beyond_repair.push(message);
+        return Ok(());
+    }
     let findings = log.defects.iter().map(|defect| Finding {
         lane,
         number: defect.number,
@@ -95,7 +100,7 @@ async fn verify_lane(
     // Groups whose side files are bad are as good as withdrawn: the others can still be looked at.
     let mut sound = log.clone();
     sound.entries.retain(|logged| !bad.contains(&logged.number));
-    let state = LaneState::replay(store, lane, &sound).await?;
+    let Some(state) = replay(store, lane, sound, verified).await? else { return Ok(()) };
     verify_files(&state, listing, verified);
     // Where an entry cannot be read, it may be the one that would explain them.
     if log.defects.is_empty()
@@ -104,6 +109,35 @@ async fn verify_lane(
         verified.beyond_repair.push(message.lines().next().unwrap_or_default().to_string());
     }
     Ok(())
+}
+
+/// Replays a lane without the groups that say what cannot be, which are found. None if it is no group that says so.
+async fn replay(
+    store: &Store,
+    lane: u32,
+    mut log: LaneLog,
+    verified: &mut Verified,
+) -> Result<Option<LaneState>, CommitError> {
+    loop {
+        let (name, message) = match LaneState::replay(store, lane, &log).await {
+            Ok(state) => return Ok(Some(state)),
+            Err(CommitError::Damaged { name, message }) => (name, message),
+            Err(other) => return Err(other),
+        };
+        let Some(at) = log.entries.iter().position(|logged| is_group_with(lane, logged, &name)) else {
+            verified.beyond_repair.push(format!("{name}: {message}"));
+            return Ok(None);
+        };
+        let number = log.entries.remove(at).number;
+        verified.findings.push(Finding { lane, number, name, message });
+    }
+}
+
+/// Whether an entry is a group's, and has this name or names this file.
+fn is_group_with(lane: u32, logged: &Logged, name: &str) -> bool {
+    let LaneEntry::Segment(segment) = &logged.entry else { return false };
+    let coverage = segment.coverage_file.as_ref().map(|file| file.path.as_str());
+    coverage == Some(name) || entry_name(lane, logged.number) == name
 }
 
 /// The numbers of groups whose side files cannot be read.
@@ -117,10 +151,10 @@ async fn verify_side_files(
     let withdrawn: BTreeSet<u64> = super::log::withdrawn(&log.entries).collect();
     for logged in &log.entries {
         let (files, is_one_group) = match &logged.entry {
-            super::LaneEntry::Segment(segment) if !withdrawn.contains(&logged.number) => {
+            LaneEntry::Segment(segment) if !withdrawn.contains(&logged.number) => {
                 (segment.ids.iter().chain(&segment.coverage_file).collect::<Vec<_>>(), true)
             }
-            super::LaneEntry::Compaction(entry) => {
+            LaneEntry::Compaction(entry) => {
                 let own = [&entry.groups, &entry.files, &entry.coverage, &entry.opens];
                 (own.into_iter().chain(entry.ids.iter().map(|ids: &IdFile| &ids.file)).collect(), false)
             }

@@ -9,10 +9,11 @@ use super::group::GroupCounts;
 use super::log::{LaneLog, read_lane, read_sound_lane, withdrawn};
 use super::root::Pinned;
 use super::{CommitError, side};
+use crate::sink::FileKind;
 use crate::store::Store;
 
 /// What a lane's entries say in all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaneState {
     /// Which lane.
     pub lane: u32,
@@ -263,47 +264,100 @@ impl LaneState {
         segment: &SegmentEntry,
         is_withdrawn: bool,
     ) -> Result<(), CommitError> {
+        if is_withdrawn {
+            return self.withdrawn_segment(store, number, segment).await;
+        }
         let read;
         let covered = match (&segment.coverage, &segment.coverage_file) {
-            (Some(covered), _) => covered,
-            // What it can still say is which rows have to be done again; if it cannot, no row counts by it either.
-            (None, Some(file)) if is_withdrawn => {
-                read = side::read_coverage(store, file).await.unwrap_or_default();
-                &read.into_iter().map(|row| row.object).collect()
-            }
+            (Some(covered), None) => covered,
             (None, Some(file)) => {
                 read = side::read_coverage(store, file).await?;
                 &read.into_iter().map(|row| row.object).collect()
             }
             (None, None) => return Err(self.damaged(number, "it covers nothing".into())),
+            (Some(_), Some(_)) => return Err(self.damaged(number, "it says twice what it covers".into())),
         };
         for object in covered {
-            self.cover(number, segment.root, object, is_withdrawn)?;
+            self.cover(number, segment.root, object)?;
         }
-        self.name(&segment.coverage_file);
-        if !is_withdrawn {
-            self.name(&segment.ids);
-            self.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
-            let (root, files, counts) = (segment.root, segment.files.clone(), segment.counts);
-            let dead_letters = segment.dead_letters.clone();
-            self.groups.insert(number, GroupState { root, files, dead_letters, counts });
+        self.refuse_files_of_the_other_kind(number, segment)?;
+        self.name(number, segment.coverage_file.iter().chain(&segment.ids))?;
+        self.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
+        let (root, files, counts) = (segment.root, segment.files.clone(), segment.counts);
+        let dead_letters = segment.dead_letters.clone();
+        self.groups.insert(number, GroupState { root, files, dead_letters, counts });
+        Ok(())
+    }
+
+    /// What it can still say is which rows have to be done again; if it cannot, no row counts by it either.
+    async fn withdrawn_segment(
+        &mut self,
+        store: &Store,
+        number: u64,
+        segment: &SegmentEntry,
+    ) -> Result<(), CommitError> {
+        let read = match &segment.coverage_file {
+            Some(file) => side::read_coverage(store, file).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let covered = segment.coverage.iter().flatten().chain(read.iter().map(|row| &row.object));
+        for object in covered {
+            if let Ok(content) = ObjectCoverage::from_entry(object, number) {
+                self.uncover(segment.root, &object.object, &content);
+            }
+        }
+        self.name(number, segment.coverage_file.iter().filter(|file| file.is_beside_the_log()))
+    }
+
+    /// A compaction tells them apart by where they lie.
+    fn refuse_files_of_the_other_kind(&self, number: u64, segment: &SegmentEntry) -> Result<(), CommitError> {
+        let is_letters = |file: &&FileEntry| file.path.starts_with(FileKind::DeadLetters.folder());
+        let file = segment.files.iter().find(is_letters);
+        let letters = segment.dead_letters.iter().find(|file| !is_letters(file));
+        match file.or(letters) {
+            Some(file) => Err(self.damaged(number, format!("{} does not lie where files of its kind do", file.path))),
+            None => Ok(()),
+        }
+    }
+
+    fn name<'a>(&mut self, number: u64, files: impl Iterator<Item = &'a SideFile>) -> Result<(), CommitError> {
+        for file in files {
+            if !file.is_beside_the_log() {
+                return Err(self.damaged(number, format!("it names {}, which does not lie in side/", file.path)));
+            }
+            self.side_files.insert(file.path.clone());
         }
         Ok(())
     }
 
-    fn name<'a>(&mut self, files: impl IntoIterator<Item = &'a SideFile>) {
-        self.side_files.extend(files.into_iter().map(|file| file.path.clone()));
-    }
-
     async fn load(&mut self, store: &Store, number: u64, entry: &CompactionEntry) -> Result<(), CommitError> {
         self.compacted = Some(number);
-        self.name([&entry.groups, &entry.files, &entry.coverage, &entry.opens]);
-        self.name(entry.ids.iter().map(|ids| &ids.file));
+        self.name(number, [&entry.groups, &entry.files, &entry.coverage, &entry.opens].into_iter())?;
+        self.name(number, entry.ids.iter().map(|ids| &ids.file))?;
         self.ids.clone_from(&entry.ids);
         self.groups = side::read_groups(store, &entry.groups, &entry.files).await?;
         self.opens = side::read_opens(store, &entry.opens).await?;
+        if let Some(above) = self.groups.keys().chain(self.opens.keys()).find(|covered| **covered >= number) {
+            return Err(self.damaged(number, format!("it covers {above}, which is not below it")));
+        }
         for side::CoverageRow { group, root, object } in side::read_coverage(store, &entry.coverage).await? {
-            self.cover(group, root, &object, false)?;
+            self.cover(group, root, &object)?;
+        }
+        self.refuse_rows_of_no_group(number)
+    }
+
+    /// A row whose state was given by no group would never be done, and nobody could take that state away.
+    fn refuse_rows_of_no_group(&self, number: u64) -> Result<(), CommitError> {
+        for (path, content) in
+            self.objects.iter().flat_map(|(path, all)| all.iter().map(move |content| (path, content)))
+        {
+            let mut given = content.coverage.given();
+            if let Some((range, _, group)) = given.find(|(_, _, group)| !self.groups.contains_key(group)) {
+                let (start, end) = (range.start, range.end);
+                let message =
+                    format!("rows {start}..{end} of {path} have their state from group {group}, which is not there");
+                return Err(self.damaged(number, message));
+            }
         }
         Ok(())
     }
@@ -321,30 +375,172 @@ impl LaneState {
         }
     }
 
-    fn cover(&mut self, group: u64, root: u64, entry: &CoveredObject, is_withdrawn: bool) -> Result<(), CommitError> {
+    fn cover(&mut self, group: u64, root: u64, entry: &CoveredObject) -> Result<(), CommitError> {
         let mut new = ObjectCoverage::from_entry(entry, group).map_err(|message| self.damaged(group, message))?;
         new.root = root;
-        let contents = self.objects.entry(entry.object.clone()).or_default();
-        let is_same = |known: &&mut ObjectCoverage| {
-            (known.piece, known.size, &known.digest, known.rows) == (new.piece, new.size, &new.digest, new.rows)
-        };
-        match contents.iter_mut().find(is_same) {
+        match self.objects.entry(entry.object.clone()).or_default().iter_mut().find(|known| known.is_of(&new)) {
+            Some(known) if known.own != new.own => {
+                let message = format!("piece {} of {} has other rows than before", new.piece, entry.object);
+                return Err(self.damaged(group, message));
+            }
             Some(known) => {
                 known.root = known.root.max(root);
-                for (range, state) in new.coverage.iter() {
-                    match is_withdrawn {
-                        true => known.coverage.unset(&range),
-                        false => known.coverage.set_by(range, state, group),
-                    }
-                }
+                new.coverage.iter().for_each(|(range, state)| known.coverage.set_by(range, state, group));
             }
-            None if is_withdrawn => {}
-            None => contents.push(new),
+            None => self.objects.entry(entry.object.clone()).or_default().push(new),
         }
         Ok(())
     }
 
+    fn uncover(&mut self, root: u64, path: &str, content: &ObjectCoverage) {
+        let contents = self.objects.get_mut(path).into_iter().flatten();
+        if let Some(known) = contents.into_iter().find(|known| known.is_of(content)) {
+            known.root = known.root.max(root);
+            content.coverage.iter().for_each(|(range, _)| known.coverage.unset(&range));
+        }
+    }
+
     fn damaged(&self, number: u64, message: String) -> CommitError {
         CommitError::damaged(super::log::entry_name(self.lane, number), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::{FORMAT, Logged};
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    fn object(own: Option<Vec<(u64, u64)>>, done: Vec<(u64, u64)>) -> CoveredObject {
+        CoveredObject {
+            object: "a".into(),
+            digest: "d".into(),
+            size: 9,
+            rows: 20,
+            piece: 1,
+            own,
+            done,
+            known: vec![],
+            failed: vec![],
+            dead: vec![],
+        }
+    }
+
+    fn segment(coverage: Option<Vec<CoveredObject>>, coverage_file: Option<SideFile>) -> LaneEntry {
+        LaneEntry::Segment(Box::new(SegmentEntry {
+            format: FORMAT,
+            token: "t".into(),
+            root: 0,
+            group: 0,
+            files: vec![],
+            dead_letters: vec![],
+            coverage,
+            coverage_file,
+            ids: None,
+            counts: GroupCounts::default(),
+        }))
+    }
+
+    fn withdraw(number: u64) -> LaneEntry {
+        let (token, reason) = ("t".into(), String::new());
+        LaneEntry::Withdraw { format: FORMAT, token, numbers: vec![number], forget_known: false, reason }
+    }
+
+    fn replay(store: &Store, entries: Vec<LaneEntry>) -> Result<LaneState, CommitError> {
+        let entries = (0..).zip(entries).map(|(number, entry)| Logged { number, entry }).collect();
+        wait(LaneState::replay(store, 0, &LaneLog { entries, ..LaneLog::default() }))
+    }
+
+    /// What is wrong with a lane of these entries; withdrawn, the last but one does no harm.
+    fn refused(store: &Store, entries: Vec<LaneEntry>) -> String {
+        let last = entries.len() as u64 - 1;
+        let withdrawn = entries.iter().cloned().chain([withdraw(last)]).collect();
+        let state = replay(store, withdrawn).expect("it is withdrawn");
+        assert!(!state.groups.contains_key(&last));
+        replay(store, entries).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_group_that_says_what_cannot_be_is_refused_and_can_be_withdrawn() {
+        let store = Store::memory("checkpoint");
+        let cases = [
+            (segment(None, None), "it covers nothing"),
+            (segment(Some(vec![object(None, vec![(5, 2)])]), None), "rows 5..2 of a with 20 rows"),
+            (segment(Some(vec![object(None, vec![(0, 21)])]), None), "rows 0..21 of a with 20 rows"),
+            (
+                segment(Some(vec![object(Some(vec![(0, 9)]), vec![(3, 12)])]), None),
+                "rows 9..12 of a are not of its piece 1",
+            ),
+        ];
+        for (entry, said) in cases {
+            let error = refused(&store, vec![entry]);
+            assert!(error.contains(&format!("lane/0/0000000000 is damaged: {said}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_piece_keeps_its_rows() {
+        let store = Store::memory("checkpoint");
+        let of = |own: u64| segment(Some(vec![object(Some(vec![(0, own)]), vec![(0, 1)])]), None);
+        assert!(replay(&store, vec![of(9), of(9)]).is_ok());
+        let error = refused(&store, vec![of(9), of(10)]);
+        assert!(error.contains("lane/0/0000000001 is damaged: piece 1 of a has other rows than before"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_that_names_another_file_as_its_side_file_is_refused() {
+        let store = Store::memory("checkpoint");
+        let file = SideFile { path: "root/0000000000".into(), rows: 0, bytes: 0, digest: String::new() };
+        let error = refused(&store, vec![segment(None, Some(file.clone()))]);
+        assert!(error.contains("root/0000000000 is damaged: it does not lie in side/"), "{error}");
+        let LaneEntry::Segment(mut entry) = segment(Some(vec![]), None) else { unreachable!() };
+        entry.ids = Some(file);
+        let error = refused(&store, vec![LaneEntry::Segment(entry)]);
+        assert!(error.contains("it names root/0000000000, which does not lie in side/"), "{error}");
+    }
+
+    #[test]
+    fn dead_letters_lie_where_dead_letters_do() {
+        let store = Store::memory("checkpoint");
+        let file = |path: &str| FileEntry { path: path.into(), rows: 1, bytes: 1 };
+        let with = |files: Vec<FileEntry>, dead_letters: Vec<FileEntry>| {
+            let LaneEntry::Segment(entry) = segment(Some(vec![]), None) else { unreachable!() };
+            LaneEntry::Segment(Box::new(SegmentEntry { files, dead_letters, ..*entry }))
+        };
+        let (output, letters) = (file("a.parquet"), file("_wasmpipe/dead-letters/a.parquet"));
+        assert!(replay(&store, vec![with(vec![output.clone()], vec![letters.clone()])]).is_ok());
+        for entry in [with(vec![letters], vec![]), with(vec![], vec![output])] {
+            let error = refused(&store, vec![entry]);
+            assert!(error.contains("does not lie where files of its kind do"), "{error}");
+        }
+    }
+
+    fn compaction(store: &Store, group: u64, given_by: u64) -> LaneEntry {
+        let groups = BTreeMap::from([(group, GroupState::default())]);
+        let rows = [side::CoverageRow { group: given_by, root: 0, object: object(Some(vec![(0, 9)]), vec![(0, 5)]) }];
+        let (groups, files) = wait(side::write_groups(store, "side/c", &groups)).unwrap();
+        LaneEntry::Compaction(Box::new(CompactionEntry {
+            format: FORMAT,
+            token: "t".into(),
+            groups,
+            files,
+            coverage: wait(side::write_coverage(store, "side/c-coverage".into(), &rows)).unwrap(),
+            opens: wait(side::write_opens(store, "side/c", &BTreeMap::new())).unwrap(),
+            ids: vec![],
+        }))
+    }
+
+    #[test]
+    fn a_compaction_speaks_of_its_own_groups_below_it() {
+        let store = Store::memory("checkpoint");
+        let close = LaneEntry::Close { format: FORMAT, token: "t".into(), how: Close::Stopped };
+        assert!(replay(&store, vec![close.clone(), compaction(&store, 0, 0)]).is_ok());
+        let error = replay(&store, vec![close.clone(), compaction(&store, 0, 3)]).unwrap_err().to_string();
+        assert!(error.contains("rows 0..5 of a have their state from group 3, which is not there"), "{error}");
+        let error = replay(&store, vec![close, compaction(&store, 1, 1)]).unwrap_err().to_string();
+        assert!(error.contains("it covers 1, which is not below it"), "{error}");
     }
 }

@@ -27,7 +27,7 @@ pub struct Pinned {
 pub type Listing = Vec<Pinned>;
 
 /// The root as it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Root {
     /// Entry 0.
     pub genesis: Genesis,
@@ -156,6 +156,10 @@ fn name(number: u64) -> String {
 
 fn follow(root: Option<Root>, number: u64, entry: RootEntry) -> Result<Root, CommitError> {
     match (root, entry) {
+        (None, RootEntry::Genesis(genesis)) if !(1..=LANES_MAX).contains(&genesis.lanes) => Err(CommitError::damaged(
+            name(number),
+            format!("it says {} lanes; a job has 1 to {LANES_MAX}", genesis.lanes),
+        )),
         (None, RootEntry::Genesis(genesis)) => Ok(Root {
             last: 0,
             fingerprint: genesis.fingerprint.clone(),
@@ -187,6 +191,8 @@ fn follow(root: Option<Root>, number: u64, entry: RootEntry) -> Result<Root, Com
     }
 }
 
+/// The most lanes that a job can have.
+const LANES_MAX: u32 = 65_536;
 /// Entries read at a time.
 const READS_MAX: usize = 16;
 
@@ -211,5 +217,45 @@ async fn refuse_headless(store: &Store) -> Result<(), CommitError> {
     match first {
         None => Ok(()),
         Some(_) => Err(CommitError::damaged(name(0), "it is missing, but there are lanes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn genesis(lanes: u32) -> RootEntry {
+        let listing = SideFile { path: "side/l".into(), rows: 0, bytes: 0, digest: String::new() };
+        let fingerprint = Fingerprint {
+            semantics: 1,
+            source_format: "parquet".into(),
+            ids: vec![],
+            stages: vec![],
+            sink_format: "parquet".into(),
+            sink_columns: vec![],
+        };
+        RootEntry::Genesis(Box::new(Genesis {
+            format: 1,
+            job: "j".into(),
+            created_ms: 0,
+            lanes,
+            split_bytes: 1,
+            ids: None,
+            source_schema: String::new(),
+            source: String::new(),
+            sink: String::new(),
+            checkpoint: String::new(),
+            listing,
+            imported: vec![],
+            fingerprint,
+        }))
+    }
+
+    #[test]
+    fn a_job_has_lanes_but_not_billions() {
+        assert!(follow(None, 0, genesis(1)).is_ok() && follow(None, 0, genesis(LANES_MAX)).is_ok());
+        let error = follow(None, 0, genesis(u32::MAX)).unwrap_err().to_string();
+        assert!(error.contains("it says 4294967295 lanes; a job has 1 to 65536"), "{error}");
+        assert!(follow(None, 0, genesis(0)).is_err());
     }
 }

@@ -14,11 +14,11 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::CommitError;
+use super::decode::decode;
 use super::entry::{CoveredObject, FileEntry, IdFile, SideFile};
 use super::replay::{GroupState, OpenState};
 use super::root::Pinned;
@@ -124,9 +124,8 @@ fn listing_schema() -> SchemaRef {
 
 /// Reads a source listing.
 pub(super) async fn read_listing(store: &Store, file: &SideFile) -> Result<Vec<Pinned>, CommitError> {
-    let mut pinned = Vec::with_capacity(file.rows as usize);
-    for batch in read(store, file).await? {
-        expect_schema(&batch, &listing_schema(), &file.path)?;
+    let mut pinned = Vec::new();
+    for batch in read_table(store, file, &listing_schema()).await? {
         let (path, etag) = (strings(&batch, 0), strings(&batch, 2));
         let (size, since) = (numbers(&batch, 1), numbers(&batch, 4));
         let modified = batch.column(3).as_any().downcast_ref::<Int64Array>().expect("schema checked");
@@ -154,7 +153,8 @@ pub(super) struct CoverageRow {
 }
 
 /// Coverage that is too long for an entry: a row per range; an object without any range has one row with no state. The
-/// rows of a piece are ranges with the state `own`.
+/// rows of a piece are ranges with the state `own`; of the first piece, if it has none, that state without a range. Each
+/// other piece has rows of its own, be they none.
 pub(super) async fn write_coverage(store: &Store, path: String, rows: &[CoverageRow]) -> Result<SideFile, CommitError> {
     let rows: Vec<(&CoverageRow, Ranged)> = rows.iter().flat_map(ranges_of).collect();
     let strings = |text: fn(&CoverageRow) -> &str| {
@@ -172,22 +172,25 @@ pub(super) async fn write_coverage(store: &Store, path: String, rows: &[Coverage
         numbers(|row| row.object.rows),
         numbers(|row| u64::from(row.object.piece)),
         Arc::new(rows.iter().map(|(_, range)| range.map(|range| range.0)).collect::<StringArray>()),
-        Arc::new(rows.iter().map(|(_, range)| range.map(|range| range.1)).collect::<UInt64Array>()),
-        Arc::new(rows.iter().map(|(_, range)| range.map(|range| range.2)).collect::<UInt64Array>()),
+        Arc::new(rows.iter().map(|(_, range)| Some(range.as_ref()?.1?.0)).collect::<UInt64Array>()),
+        Arc::new(rows.iter().map(|(_, range)| Some(range.as_ref()?.1?.1)).collect::<UInt64Array>()),
     ];
     let batch = RecordBatch::try_new(coverage_schema(), columns).expect("columns as in the schema");
     write(store, path, &batch).await
 }
 
-/// The state, start and end of one range.
-type Ranged = Option<(&'static str, u64, u64)>;
+/// The state of one range, its start and its end.
+type Ranged = Option<(&'static str, Option<(u64, u64)>)>;
 
 fn ranges_of(row: &CoverageRow) -> Vec<(&CoverageRow, Ranged)> {
     let of = |state, ranges: &[(u64, u64)]| {
-        ranges.iter().map(|&(start, end)| (row, Some((state, start, end)))).collect::<Vec<_>>()
+        ranges.iter().map(|range| (row, Some((state, Some(*range))))).collect::<Vec<_>>()
     };
-    let CoveredObject { own, done, known, failed, dead, .. } = &row.object;
-    let own = of("own", own.as_deref().unwrap_or_default());
+    let CoveredObject { own, done, known, failed, dead, piece, .. } = &row.object;
+    let own = match own.as_deref() {
+        Some([]) if *piece == 0 => vec![(row, Some(("own", None)))],
+        own => of("own", own.unwrap_or_default()),
+    };
     let rows = [own, of("done", done), of("known", known), of("failed", failed), of("dead", dead)].concat();
     if rows.is_empty() { vec![(row, None)] } else { rows }
 }
@@ -210,17 +213,19 @@ fn coverage_schema() -> SchemaRef {
 /// Reads long coverage.
 pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<CoverageRow>, CommitError> {
     let mut rows: Vec<CoverageRow> = Vec::new();
-    for batch in read(store, file).await? {
-        expect_schema(&batch, &coverage_schema(), &file.path)?;
+    for batch in read_table(store, file, &coverage_schema()).await? {
         let (group, root, piece) = (numbers(&batch, 0), numbers(&batch, 1), numbers(&batch, 6));
         let (path, digest, state) = (strings(&batch, 2), strings(&batch, 3), strings(&batch, 7));
         let (size, total, start, end) =
             (numbers(&batch, 4), numbers(&batch, 5), numbers(&batch, 8), numbers(&batch, 9));
         for at in 0..batch.num_rows() {
+            let damaged = |message: String| CommitError::damaged(&file.path, message);
+            let piece = u32::try_from(piece.value(at)).map_err(|_| damaged(format!("piece {}", piece.value(at))))?;
             let is_next = |last: &CoverageRow| {
                 let object = &last.object;
-                (last.group, object.object.as_str(), object.digest.as_str(), u64::from(object.piece))
-                    != (group.value(at), path.value(at), digest.value(at), piece.value(at))
+                (last.group, last.root, object.object.as_str(), object.digest.as_str())
+                    != (group.value(at), root.value(at), path.value(at), digest.value(at))
+                    || (object.size, object.rows, object.piece) != (size.value(at), total.value(at), piece)
             };
             if rows.last().is_none_or(is_next) {
                 let object = CoveredObject {
@@ -228,8 +233,8 @@ pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<
                     digest: digest.value(at).into(),
                     size: size.value(at),
                     rows: total.value(at),
-                    piece: piece.value(at) as u32,
-                    own: (piece.value(at) > 0).then(Vec::new),
+                    piece,
+                    own: (piece > 0).then(Vec::new),
                     done: vec![],
                     known: vec![],
                     failed: vec![],
@@ -238,15 +243,16 @@ pub(super) async fn read_coverage(store: &Store, file: &SideFile) -> Result<Vec<
                 rows.push(CoverageRow { group: group.value(at), root: root.value(at), object });
             }
             let object = &mut rows.last_mut().expect("just pushed").object;
-            let range = (start.value(at), end.value(at));
-            match state.is_valid(at).then(|| state.value(at)) {
-                Some("own") => object.own.get_or_insert_default().push(range),
-                Some("done") => object.done.push(range),
-                Some("known") => object.known.push(range),
-                Some("failed") => object.failed.push(range),
-                Some("dead") => object.dead.push(range),
-                Some(other) => return Err(CommitError::damaged(&file.path, format!("unknown state {other:?}"))),
-                None => {}
+            let has_range = start.is_valid(at) && end.is_valid(at);
+            let range = has_range.then(|| (start.value(at), end.value(at)));
+            match (state.is_valid(at).then(|| state.value(at)), range) {
+                (Some("own"), range) => object.own.get_or_insert_default().extend(range),
+                (Some("done"), Some(range)) => object.done.push(range),
+                (Some("known"), Some(range)) => object.known.push(range),
+                (Some("failed"), Some(range)) => object.failed.push(range),
+                (Some("dead"), Some(range)) => object.dead.push(range),
+                (Some(state), _) => return Err(damaged(format!("state {state:?} of rows {range:?}"))),
+                (None, _) => {}
             }
         }
     }
@@ -303,17 +309,18 @@ pub(super) async fn read_groups(
     files: &SideFile,
 ) -> Result<BTreeMap<u64, GroupState>, CommitError> {
     let mut states = BTreeMap::new();
-    for batch in read(store, groups).await? {
-        expect_schema(&batch, &groups_schema(), &groups.path)?;
+    for batch in read_table(store, groups, &groups_schema()).await? {
         for at in 0..batch.num_rows() {
             let counts = serde_json::from_str(strings(&batch, 2).value(at));
             let counts = counts.map_err(|error| CommitError::damaged(&groups.path, error))?;
             let state = GroupState { root: numbers(&batch, 1).value(at), counts, ..GroupState::default() };
-            states.insert(numbers(&batch, 0).value(at), state);
+            let group = numbers(&batch, 0).value(at);
+            if states.insert(group, state).is_some() {
+                return Err(CommitError::damaged(&groups.path, format!("group {group} is there twice")));
+            }
         }
     }
-    for batch in read(store, files).await? {
-        expect_schema(&batch, &files_schema(), &files.path)?;
+    for batch in read_table(store, files, &files_schema()).await? {
         for at in 0..batch.num_rows() {
             let group = numbers(&batch, 0).value(at);
             let state = states.get_mut(&group);
@@ -367,13 +374,13 @@ fn opens_schema() -> SchemaRef {
 /// Reads the opens that a compaction covers.
 pub(super) async fn read_opens(store: &Store, file: &SideFile) -> Result<BTreeMap<u64, OpenState>, CommitError> {
     let mut opens = BTreeMap::new();
-    for batch in read(store, file).await? {
-        expect_schema(&batch, &opens_schema(), &file.path)?;
+    for batch in read_table(store, file, &opens_schema()).await? {
         for at in 0..batch.num_rows() {
             let text = |column| strings(&batch, column).value(at).to_string();
             let number = |column| numbers(&batch, column).value(at);
             let (token, run, host, boot) = (text(1), text(2), text(4), text(5));
-            opens.insert(number(0), OpenState { token, run, root: number(3), host, boot, pid: number(6) as u32 });
+            let pid = u32::try_from(number(6)).map_err(|_| CommitError::damaged(&file.path, "a process' number"))?;
+            opens.insert(number(0), OpenState { token, run, root: number(3), host, boot, pid });
         }
     }
     Ok(opens)
@@ -436,13 +443,6 @@ fn numbers(batch: &RecordBatch, column: usize) -> &UInt64Array {
     batch.column(column).as_any().downcast_ref().expect("schema checked")
 }
 
-fn expect_schema(batch: &RecordBatch, schema: &SchemaRef, path: &str) -> Result<(), CommitError> {
-    if batch.schema().fields() == schema.fields() {
-        return Ok(());
-    }
-    Err(CommitError::damaged(path, format!("its columns are {:?}", batch.schema().fields())))
-}
-
 async fn write(store: &Store, path: String, batch: &RecordBatch) -> Result<SideFile, CommitError> {
     let bytes = encode(batch).map_err(|error| CommitError::damaged(&path, error))?;
     let file = SideFile {
@@ -474,17 +474,31 @@ pub(super) async fn check(store: &Store, file: &SideFile) -> Result<(), CommitEr
 }
 
 async fn read(store: &Store, file: &SideFile) -> Result<Vec<RecordBatch>, CommitError> {
+    let bytes = fetch(store, file).await?;
+    decode(file, bytes, None).map_err(|message| CommitError::damaged(&file.path, message))
+}
+
+/// As [`read`], of a file whose columns are known.
+async fn read_table(store: &Store, file: &SideFile, schema: &SchemaRef) -> Result<Vec<RecordBatch>, CommitError> {
+    let bytes = fetch(store, file).await?;
+    decode(file, bytes, Some(schema)).map_err(|message| CommitError::damaged(&file.path, message))
+}
+
+async fn fetch(store: &Store, file: &SideFile) -> Result<Bytes, CommitError> {
+    if !file.is_beside_the_log() {
+        return Err(CommitError::damaged(&file.path, "it does not lie in side/"));
+    }
     let name = Path::from(file.path.as_str());
     let got = store.objects().get(&name).await.map_err(|cause| CommitError::store("read", &file.path, cause))?;
+    if got.meta.size != file.bytes {
+        let message = format!("it has {} bytes instead of {}", got.meta.size, file.bytes);
+        return Err(CommitError::damaged(&file.path, message));
+    }
     let bytes: Bytes = got.bytes().await.map_err(|cause| CommitError::store("read", &file.path, cause))?;
     if blake3::hash(&bytes).to_hex().as_str() != file.digest {
         return Err(CommitError::damaged(&file.path, "its digest is not the one that the log names"));
     }
-    decode(bytes).map_err(|error| CommitError::damaged(&file.path, error))
-}
-
-fn decode(bytes: Bytes) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
-    ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(64 * 1024).build()?.collect()
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -528,6 +542,28 @@ mod tests {
     }
 
     #[test]
+    fn nothing_but_a_side_file_is_read_as_one() {
+        let store = Store::memory("checkpoint");
+        let file = wait(write_ids(&store, "t", 0, &[ids(vec![5, 1])])).unwrap().unwrap();
+        let bytes = wait(store.whole(&file.path)).unwrap();
+        wait(store.objects().put(&Path::from("root/0"), bytes.into())).unwrap();
+        let other = SideFile { path: "root/0".into(), ..file.clone() };
+        let error = wait(read(&store, &other)).unwrap_err().to_string();
+        assert!(error.contains("it does not lie in side/"), "{error}");
+        let error = wait(read(&store, &SideFile { bytes: 9, ..file })).unwrap_err().to_string();
+        assert!(error.contains("bytes instead of 9"), "{error}");
+    }
+
+    /// The number is what an entry says; the file has others.
+    #[test]
+    fn a_listing_that_claims_more_rows_than_memory_holds_is_refused() {
+        let store = Store::memory("checkpoint");
+        let file = wait(write_listing(&store, "t", &[])).unwrap();
+        let file = SideFile { rows: u64::MAX, ..file };
+        assert!(matches!(wait(read_listing(&store, &file)), Err(CommitError::Damaged { .. })));
+    }
+
+    #[test]
     fn long_coverage_comes_back() {
         let store = Store::memory("checkpoint");
         let row = |name: &str, done: Vec<(u64, u64)>, failed: Vec<(u64, u64)>, piece: u32| {
@@ -552,6 +588,15 @@ mod tests {
             row("a", vec![(0, 5)], vec![], 1),
             row("empty", vec![], vec![], 0),
         ];
+        let mut objects = objects;
+        // Contents that differ in one thing only, and a first piece without rows of its own.
+        objects.push(row("same", vec![(1, 2)], vec![], 0));
+        objects.push(objects[3].clone());
+        objects[4].object.size += 1;
+        objects.push(objects[4].clone());
+        objects[5].object.rows += 1;
+        objects.push(row("cut", vec![], vec![], 0));
+        objects[6].object.own = Some(vec![]);
         let file = wait(write_coverage(&store, "side/t".into(), &objects)).unwrap();
         assert_eq!(wait(read_coverage(&store, &file)).unwrap(), objects);
     }

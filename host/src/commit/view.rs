@@ -16,7 +16,7 @@ use super::{CommitError, side};
 use crate::store::Store;
 
 /// A checkpoint as it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// The root.
     pub root: Root,
@@ -36,7 +36,7 @@ pub enum DoneFile<'a> {
 }
 
 /// A lane as it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LaneView {
     /// Its number.
     pub lane: u32,
@@ -95,7 +95,8 @@ impl View {
 
     /// Source rows of a state, in the contents that the objects of the listing have.
     pub fn rows(&self, state: RowState) -> Result<u64, CommitError> {
-        Ok(self.covered()?.values().map(|object| object.coverage.count(state)).sum())
+        let rows = |object: &&ObjectCoverage| object.coverage.count(state);
+        Ok(self.covered()?.values().map(rows).fold(0, u64::saturating_add))
     }
 
     /// What is covered of the listing, by path and piece.

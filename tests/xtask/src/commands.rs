@@ -123,7 +123,7 @@ fn test_host(python: &Path, guests: &Path, filters: &[&str], length: Length) -> 
             // Some tests compile guests of their own.
             .env("WASMPIPE_GUEST_TARGET_DIR", &guests_target)
             .env("WASMPIPE_TEST_NATIVE_TARGET", &native_target)
-            .args(["test", "-p", "wasmpipe-ids", "-p", "wasmpipe", "-p", "wasmpipe-tools", "--"])
+            .args(["test", "-p", "wasmpipe-ids", "-p", "wasmpipe", "-p", "wasmpipe-tools", "-p", "wasmpipe-fuzz", "--"])
             .args(filters)
     })
 }

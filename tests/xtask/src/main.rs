@@ -8,12 +8,14 @@
 //!  - `toolchain.rs`  what compiles guests
 //!  - `python.rs`     Pythons with pyarrow and Ray Data: others who read our files in tests
 //!  - `guests.rs`     guests for tests, built when their sources changed
+//!  - `fuzz.rs`       libFuzzer and what it needs
 //!  - `commands.rs`   the commands
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program of the project's own")]
 
 mod cargo;
 mod commands;
+mod fuzz;
 mod guests;
 mod place;
 mod process;
@@ -34,6 +36,7 @@ The project's automation.
   cargo xtask lint                   formatting, clippy and docs, warnings denied
   cargo xtask soak                   the tests at full size, and the quickstart
   cargo xtask ray                    jobs that Ray Data begins and wasmpipe finishes, and the other way round; installs Ray
+  cargo xtask fuzz [SECONDS]         look for checkpoints that no run survives, with libFuzzer and the address sanitizer; 60 s each
   cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md; with --copies 40 a long one
   cargo xtask bench log [--small]    measure how soon a job with a long log goes on
   cargo xtask bench udf [FILTER]     measure functions in the host against the same functions natively
@@ -61,6 +64,8 @@ fn obey(words: &[String]) -> Result {
         ["test", filters @ ..] => commands::test(filters),
         ["lint"] => commands::lint(),
         ["soak"] => commands::soak(),
+        ["fuzz"] => fuzz::fuzz(None),
+        ["fuzz", seconds] => fuzz::fuzz(Some(seconds)),
         ["ray"] => commands::ray(),
         ["bench", "udf"] => commands::bench_functions(None),
         ["bench", "udf", filter] => commands::bench_functions(Some(filter)),

@@ -39,6 +39,11 @@ pub(crate) fn guests_native_target() -> Result<PathBuf> {
     Ok(cache()?.join("guests-native"))
 }
 
+/// What fuzzing builds, and what it has learnt.
+pub(crate) fn fuzz() -> Result<PathBuf> {
+    Ok(cache()?.join("fuzz"))
+}
+
 /// Folders of this clone for what is made here.
 pub(crate) fn made(name: &str) -> PathBuf {
     root().join("target").join(name)

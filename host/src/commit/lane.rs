@@ -251,6 +251,11 @@ pub fn pieces(size: u64, split_bytes: u64) -> u32 {
     size.div_ceil(split_bytes.max(1)).clamp(1, u64::from(u32::MAX)) as u32
 }
 
+/// How many bytes of an object of this size are in one of its pieces.
+pub fn piece_bytes(size: u64, piece: u32, split_bytes: u64) -> u64 {
+    size.saturating_sub(split_bytes.saturating_mul(u64::from(piece))).min(split_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,5 +273,7 @@ mod tests {
     #[test]
     fn objects_are_cut_by_size_alone() {
         assert_eq!([0, 1, 10, 11, 20, 21].map(|size| pieces(size, 10)), [1, 1, 1, 2, 2, 3]);
+        assert_eq!([0, 1, 2].map(|piece| piece_bytes(21, piece, 10)), [10, 10, 1]);
+        assert_eq!([7, 0].map(|size| piece_bytes(size, 0, u64::MAX)), [7, 0]);
     }
 }

@@ -74,7 +74,7 @@ pub use entry::{
     RootEntry, SegmentEntry, SideFile, StageFingerprint, covered_from_ranges, number_name,
 };
 pub use group::{Group, GroupCounts, GroupLimits};
-pub use lane::{Lane, Writer, lane_of, now_ms, pieces};
+pub use lane::{Lane, Writer, lane_of, now_ms, piece_bytes, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
 pub use liveness::{Alive, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, LaneLog, Logged, read_lane};

@@ -93,8 +93,9 @@ async fn verify_lane(
         message: defect.message.clone(),
     });
     verified.findings.extend(findings);
+    let before = verified.beyond_repair.len();
     let bad = verify_side_files(store, lane, log, verified).await?;
-    if !verified.beyond_repair.is_empty() {
+    if verified.beyond_repair.len() > before {
         return Ok(());
     }
     // Groups whose side files are bad are as good as withdrawn: the others can still be looked at.

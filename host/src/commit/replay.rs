@@ -35,15 +35,22 @@ pub struct LaneState {
     pub compacted: Option<u64>,
 }
 
-/// Only what a lane's last entries say: who opened it last, and whether it was left in order. A damaged log is no hindrance.
+/// Only who opened a lane last, and whether it was left in order. No damage is a hindrance: whoever cannot be named cannot be
+/// waited for.
 pub async fn last_open(store: &Store, lane: u32) -> Result<LaneState, CommitError> {
-    let mut log = read_lane(store, lane, LaneLog::default()).await?;
-    let is_kept = |logged: &super::Logged| !matches!(logged.entry, LaneEntry::Segment(_) | LaneEntry::Withdraw { .. });
-    let last = log.entries.last().cloned();
-    log.entries.retain(is_kept);
-    let mut state = LaneState::replay(store, lane, &log).await?;
-    if last.is_some_and(|last| !matches!(last.entry, LaneEntry::Close { .. })) {
-        state.closed = None;
+    let log = read_lane(store, lane, LaneLog::default()).await?;
+    let mut state = LaneState { lane, last: log.last(), ..LaneState::default() };
+    state.opens =
+        log.entries.iter().filter_map(|logged| Some((logged.number, OpenState::of(&logged.entry)?))).collect();
+    if let Some(LaneEntry::Compaction(compaction)) = log.entries.first().map(|logged| &logged.entry)
+        && state.opens.is_empty()
+    {
+        state.opens = side::read_opens(store, &compaction.opens).await.unwrap_or_default();
+    }
+    if let Some(super::Logged { number, entry: LaneEntry::Close { how, .. } }) = log.entries.last()
+        && state.last == Some(*number)
+    {
+        state.closed = Some(*how);
     }
     Ok(state)
 }
@@ -142,6 +149,14 @@ pub struct OpenState {
     pub pid: u32,
 }
 
+impl OpenState {
+    fn of(entry: &LaneEntry) -> Option<OpenState> {
+        let LaneEntry::Open { token, run, root, host, boot, pid, .. } = entry else { return None };
+        let (token, run, host, boot) = (token.clone(), run.clone(), host.clone(), boot.clone());
+        Some(OpenState { token, run, root: *root, host, boot, pid: *pid })
+    }
+}
+
 impl LaneState {
     /// Replays a lane.
     pub async fn replay(store: &Store, lane: u32, log: &LaneLog) -> Result<LaneState, CommitError> {
@@ -151,10 +166,8 @@ impl LaneState {
             state.last = Some(logged.number);
             state.closed = None;
             match &logged.entry {
-                LaneEntry::Open { token, run, root, host, boot, pid, .. } => {
-                    let (token, run, host, boot) = (token.clone(), run.clone(), host.clone(), boot.clone());
-                    let open = OpenState { token, run, root: *root, host, boot, pid: *pid };
-                    state.opens.insert(logged.number, open);
+                LaneEntry::Open { .. } => {
+                    state.opens.extend(OpenState::of(&logged.entry).map(|open| (logged.number, open)))
                 }
                 LaneEntry::Segment(segment) => {
                     state.segment(store, logged.number, segment, withdrawn.contains(&logged.number)).await?;

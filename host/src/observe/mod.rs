@@ -34,11 +34,11 @@ pub struct Progress {
     pub rows_committed: AtomicU64,
     /// Commits of this run.
     pub commits: AtomicU64,
-    /// Objects of the source.
+    /// Objects of the source in the lanes of this run; of those that are cut, each piece.
     pub objects: AtomicU64,
-    /// Objects opened by this run.
+    /// Of these, opened by this run.
     pub objects_opened: AtomicU64,
-    /// Bytes of all objects of the source.
+    /// Their bytes.
     pub source_bytes: AtomicU64,
     /// Bytes of the objects whose rows are counted.
     pub counted_bytes: AtomicU64,
@@ -131,9 +131,9 @@ pub struct Summary {
     pub rows_committed: u64,
     /// Commits of this run.
     pub commits: u64,
-    /// Objects of the source.
+    /// Objects of the source in the lanes of this run; of those that are cut, each piece.
     pub objects: u64,
-    /// Objects opened by this run.
+    /// Of these, opened by this run.
     pub objects_opened: u64,
     /// Bytes of source columns decoded.
     pub bytes_read: u64,

@@ -17,7 +17,7 @@ use super::look::{list_sink, look};
 use super::record::write_run_file;
 use crate::commit::{
     self, CommitError, FORMAT, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage,
-    Pinned, Root, RootEntry, RowState, SideFile, Writer, random_name,
+    Pinned, Root, RootEntry, RowState, SideFile, Writer, piece_bytes, random_name,
 };
 use crate::filter::DoneIds;
 use crate::observe::{Progress, add};
@@ -207,7 +207,7 @@ async fn open_lanes(
     name_returned(&mut opened, &covered).await?;
     let attempts = attempts(plan, &lanes, &pinned).await?;
     add(&progress.rows_skipped, covered.all_rows());
-    add(&progress.objects, pinned.len() as u64);
+    add(&progress.objects, covered.pieces.len() as u64);
     let with_output = lanes.states().filter(|state| state.files().next().is_some()).map(|state| state.lane).collect();
     let job = Job {
         name: root.genesis.job.clone(),
@@ -215,7 +215,7 @@ async fn open_lanes(
         dead_before: covered.rows(RowState::DeadLettered),
         with_output,
         split_bytes: root.genesis.split_bytes,
-        pending: pending(plan, covered, &attempts, progress),
+        pending: pending(plan, covered, &attempts, root.genesis.split_bytes, progress),
         done,
         root,
         pinned,
@@ -273,8 +273,9 @@ async fn attempts(plan: &Plan, lanes: &Lanes, listing: &[Pinned]) -> Result<Atte
 }
 
 /// The work that is left, by lane; and how many rows it has as far as that is known without opening an object.
-fn pending(plan: &Plan, covered: Covered, attempts: &Attempts, progress: &Progress) -> Vec<Pending> {
-    let bytes: u64 = covered.pieces.iter().map(|(pinned, ..)| pinned.object.size).sum();
+fn pending(plan: &Plan, covered: Covered, attempts: &Attempts, split_bytes: u64, progress: &Progress) -> Vec<Pending> {
+    let bytes_of = |object: &Object, piece: u32| piece_bytes(object.size, piece, split_bytes);
+    let bytes: u64 = covered.pieces.iter().map(|(pinned, piece, ..)| bytes_of(&pinned.object, *piece)).sum();
     add(&progress.source_bytes, bytes);
     let is_whole = covered.pieces.len() == plan.source.objects.len() && covered.coverages().next().is_none();
     let rows = plan.source.rows.filter(|_| is_whole);
@@ -285,7 +286,7 @@ fn pending(plan: &Plan, covered: Covered, attempts: &Attempts, progress: &Progre
     let mut pending = Vec::new();
     for (Pinned { object, .. }, piece, lane, covered) in covered.pieces {
         if let Some(covered) = covered.as_ref().filter(|_| rows.is_none()) {
-            add(&progress.counted_bytes, object.size);
+            add(&progress.counted_bytes, bytes_of(&object, piece));
             add(&progress.counted_rows, covered.own_rows());
         }
         let is_counted = rows.is_some() || covered.is_some();

@@ -11,7 +11,7 @@ use super::groups::Piece;
 use super::open::{Job, Pending};
 use super::{Emitted, Flow, RunError, lock};
 use crate::block::{Block, Kept, Origin, batch_bytes};
-use crate::commit::pieces;
+use crate::commit::{piece_bytes, pieces};
 use crate::observe::{add, add_time};
 use crate::source::{self, Opened, Rows, SourceError, Unit, UnitReader};
 
@@ -170,7 +170,8 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     let rows: u64 = units.iter().map(|unit| unit.rows.end - unit.rows.start).sum();
     if !pending.is_counted {
         add(&flow.progress.counted_rows, rows);
-        add(&flow.progress.counted_bytes, opened.object.size);
+        let bytes = piece_bytes(opened.object.size, pending.piece, flow.job.split_bytes);
+        add(&flow.progress.counted_bytes, bytes);
     }
     if rows == 0 {
         flow.groups.name_piece(&piece);

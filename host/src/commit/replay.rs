@@ -167,7 +167,7 @@ impl LaneState {
             state.closed = None;
             match &logged.entry {
                 LaneEntry::Open { .. } => {
-                    state.opens.extend(OpenState::of(&logged.entry).map(|open| (logged.number, open)))
+                    state.opens.extend(OpenState::of(&logged.entry).map(|open| (logged.number, open)));
                 }
                 LaneEntry::Segment(segment) => {
                     state.segment(store, logged.number, segment, withdrawn.contains(&logged.number)).await?;

@@ -1,0 +1,144 @@
+//! What a compaction keeps besides coverage and ids: groups, their files, opens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::super::CommitError;
+use super::super::entry::{FileEntry, SideFile};
+use super::super::replay::{GroupState, OpenState};
+use super::{numbers, read_table, strings, write};
+use crate::sink::FileKind;
+use crate::store::Store;
+
+/// The groups of a compaction, and their files.
+pub(in crate::commit) async fn write_groups(
+    store: &Store,
+    prefix: &str,
+    groups: &BTreeMap<u64, GroupState>,
+) -> Result<(SideFile, SideFile), CommitError> {
+    let counts = |group: &GroupState| serde_json::to_string(&group.counts).expect("counts are JSON");
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(groups.keys().copied().collect::<UInt64Array>()),
+        Arc::new(groups.values().map(|group| group.root).collect::<UInt64Array>()),
+        Arc::new(groups.values().map(|group| Some(counts(group))).collect::<StringArray>()),
+    ];
+    let batch = RecordBatch::try_new(groups_schema(), columns).expect("columns as in the schema");
+    let written = write(store, format!("{prefix}-groups.parquet"), &batch).await?;
+    let files: Vec<(u64, &FileEntry)> =
+        groups.iter().flat_map(|(number, group)| group.all_files().map(move |file| (*number, file))).collect();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(files.iter().map(|(group, _)| *group).collect::<UInt64Array>()),
+        Arc::new(files.iter().map(|(_, file)| Some(file.path.as_str())).collect::<StringArray>()),
+        Arc::new(files.iter().map(|(_, file)| file.rows).collect::<UInt64Array>()),
+        Arc::new(files.iter().map(|(_, file)| file.bytes).collect::<UInt64Array>()),
+    ];
+    let batch = RecordBatch::try_new(files_schema(), columns).expect("columns as in the schema");
+    Ok((written, write(store, format!("{prefix}-files.parquet"), &batch).await?))
+}
+
+fn groups_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("group", DataType::UInt64, false),
+        Field::new("root", DataType::UInt64, false),
+        Field::new("counts", DataType::Utf8, false),
+    ]))
+}
+
+fn files_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("group", DataType::UInt64, false),
+        Field::new("path", DataType::Utf8, false),
+        Field::new("rows", DataType::UInt64, false),
+        Field::new("bytes", DataType::UInt64, false),
+    ]))
+}
+
+/// Reads the groups of a compaction.
+pub(in crate::commit) async fn read_groups(
+    store: &Store,
+    groups: &SideFile,
+    files: &SideFile,
+) -> Result<BTreeMap<u64, GroupState>, CommitError> {
+    let mut states = BTreeMap::new();
+    for batch in read_table(store, groups, &groups_schema()).await? {
+        for at in 0..batch.num_rows() {
+            let counts = serde_json::from_str(strings(&batch, 2).value(at));
+            let counts = counts.map_err(|error| CommitError::damaged(&groups.path, error))?;
+            let state = GroupState { root: numbers(&batch, 1).value(at), counts, ..GroupState::default() };
+            let group = numbers(&batch, 0).value(at);
+            if states.insert(group, state).is_some() {
+                return Err(CommitError::damaged(&groups.path, format!("group {group} is there twice")));
+            }
+        }
+    }
+    for batch in read_table(store, files, &files_schema()).await? {
+        for at in 0..batch.num_rows() {
+            let group = numbers(&batch, 0).value(at);
+            let state = states.get_mut(&group);
+            let state = state.ok_or_else(|| CommitError::damaged(&files.path, format!("there is no group {group}")))?;
+            let path = strings(&batch, 1).value(at).to_string();
+            let (rows, bytes) = (numbers(&batch, 2).value(at), numbers(&batch, 3).value(at));
+            let file = FileEntry { path, rows, bytes };
+            match file.path.starts_with(FileKind::DeadLetters.folder()) {
+                true => state.dead_letters.push(file),
+                false => state.files.push(file),
+            }
+        }
+    }
+    Ok(states)
+}
+
+/// The opens that a compaction covers.
+pub(in crate::commit) async fn write_opens(
+    store: &Store,
+    prefix: &str,
+    opens: &BTreeMap<u64, OpenState>,
+) -> Result<SideFile, CommitError> {
+    let strings = |text: fn(&OpenState) -> &str| {
+        Arc::new(opens.values().map(|open| Some(text(open))).collect::<StringArray>()) as ArrayRef
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(opens.keys().copied().collect::<UInt64Array>()),
+        strings(|open| &open.token),
+        strings(|open| &open.run),
+        Arc::new(opens.values().map(|open| open.root).collect::<UInt64Array>()),
+        strings(|open| &open.host),
+        strings(|open| &open.boot),
+        Arc::new(opens.values().map(|open| u64::from(open.pid)).collect::<UInt64Array>()),
+    ];
+    let batch = RecordBatch::try_new(opens_schema(), columns).expect("columns as in the schema");
+    write(store, format!("{prefix}-opens.parquet"), &batch).await
+}
+
+fn opens_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("number", DataType::UInt64, false),
+        Field::new("token", DataType::Utf8, false),
+        Field::new("run", DataType::Utf8, false),
+        Field::new("root", DataType::UInt64, false),
+        Field::new("host", DataType::Utf8, false),
+        Field::new("boot", DataType::Utf8, false),
+        Field::new("pid", DataType::UInt64, false),
+    ]))
+}
+
+/// Reads the opens that a compaction covers.
+pub(in crate::commit) async fn read_opens(
+    store: &Store,
+    file: &SideFile,
+) -> Result<BTreeMap<u64, OpenState>, CommitError> {
+    let mut opens = BTreeMap::new();
+    for batch in read_table(store, file, &opens_schema()).await? {
+        for at in 0..batch.num_rows() {
+            let text = |column| strings(&batch, column).value(at).to_string();
+            let number = |column| numbers(&batch, column).value(at);
+            let (token, run, host, boot) = (text(1), text(2), text(4), text(5));
+            let pid = u32::try_from(number(6)).map_err(|_| CommitError::damaged(&file.path, "a process' number"))?;
+            opens.insert(number(0), OpenState { token, run, root: number(3), host, boot, pid });
+        }
+    }
+    Ok(opens)
+}

@@ -510,11 +510,13 @@ fn the_first_signal_drains_and_the_next_run_goes_on() {
     assert_eq!(stopped_at_work(&bench), Some(4));
     let inspect = bench.inspect();
     assert_eq!(inspect["closed"], "stopped");
+    bench.assert_log_is_folder();
     let committed = inspect["rows_committed"].as_u64().unwrap();
     assert!((1..20_000).contains(&committed), "the open group was committed: {committed}");
     let resumed = bench.run();
     assert_eq!(resumed.finished().rows_skipped, committed);
     assert_eq!(bench.output("out"), each_twice(0..20_000));
+    bench.assert_manifest_is_folder();
 }
 
 #[test]
@@ -527,6 +529,7 @@ fn a_drain_that_takes_too_long_is_an_interruption_and_not_a_finish() {
     assert_eq!(stopped_at_work(&bench), Some(4));
     let inspect = bench.inspect();
     assert_eq!(inspect["closed"], "stopped");
+    bench.assert_log_is_folder();
     assert!(inspect["rows_committed"].as_u64().unwrap() < 400);
 }
 

@@ -1,7 +1,6 @@
 //! Dead letters: rows that failed are kept with what was wrong, exactly once, in files that anyone can read and that no
 //! reader takes for output.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -53,17 +52,6 @@ fn rows(letters: &[Value]) -> Vec<u64> {
     letters.iter().map(|letter| letter["row"].as_u64().unwrap()).collect()
 }
 
-/// The log names exactly the files that lie there.
-#[track_caller]
-fn assert_letters_are_folder(bench: &Bench) {
-    bench.assert_manifest_is_folder();
-    let inspect = bench.inspect();
-    let named = inspect["dead_letters"].as_array().unwrap().iter();
-    let named: BTreeSet<_> = named.map(|file| bench.path("out").join(file["path"].as_str().unwrap())).collect();
-    let found: BTreeSet<_> = bench.snapshot("out/_wasmpipe/dead-letters").into_keys().collect();
-    assert_eq!(found, named);
-}
-
 #[test]
 fn c4_written_filtered_failed_and_dead_lettered_rows_in_one_block() {
     let negate = "bare.wasm\"\nfunction = \"negate\"\non_error = \"dead-letter\"";
@@ -87,7 +75,7 @@ fn c4_written_filtered_failed_and_dead_lettered_rows_in_one_block() {
         "message": "the smallest int64 has no negative", "attempt": 1, "id": "id--9223372036854775808", "n": i64::MIN,
     });
     assert_eq!(letters(&bench), [letter]);
-    assert_letters_are_folder(&bench);
+    bench.assert_manifest_is_folder();
 }
 
 #[test]
@@ -217,7 +205,7 @@ fn traps_and_limits_say_so() {
             assert!(message.contains(words) && message.contains("in the block a.parquet rows "), "{message}");
             assert!(!message.contains('\n'), "{message}");
         }
-        assert_letters_are_folder(&bench);
+        bench.assert_manifest_is_folder();
     }
 }
 
@@ -320,7 +308,7 @@ fn a_crash_at_every_durable_step_keeps_each_letter_once() {
         bench.run().finished();
         assert_eq!(letters(&bench), all, "{stop:?}");
         assert_eq!(bench.output("out"), expected, "{stop:?}");
-        assert_letters_are_folder(&bench);
+        bench.assert_manifest_is_folder();
         let (out, checkpoint) = (bench.snapshot("out"), bench.snapshot("checkpoint"));
         assert_eq!(bench.run().finished().run, None);
         assert_eq!((bench.snapshot("out"), bench.snapshot("checkpoint")), (out, checkpoint), "{stop:?}");
@@ -346,7 +334,7 @@ fn letters_of_dead_runs_are_removed_and_other_files_are_not() {
     bench.run().finished();
     assert!(!staged.exists() && !orphans[0].exists());
     kept.iter().for_each(|path| std::fs::remove_file(path).unwrap());
-    assert_letters_are_folder(&bench);
+    bench.assert_manifest_is_folder();
     assert_eq!(rows(&letters(&bench)), [3]);
 }
 
@@ -361,7 +349,7 @@ fn letters_of_rows_that_stand_elsewhere_now_do_not_count() {
     assert_eq!((summary.rows_known, summary.rows_read, summary.rows_dead_lettered_in_all), (9, 1, 1));
     let letters = letters(&bench);
     assert_eq!((rows(&letters), &letters[0]["object"]), (vec![3], &json!("b.parquet")));
-    assert_letters_are_folder(&bench);
+    bench.assert_manifest_is_folder();
 }
 
 #[test]
@@ -385,7 +373,7 @@ fn a_fenced_run_removes_its_letters_too() {
     assert!(ran.error().contains("fenced"), "{}", ran.error());
     assert!(overtaken.has_run.load(Ordering::SeqCst));
     assert_eq!(rows(&letters(&bench)), [3]);
-    assert_letters_are_folder(&bench);
+    bench.assert_manifest_is_folder();
 }
 
 /// Before the first segment of a run, another run takes over and finishes.

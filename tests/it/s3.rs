@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use wasmpipe_s3::{Fault, Op, SECRET, What};
 
+use crate::support::place::assert_manifest_is_folder;
 use crate::support::s3::{OnS3, TOKEN};
 use crate::support::seam::{Crash, Stop};
 use crate::support::{Bench, each_twice};
@@ -102,13 +103,7 @@ fn assert_exactly_once(job: &OnS3, context: &str) {
 
 #[track_caller]
 fn assert_nothing_left_over(job: &OnS3, context: &str) {
-    let inspect = job.inspect();
-    let named = inspect["files"].as_array().unwrap().iter();
-    let mut named: Vec<String> = named.map(|file| format!("bucket/out/{}", file["path"].as_str().unwrap())).collect();
-    named.sort();
-    let all = job.server.objects("bucket/out/").into_iter().map(|(name, _)| name);
-    let found: Vec<String> = all.filter(|name| !name.contains("/_wasmpipe/")).collect();
-    assert_eq!(found, named, "{context}");
+    assert_manifest_is_folder(&job.view(), &job.objects("out"), context);
     assert_eq!(job.server.uploads(), [""; 0], "{context}");
     let before = job.server.objects("bucket/");
     assert_eq!(job.run().finished().run, None, "{context}");

@@ -18,13 +18,15 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
+use wasmpipe::commit::View;
 use wasmpipe::config;
 use wasmpipe::observe::{Outcome, Progress, Summary};
 use wasmpipe::pipeline::{self, Control};
 use wasmpipe::plan::{self, LaneSet, Options, Plan};
-use wasmpipe::store::{Unwatched, Watch};
+use wasmpipe::store::{Store, Unwatched, Watch};
 use wasmpipe::udf::Engine;
 
+use place::Objects;
 use seam::Settling;
 
 /// Rows as text, with how often each is there.
@@ -110,22 +112,36 @@ impl Bench {
         read_folder(&self.path(folder))
     }
 
-    /// Every file below a folder with its bytes, to see that nothing was written.
+    /// Every file below a folder, with its bytes. What is deleted meanwhile is not there.
     pub fn snapshot(&self, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut files = BTreeMap::new();
+        let files = self.files(folder).into_iter();
+        files.filter_map(|path| Some((path.clone(), std::fs::read(&path).ok()?))).collect()
+    }
+
+    /// Every file below a folder.
+    pub fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
         let mut folders = vec![self.path(folder)];
         while let Some(next) = folders.pop() {
             for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    let bytes = std::fs::read(&path).unwrap();
-                    files.insert(path, bytes);
+                match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    true => folders.push(entry.path()),
+                    false => files.push(entry.path()),
                 }
             }
         }
+        files.sort();
         files
+    }
+
+    /// As [`Bench::snapshot`], by name: `out/...`.
+    pub fn objects(&self, folder: &str) -> Objects {
+        self.snapshot(folder).into_iter().map(|(path, bytes)| (self.name(&path), bytes.into())).collect()
+    }
+
+    /// What a file is called, as seen from here.
+    pub fn name(&self, file: &Path) -> String {
+        file.strip_prefix(self.folder.path()).unwrap().to_str().unwrap().to_owned()
     }
 
     /// `checkpoint inspect --json` of `checkpoint/`.
@@ -135,19 +151,27 @@ impl Bench {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The checkpoint's file list is the sink's folder: nothing is missing, nothing is left over.
+    /// As [`place::assert_log_is_folder`]: a run is over, the job need not be.
+    #[track_caller]
+    pub fn assert_log_is_folder(&self) {
+        place::assert_log_is_folder(&self.view(), &self.objects("out"), "");
+    }
+
+    /// As [`place::assert_manifest_is_folder`]: the job is finished.
+    #[track_caller]
     pub fn assert_manifest_is_folder(&self) {
-        let inspect = self.inspect();
-        let named = inspect["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap().to_string());
-        let mut named: Vec<String> = named.collect();
-        named.sort();
-        let mut found: Vec<String> = std::fs::read_dir(self.path("out"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name != "_wasmpipe")
-            .collect();
-        found.sort();
-        assert_eq!(found, named);
+        place::assert_manifest_is_folder(&self.view(), &self.objects("out"), "");
+    }
+
+    /// What the log says.
+    pub fn view(&self) -> View {
+        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+        place::view(&self.store("checkpoint", "checkpoint", &watch))
+    }
+
+    /// The store that a section of the pipeline file names; `folder` is its path.
+    pub fn store(&self, name: &'static str, folder: &str, watch: &Arc<dyn Watch>) -> Store {
+        Store::local(name, &self.path(folder), watch).unwrap()
     }
 }
 

@@ -2,16 +2,16 @@
 //! of the tests. And what must hold wherever they lie: the log, the manifest and the sink say the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, StringArray, UInt64Array};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use wasmpipe::commit::{self, LetterReader, View};
-use wasmpipe::store::{Location, Settings, Store, Unwatched, Watch};
+use wasmpipe::commit::{self, FileEntry, LetterReader, View};
+use wasmpipe::store::{Store, Unwatched, Watch};
+use wasmpipe_s3::Server;
 
-use super::s3::{OnS3, environment};
+use super::s3::OnS3;
 use super::{Bench, Multiset, Ran, Said, add_rows, number_batch, run_as, write_parquet};
 
 /// Which kind of store.
@@ -34,12 +34,21 @@ impl Place {
     /// In the pipeline file `{root}` stands for what comes before `in`, `out` and `checkpoint`, and `{store}` for how to
     /// reach the store.
     pub fn new(kind: Kind, pipeline: &str) -> Place {
-        let text = pipeline.replace("{root}", if kind == Kind::S3 { "s3://bucket/" } else { "" });
+        Place::of(Bench::quick(), kind, pipeline)
+    }
+
+    /// As [`Place::new`], with objects that are there already. If it is local, it is on a disk.
+    pub fn with(kind: Kind, objects: &Objects, pipeline: &str) -> Place {
+        let place = Place::of(Bench::new(), kind, pipeline);
+        objects.iter().for_each(|(name, bytes)| place.overwrite(name, bytes.clone()));
+        place
+    }
+
+    fn of(bench: Bench, kind: Kind, pipeline: &str) -> Place {
         match kind {
-            Kind::S3 => Place::S3(OnS3::new(Bench::quick(), &text)),
+            Kind::S3 => Place::S3(OnS3::new(bench, &pipeline.replace("{root}", "s3://bucket/"))),
             Kind::Local => {
-                let bench = Bench::quick();
-                bench.pipeline(&text.replace("{store}\n", ""));
+                bench.pipeline(&pipeline.replace("{root}", "").replace("{store}\n", ""));
                 Place::Local(bench)
             }
         }
@@ -49,6 +58,13 @@ impl Place {
         match self {
             Place::Local(bench) => bench,
             Place::S3(job) => &job.bench,
+        }
+    }
+
+    pub fn server(&self) -> &Server {
+        match self {
+            Place::Local(_) => panic!("a folder has no server"),
+            Place::S3(job) => &job.server,
         }
     }
 
@@ -69,10 +85,13 @@ impl Place {
         }
     }
 
-    /// Replaces an object's bytes.
+    /// Writes an object, or replaces its bytes.
     pub fn overwrite(&self, name: &str, bytes: impl Into<Bytes>) {
         match self {
-            Place::Local(bench) => std::fs::write(bench.path(name), bytes.into()).unwrap(),
+            Place::Local(bench) => {
+                std::fs::create_dir_all(bench.path(name).parent().unwrap()).unwrap();
+                std::fs::write(bench.path(name), bytes.into()).unwrap();
+            }
             Place::S3(job) => job.server.put(&format!("bucket/{name}"), bytes),
         }
     }
@@ -96,19 +115,19 @@ impl Place {
         }
     }
 
-    /// All that lies below `prefix`.
-    pub fn objects(&self, prefix: &str) -> Objects {
-        let below = |name: &str, root: &str| name.strip_prefix(root).unwrap().to_string();
+    /// All that lies below a folder. What is deleted meanwhile is not there.
+    pub fn objects(&self, folder: &str) -> Objects {
         match self {
-            Place::Local(bench) => {
-                let root = format!("{}/", bench.path("").display()).replace("//", "/");
-                let files = bench.snapshot(prefix).into_iter();
-                files.map(|(path, bytes)| (below(path.to_str().unwrap(), &root), bytes.into())).collect()
-            }
-            Place::S3(job) => {
-                let objects = job.server.objects(&format!("bucket/{prefix}")).into_iter();
-                objects.map(|(name, bytes)| (below(&name, "bucket/"), bytes)).collect()
-            }
+            Place::Local(bench) => bench.objects(folder),
+            Place::S3(job) => job.objects(folder),
+        }
+    }
+
+    /// The names of all that lies below a folder.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        match self {
+            Place::Local(bench) => bench.files(folder).iter().map(|path| bench.name(path)).collect(),
+            Place::S3(job) => job.objects(folder).into_keys().collect(),
         }
     }
 
@@ -120,30 +139,31 @@ impl Place {
     pub fn store_with<W: Watch + 'static>(&self, name: &'static str, folder: &str, watch: &Arc<W>) -> Store {
         let watch: Arc<dyn Watch> = Arc::<W>::clone(watch);
         match self {
-            Place::Local(bench) => Store::local(name, &bench.path(folder), &watch).unwrap(),
-            Place::S3(job) => {
-                let location = Location::parse(&format!("s3://bucket/{folder}"), Path::new("/")).unwrap();
-                let endpoint = Some(job.server.endpoint());
-                let settings = Settings { endpoint, allow_http: Some(true), ..Settings::default() };
-                Store::open(name, &location, &settings, &environment(), &watch).unwrap()
-            }
+            Place::Local(bench) => bench.store(name, folder, &watch),
+            Place::S3(job) => job.store(name, folder, &watch),
         }
     }
 
     /// The rows that a reader of the folder sees.
     pub fn output(&self) -> Multiset {
+        let objects = self.objects("out");
+        let is_output = |name: &str| name.ends_with(".parquet") && !name["out/".len()..].contains('/');
+        let names: BTreeSet<String> = objects.into_keys().filter(|name| is_output(name)).collect();
+        self.rows_of(&names)
+    }
+
+    /// The rows of some objects.
+    pub fn rows_of(&self, names: &BTreeSet<String>) -> Multiset {
         let mut rows = Multiset::new();
-        for (name, bytes) in self.objects("out/") {
-            if name.ends_with(".parquet") && !name["out/".len()..].contains('/') {
-                batches(&bytes).iter().for_each(|batch| add_rows(&mut rows, batch));
-            }
+        for (_, bytes) in self.objects("out").iter().filter(|(name, _)| names.contains(*name)) {
+            batches(bytes).iter().for_each(|batch| add_rows(&mut rows, batch));
         }
         rows
     }
 
     /// What the log says.
     pub fn view(&self) -> View {
-        wait(commit::view(&self.store("checkpoint", "checkpoint"))).unwrap().expect("a job")
+        view(&self.store("checkpoint", "checkpoint"))
     }
 
     /// The dead letters that count, by object and row, and how often each is there.
@@ -163,32 +183,68 @@ impl Place {
         letters
     }
 
-    /// What the log names, what the manifest names and what lies there are the same files.
+    /// As [`assert_log_is_folder`]. Nor is there an upload that is neither complete nor given up.
+    #[track_caller]
+    pub fn assert_log_is_folder(&self, context: &str) {
+        assert_log_is_folder(&self.view(), &self.objects("out"), context);
+        self.assert_no_uploads(context);
+    }
+
+    /// As [`assert_manifest_is_folder`]. Nor is there an upload that is neither complete nor given up.
     #[track_caller]
     pub fn assert_manifest_is_folder(&self, view: &View, context: &str) {
-        let files = view.files().chain(view.dead_letters()).map(|file| file.path.clone());
-        let named: BTreeSet<String> = files.collect();
-        let manifest = format!("_wasmpipe/{}.json", view.root.genesis.job);
-        let all = self.objects("out/");
-        let found = all.keys().map(|name| name["out/".len()..].to_string());
-        let found: BTreeSet<String> = found.filter(|name| *name != manifest).collect();
-        assert_eq!(found, named, "{context}");
-        let manifest: serde_json::Value = serde_json::from_slice(&all[&format!("out/{manifest}")]).unwrap();
-        let paths = |key: &str| -> Vec<String> {
-            let files = manifest[key].as_array().unwrap().iter();
-            files.map(|file| file["path"].as_str().unwrap().to_string()).collect()
-        };
-        let listed: BTreeSet<String> = paths("files").into_iter().chain(paths("dead_letters")).collect();
-        assert_eq!(listed, named, "{context}");
+        assert_manifest_is_folder(view, &self.objects("out"), context);
+        self.assert_no_uploads(context);
+    }
+
+    #[track_caller]
+    fn assert_no_uploads(&self, context: &str) {
+        if let Place::S3(job) = self {
+            assert_eq!(job.server.uploads(), [""; 0], "{context}");
+        }
     }
 
     /// One more run has nothing to do and writes nothing.
     #[track_caller]
     pub fn assert_settled(&self, context: &str) {
-        let before = (self.objects("checkpoint/"), self.objects("out/"));
+        let before = (self.objects("checkpoint"), self.objects("out"));
         assert_eq!(self.run().finished().run, None, "{context}");
-        assert!((self.objects("checkpoint/"), self.objects("out/")) == before, "a finished job wrote: {context}");
+        assert!((self.objects("checkpoint"), self.objects("out")) == before, "a finished job wrote: {context}");
     }
+}
+
+/// What the log in this store says.
+pub fn view(checkpoint: &Store) -> View {
+    wait(commit::view(checkpoint)).unwrap().expect("a job")
+}
+
+/// What the log names, and what lies in the sink, are the same files, of the same size.
+#[track_caller]
+pub fn assert_log_is_folder(view: &View, sink: &Objects, context: &str) {
+    let files = view.files().chain(view.dead_letters());
+    let mut named: Vec<(String, u64)> = files.map(|file| (format!("out/{}", file.path), file.bytes)).collect();
+    named.sort();
+    let manifest = manifest_name(view);
+    let found = sink.iter().filter(|(name, _)| **name != manifest);
+    let found: Vec<(String, u64)> = found.map(|(name, bytes)| (name.clone(), bytes.len() as u64)).collect();
+    assert_eq!(found, named, "{context}");
+}
+
+/// What the log names, what the manifest names and what lies in the sink are the same files.
+#[track_caller]
+pub fn assert_manifest_is_folder(view: &View, sink: &Objects, context: &str) {
+    assert_log_is_folder(view, sink, context);
+    let Some(manifest) = sink.get(&manifest_name(view)) else { panic!("there is no manifest: {context}") };
+    let manifest: serde_json::Value = serde_json::from_slice(manifest).unwrap();
+    let (files, letters): (Vec<&FileEntry>, Vec<&FileEntry>) = (view.files().collect(), view.dead_letters().collect());
+    assert_eq!(manifest["files"], serde_json::json!(files), "{context}");
+    assert_eq!(manifest["dead_letters"], serde_json::json!(letters), "{context}");
+    assert_eq!(manifest["rows"], files.iter().map(|file| file.rows).sum::<u64>(), "{context}");
+    assert_eq!(manifest["job"], view.root.genesis.job, "{context}");
+}
+
+fn manifest_name(view: &View) -> String {
+    format!("out/_wasmpipe/{}.json", view.root.genesis.job)
 }
 
 fn batches(bytes: &Bytes) -> Vec<RecordBatch> {

@@ -1,16 +1,18 @@
 //! Jobs on the S3 server of the tests: the same folder with a pipeline file, but what the pipeline file names lies in a
 //! bucket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use wasmpipe::commit::View;
 use wasmpipe::observe::Progress;
 use wasmpipe::pipeline::{self, Control};
-use wasmpipe::store::{Environment, Unwatched, Watch};
+use wasmpipe::store::{Environment, Location, Settings, Store, Unwatched, Watch};
 use wasmpipe_s3::{KEY_ID, SECRET, Server};
 
+use super::place::{Objects, view};
 use super::{Bench, Multiset, Ran, Said, add_rows, plan_as};
 
 /// Part of no other text: whoever prints it is found out.
@@ -83,6 +85,27 @@ impl OnS3 {
         let mut command = self.bench.command(args);
         command.envs(variables()).env("AWS_ENDPOINT_URL", self.server.endpoint()).env("AWS_ALLOW_HTTP", "true");
         command
+    }
+
+    /// All that lies below a folder of the bucket, by name: `out/...`.
+    pub fn objects(&self, folder: &str) -> Objects {
+        let prefix = format!("bucket/{folder}/").replace("//", "/");
+        let objects = self.server.objects(&prefix).into_iter();
+        objects.map(|(name, bytes)| (name["bucket/".len()..].to_owned(), bytes)).collect()
+    }
+
+    /// The store that a section of the pipeline file names; `folder` is its path in the bucket.
+    pub fn store(&self, name: &'static str, folder: &str, watch: &Arc<dyn Watch>) -> Store {
+        let location = Location::parse(&format!("s3://bucket/{folder}"), Path::new("/")).unwrap();
+        let endpoint = Some(self.server.endpoint());
+        let settings = Settings { endpoint, allow_http: Some(true), ..Settings::default() };
+        Store::open(name, &location, &settings, &environment(), watch).unwrap()
+    }
+
+    /// What the log says.
+    pub fn view(&self) -> View {
+        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+        view(&self.store("checkpoint", "checkpoint", &watch))
     }
 
     /// The rows of every Parquet file right below `prefix`, as a reader who globs it sees them.

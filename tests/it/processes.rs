@@ -3,12 +3,13 @@
 //!
 //! In CI the numbers are small; `cargo xtask soak` takes the full ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use wasmpipe_s3::{Fault, Op, Request, Server, What};
 
-use crate::support::process::{On, Process, Site, until};
+use crate::support::place::{Kind, Objects, Place};
+use crate::support::process::{Process, until};
 use crate::support::{Multiset, each_twice, number_batch, write_parquet};
 
 const PIPELINE: &str = r#"
@@ -46,21 +47,21 @@ fn full_or(full: usize, small: usize) -> usize {
 }
 
 /// `in/<number>.parquet`, with `rows` rows each in row groups of 97.
-fn numbers(files: usize, rows: usize) -> BTreeMap<String, Vec<u8>> {
+fn numbers(files: usize, rows: usize) -> Objects {
     let folder = tempfile::tempdir().unwrap();
     let file = |number: usize| {
         let (path, first) = (folder.path().join("file"), (number * rows) as i64);
         write_parquet(&path, &number_batch(first..first + rows as i64), 97);
-        (format!("in/{number}.parquet"), std::fs::read(path).unwrap())
+        (format!("in/{number}.parquet"), std::fs::read(path).unwrap().into())
     };
     (0..files).map(file).collect()
 }
 
 /// The output of one process that nobody disturbs.
-fn undisturbed(on: On, files: &BTreeMap<String, Vec<u8>>, pipeline: &str) -> Multiset {
-    let site = Site::new(on, files, pipeline);
-    site.finish(&[]);
-    site.rows()
+fn undisturbed(kind: Kind, files: &Objects, pipeline: &str) -> Multiset {
+    let place = Place::with(kind, files, pipeline);
+    place.finish(&[]);
+    place.output()
 }
 
 fn pseudo_random(seed: usize) -> u64 {
@@ -130,18 +131,18 @@ fn has_reached(server: &Server, aim: Phase, nth: usize) -> bool {
 }
 
 /// Kills runs of a job, one after the other, each in the phase that it is its turn to be.
-fn kill_again_and_again(site: &Site, kills: usize) -> BTreeMap<Phase, usize> {
+fn kill_again_and_again(place: &Place, kills: usize) -> BTreeMap<Phase, usize> {
     let mut hit = BTreeMap::new();
     for kill in 0..kills {
-        site.server().forget();
+        place.server().forget();
         let aim = AIMS[kill % AIMS.len()];
         let nth = 1 + pseudo_random(kill) as usize % if aim == Phase::Recovery { 12 } else { 3 };
-        let mut run = site.start(&[]);
-        until("a run comes to a phase", || has_reached(site.server(), aim, nth) || !run.is_running());
+        let mut run = place.start(&[]);
+        until("a run comes to a phase", || has_reached(place.server(), aim, nth) || !run.is_running());
         let ended = run.kill();
         assert_eq!(ended.code, None, "a run ended before it was killed: {}", ended.said);
-        site.server().settle();
-        let phase = phase(site.server());
+        place.server().settle();
+        let phase = phase(place.server());
         println!("kill {kill}: {phase:?}");
         *hit.entry(phase).or_default() += 1;
     }
@@ -156,34 +157,33 @@ fn k5_kills_in_every_phase_of_a_job_on_s3() {
     let pipeline = PIPELINE
         .replace("iterations = 100000", "iterations = 1000000")
         .replace("[checkpoint]", "[checkpoint]\ncompact_entries = 60");
-    let site = Site::new(On::S3, &files, &pipeline);
+    let place = Place::with(Kind::S3, &files, &pipeline);
     // So that a kill lands where it is aimed, every answer takes a moment.
-    site.server().fault(Fault::of_all(What::Delay(Duration::from_millis(2))));
-    let hit = kill_again_and_again(&site, kills);
-    site.server().heal();
+    place.server().fault(Fault::of_all(What::Delay(Duration::from_millis(2))));
+    let hit = kill_again_and_again(&place, kills);
+    place.server().heal();
     println!("{kills} kills on S3: {hit:?}");
     let least = full_or(15, 1);
     for aim in AIMS {
         assert!(hit.get(&aim).is_some_and(|hits| *hits >= least), "fewer than {least} kills in {aim:?}: {hit:?}");
     }
-    site.finish(&[]);
-    site.assert_exactly_once(&undisturbed(On::S3, &files, &pipeline), "after the kills");
+    place.finish(&[]);
+    place.assert_exactly_once(&undisturbed(Kind::S3, &files, &pipeline), "after the kills");
 }
 
 // --- runs that are stopped, and go on too late ---
 
 /// Stops a run when a file of the sink is complete that no entry names yet.
-fn stop_between_upload_and_append(site: &Site, run: &mut Process) {
+fn stop_between_upload_and_append(place: &Place, run: &mut Process) {
     for _ in 0..1000 {
-        let before = site.names("out").len();
-        until("a run uploads a file", || site.names("out").len() > before || !run.is_running());
+        let before = place.names("out").len();
+        until("a run uploads a file", || place.names("out").len() > before || !run.is_running());
         assert!(run.is_running(), "it ended before it could be stopped: {}", run.said());
         run.stop();
-        if let Site::S3(job) = site {
+        if let Place::S3(job) = place {
             job.server.settle();
         }
-        let manifest = site.manifest();
-        if site.sink().iter().any(|file| file.ends_with(".parquet") && !manifest.contains(file)) {
+        if !place.uploaded().is_subset(&place.named()) {
             return;
         }
         run.go_on();
@@ -191,109 +191,109 @@ fn stop_between_upload_and_append(site: &Site, run: &mut Process) {
     panic!("a thousand stops, none between an upload and its segment");
 }
 
-/// What a run that is not at work any more must leave as it is: checkpoint, names in the sink, output.
-type Settled = (BTreeMap<String, Vec<u8>>, Vec<String>, BTreeMap<String, Vec<u8>>);
+/// What a run that is not at work any more must leave as it is: the output, the files that count, the log.
+type Settled = (Objects, BTreeSet<String>, Objects);
 
-fn settled(site: &Site) -> Settled {
+fn settled(place: &Place) -> Settled {
     // What the stopped run has staged is nobody's entry, and its own to remove.
-    let mut log = site.objects("checkpoint/lane");
+    let mut log = place.objects("checkpoint/lane");
     log.retain(|name, _| !name.contains('#'));
-    (site.objects("out"), site.manifest(), log)
+    (place.objects("out"), place.named(), log)
 }
 
 /// It says that it was fenced, exits with the code for that, and takes away what it has written and its signs of life.
-fn goes_on_and_finds_out(site: &Site, zombie: Process) {
+fn goes_on_and_finds_out(place: &Place, zombie: Process) {
     zombie.go_on();
     let said = zombie.wait().expect(5);
     assert!(said.contains("fenced: another run has taken over lane 0"), "{said}");
     assert!(said.contains("nothing is lost"), "{said}");
-    assert_eq!(site.names("checkpoint/heartbeat"), [""; 0], "signs of life of a run that is over");
-    assert_eq!(site.sink(), site.manifest(), "files that no segment names");
+    assert_eq!(place.names("checkpoint/heartbeat"), [""; 0], "signs of life of a run that is over");
+    place.assert_log_is_folder("after a fenced run");
 }
 
-fn zombie(on: On, pipeline: &str, successor: &[&str]) -> Site {
-    let site = Site::new(on, &numbers(4, 500), pipeline);
-    let mut zombie = site.start(&[]);
-    stop_between_upload_and_append(&site, &mut zombie);
-    site.finish(successor);
-    let before = settled(&site);
-    goes_on_and_finds_out(&site, zombie);
-    assert!(settled(&site) == before, "a fenced run changed something");
-    site.assert_exactly_once(&each_twice(0..2000), "after a fenced run");
-    site
+fn zombie(kind: Kind, pipeline: &str, successor: &[&str]) -> Place {
+    let place = Place::with(kind, &numbers(4, 500), pipeline);
+    let mut zombie = place.start(&[]);
+    stop_between_upload_and_append(&place, &mut zombie);
+    place.finish(successor);
+    let before = settled(&place);
+    goes_on_and_finds_out(&place, zombie);
+    assert!(settled(&place) == before, "a fenced run changed something");
+    place.assert_exactly_once(&each_twice(0..2000), "after a fenced run");
+    place
 }
 
 #[test]
 fn p1_a_stopped_run_whose_place_was_taken_finds_out_and_changes_nothing() {
-    for on in [On::Disk, On::S3] {
-        zombie(on, PIPELINE, &["--take-over"]);
+    for kind in [Kind::Local, Kind::S3] {
+        zombie(kind, PIPELINE, &["--take-over"]);
         // By silence: its heart rests, although it still holds its lock.
-        zombie(on, PIPELINE, &[]);
+        zombie(kind, PIPELINE, &[]);
     }
 }
 
-fn entries_of_kind(site: &Site, kind: &str) -> usize {
-    site.inspect()["entries"].as_array().unwrap().iter().filter(|entry| entry["entry"] == kind).count()
+fn entries_of_kind(place: &Place, kind: &str) -> usize {
+    place.inspect()["entries"].as_array().unwrap().iter().filter(|entry| entry["entry"] == kind).count()
 }
 
 #[test]
 fn p1_a_stopped_run_finds_out_across_a_compaction() {
     let pipeline = PIPELINE.replace("[checkpoint]", "[checkpoint]\ncompact_entries = 8");
-    for on in [On::Disk, On::S3] {
-        let site = zombie(on, &pipeline, &[]);
-        assert_eq!(entries_of_kind(&site, "compaction"), 1);
-        assert!(site.names("checkpoint/lane").len() < 16, "{:?}", site.names("checkpoint/lane"));
+    for kind in [Kind::Local, Kind::S3] {
+        let place = zombie(kind, &pipeline, &[]);
+        assert_eq!(entries_of_kind(&place, "compaction"), 1);
+        assert!(place.names("checkpoint/lane").len() < 16, "{:?}", place.names("checkpoint/lane"));
     }
 }
 
 #[test]
 fn p1_a_stopped_run_finds_out_that_somebody_has_compacted_by_hand() {
-    for on in [On::Disk, On::S3] {
-        let site = Site::new(on, &numbers(4, 500), PIPELINE);
-        let mut zombie = site.start(&[]);
-        stop_between_upload_and_append(&site, &mut zombie);
-        let compacted = site.command(&["checkpoint", "compact", "pipeline.toml"]);
+    for kind in [Kind::Local, Kind::S3] {
+        let place = Place::with(kind, &numbers(4, 500), PIPELINE);
+        let mut zombie = place.start(&[]);
+        stop_between_upload_and_append(&place, &mut zombie);
+        let compacted = place.command(&["checkpoint", "compact", "pipeline.toml"]);
         Process::start(compacted).wait().expect(0);
-        assert_eq!(entries_of_kind(&site, "compaction"), 1);
-        let (_, manifest, log) = settled(&site);
-        goes_on_and_finds_out(&site, zombie);
-        let (_, manifest_after, log_after) = settled(&site);
-        assert_eq!(manifest_after, manifest, "a fenced run changed the manifest");
-        let names = |log: &BTreeMap<String, Vec<u8>>| log.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(entries_of_kind(&place, "compaction"), 1);
+        let (_, named, log) = settled(&place);
+        goes_on_and_finds_out(&place, zombie);
+        let (_, named_after, log_after) = settled(&place);
+        assert_eq!(named_after, named, "a fenced run changed which files count");
+        let names = |log: &Objects| log.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&log_after), names(&log), "a fenced run changed the log");
-        site.finish(&[]);
-        site.assert_exactly_once(&each_twice(0..2000), "after a compaction and a fenced run");
+        place.finish(&[]);
+        place.assert_exactly_once(&each_twice(0..2000), "after a compaction and a fenced run");
     }
 }
 
 /// Z's append is on its way when R takes over and is killed. Z's heart still beats, but it is R's that counts.
 #[test]
 fn p17_a_fenced_run_whose_heart_still_beats_keeps_nobody_out() {
-    let site = Site::new(On::S3, &numbers(4, 500), PIPELINE);
+    let place = Place::with(Kind::S3, &numbers(4, 500), PIPELINE);
     let late = Fault::of(Op::Put, What::Delay(Duration::from_secs(4))).below("bucket/checkpoint/lane/0/0000000003");
-    site.server().fault(late);
-    let zombie = site.start(&[]);
-    until("the append is on its way", || site.server().count(Op::Put, "bucket/checkpoint/lane/0/0000000003") > 0);
-    site.server().heal();
-    let successor = site.start(&["--take-over"]);
-    until("it is opened", || !site.server().objects("bucket/checkpoint/lane/0/0000000003").is_empty());
+    place.server().fault(late);
+    let zombie = place.start(&[]);
+    until("the append is on its way", || place.server().count(Op::Put, "bucket/checkpoint/lane/0/0000000003") > 0);
+    place.server().heal();
+    let successor = place.start(&["--take-over"]);
+    until("it is opened", || !place.server().objects("bucket/checkpoint/lane/0/0000000003").is_empty());
     successor.kill();
-    site.finish(&[]);
+    place.finish(&[]);
     let said = zombie.wait().expect(5);
     assert!(said.contains("fenced"), "{said}");
-    site.assert_exactly_once(&each_twice(0..2000), "after a zombie with a beating heart");
+    place.assert_exactly_once(&each_twice(0..2000), "after a zombie with a beating heart");
 }
 
 #[test]
 fn r9_a_second_run_is_refused_while_one_is_alive_and_the_first_goes_on() {
     // No compaction takes the opens out of sight.
     let text = PIPELINE.replace("group_rows_max = 20", "group_rows_max = 100");
-    for on in [On::Disk, On::S3] {
-        let site = Site::new(on, &numbers(4, 3000), &text);
-        let mut first = site.start(&[]);
-        until("the first run commits", || site.names("checkpoint/lane").len() > 3);
+    for kind in [Kind::Local, Kind::S3] {
+        let place = Place::with(kind, &numbers(4, 3000), &text);
+        let mut first = place.start(&[]);
+        until("the first run commits", || place.names("checkpoint/lane").len() > 3);
         for _ in 0..2 {
-            let said = site.start(&[]).wait().expect(2);
+            let said = place.start(&[]).wait().expect(2);
             let named = format!("process {} on ", first.id());
             for words in ["is working on lane 0", &named, "checkpoint stop", "--take-over"] {
                 assert!(said.contains(words), "{words} is not in: {said}");
@@ -301,8 +301,8 @@ fn r9_a_second_run_is_refused_while_one_is_alive_and_the_first_goes_on() {
         }
         assert!(first.is_running(), "the first run was over too soon: {}", first.said());
         first.wait().expect(0);
-        assert_eq!(entries_of_kind(&site, "open"), 1, "who is refused opens nothing");
-        site.assert_exactly_once(&each_twice(0..12_000), "after a second run was refused");
+        assert_eq!(entries_of_kind(&place, "open"), 1, "who is refused opens nothing");
+        place.assert_exactly_once(&each_twice(0..12_000), "after a second run was refused");
     }
 }
 
@@ -314,17 +314,17 @@ fn shared() -> String {
     PIPELINE.replace("[checkpoint]", SHARED)
 }
 
-fn share(site: &Site, task: usize, of: usize) -> Process {
-    site.start(&["--lane", &format!("{task}/{of}")])
+fn share(place: &Place, task: usize, of: usize) -> Process {
+    place.start(&["--lane", &format!("{task}/{of}")])
 }
 
 #[test]
 fn k5_four_processes_share_a_job_and_each_is_killed_at_random() {
     let kills = full_or(60, 8);
-    for on in [On::Disk, On::S3] {
+    for kind in [Kind::Local, Kind::S3] {
         let files = numbers(100, full_or(200, 40));
-        let site = Site::new(on, &files, &shared().replace("iterations = 100000", "iterations = 2000000"));
-        let mut tasks: Vec<Option<Process>> = (0..4).map(|task| Some(share(&site, task, 4))).collect();
+        let place = Place::with(kind, &files, &shared().replace("iterations = 100000", "iterations = 2000000"));
+        let mut tasks: Vec<Option<Process>> = (0..4).map(|task| Some(share(&place, task, 4))).collect();
         let mut alive = 0;
         for kill in 0..kills {
             std::thread::sleep(Duration::from_millis(pseudo_random(kill) % 700));
@@ -332,114 +332,113 @@ fn k5_four_processes_share_a_job_and_each_is_killed_at_random() {
             let killed = tasks[task].take().unwrap().kill();
             assert!(matches!(killed.code, None | Some(0)), "{:?}: {}", killed.code, killed.said);
             alive += usize::from(killed.code.is_none());
-            tasks[task] = Some(share(&site, task, 4));
+            tasks[task] = Some(share(&place, task, 4));
         }
-        println!("{alive} of {kills} kills on {on:?} hit a task at work");
+        println!("{alive} of {kills} kills on {kind:?} hit a task at work");
         assert!(alive * 2 > kills, "most tasks had ended");
         tasks.into_iter().flatten().for_each(|task| drop(task.wait().expect(0)));
-        site.assert_exactly_once(&undisturbed(on, &files, PIPELINE), "four tasks");
+        place.assert_exactly_once(&undisturbed(kind, &files, PIPELINE), "four tasks");
     }
 }
 
 #[test]
 fn k12_three_processes_finish_a_job_that_four_began() {
-    for on in [On::Disk, On::S3] {
+    for kind in [Kind::Local, Kind::S3] {
         let files = numbers(100, full_or(200, 40));
-        let site = Site::new(on, &files, &shared());
-        let four: Vec<Process> = (0..4).map(|task| share(&site, task, 4)).collect();
-        until("the four have done something", || site.names("out").len() >= 20);
+        let place = Place::with(kind, &files, &shared());
+        let four: Vec<Process> = (0..4).map(|task| share(&place, task, 4)).collect();
+        until("the four have done something", || place.names("out").len() >= 20);
         four.into_iter().for_each(|task| drop(task.kill()));
-        let began = site.inspect()["rows_committed"].as_u64().unwrap();
-        let three: Vec<Process> = (0..3).map(|task| share(&site, task, 3)).collect();
+        let began = place.inspect()["rows_committed"].as_u64().unwrap();
+        let three: Vec<Process> = (0..3).map(|task| share(&place, task, 3)).collect();
         three.into_iter().for_each(|task| drop(task.wait().expect(0)));
-        let entries = site.inspect()["entries"].as_array().unwrap().len();
+        let entries = place.inspect()["entries"].as_array().unwrap().len();
         println!("three processes went on at {began} rows; {entries} entries");
-        site.assert_exactly_once(&undisturbed(on, &files, PIPELINE), "four tasks, then three");
+        place.assert_exactly_once(&undisturbed(kind, &files, PIPELINE), "four tasks, then three");
     }
 }
 
 /// The old tasks still run: each loses lanes, commits what it has in the others, and says so.
 #[test]
 fn p5_the_number_of_tasks_changes_while_old_tasks_still_run() {
-    for on in [On::Disk, On::S3] {
+    for kind in [Kind::Local, Kind::S3] {
         let files = numbers(100, 60);
-        let site = Site::new(on, &files, &shared());
-        let four: Vec<Process> = (0..4).map(|task| share(&site, task, 4)).collect();
-        until("the four have done something", || site.names("out").len() >= 8);
+        let place = Place::with(kind, &files, &shared());
+        let four: Vec<Process> = (0..4).map(|task| share(&place, task, 4)).collect();
+        until("the four have done something", || place.names("out").len() >= 8);
         let three: Vec<Process> =
-            (0..3).map(|task| site.start(&["--take-over", "--lane", &format!("{task}/3")])).collect();
+            (0..3).map(|task| place.start(&["--take-over", "--lane", &format!("{task}/3")])).collect();
         let ended: Vec<_> = four.into_iter().map(Process::wait).collect();
         for task in &ended {
             assert!(matches!(task.code, Some(0 | 5)), "{:?}: {}", task.code, task.said);
         }
         assert!(ended.iter().any(|task| task.code == Some(5)), "nobody lost a lane");
         three.into_iter().for_each(|task| drop(task.wait().expect(0)));
-        site.assert_exactly_once(&each_twice(0..6000), "three tasks beside four");
+        place.assert_exactly_once(&each_twice(0..6000), "three tasks beside four");
     }
 }
 
 #[test]
 fn p2_a_task_that_starts_leaves_alone_what_other_tasks_have_uploaded() {
-    for on in [On::Disk, On::S3] {
+    for kind in [Kind::Local, Kind::S3] {
         let files = numbers(40, 50);
-        let site = Site::new(on, &files, &shared());
-        let mut other = share(&site, 1, 2);
-        stop_between_upload_and_append(&site, &mut other);
-        let uploaded = site.sink();
-        share(&site, 0, 2).wait().expect(0);
-        let left = site.sink();
+        let place = Place::with(kind, &files, &shared());
+        let mut other = share(&place, 1, 2);
+        stop_between_upload_and_append(&place, &mut other);
+        let uploaded = place.names("out");
+        share(&place, 0, 2).wait().expect(0);
+        let left = place.names("out");
         assert!(uploaded.iter().all(|file| left.contains(file)), "a file of a living task is gone");
         other.go_on();
         other.wait().expect(0);
-        site.assert_exactly_once(&each_twice(0..2000), "a task started while another had uploaded");
+        place.assert_exactly_once(&each_twice(0..2000), "a task started while another had uploaded");
     }
 }
 
 // --- a job that is moved ---
 
 /// A copy of all that there is, elsewhere. The originals are gone.
-fn moved(site: Site, to: On, pipeline: &str) -> Site {
-    let folders = ["in", "out", "checkpoint"].map(|folder| site.objects(folder));
-    Site::new(to, &folders.into_iter().flatten().collect(), pipeline)
+fn moved(place: Place, to: Kind, pipeline: &str) -> Place {
+    let folders = ["in", "out", "checkpoint"].map(|folder| place.objects(folder));
+    Place::with(to, &folders.into_iter().flatten().collect(), pipeline)
 }
 
 const STAGED: &str = "checkpoint/lane/0/0000000002#7";
 
-fn move_in_the_middle(from: On, to: On, pipeline: &str) {
+fn move_in_the_middle(from: Kind, to: Kind, pipeline: &str) {
     let files = numbers(4, 500);
-    let site = Site::new(from, &files, pipeline);
-    let run = site.start(&[]);
-    until("some of it is done", || site.names("checkpoint/lane").len() > 20);
+    let place = Place::with(from, &files, pipeline);
+    let run = place.start(&[]);
+    until("some of it is done", || place.names("checkpoint/lane").len() > 20);
     run.kill();
-    if from == On::S3 {
-        site.server().settle();
+    if from == Kind::S3 {
+        place.server().settle();
     }
-    if from == On::Disk {
+    if from == Kind::Local {
         // As if the kill had hit a local store in the middle of a write.
-        std::fs::write(site.path(STAGED), "{\"entry\":").unwrap();
+        std::fs::write(place.bench().path(STAGED), "{\"entry\":").unwrap();
     }
-    let (done, named) = (site.inspect()["rows_committed"].as_u64().unwrap(), site.manifest());
-    let site = moved(site, to, pipeline);
-    let said = site.start(&[]).wait().expect(2);
+    let (done, named) = (place.inspect()["rows_committed"].as_u64().unwrap(), place.named());
+    let place = moved(place, to, pipeline);
+    let said = place.start(&[]).wait().expect(2);
     assert!(said.contains("--relocate"), "{said}");
-    let summary = site.finish(&["--relocate"]);
+    let summary = place.finish(&["--relocate"]);
     println!("{from:?} to {to:?}: {done} rows were done; the summary says {}", summary["rows_skipped"]);
     assert_eq!(summary["rows_skipped"], done, "what was finished is not redone");
     assert_eq!((&summary["rows_read"], &summary["rows_known"]), (&(2000 - done).into(), &0.into()));
     // Files of dead writers from before the move are left where they are; nobody else may still need them there.
-    let manifest = site.manifest();
-    assert!(named.iter().all(|file| manifest.contains(file)), "what was finished counts as it did");
-    assert_eq!(site.rows_of(&manifest), each_twice(0..2000));
+    assert!(place.named().is_superset(&named), "what was finished counts as it did");
+    assert_eq!(place.rows_of(&place.named()), each_twice(0..2000));
     assert!(done > 0 && done < 2000);
-    assert!(to == On::S3 || !site.path(STAGED).exists(), "a half-written entry is still there");
+    assert!(to == Kind::S3 || !place.bench().path(STAGED).exists(), "a half-written entry is still there");
 }
 
 #[test]
 fn k12_a_job_that_was_killed_and_moved_goes_on_where_it_was() {
-    move_in_the_middle(On::Disk, On::Disk, PIPELINE);
-    move_in_the_middle(On::Disk, On::Disk, &PIPELINE.replace(BY_POSITION.0, BY_POSITION.1));
-    move_in_the_middle(On::Disk, On::S3, PIPELINE);
-    move_in_the_middle(On::S3, On::Disk, &PIPELINE.replace(BY_POSITION.0, BY_POSITION.1));
+    move_in_the_middle(Kind::Local, Kind::Local, PIPELINE);
+    move_in_the_middle(Kind::Local, Kind::Local, &PIPELINE.replace(BY_POSITION.0, BY_POSITION.1));
+    move_in_the_middle(Kind::Local, Kind::S3, PIPELINE);
+    move_in_the_middle(Kind::S3, Kind::Local, &PIPELINE.replace(BY_POSITION.0, BY_POSITION.1));
 }
 
 // --- what a resume costs ---
@@ -459,17 +458,17 @@ path = "{root}checkpoint"
 #[test]
 fn f9_one_new_object_beside_a_thousand_finished_ones_is_the_only_one_that_is_opened() {
     let (objects, rows) = (full_or(1000, 100), full_or(2000, 200));
-    let site = Site::new(On::S3, &numbers(objects, rows), WITHOUT_STAGES);
-    site.finish(&[]);
+    let place = Place::with(Kind::S3, &numbers(objects, rows), WITHOUT_STAGES);
+    place.finish(&[]);
     let late = numbers(1, rows + 1).remove("in/0.parquet").unwrap();
-    site.server().put("bucket/in/late.parquet", late);
-    site.server().forget();
+    place.server().put("bucket/in/late.parquet", late);
+    place.server().forget();
     let start = Instant::now();
-    let run = site.start(&[]);
-    until("the first row is out", || site.server().count(Op::Put, "bucket/out/") > 0);
+    let run = place.start(&[]);
+    until("the first row is out", || place.server().count(Op::Put, "bucket/out/") > 0);
     let first = start.elapsed();
     run.wait().expect(0);
-    let server = site.server();
+    let server = place.server();
     let opened: Vec<Request> = server.requests().into_iter().filter(|request| request.op != Op::List).collect();
     let of_source = opened.iter().filter(|request| request.name.starts_with("bucket/in/"));
     let others: Vec<&Request> = of_source.clone().filter(|request| request.name != "bucket/in/late.parquet").collect();
@@ -483,5 +482,5 @@ fn f9_one_new_object_beside_a_thousand_finished_ones_is_the_only_one_that_is_ope
         start.elapsed(),
     );
     assert!(others.is_empty(), "finished objects were read: {others:?}");
-    assert_eq!(site.rows().values().sum::<u64>() as usize, objects * rows + rows + 1);
+    assert_eq!(place.output().values().sum::<u64>() as usize, objects * rows + rows + 1);
 }

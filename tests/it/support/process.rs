@@ -1,21 +1,16 @@
-//! Real processes: started, stopped, killed, listened to. And the sites that they work at: a folder of this machine or a
-//! bucket, with the same pipeline file and the same questions.
+//! Real processes: started, stopped, killed, listened to; and what they do at a place.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use wasmpipe_s3::Server;
 
-use super::s3::OnS3;
-use super::{Bench, Multiset, add_rows};
+use super::Multiset;
+use super::place::Place;
 
 /// The longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -124,59 +119,12 @@ impl Ended {
     }
 }
 
-/// Where the store of a job's three places is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
-    Disk,
-    S3,
-}
-
-/// A job's folder. With [`On::S3`] the folder holds the pipeline file, and a bucket the rest.
-pub enum Site {
-    Disk(Bench),
-    S3(Box<OnS3>),
-}
-
-impl Site {
-    /// A site with files, by their paths: `in/a.parquet`. In the pipeline file `{root}` stands for where places begin,
-    /// and `{store}` for how to reach the store.
-    pub fn new(on: On, files: &BTreeMap<String, Vec<u8>>, pipeline: &str) -> Site {
-        let bench = Bench::new();
-        if on == On::S3 {
-            let job = OnS3::new(bench, &pipeline.replace("{root}", "s3://bucket/"));
-            files.iter().for_each(|(name, bytes)| job.server.put(&format!("bucket/{name}"), bytes.clone()));
-            return Site::S3(Box::new(job));
-        }
-        for (name, bytes) in files {
-            std::fs::create_dir_all(bench.path(name).parent().unwrap()).unwrap();
-            std::fs::write(bench.path(name), bytes).unwrap();
-        }
-        bench.pipeline(&pipeline.replace("{root}", "").replace("{store}", ""));
-        Site::Disk(bench)
-    }
-
-    pub fn bench(&self) -> &Bench {
-        match self {
-            Site::Disk(bench) => bench,
-            Site::S3(job) => &job.bench,
-        }
-    }
-
-    pub fn server(&self) -> &Server {
-        match self {
-            Site::Disk(_) => panic!("a folder has no server"),
-            Site::S3(job) => &job.server,
-        }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.bench().path(name)
-    }
-
+/// What real processes do at a place.
+impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         match self {
-            Site::Disk(bench) => bench.command(args),
-            Site::S3(job) => job.command(args),
+            Place::Local(bench) => bench.command(args),
+            Place::S3(job) => job.command(args),
         }
     }
 
@@ -189,98 +137,40 @@ impl Site {
     /// Runs the job to its end, and gives its summary.
     #[track_caller]
     pub fn finish(&self, more: &[&str]) -> Value {
-        let file = self.path("summary.json");
+        let file = self.bench().path("summary.json");
         let words = ["--summary", file.to_str().unwrap()];
         self.start(&[&words, more].concat()).wait().expect(0);
         serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
     }
 
-    /// All objects below a folder, with their bytes. What is deleted meanwhile is not there.
-    pub fn objects(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
-        match self {
-            Site::Disk(bench) => {
-                let names = self.names(folder).into_iter();
-                names.filter_map(|name| Some((name.clone(), std::fs::read(bench.path(&name)).ok()?))).collect()
-            }
-            Site::S3(job) => {
-                let objects = job.server.objects(&format!("bucket/{folder}/")).into_iter();
-                objects.map(|(name, bytes)| (name["bucket/".len()..].to_owned(), bytes.to_vec())).collect()
-            }
-        }
-    }
-
-    /// Names below a folder.
-    pub fn names(&self, folder: &str) -> Vec<String> {
-        let Site::Disk(bench) = self else { return self.objects(folder).into_keys().collect() };
-        let mut names = Vec::new();
-        let mut folders = vec![folder.to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(bench.path(&folder)).into_iter().flatten().flatten() {
-                let name = format!("{folder}/{}", entry.file_name().to_str().unwrap());
-                match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    true => folders.push(name),
-                    false => names.push(name),
-                }
-            }
-        }
-        names.sort();
-        names
-    }
-
-    /// The rows of the output, as who globs the folder reads them.
-    pub fn rows(&self) -> Multiset {
-        match self {
-            Site::Disk(bench) => bench.output("out"),
-            Site::S3(job) => job.output("bucket/out/"),
-        }
-    }
-
-    /// The rows of some of its files, by their paths.
-    pub fn rows_of(&self, files: &[String]) -> Multiset {
-        let mut rows = Multiset::new();
-        for (name, bytes) in self.objects("out").into_iter().filter(|(name, _)| files.contains(name)) {
-            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
-            let reader = reader.unwrap_or_else(|error| panic!("{name}: {error}")).build().unwrap();
-            reader.map(Result::unwrap).for_each(|batch| add_rows(&mut rows, &batch));
-        }
-        rows
-    }
-
     pub fn inspect(&self) -> Value {
         match self {
-            Site::Disk(bench) => bench.inspect(),
-            Site::S3(job) => job.inspect(),
+            Place::Local(bench) => bench.inspect(),
+            Place::S3(job) => job.inspect(),
         }
     }
 
-    /// Sink files that the checkpoint names, as paths.
-    pub fn manifest(&self) -> Vec<String> {
-        let inspect = self.inspect();
-        let files = inspect["files"].as_array().unwrap().iter();
-        let mut paths: Vec<String> = files.map(|file| format!("out/{}", file["path"].as_str().unwrap())).collect();
-        paths.sort();
-        paths
+    /// Sink files that the log names: `out/...`.
+    pub fn named(&self) -> BTreeSet<String> {
+        self.view().files().map(|file| format!("out/{}", file.path)).collect()
     }
 
-    /// Everything in the sink but manifests: staged files of a folder and unfinished uploads of a bucket, too.
-    pub fn sink(&self) -> Vec<String> {
+    /// Sink files that are complete: `out/...`.
+    pub fn uploaded(&self) -> BTreeSet<String> {
         let mut names = self.names("out");
-        names.retain(|name| !name.starts_with("out/_wasmpipe/"));
-        if let Site::S3(job) = self {
-            names.extend(job.server.uploads());
-        }
-        names
+        names.retain(|name| name.ends_with(".parquet") && !name.starts_with("out/_wasmpipe/"));
+        names.into_iter().collect()
     }
 
     /// Everything that must hold after a job ended in order, however it got there.
     #[track_caller]
     pub fn assert_exactly_once(&self, expected: &Multiset, context: &str) {
-        assert!(self.rows() == *expected, "{context}: {}", difference(&self.rows(), expected));
-        assert_eq!(self.sink(), self.manifest(), "{context}");
-        let all = |site: &Site| ["checkpoint", "out"].map(|folder| site.objects(folder));
-        let before = all(self);
+        assert!(self.output() == *expected, "{context}: {}", difference(&self.output(), expected));
+        self.assert_manifest_is_folder(&self.view(), context);
+        let before = (self.objects("checkpoint"), self.objects("out"));
         self.start(&[]).wait().expect(0);
-        assert!(all(self) == before, "a finished job wrote something: {context}");
+        let after = (self.objects("checkpoint"), self.objects("out"));
+        assert!(after == before, "a finished job wrote something: {context}");
     }
 }
 

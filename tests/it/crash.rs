@@ -11,6 +11,7 @@ use object_store::Result;
 use wasmpipe::observe::Outcome;
 use wasmpipe::store::{Act, Watch};
 
+use crate::support::random::Random;
 use crate::support::seam::{Crash, Pause, Reads, Stop};
 use crate::support::{Bench, Said, each_twice, id_files, number_batch, run, run_as};
 
@@ -410,7 +411,8 @@ fn a_sink_file_that_was_deleted_or_cut_is_noticed() {
 }
 
 /// SIGKILL of the real binary at random moments, many times, then a finish.
-fn random_kills(text: &str, rows: i64, kills: usize, least_after_commit: usize) {
+fn random_kills(name: &str, text: &str, rows: i64, kills: usize, least_after_commit: usize) {
+    let mut random = Random::of(name);
     let bench = Bench::new();
     for file in 0..4 {
         bench.numbers(&format!("{file}.parquet"), rows / 4 * file..rows / 4 * (file + 1), 97);
@@ -431,7 +433,7 @@ fn random_kills(text: &str, rows: i64, kills: usize, least_after_commit: usize) 
         let is_early = kill % 7 == 3;
         let mut lines = BufReader::new(stderr).lines().map_while(std::result::Result::ok);
         let committed = !is_early && lines.any(|line| line.contains("committed"));
-        std::thread::sleep(Duration::from_micros(pseudo_random(kill) % 120_000));
+        std::thread::sleep(Duration::from_micros(random.below(120_000)));
         child.kill().unwrap();
         child.wait().unwrap();
         last = bench.inspect()["rows_committed"].as_u64().unwrap();
@@ -448,11 +450,6 @@ fn random_kills(text: &str, rows: i64, kills: usize, least_after_commit: usize) 
     let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
     assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(0));
     assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before);
-}
-
-fn pseudo_random(seed: usize) -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    (u64::from(now.subsec_nanos()) ^ seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
 }
 
 const SLOW: &str = r#"
@@ -480,13 +477,13 @@ block_rows_max = 50
 
 #[test]
 fn k5_twenty_kills_at_random_moments_with_ids() {
-    random_kills(SLOW, 20_000, 20, 15);
+    random_kills("kills with ids", SLOW, 20_000, 20, 15);
 }
 
 #[test]
 fn k5_soak_twenty_kills_at_random_moments_by_position() {
     let (rows, kills) = if std::env::var_os("WASMPIPE_SOAK").is_some() { (20_000, 20) } else { (6_000, 4) };
-    random_kills(&SLOW.replace("id = \"id\"\n", ""), rows, kills, kills * 3 / 4);
+    random_kills("kills by position", &SLOW.replace("id = \"id\"\n", ""), rows, kills, kills * 3 / 4);
 }
 
 /// Starts a run, sends SIGTERM when it has said that it reads rows, and gives its exit code.

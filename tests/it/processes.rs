@@ -10,6 +10,7 @@ use wasmpipe_s3::{Fault, Op, Request, Server, What};
 
 use crate::support::place::{Kind, Objects, Place};
 use crate::support::process::{Process, until};
+use crate::support::random::Random;
 use crate::support::{Multiset, each_twice, number_batch, write_parquet};
 
 const PIPELINE: &str = r#"
@@ -62,11 +63,6 @@ fn undisturbed(kind: Kind, files: &Objects, pipeline: &str) -> Multiset {
     let place = Place::with(kind, files, pipeline);
     place.finish(&[]);
     place.output()
-}
-
-fn pseudo_random(seed: usize) -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    (u64::from(now.subsec_nanos()) ^ seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
 }
 
 // --- SIGKILL in every phase ---
@@ -132,11 +128,11 @@ fn has_reached(server: &Server, aim: Phase, nth: usize) -> bool {
 
 /// Kills runs of a job, one after the other, each in the phase that it is its turn to be.
 fn kill_again_and_again(place: &Place, kills: usize) -> BTreeMap<Phase, usize> {
-    let mut hit = BTreeMap::new();
+    let (mut hit, mut random) = (BTreeMap::new(), Random::of("kills in every phase"));
     for kill in 0..kills {
         place.server().forget();
         let aim = AIMS[kill % AIMS.len()];
-        let nth = 1 + pseudo_random(kill) as usize % if aim == Phase::Recovery { 12 } else { 3 };
+        let nth = 1 + random.below(if aim == Phase::Recovery { 12 } else { 3 }) as usize;
         let mut run = place.start(&[]);
         until("a run comes to a phase", || has_reached(place.server(), aim, nth) || !run.is_running());
         let ended = run.kill();
@@ -325,10 +321,10 @@ fn k5_four_processes_share_a_job_and_each_is_killed_at_random() {
         let files = numbers(100, full_or(200, 40));
         let place = Place::with(kind, &files, &shared().replace("iterations = 100000", "iterations = 2000000"));
         let mut tasks: Vec<Option<Process>> = (0..4).map(|task| Some(share(&place, task, 4))).collect();
-        let mut alive = 0;
-        for kill in 0..kills {
-            std::thread::sleep(Duration::from_millis(pseudo_random(kill) % 700));
-            let task = pseudo_random(kill + 1) as usize % 4;
+        let (mut alive, mut random) = (0, Random::of(&format!("kills of four processes, {kind:?}")));
+        for _ in 0..kills {
+            std::thread::sleep(Duration::from_millis(random.below(700)));
+            let task = random.below(4) as usize;
             let killed = tasks[task].take().unwrap().kill();
             assert!(matches!(killed.code, None | Some(0)), "{:?}: {}", killed.code, killed.said);
             alive += usize::from(killed.code.is_none());

@@ -4,6 +4,7 @@
 
 pub mod place;
 pub mod process;
+pub mod random;
 pub mod s3;
 pub mod seam;
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use object_store::{Error, Result};
 use wasmpipe::store::{Act, Watch};
 
+use super::random::mixed;
+
 /// Where the world stops, or lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -307,13 +309,6 @@ impl Unreliable {
         }
         Ok(())
     }
-}
-
-/// The finaliser of SplitMix64.
-fn mixed(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 impl Watch for Unreliable {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use object_store::{Error, Result};
@@ -15,7 +15,7 @@ use wasmpipe::store::{Act, Unwatched, Watch};
 use wasmpipe_s3::{Fault, Op, What};
 
 use crate::support::place::{Kind, Place, wait};
-use crate::support::seam::{Crash, Gate, Pause, Steps, Stop, Unreliable};
+use crate::support::seam::{Crash, Gate, Pause, Reads, Steps, Stop, Unreliable};
 use crate::support::{
     Bench, Multiset, Said, at_once, each_twice, number_batch, once, read_files, run_as, write_parquet,
 };
@@ -832,9 +832,22 @@ fn k3_k4_k13_a_store_that_is_slow_and_fails_at_random_loses_nothing() {
     assert!(failures >= 20, "{failures}");
 }
 
-/// The small variant: what a resume costs grows with what is left to read, and compaction bounds that.
+/// A run reads at most so many entries of the lane, and so many other objects of the checkpoint. It finds so many rows to do.
+#[track_caller]
+fn assert_reads(place: &Place, entries_max: usize, others_max: usize, rows: u64) {
+    let reads = Arc::new(Reads::default());
+    let ran = place.run_with(&reads);
+    assert_eq!(ran.finished().rows_read, rows);
+    let entries = reads.of_checkpoint("lane/");
+    let others = reads.of_checkpoint("") - entries;
+    println!("{entries} reads of entries and {others} others, to do {rows} rows");
+    assert!(entries <= entries_max && others <= others_max, "{entries} reads of entries, {others} others");
+}
+
+/// The small variant: what a start costs grows with the entries that there are, and compaction bounds them. What a run does
+/// itself, it reads again: three groups here.
 #[test]
-fn x2_many_small_segments_are_resumed_quickly_and_compaction_bounds_them() {
+fn x2_a_start_reads_each_of_many_small_segments_once_and_a_compacted_log_in_a_few_reads() {
     let rows = 1500;
     for (most, entries) in [(0, 1500..1510), (100, 1..110)] {
         let text = pipeline(&format!("compact_entries = {most}")).replace("group_rows_max = 10", "group_rows_max = 1");
@@ -842,19 +855,21 @@ fn x2_many_small_segments_are_resumed_quickly_and_compaction_bounds_them() {
         place.numbers("a.parquet", 0..rows, 500);
         place.run().finished();
         let view = place.view();
-        assert!(entries.contains(&view.lanes[0].entries.len()), "{}", view.lanes[0].entries.len());
+        let logged = view.lanes[0].entries.len();
+        assert!(entries.contains(&logged), "{logged}");
         assert_eq!(view.groups(), rows as u64);
-        let started = Instant::now();
-        assert_eq!(place.run().finished().run, None);
-        println!("{} entries are read in {:?}", view.lanes[0].entries.len(), started.elapsed());
+        assert_reads(&place, logged, 20, 0);
         place.numbers("b.parquet", rows..rows + 3, 3);
-        place.run().finished();
+        assert_reads(&place, logged + 12, 40, 3);
         assert_exactly_once(&place, 0..rows + 3, &format!("compaction after {most}"));
         compact(&place, 0, &Arc::new(Unwatched)).unwrap();
         let compacted = place.view();
         assert!(compacted.lanes[0].entries.iter().any(|logged| matches!(logged.entry, LaneEntry::Compaction(_))));
         assert!(compacted.lanes[0].entries.len() <= 3);
-        assert_exactly_once(&place, 0..rows + 3, "compacted");
+        assert_reads(&place, 8, 20, 0);
+        place.numbers("c.parquet", rows + 3..rows + 6, 3);
+        assert_reads(&place, 20, 40, 3);
+        assert_exactly_once(&place, 0..rows + 6, "compacted");
     }
 }
 

@@ -321,11 +321,12 @@ impl Watch for Unreliable {
     }
 }
 
-/// Counts reads of source objects, by name, and fails some of them.
+/// Counts reads of objects, by store and name, and fails some of those of the source.
 #[derive(Debug, Default)]
 pub struct Reads {
-    seen: Mutex<Vec<String>>,
-    /// Ordinals of reads that fail, once each.
+    source: Mutex<Vec<String>>,
+    checkpoint: Mutex<Vec<String>>,
+    /// Ordinals of reads of the source that fail, once each.
     failing: Vec<usize>,
 }
 
@@ -334,21 +335,31 @@ impl Reads {
         Reads { failing: reads.into_iter().collect(), ..Reads::default() }
     }
 
+    /// Of this object of the source.
     pub fn of(&self, object: &str) -> usize {
-        self.seen.lock().unwrap().iter().filter(|seen| *seen == object).count()
+        self.source.lock().unwrap().iter().filter(|seen| *seen == object).count()
     }
 
+    /// Of the source.
     pub fn all(&self) -> usize {
-        self.seen.lock().unwrap().len()
+        self.source.lock().unwrap().len()
+    }
+
+    /// Of objects below a folder of the checkpoint.
+    pub fn of_checkpoint(&self, folder: &str) -> usize {
+        self.checkpoint.lock().unwrap().iter().filter(|seen| seen.starts_with(folder)).count()
     }
 }
 
 impl Watch for Reads {
     fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        if act == Act::Get && store == "checkpoint" {
+            self.checkpoint.lock().unwrap().push(object.into());
+        }
         if act != Act::Get || store != "source" {
             return Ok(());
         }
-        let mut seen = self.seen.lock().unwrap();
+        let mut seen = self.source.lock().unwrap();
         seen.push(object.into());
         if self.failing.contains(&(seen.len() - 1)) {
             return Err(Error::Generic { store: "test", source: "connection reset".into() });

@@ -19,6 +19,7 @@
 //! * `sandbox` - functions that misbehave (S).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
+//! * `frozen` - jobs that earlier builds began.
 //! * `examples` - the functions of `udfs/` in pipelines.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
 

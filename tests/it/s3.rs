@@ -60,7 +60,7 @@ for folder in sys.stdin:
     print(len(s3.list_multipart_uploads(Bucket="bucket").get("Uploads", [])), file=answers, flush=True)
 "#;
 
-/// A file of more than two parts.
+/// One file of more than two parts: two readers would make two, if each is at work for long enough.
 const LARGE: &str = r#"
 [source]
 path = "s3://bucket/in/*.parquet"
@@ -72,6 +72,8 @@ compression = "none"
 [checkpoint]
 path = "s3://bucket/checkpoint"
 {store}
+[run]
+readers = 1
 "#;
 
 fn job() -> OnS3 {

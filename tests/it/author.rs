@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use expect_test::{Expect, expect};
 
-use crate::support::{Bench, guests, number_batch, read_parquet, write_parquet};
+use crate::support::{Bench, assert_mentions, guests, number_batch, read_parquet, write_parquet};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -28,13 +28,6 @@ fn refusal(bench: &Bench, args: &[&str]) -> String {
     let Output { status, stdout, stderr } = bench.wasmpipe(args);
     assert_eq!(status.code(), Some(2), "{args:?}\n{}\n{}", text(&stdout), text(&stderr));
     text(&stderr)
-}
-
-#[track_caller]
-fn assert_mentions(message: &str, words: &[&str]) {
-    for word in words {
-        assert!(message.contains(word), "{word:?} is not in:\n{message}");
-    }
 }
 
 fn guest(name: &str) -> PathBuf {

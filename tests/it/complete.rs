@@ -2,22 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::support::pipeline::in_small_blocks;
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Bench, once};
-
-fn pipeline(stages: &[&str], columns: &str) -> String {
-    let stages: String =
-        stages.iter().map(|stage| format!("[[stage]]\ncomponent = \"{{guests}}/hostile.wasm\"\n{stage}\n")).collect();
-    format!(
-        "[source]\npath = \"in\"\nid = \"id\"\n{stages}[sink]\npath = \"out\"\ncolumns = [{columns}]\n\
-         [checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 20\n[run]\nworkers = 2\nreaders = 2\nblock_rows_max = 7\n"
-    )
-}
+use crate::support::{Bench, assert_mentions, once};
 
 #[test]
 fn c1_one_to_many_with_several_sink_files_and_a_crash_at_every_step() {
-    let text =
-        pipeline(&["function = \"copies\""], "\"id\", \"copies\"").replace("[sink]", "[sink]\nfile_bytes_max = 1");
+    let text = in_small_blocks(&["hostile.copies"], "\"id\", \"copies\"").sink("file_bytes_max = 1");
     let expected = once((0..40).flat_map(|n| (0..n % 5).map(move |_| format!("id-{}|{}", n % 5, n % 5))));
     let make = || {
         let bench = Bench::new();
@@ -43,7 +34,7 @@ fn c2_a_job_whose_rows_are_all_dropped_is_done_and_keeps_the_schema() {
         let bench = Bench::new();
         bench.numbers("a.parquet", (0..30).map(|n| n * 2 + 1), 10);
         let column = if function == "none" { "\"id\", \"none\"" } else { "\"id\", \"n\"" };
-        bench.pipeline(&pipeline(&[&format!("function = \"{function}\"")], column));
+        bench.pipeline(&in_small_blocks(&[&format!("hostile.{function}")], column));
         let first = bench.run();
         assert_eq!((first.finished().rows_dropped, first.finished().rows_written), (30, 0));
         let files: Vec<_> =
@@ -60,9 +51,8 @@ fn c2_a_job_whose_rows_are_all_dropped_is_done_and_keeps_the_schema() {
 fn c4_written_filtered_and_failed_rows_in_one_block() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..20, 20);
-    let stages =
-        ["function = \"drop_odd\"", "function = \"errors_on\"\nconfig = { at = [4, 10] }\non_error = \"skip\""];
-    bench.pipeline(&pipeline(&stages, "\"id\", \"errors_on\"").replace("block_rows_max = 7", "block_rows_max = 20"));
+    let stages = ["hostile.drop_odd", "hostile.errors_on\nconfig = { at = [4, 10] }\non_error = \"skip\""];
+    bench.pipeline(&in_small_blocks(&stages, "\"id\", \"errors_on\"").run("block_rows_max = 20"));
     let ran = bench.run();
     let summary = ran.finished();
     assert_eq!((summary.rows_read, summary.rows_dropped, summary.rows_failed, summary.rows_written), (20, 10, 2, 8));
@@ -77,7 +67,7 @@ fn c4_written_filtered_and_failed_rows_in_one_block() {
 fn c4_ids_of_failed_rows_are_not_recorded() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..20, 20);
-    bench.pipeline(&pipeline(&["function = \"errors_on\"\nconfig = { at = [4] }\non_error = \"skip\""], "\"n\""));
+    bench.pipeline(&in_small_blocks(&["hostile.errors_on\nconfig = { at = [4] }\non_error = \"skip\""], "\"n\""));
     bench.run().finished();
     let inspect = bench.inspect();
     let ids: u64 = inspect["id_files"].as_array().unwrap().iter().map(|file| file["rows"].as_u64().unwrap()).sum();
@@ -88,14 +78,12 @@ fn c4_ids_of_failed_rows_are_not_recorded() {
 fn a_failed_row_under_fail_ends_the_run_and_its_group_is_not_committed() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..100, 10);
-    let failing = pipeline(&["function = \"errors_on\"\nconfig = { at = [95] }"], "\"n\"");
-    bench.pipeline(&failing.replace("readers = 2", "readers = 1"));
+    bench.pipeline(&in_small_blocks(&["hostile.errors_on\nconfig = { at = [95] }"], "\"n\"").run("readers = 1"));
     let output = bench.wasmpipe(&["run", "pipeline.toml"]);
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    for word in ["a.parquet row 95", "id=\"id-95\"", "errors_on", "95 is refused", "pipeline.toml, line", "hint:"] {
-        assert!(message.contains(word), "{word:?} is not in:\n{message}");
-    }
+    let words = ["a.parquet row 95", "id=\"id-95\"", "errors_on", "95 is refused", "pipeline.toml, line", "hint:"];
+    assert_mentions(&message, &words);
     let committed = bench.inspect()["rows_committed"].as_u64().unwrap();
     assert_eq!(committed, 80, "the groups before are");
     let again = bench.run();
@@ -106,7 +94,7 @@ fn a_failed_row_under_fail_ends_the_run_and_its_group_is_not_committed() {
 fn c5_map_batches_that_keep_the_rows_give_exact_totals() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..1000, 170);
-    bench.pipeline(&pipeline(&["function = \"same\""], "\"id\", \"n\""));
+    bench.pipeline(&in_small_blocks(&["hostile.same"], "\"id\", \"n\""));
     bench.run().finished();
     assert_eq!(bench.output("out"), once((0..1000).map(|n| format!("id-{n}|{n}"))));
     assert_eq!(bench.run().finished().run, None);
@@ -116,10 +104,7 @@ fn c5_map_batches_that_keep_the_rows_give_exact_totals() {
 fn c5_stages_that_change_the_row_count_compose() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..200, 64);
-    bench.pipeline(&pipeline(
-        &["function = \"copies\"", "function = \"twice\"", "function = \"drop_odd\""],
-        "\"id\", \"twice\"",
-    ));
+    bench.pipeline(&in_small_blocks(&["hostile.copies", "hostile.twice", "hostile.drop_odd"], "\"id\", \"twice\""));
     bench.run().finished();
     let expected = (0..200i64).filter(|n| n % 2 == 0).flat_map(|n| (0..n * 2).map(move |_| format!("id-{n}|{n}")));
     assert_eq!(bench.output("out"), once(expected));

@@ -11,35 +11,23 @@ use object_store::Result;
 use wasmpipe::observe::Outcome;
 use wasmpipe::store::{Act, Watch};
 
+use crate::support::pipeline::{Pipeline, pipeline};
 use crate::support::random::Random;
 use crate::support::seam::{Crash, Pause, Reads, Stop};
 use crate::support::{Bench, Said, each_twice, id_files, number_batch, run, run_as};
 
-const PIPELINE: &str = r#"
-[source]
-path = "in"
-id = "id"
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "twice"
-[sink]
-path = "out"
-columns = ["id", "twice"]
-[checkpoint]
-path = "checkpoint"
-group_rows_max = 10
-[run]
-workers = 2
-readers = 2
-block_rows_max = 4
-"#;
+/// Every number twice, in groups of ten rows.
+fn twice() -> Pipeline {
+    let twice = pipeline(&["hostile.twice"]).sink("columns = [\"id\", \"twice\"]").checkpoint("group_rows_max = 10");
+    twice.run("workers = 2\nreaders = 2\nblock_rows_max = 4")
+}
 
-fn bench(text: &str) -> Bench {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..25, 8);
-    bench.numbers("b.parquet", 25..40, 6);
-    bench.pipeline(text);
-    bench
+fn by_one_reader() -> Pipeline {
+    twice().run("readers = 1")
+}
+
+fn bench(pipeline: &Pipeline) -> Bench {
+    Bench::with(pipeline, &[("a.parquet", 0..25, 8), ("b.parquet", 25..40, 6)])
 }
 
 /// Everything that must hold after a job ended in order, however it got there.
@@ -54,12 +42,12 @@ fn assert_exactly_once(bench: &Bench, context: &str) {
 
 #[test]
 fn k1_k2_every_durable_step_is_a_safe_place_to_die() {
-    for text in [PIPELINE.to_string(), PIPELINE.replace("id = \"id\"\n", "")] {
+    for job in [twice(), twice().by_position()] {
         let undisturbed = Arc::new(Crash::never());
-        bench(&text).run_with(&undisturbed, false).finished();
+        bench(&job).run_with(&undisturbed, false).finished();
         let steps = undisturbed.steps();
         for (step, stop) in (0..steps).flat_map(|step| [(step, Stop::Before(step)), (step, Stop::After(step))]) {
-            let bench = bench(&text);
+            let bench = bench(&job);
             let crash = Arc::new(Crash::at(stop));
             let died = bench.run_with(&crash, false);
             // How rows fall into files varies a little, so a run may have fewer steps; and signs of life are courtesy.
@@ -120,10 +108,10 @@ fn pseudo_random_text(seed: u64) -> String {
 #[test]
 fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
     let undisturbed = Arc::new(Crash::never());
-    bench(PIPELINE).run_with(&undisturbed, false).finished();
+    bench(&twice()).run_with(&undisturbed, false).finished();
     let is = |what: &'static str| move |seen: &String| seen.contains(what);
     let open = undisturbed.seen().iter().position(is("Put lane/0/0000000000")).unwrap() as u64;
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     bench.run_with(&Arc::new(Crash::at(Stop::After(open))), false);
     for _ in 0..9 {
         // The first step is a sign of life, the second is the open.
@@ -134,11 +122,10 @@ fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
     assert_exactly_once(&bench, "after ten kills");
 
     // Two readers make more or fewer files of the same rows, as it happens.
-    let one_reader = PIPELINE.replace("readers = 2", "readers = 1");
     let undisturbed = Arc::new(Crash::never());
-    self::bench(&one_reader).run_with(&undisturbed, false).finished();
+    self::bench(&by_one_reader()).run_with(&undisturbed, false).finished();
     let before_close = undisturbed.seen().iter().rposition(is("Put lane/0/")).unwrap() as u64;
-    let second = self::bench(&one_reader);
+    let second = self::bench(&by_one_reader());
     second.run_with(&Arc::new(Crash::at(Stop::Before(before_close))), false);
     assert_eq!(second.inspect()["rows_committed"], 40);
     let resumed = second.run();
@@ -148,7 +135,7 @@ fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
 
 /// Z stops before its second entry; R does the whole job; Z goes on.
 fn zombie(stopped_at: &'static str) {
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     let pause = Pause::before(stopped_at);
     let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
     let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
@@ -199,7 +186,7 @@ impl Watch for PauseThenFail {
 
 #[test]
 fn p3_a_sink_that_fails_because_another_run_took_over_is_no_sink_error() {
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     let pause = Pause::before("sink Put");
     let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::new(PauseThenFail(Arc::clone(&pause))));
     let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
@@ -213,7 +200,7 @@ fn p3_a_sink_that_fails_because_another_run_took_over_is_no_sink_error() {
 
 #[test]
 fn p6_an_open_that_lands_after_another_commit_sees_it() {
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     // A stops before its third entry; R wants to open, but A's second commit lands first.
     let (first, second) = (Pause::before("Put lane/0/0000000002"), Pause::before("Put lane/0/0000000002"));
     let start = |pause: &Arc<Pause>, take_over| {
@@ -238,8 +225,7 @@ fn p6_an_open_that_lands_after_another_commit_sees_it() {
 
 #[test]
 fn p7_a_new_job_in_the_same_place_does_not_use_the_old_id_file() {
-    let text = PIPELINE.replace("readers = 2", "readers = 1");
-    let bench = bench(&text);
+    let bench = bench(&by_one_reader());
     let until_first_commits = |bench: &Bench| {
         bench.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
         bench.inspect()["rows_committed"].as_u64().unwrap()
@@ -267,11 +253,11 @@ fn p7_a_new_job_in_the_same_place_does_not_use_the_old_id_file() {
 
 #[test]
 fn p10_blocks_of_one_unit_reach_several_files_and_small_blocks_pass_after_a_filter() {
-    let filter = "[[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"drop_odd\"\n[[stage]]";
-    let text = PIPELINE.replacen("[[stage]]", filter, 1).replace("[sink]", "[sink]\nfile_bytes_max = 1");
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..100, 100);
-    bench.pipeline(&text.replace("group_rows_max = 10", "group_rows_max = 30"));
+    let job = pipeline(&["hostile.drop_odd", "hostile.twice"])
+        .sink("columns = [\"id\", \"twice\"]\nfile_bytes_max = 1")
+        .checkpoint("group_rows_max = 30")
+        .run("workers = 2\nreaders = 2\nblock_rows_max = 4");
+    let bench = Bench::with(&job, &[("a.parquet", 0..100, 100)]);
     bench.run().finished();
     assert_eq!(bench.output("out"), each_twice((0..100).filter(|n| n % 2 == 0)));
     let files = bench.inspect()["files"].as_array().unwrap().len();
@@ -281,7 +267,7 @@ fn p10_blocks_of_one_unit_reach_several_files_and_small_blocks_pass_after_a_filt
 #[test]
 fn p12_a_lost_connection_in_the_middle_of_a_unit_goes_on_where_it_was() {
     for failing in [vec![2], vec![3], vec![2, 3, 4], vec![3, 5, 7]] {
-        let bench = bench(&PIPELINE.replace("readers = 2", "readers = 1"));
+        let bench = bench(&by_one_reader());
         let reads = Arc::new(Reads::failing(failing.clone()));
         bench.run_with(&reads, false).finished();
         assert_exactly_once(&bench, &format!("reads {failing:?} failed"));
@@ -290,7 +276,7 @@ fn p12_a_lost_connection_in_the_middle_of_a_unit_goes_on_where_it_was() {
 
 #[test]
 fn p12_a_store_that_stays_away_fails_the_run_resumably() {
-    let bench = bench(&PIPELINE.replace("readers = 2", "readers = 1"));
+    let bench = bench(&by_one_reader());
     let reads = Arc::new(Reads::failing(5..100));
     let failed = bench.run_with(&reads, false);
     assert!(failed.error().contains("connection reset") && failed.error().contains("hint:"), "{}", failed.error());
@@ -301,7 +287,6 @@ fn p12_a_store_that_stays_away_fails_the_run_resumably() {
 
 #[test]
 fn p13_ids_of_other_but_convertible_types_are_the_same_ids() {
-    let text = PIPELINE.replace("id = \"id\"", "id = [\"id\", \"k\"]");
     let bench = Bench::new();
     let batch = |ids: ArrayRef, k: ArrayRef| {
         let n: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ids.len() as i64));
@@ -309,7 +294,7 @@ fn p13_ids_of_other_but_convertible_types_are_the_same_ids() {
     };
     let strings = || (0..20).map(|n| Some(format!("id-{n}"))).collect::<StringArray>();
     bench.file("a.parquet", &batch(Arc::new(strings()), Arc::new(Int64Array::from_iter_values(0..20))), 7);
-    bench.pipeline(&text);
+    bench.pipeline(&twice().source("id = [\"id\", \"k\"]"));
     bench.run().finished();
     std::fs::remove_file(bench.path("in/a.parquet")).unwrap();
     let names = strings();
@@ -324,8 +309,7 @@ fn p16_an_id_in_two_objects_is_two_rows_until_the_source_is_repacked() {
     let bench = Bench::new();
     bench.numbers("p.parquet", [7, 1], 10);
     bench.numbers("q.parquet", [7, 2], 10);
-    bench
-        .pipeline(&PIPELINE.replace("readers = 2", "readers = 1").replace("group_rows_max = 10", "group_rows_max = 2"));
+    bench.pipeline(&by_one_reader().checkpoint("group_rows_max = 2"));
     let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
     assert_eq!(died.summary().rows_committed, 2);
     let resumed = bench.run();
@@ -343,9 +327,9 @@ fn p16_an_id_in_two_objects_is_two_rows_until_the_source_is_repacked() {
 
 #[test]
 fn k9_orphans_are_removed_and_other_files_are_not() {
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     let crash = Arc::new(Crash::never());
-    self::bench(PIPELINE).run_with(&crash, false).finished();
+    self::bench(&twice()).run_with(&crash, false).finished();
     let segment = crash.seen().iter().position(|seen| seen.contains("Put lane/0/0000000002")).unwrap() as u64;
     bench.run_with(&Arc::new(Crash::at(Stop::Before(segment))), false);
     let job = bench.inspect()["job"].as_str().unwrap().to_string();
@@ -377,7 +361,7 @@ fn a_damaged_log_is_named_and_never_guessed_at() {
         ("foreign", b"hello", "is damaged"),
     ];
     for (what, bytes, words) in cases {
-        let bench = bench(PIPELINE);
+        let bench = bench(&twice());
         bench.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
         let entry = bench.path("checkpoint/lane/0/0000000001");
         assert!(entry.exists());
@@ -391,7 +375,7 @@ fn a_damaged_log_is_named_and_never_guessed_at() {
         );
         assert_eq!(bench.snapshot("out"), before, "{what}: nothing is deleted");
     }
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     bench.run().finished();
     std::fs::remove_file(bench.path("checkpoint/lane/0/0000000001")).unwrap();
     assert!(bench.run().error().contains("lane/0/0000000001"));
@@ -401,7 +385,7 @@ fn a_damaged_log_is_named_and_never_guessed_at() {
 
 #[test]
 fn a_sink_file_that_was_deleted_or_cut_is_noticed() {
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     bench.run().finished();
     let name = bench.inspect()["files"][0]["path"].as_str().unwrap().to_string();
     std::fs::write(bench.path("out").join(&name), "x").unwrap();
@@ -411,13 +395,13 @@ fn a_sink_file_that_was_deleted_or_cut_is_noticed() {
 }
 
 /// SIGKILL of the real binary at random moments, many times, then a finish.
-fn random_kills(name: &str, text: &str, rows: i64, kills: usize, least_after_commit: usize) {
+fn random_kills(name: &str, job: &Pipeline, rows: i64, kills: usize, least_after_commit: usize) {
     let mut random = Random::of(name);
     let bench = Bench::new();
     for file in 0..4 {
         bench.numbers(&format!("{file}.parquet"), rows / 4 * file..rows / 4 * (file + 1), 97);
     }
-    bench.pipeline(text);
+    bench.pipeline(job);
     let (mut after_commit, mut last) = (0, 0);
     for kill in 0..kills {
         let before = last;
@@ -452,38 +436,23 @@ fn random_kills(name: &str, text: &str, rows: i64, kills: usize, least_after_com
     assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before);
 }
 
-const SLOW: &str = r#"
-[source]
-path = "in"
-id = "id"
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "sleepy"
-config = { iterations = 400000 }
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "twice"
-[sink]
-path = "out"
-columns = ["id", "twice"]
-[checkpoint]
-path = "checkpoint"
-group_rows_max = 100
-[run]
-workers = 2
-readers = 2
-block_rows_max = 50
-"#;
+/// As [`twice`], but slow.
+fn slow(iterations: u32) -> Pipeline {
+    pipeline(&[&format!("hostile.sleepy\nconfig = {{ iterations = {iterations} }}"), "hostile.twice"])
+        .sink("columns = [\"id\", \"twice\"]")
+        .checkpoint("group_rows_max = 100")
+        .run("workers = 2\nreaders = 2\nblock_rows_max = 50")
+}
 
 #[test]
 fn k5_twenty_kills_at_random_moments_with_ids() {
-    random_kills("kills with ids", SLOW, 20_000, 20, 15);
+    random_kills("kills with ids", &slow(400_000), 20_000, 20, 15);
 }
 
 #[test]
 fn k5_soak_twenty_kills_at_random_moments_by_position() {
     let (rows, kills) = if std::env::var_os("WASMPIPE_SOAK").is_some() { (20_000, 20) } else { (6_000, 4) };
-    random_kills("kills by position", &SLOW.replace("id = \"id\"\n", ""), rows, kills, kills * 3 / 4);
+    random_kills("kills by position", &slow(400_000).by_position(), rows, kills, kills * 3 / 4);
 }
 
 /// Starts a run, sends SIGTERM when it has said that it reads rows, and gives its exit code.
@@ -503,7 +472,7 @@ fn stopped_at_work(bench: &Bench) -> Option<i32> {
 fn the_first_signal_drains_and_the_next_run_goes_on() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..20_000, 500);
-    bench.pipeline(&SLOW.replace("group_rows_max = 100", "group_rows_max = 1000000"));
+    bench.pipeline(&slow(400_000).checkpoint("group_rows_max = 1000000"));
     assert_eq!(stopped_at_work(&bench), Some(4));
     let inspect = bench.inspect();
     assert_eq!(inspect["closed"], "stopped");
@@ -520,8 +489,7 @@ fn the_first_signal_drains_and_the_next_run_goes_on() {
 fn a_drain_that_takes_too_long_is_an_interruption_and_not_a_finish() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..400, 400);
-    let slow = SLOW.replace("400000", "20000000").replace("workers = 2", "drain_seconds = 0\nworkers = 1");
-    bench.pipeline(&slow);
+    bench.pipeline(&slow(20_000_000).run("drain_seconds = 0\nworkers = 1"));
     // Everything is read at once; the worker is in its first blocks.
     assert_eq!(stopped_at_work(&bench), Some(4));
     let inspect = bench.inspect();
@@ -532,7 +500,7 @@ fn a_drain_that_takes_too_long_is_an_interruption_and_not_a_finish() {
 
 #[test]
 fn an_open_that_was_void_leaves_no_token_behind() {
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     // A wants to open at 0 and is overtaken; it opens later under another name, so nobody takes A for dead.
     let pause = Pause::before("checkpoint Put lane/0/0000000000");
     let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
@@ -555,7 +523,7 @@ fn an_open_that_was_void_leaves_no_token_behind() {
 
 #[test]
 fn a_zombie_does_not_pin_a_source_that_it_saw_too_late() {
-    let bench = bench(&PIPELINE.replace("readers = 2", "readers = 1"));
+    let bench = bench(&by_one_reader());
     bench.run_with(&Arc::new(Crash::at(Stop::Before(9))), false);
     // Z has opened the lane, but not compared the source yet (the first reading of the listing is before the open).
     let pause = Pause::after_passing("listing", 1);
@@ -573,7 +541,7 @@ fn a_zombie_does_not_pin_a_source_that_it_saw_too_late() {
 
 #[test]
 fn a_sink_that_vanishes_under_a_run_is_a_failure_and_not_a_finish() {
-    let bench = bench(PIPELINE);
+    let bench = bench(&twice());
     let pause = Pause::before("checkpoint Put lane/0/0000000003");
     let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
     let running = std::thread::spawn(move || run(&pipeline, &watch, false));

@@ -1,6 +1,7 @@
 //! Dead letters: rows that failed are kept with what was wrong, exactly once, in files that anyone can read and that no
 //! reader takes for output.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -11,31 +12,20 @@ use expect_test::expect;
 use serde_json::{Value, json};
 use wasmpipe::store::{Act, Unwatched, Watch};
 
+use crate::support::pipeline::in_small_blocks;
 use crate::support::seam::{Crash, Stop};
 use crate::support::{Bench, Said, once, run_as};
 
-/// A job over `in/` by the stages given, in groups of 20 rows and blocks of 7.
-fn pipeline(stages: &[&str], columns: &str) -> String {
-    let stages: String = stages.iter().map(|stage| format!("[[stage]]\ncomponent = \"{{guests}}/{stage}\n")).collect();
-    format!(
-        "[source]\npath = \"in\"\nid = \"id\"\n{stages}[sink]\npath = \"out\"\ncolumns = [{columns}]\n\
-         [checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 20\n[run]\nworkers = 2\nreaders = 2\nblock_rows_max = 7\n"
-    )
-}
-
 fn errors_on(at: &str, on_error: &str) -> String {
-    format!("hostile.wasm\"\nfunction = \"errors_on\"\nconfig = {{ at = [{at}] }}\non_error = \"{on_error}\"")
+    format!("hostile.errors_on\nconfig = {{ at = [{at}] }}\non_error = \"{on_error}\"")
 }
 
 fn dead_on(function: &str, more: &str) -> String {
-    format!("hostile.wasm\"\nfunction = \"{function}\"\n{more}\non_error = \"dead-letter\"")
+    format!("hostile.{function}\n{more}\non_error = \"dead-letter\"")
 }
 
-fn bench(rows: i64, text: &str) -> Bench {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..rows, 13);
-    bench.pipeline(text);
-    bench
+fn bench(rows: i64, pipeline: &(impl Display + ?Sized)) -> Bench {
+    Bench::with(pipeline, &[("a.parquet", 0..rows, 13)])
 }
 
 /// What `dead-letters show --json` gives, by object and row.
@@ -54,9 +44,9 @@ fn rows(letters: &[Value]) -> Vec<u64> {
 
 #[test]
 fn c4_written_filtered_failed_and_dead_lettered_rows_in_one_block() {
-    let negate = "bare.wasm\"\nfunction = \"negate\"\non_error = \"dead-letter\"";
-    let stages = ["hostile.wasm\"\nfunction = \"drop_odd\"", &errors_on("4, 10", "skip"), negate];
-    let text = pipeline(&stages, "\"id\", \"negated\"").replace("block_rows_max = 7", "block_rows_max = 20");
+    let negate = "bare.negate\non_error = \"dead-letter\"";
+    let stages = ["hostile.drop_odd", &errors_on("4, 10", "skip"), negate];
+    let text = in_small_blocks(&stages, "\"id\", \"negated\"").run("block_rows_max = 20");
     let bench = Bench::new();
     // Only the smallest number has no negative.
     bench.numbers("a.parquet", (0..19).chain([i64::MIN]), 20);
@@ -80,7 +70,7 @@ fn c4_written_filtered_failed_and_dead_lettered_rows_in_one_block() {
 
 #[test]
 fn c3_a_rerun_leaves_dead_letters_and_says_where_they_are() {
-    let bench = bench(3, &pipeline(&[&errors_on("1", "dead-letter")], "\"id\""));
+    let bench = bench(3, &in_small_blocks(&[&errors_on("1", "dead-letter")], "\"id\""));
     let first = bench.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
     assert_eq!(first.status.code(), Some(3), "finished with failed rows");
     let said = String::from_utf8(first.stderr).unwrap();
@@ -105,9 +95,8 @@ fn c3_a_rerun_leaves_dead_letters_and_says_where_they_are() {
 #[test]
 fn they_are_shown_as_a_table() {
     // One group, so that there is one order.
-    let text = pipeline(&[&errors_on("4, 11, 25", "dead-letter")], "\"id\"")
-        .replace("group_rows_max = 20", "group_rows_max = 30");
-    let bench = bench(30, &text.replace("readers = 2", "readers = 1"));
+    let text = in_small_blocks(&[&errors_on("4, 11, 25", "dead-letter")], "\"id\"").checkpoint("group_rows_max = 30");
+    let bench = bench(30, &text.run("readers = 1"));
     let shown = |args: &[&str]| {
         let output = bench.wasmpipe(&[&["dead-letters", "show"], args].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -134,9 +123,9 @@ fn they_are_shown_as_a_table() {
     .assert_eq(&shown(&["checkpoint", "--limit", "1"]));
     assert_eq!(shown(&["checkpoint", "--limit", "2", "--json"]).lines().count(), 2);
     bench.pipeline(
-        &pipeline(&[&errors_on("77", "dead-letter")], "\"id\"")
-            .replace("\"checkpoint\"", "\"other\"")
-            .replace("\"out\"", "\"empty\""),
+        &in_small_blocks(&[&errors_on("77", "dead-letter")], "\"id\"")
+            .checkpoint("path = \"other\"")
+            .sink("path = \"empty\""),
     );
     bench.run().finished();
     assert_eq!(shown(&["other"]), "no dead letters\n");
@@ -144,8 +133,8 @@ fn they_are_shown_as_a_table() {
 
 #[test]
 fn a_job_without_a_checkpoint_says_where_they_lie() {
-    let text = pipeline(&[&errors_on("1", "dead-letter")], "\"id\"");
-    let bench = bench(3, &text.replace("[checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 20\n", ""));
+    let text = in_small_blocks(&[&errors_on("1", "dead-letter")], "\"id\"");
+    let bench = bench(3, &text.without_checkpoint());
     let ran = bench.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
     let said = String::from_utf8(ran.stderr).unwrap();
     assert_eq!(ran.status.code(), Some(3));
@@ -167,10 +156,10 @@ fn a_child_that_fails_takes_its_row_whole() {
     let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("text", Arc::new(texts))];
     let bench = Bench::new();
     bench.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 10);
-    let chunks = "chunks.wasm\"\nfunction = \"chunks\"\nconfig = { unit = \"words\", size_max = 1, overlap = 0 }";
-    let json_fields = "json_fields.wasm\"\nfunction = \"json_fields\"\n\
+    let chunks = "chunks.chunks\nconfig = { unit = \"words\", size_max = 1, overlap = 0 }";
+    let json_fields = "json_fields.json_fields\n\
         config = { column = \"chunk\", fields = { number = { path = \"$\", type = \"integer\" } } }\non_error = \"dead-letter\"";
-    bench.pipeline(&pipeline(&[chunks, json_fields], "\"id\", \"number\""));
+    bench.pipeline(&in_small_blocks(&[chunks, json_fields], "\"id\", \"number\""));
     let ran = bench.run();
     let summary = ran.finished();
     assert_eq!((summary.rows_dead_lettered, summary.rows_dropped, summary.rows_written), (2, 0, 4));
@@ -193,7 +182,7 @@ fn traps_and_limits_say_so() {
         (dead_on("wide", "config = { bytes = 1000000000 }"), "limit", "memory_bytes_max", 0..20),
     ];
     for (stage, kind, words, lost) in cases {
-        let bench = bench(20, &pipeline(&[&stage], "\"id\""));
+        let bench = bench(20, &in_small_blocks(&[&stage], "\"id\""));
         let ran = bench.run();
         let count = lost.end - lost.start;
         assert_eq!((ran.finished().rows_dead_lettered, ran.finished().rows_written), (count, 20 - count), "{stage}");
@@ -218,7 +207,7 @@ fn a_null_where_none_is_taken_is_a_letter() {
         &RecordBatch::try_from_iter_with_nullable([("n", Arc::new(n) as ArrayRef, true)]).unwrap(),
         10,
     );
-    bench.pipeline(&pipeline(&[&dead_on("double", "")], "\"double\"").replace("id = \"id\"\n", ""));
+    bench.pipeline(&in_small_blocks(&[&dead_on("double", "")], "\"double\"").by_position());
     bench.run().finished();
     let letters = letters(&bench);
     assert_eq!(rows(&letters), [1], "by position");
@@ -227,7 +216,7 @@ fn a_null_where_none_is_taken_is_a_letter() {
 }
 
 /// Columns `id`, `n`, `row` and `other`; the job needs `n`.
-fn wide_bench(text: &str) -> Bench {
+fn wide_bench(text: &(impl Display + ?Sized)) -> Bench {
     let numbers = || Arc::new((0..30).collect::<Int64Array>());
     let ids: StringArray = (0..30).map(|n| Some(format!("id-{n}"))).collect();
     let other: StringArray = (0..30).map(|n| (n % 2 == 0).then(|| format!("other {n}"))).collect();
@@ -250,9 +239,10 @@ fn keys(letter: &Value) -> Vec<&str> {
 
 #[test]
 fn full_rows_are_kept_if_wanted_and_the_job_stays_the_same() {
-    let text = pipeline(&[&errors_on("4, 25", "dead-letter")], "\"id\"");
-    let full = text.replace("[run]", "[dead_letters]\nfull_row = true\n[run]");
-    let by_position = text.replace("id = \"id\"\n", "").replace("\"id\"", "\"errors_on\"");
+    let text = in_small_blocks(&[&errors_on("4, 25", "dead-letter")], "\"id\"");
+    let full = format!("{text}[dead_letters]\nfull_row = true\n");
+    let by_position = text.clone().by_position().sink("columns = [\"errors_on\"]").to_string();
+    let text = text.to_string();
     for (text, kept) in
         [(&text, vec!["id", "n"]), (&full, vec!["id", "n", "other", "source_row"]), (&by_position, vec!["n"])]
     {
@@ -279,10 +269,10 @@ fn full_rows_are_kept_if_wanted_and_the_job_stays_the_same() {
 
 #[test]
 fn all_columns_must_be_there_if_full_rows_are_kept() {
-    let text = pipeline(&[&errors_on("4", "dead-letter")], "\"id\"");
+    let text = in_small_blocks(&[&errors_on("4", "dead-letter")], "\"id\"");
     let bench = wide_bench(&text);
     bench.numbers("b.parquet", 30..40, 10);
-    bench.pipeline(&text.replace("[run]", "[dead_letters]\nfull_row = true\n[run]"));
+    bench.pipeline(&format!("{text}[dead_letters]\nfull_row = true\n"));
     assert!(bench.run().refused().contains("there is no column `row`"), "b.parquet has no such column");
     bench.pipeline(&text);
     bench.run().finished();
@@ -291,8 +281,8 @@ fn all_columns_must_be_there_if_full_rows_are_kept() {
 /// Two groups with letters in several files each.
 #[test]
 fn a_crash_at_every_durable_step_keeps_each_letter_once() {
-    let text = pipeline(&[&errors_on("3, 17, 18, 33", "dead-letter")], "\"id\", \"errors_on\"")
-        .replace("[sink]", "[sink]\nfile_bytes_max = 1");
+    let text = in_small_blocks(&[&errors_on("3, 17, 18, 33", "dead-letter")], "\"id\", \"errors_on\"")
+        .sink("file_bytes_max = 1");
     let dead = [3, 17, 18, 33];
     let expected = once((0..40).filter(|n| !dead.contains(n)).map(|n| format!("id-{n}|{n}")));
     let crash = Arc::new(Crash::never());
@@ -318,7 +308,7 @@ fn a_crash_at_every_durable_step_keeps_each_letter_once() {
 
 #[test]
 fn letters_of_dead_runs_are_removed_and_other_files_are_not() {
-    let text = pipeline(&[&errors_on("3", "dead-letter")], "\"id\"");
+    let text = in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\"");
     let crash = Arc::new(Crash::never());
     bench(10, &text).run_with(&crash, false).finished();
     let segment = crash.seen().iter().position(|seen| seen.contains("Put lane/0/0000000001")).unwrap() as u64;
@@ -341,7 +331,7 @@ fn letters_of_dead_runs_are_removed_and_other_files_are_not() {
 /// Neither failed nor dead-lettered rows are done by id, so in a repacked source they are tried again.
 #[test]
 fn letters_of_rows_that_stand_elsewhere_now_do_not_count() {
-    let bench = bench(10, &pipeline(&[&errors_on("3", "dead-letter")], "\"id\""));
+    let bench = bench(10, &in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\""));
     bench.run().finished();
     std::fs::rename(bench.path("in/a.parquet"), bench.path("in/b.parquet")).unwrap();
     let repacked = bench.run();
@@ -354,7 +344,7 @@ fn letters_of_rows_that_stand_elsewhere_now_do_not_count() {
 
 #[test]
 fn a_file_of_letters_that_is_gone_is_noticed() {
-    let bench = bench(10, &pipeline(&[&errors_on("3", "dead-letter")], "\"id\""));
+    let bench = bench(10, &in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\""));
     bench.run().finished();
     let name = bench.inspect()["dead_letters"][0]["path"].as_str().unwrap().to_owned();
     std::fs::remove_file(bench.path("out").join(&name)).unwrap();
@@ -366,7 +356,7 @@ fn a_file_of_letters_that_is_gone_is_noticed() {
 
 #[test]
 fn a_fenced_run_removes_its_letters_too() {
-    let text = pipeline(&[&errors_on("3", "dead-letter")], "\"id\"");
+    let text = in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\"");
     let bench = bench(10, &text);
     let overtaken = Arc::new(Overtake { pipeline: bench.path("pipeline.toml"), has_run: AtomicBool::new(false) });
     let ran = bench.run_with(&overtaken, false);
@@ -418,7 +408,7 @@ print(json.dumps({"letters": letters, "output": sorted(output["id"].to_pylist())
 
 #[test]
 fn pyarrow_reads_letters_and_does_not_take_them_for_output() {
-    let bench = bench(50, &pipeline(&[&errors_on("3, 17, 33", "dead-letter")], "\"id\""));
+    let bench = bench(50, &in_small_blocks(&[&errors_on("3, 17, 33", "dead-letter")], "\"id\""));
     bench.run().finished();
     std::fs::write(bench.path("inspect.json"), bench.inspect().to_string()).unwrap();
     let python = std::env::var("WASMPIPE_TEST_PYTHON").expect("run `cargo xtask test`, which installs pyarrow");

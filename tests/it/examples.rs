@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 
-use crate::support::{Bench, once};
+use crate::support::{Bench, assert_mentions, once};
 
 /// A pipeline over `in/a.parquet` with these stages, each `component.function` and more lines of its section.
 fn bench(input: &RecordBatch, stages: &[(&str, &str)], columns: &[&str]) -> Bench {
@@ -44,10 +44,7 @@ fn gives(bench: &Bench, rows: &[&str]) {
 /// The job is refused with a message that holds these words.
 #[track_caller]
 fn refused(bench: &Bench, words: &[&str]) {
-    let ran = bench.run();
-    for word in words {
-        assert!(ran.refused().contains(word), "{word:?} is not in:\n{}", ran.refused());
-    }
+    assert_mentions(bench.run().refused(), words);
 }
 
 const PROSE: &str = "The old bridge has stood over the river for centuries, and people still cross it every day.\n\
@@ -217,8 +214,9 @@ fn numeric_maps() {
 fn lookup_asks_the_table() {
     let input = strings("key", &[Some("de"), Some("fr"), Some("xx"), None]);
     let table = |more: &str| format!("config = {{ pairs = [[\"de\", \"German\"], [\"fr\", \"French\"]]{more} }}");
-    let run =
-        |more: &str, rows: &[&str]| gives(&bench(&input, &[("lookup.lookup", &table(more))], &["id", "lookup"]), rows);
+    let run = |more: &str, rows: &[&str]| {
+        gives(&bench(&input, &[("lookup.lookup", &table(more))], &["id", "lookup"]), rows);
+    };
     run("", &["0|German", "1|French", "2|null", "3|null"]);
     run(", misses = \"default\", default = \"?\"", &["0|German", "1|French", "2|?", "3|null"]);
     let failing = bench(&input, &[("lookup.lookup", &table(", misses = \"error\""))], &["id", "lookup"]);

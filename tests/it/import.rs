@@ -6,34 +6,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use expect_test::{Expect, expect};
 
+use crate::support::pipeline::{doubled, doubling};
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Bench, Multiset, number_batch, once, write_parquet};
-
-fn pipeline(id: &str) -> String {
-    format!(
-        r#"
-[source]
-path = "in"
-{id}
-[[stage]]
-component = "{{guests}}/hostile.wasm"
-function = "double"
-[sink]
-path = "out"
-[checkpoint]
-path = "checkpoint"
-group_rows_max = 10
-[run]
-workers = 2
-readers = 1
-block_rows_max = 5
-"#
-    )
-}
-
-fn doubled(numbers: impl IntoIterator<Item = i64>) -> Multiset {
-    once(numbers.into_iter().map(|n| format!("id-{n}|{n}|{}", n * 2)))
-}
+use crate::support::{Bench, number_batch, once, write_parquet};
 
 fn ids(numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
     number_batch(numbers).project(&[0]).unwrap()
@@ -44,32 +19,17 @@ fn begun_elsewhere() -> Bench {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..60, 30);
     bench.numbers("b.parquet", 60..100, 30);
-    bench.pipeline(&pipeline("id = \"id\""));
+    bench.pipeline(&doubling());
     std::fs::create_dir(bench.path("done")).unwrap();
     write_parquet(&bench.path("done/1.parquet"), &ids((0..40).rev()), 7);
     write_parquet(&bench.path("done/2.parquet"), &ids([95, 70, 3, 1000]), 7);
     bench
 }
 
-/// What a command prints, stdout or else stderr, with the folder's name taken out.
-fn said(bench: &Bench, args: &[&str], code: i32) -> String {
-    let output = bench.wasmpipe(args);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{args:?}\n{out}{err}");
-    let folder = bench.path("").canonicalize().unwrap();
-    format!("{out}{err}").replace(folder.to_str().unwrap().trim_end_matches('/'), "")
-}
-
-fn json(bench: &Bench, args: &[&str]) -> serde_json::Value {
-    let output = bench.wasmpipe(args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 #[test]
 fn rows_that_are_done_elsewhere_are_known_and_the_others_are_run() {
     let bench = begun_elsewhere();
-    let begun = json(&bench, &["checkpoint", "import", "pipeline.toml", "done", "--json"]);
+    let begun = bench.json(&["checkpoint", "import", "pipeline.toml", "done", "--json"], 0);
     assert_eq!((&begun["ids"], &begun["files_read"]), (&43.into(), &2.into()), "{begun}");
     let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(3))), false);
     assert_eq!(died.summary().commits, 3, "{:?}", died.error);
@@ -88,7 +48,7 @@ fn rows_that_are_done_elsewhere_are_known_and_the_others_are_run() {
 #[test]
 fn imported_ids_are_asked_beside_own_ones_after_the_source_was_repacked() {
     let bench = begun_elsewhere();
-    said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 0);
+    bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 0);
     let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(4))), false);
     assert_eq!(died.summary().commits, 4, "{:?}", died.error);
     for name in ["in/a.parquet", "in/b.parquet"] {
@@ -106,7 +66,7 @@ fn csv_and_json_lines_give_the_same_ids_as_parquet() {
     for (name, text) in [("done.csv", csv), ("done.jsonl", json), ("done.ndjson", json)] {
         let bench = begun_elsewhere();
         std::fs::write(bench.path(name), text).unwrap();
-        said(&bench, &["checkpoint", "import", "pipeline.toml", name, "--column", "the id"], 0);
+        bench.said(&["checkpoint", "import", "pipeline.toml", name, "--column", "the id"], 0);
         assert_eq!(bench.run().finished().rows_known, 3, "{name}");
         assert_eq!(bench.output("out"), doubled(3..100), "{name}");
     }
@@ -124,14 +84,12 @@ fn several_id_columns_keep_their_types() {
         RecordBatch::try_from_iter(columns).unwrap()
     };
     bench.file("a.parquet", &batch(&[(1, 500), (1, 1500), (2, 500), (i64::MAX, 0)]), 10);
-    bench.pipeline(
-        &pipeline("id = [\"n\", \"at\"]").replace("path = \"out\"", "path = \"out\"\ncolumns = [\"n\", \"at\"]"),
-    );
+    bench.pipeline(&doubling().source("id = [\"n\", \"at\"]").sink("columns = [\"n\", \"at\"]"));
     let lines = "{\"x\": 1, \"y\": \"1970-01-01T00:00:01.5Z\"}\n\
                  {\"x\": 9223372036854775807, \"y\": \"1970-01-01T02:00:00.000+02:00\"}\n";
     std::fs::write(bench.path("done.jsonl"), lines).unwrap();
     std::fs::write(bench.path("done.csv"), "x,y\n2,1970-01-01 00:00:00.500Z\n").unwrap();
-    said(&bench, &["checkpoint", "import", "pipeline.toml", "done.*", "--column", "x", "--column", "y"], 0);
+    bench.said(&["checkpoint", "import", "pipeline.toml", "done.*", "--column", "x", "--column", "y"], 0);
     assert_eq!(bench.run().finished().rows_known, 3);
     assert_eq!(bench.output("out"), once(["1|1970-01-01T00:00:00.500Z".to_string()]));
 }
@@ -139,13 +97,12 @@ fn several_id_columns_keep_their_types() {
 #[test]
 fn ids_of_an_existing_output_are_done() {
     let bench = begun_elsewhere();
-    let other =
-        pipeline("id = \"id\"").replace("\"out\"", "\"before\"").replace("\"checkpoint\"", "\"checkpoint-before\"");
+    let other = doubling().sink("path = \"before\"").checkpoint("path = \"checkpoint-before\"");
     bench.pipeline_at("before.toml", &other);
     std::fs::rename(bench.path("in/b.parquet"), bench.path("b.parquet")).unwrap();
-    said(&bench, &["run", "-q", "before.toml"], 0);
+    bench.said(&["run", "-q", "before.toml"], 0);
     std::fs::rename(bench.path("b.parquet"), bench.path("in/b.parquet")).unwrap();
-    let begun = json(&bench, &["checkpoint", "import", "pipeline.toml", "--from-output", "before", "--json"]);
+    let begun = bench.json(&["checkpoint", "import", "pipeline.toml", "--from-output", "before", "--json"], 0);
     assert_eq!(begun["ids"], 60);
     assert_eq!(bench.run().finished().rows_known, 60);
     assert_eq!(bench.output("out"), doubled(60..100));
@@ -154,7 +111,7 @@ fn ids_of_an_existing_output_are_done() {
 #[test]
 fn what_is_exported_can_be_imported() {
     let bench = begun_elsewhere();
-    said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 0);
+    bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 0);
     let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(4))), false);
     assert_eq!(died.summary().commits, 4, "{:?}", died.error);
     let exported = bench.wasmpipe(&["checkpoint", "export", "checkpoint", "--to", "exported", "--json"]);
@@ -163,13 +120,13 @@ fn what_is_exported_can_be_imported() {
     let exported: serde_json::Value = serde_json::from_slice(&exported.stdout).unwrap();
     let done = bench.inspect()["rows_done"].as_u64().unwrap();
     assert_eq!(exported["ids"], 43 + done);
-    let listed = json(&bench, &["output", "list", "checkpoint", "--json"]);
+    let listed = bench.json(&["output", "list", "checkpoint", "--json"], 0);
     assert_eq!(listed["rows"], done);
 
-    let rest = pipeline("id = \"id\"").replace("\"out\"", "\"rest\"").replace("\"checkpoint\"", "\"checkpoint-rest\"");
+    let rest = doubling().sink("path = \"rest\"").checkpoint("path = \"checkpoint-rest\"");
     bench.pipeline_at("rest.toml", &rest);
-    said(&bench, &["checkpoint", "import", "rest.toml", "exported"], 0);
-    said(&bench, &["run", "-q", "rest.toml"], 0);
+    bench.said(&["checkpoint", "import", "rest.toml", "exported"], 0);
+    bench.said(&["run", "-q", "rest.toml"], 0);
     let mut all = bench.output("rest");
     for file in listed["files"].as_array().unwrap() {
         for batch in crate::support::read_parquet(&bench.path("out").join(file["path"].as_str().unwrap())) {
@@ -189,7 +146,7 @@ fn refuse(write: impl FnOnce(&Path), args: &[&str], expected: Expect) {
     let bench = begun_elsewhere();
     write(&bench.path(""));
     let args = [&["checkpoint", "import", "pipeline.toml"], args].concat();
-    expected.assert_eq(&said(&bench, &args, 2));
+    expected.assert_eq(&bench.said(&args, 2));
     assert!(bench.snapshot("checkpoint").is_empty(), "{:?}", bench.snapshot("checkpoint").keys());
 }
 
@@ -348,9 +305,9 @@ fn what_is_no_list_of_ids_is_refused() {
 fn numbers_that_would_lose_something_are_refused() {
     let refuse = |name: &str, text: &str, expected: Expect| {
         let bench = begun_elsewhere();
-        bench.pipeline(&pipeline("id = \"n\""));
+        bench.pipeline(&doubling().source("id = \"n\""));
         std::fs::write(bench.path(name), text).unwrap();
-        expected.assert_eq(&said(&bench, &["checkpoint", "import", "pipeline.toml", name], 2));
+        expected.assert_eq(&bench.said(&["checkpoint", "import", "pipeline.toml", name], 2));
         assert!(bench.snapshot("checkpoint").is_empty());
     };
     refuse(
@@ -397,20 +354,20 @@ fn ids_are_imported_only_into_a_job_that_has_ids_and_has_not_begun() {
     let bench = begun_elsewhere();
     bench.run().finished();
     let before = bench.snapshot("checkpoint");
-    let refused = said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 2);
+    let refused = bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
     assert!(refused.contains("ids are imported before a job begins\n  hint: name another folder"), "{refused}");
     assert_eq!(bench.snapshot("checkpoint"), before);
 
     let bench = begun_elsewhere();
-    bench.pipeline(&pipeline(""));
-    let refused = said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 2);
+    bench.pipeline(&doubling().by_position());
+    let refused = bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
     expect![[r#"
         error: rows of pipeline.toml are known by position, so imported ids say nothing about them
           hint: name the id columns with `id` under [source]
     "#]]
     .assert_eq(&refused);
     bench.run().finished();
-    let refused = said(&bench, &["checkpoint", "export", "checkpoint", "--to", "exported"], 2);
+    let refused = bench.said(&["checkpoint", "export", "checkpoint", "--to", "exported"], 2);
     expect![[r#"
         error: the rows of this job are known by position: there are no ids to export
           hint: name id columns with `id` under [source] of a new job
@@ -418,8 +375,8 @@ fn ids_are_imported_only_into_a_job_that_has_ids_and_has_not_begun() {
     .assert_eq(&refused);
 
     let bench = begun_elsewhere();
-    bench.pipeline(&pipeline("id = \"id\"").replace("[checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 10\n", ""));
-    let refused = said(&bench, &["checkpoint", "import", "pipeline.toml", "done"], 2);
+    bench.pipeline(&doubling().without_checkpoint());
+    let refused = bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
     assert!(refused.contains("there is no [checkpoint] in"), "{refused}");
 }
 
@@ -427,13 +384,13 @@ fn ids_are_imported_only_into_a_job_that_has_ids_and_has_not_begun() {
 fn ids_are_exported_only_into_a_folder_that_holds_nothing() {
     let bench = begun_elsewhere();
     bench.run().finished();
-    let refused = said(&bench, &["checkpoint", "export", "checkpoint", "--to", "done"], 2);
+    let refused = bench.said(&["checkpoint", "export", "checkpoint", "--to", "done"], 2);
     expect![[r#"
         error: file:///done holds 1.parquet already
           hint: name a folder that is empty or not there
     "#]]
     .assert_eq(&refused);
-    let refused = said(&bench, &["checkpoint", "export", "out", "--to", "exported"], 2);
+    let refused = bench.said(&["checkpoint", "export", "out", "--to", "exported"], 2);
     expect![[r#"
         error: out is no checkpoint
           hint: name the folder that `path` under [checkpoint] names

@@ -6,37 +6,11 @@ use expect_test::expect;
 use serde_json::Value;
 
 use crate::support::Bench;
+use crate::support::pipeline::doubling;
 use crate::support::seam::{Crash, Stop};
 
-const PIPELINE: &str = r#"
-[source]
-path = "in"
-id = "id"
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "double"
-[sink]
-path = "out"
-[checkpoint]
-path = "checkpoint"
-group_rows_max = 10
-[run]
-workers = 1
-readers = 1
-block_rows_max = 5
-"#;
-
 fn bench() -> Bench {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..50, 50);
-    bench.pipeline(PIPELINE);
-    bench
-}
-
-fn json(bench: &Bench, args: &[&str], code: i32) -> Value {
-    let output = bench.wasmpipe(args);
-    assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    Bench::with(&doubling().run("workers = 1"), &[("a.parquet", 0..50, 50)])
 }
 
 fn paths(files: &Value) -> Vec<String> {
@@ -49,22 +23,19 @@ fn paths(files: &Value) -> Vec<String> {
 #[test]
 fn the_list_is_what_the_log_names_at_every_moment() {
     let bench = bench();
-    let none = bench.wasmpipe(&["output", "list", "pipeline.toml"]);
-    assert_eq!(none.status.code(), Some(2));
-    let text =
-        String::from_utf8_lossy(&none.stderr).replace(bench.path("").canonicalize().unwrap().to_str().unwrap(), "");
+    let text = bench.said(&["output", "list", "pipeline.toml"], 2);
     expect![[r#"
         error: /checkpoint is no checkpoint: the job of pipeline.toml has not begun
           hint: run it first
     "#]]
     .assert_eq(&text);
     bench.run_with(&Arc::new(Crash::at(Stop::Committed(2))), false);
-    let folder = json(&bench, &["output", "list", "checkpoint", "--json"], 0);
-    assert_eq!(folder, json(&bench, &["output", "list", "pipeline.toml", "--json"], 0));
+    let folder = bench.json(&["output", "list", "checkpoint", "--json"], 0);
+    assert_eq!(folder, bench.json(&["output", "list", "pipeline.toml", "--json"], 0));
     assert_eq!(paths(&folder["files"]), paths(&bench.inspect()["files"]));
     assert_eq!(folder["rows"], bench.inspect()["rows_done"]);
     bench.run().finished();
-    let list = json(&bench, &["output", "list", "checkpoint", "--json"], 0);
+    let list = bench.json(&["output", "list", "checkpoint", "--json"], 0);
     let manifest = bench.snapshot("out/_wasmpipe").into_values().next().unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!((&list["files"], &list["rows"], &list["job"]), (&manifest["files"], &50.into(), &manifest["job"]));
@@ -80,8 +51,8 @@ fn the_list_is_what_the_log_names_at_every_moment() {
 fn k8_an_output_that_was_altered_is_found_and_named() {
     let bench = bench();
     bench.run().finished();
-    let list = paths(&json(&bench, &["output", "list", "checkpoint", "--json"], 0)["files"]);
-    let right = json(&bench, &["output", "verify", "checkpoint", "--json"], 0);
+    let list = paths(&bench.json(&["output", "list", "checkpoint", "--json"], 0)["files"]);
+    let right = bench.json(&["output", "verify", "checkpoint", "--json"], 0);
     assert_eq!(
         (&right["files"], &right["wrong"], &right["orphans"]),
         (&list.len().into(), &Value::Array(vec![]), &Value::Array(vec![]))
@@ -97,12 +68,9 @@ fn k8_an_output_that_was_altered_is_found_and_named() {
     bytes[end - 4..].copy_from_slice(b"QAR1");
     std::fs::write(path(2), bytes).unwrap();
     let before = (bench.snapshot("out"), bench.snapshot("checkpoint"));
-    let wrong = json(&bench, &["output", "verify", "checkpoint", "--json"], 1);
+    let wrong = bench.json(&["output", "verify", "checkpoint", "--json"], 1);
     assert_eq!(paths(&wrong["wrong"]), list[..3]);
-    let output = bench.wasmpipe(&["output", "verify", "pipeline.toml"]);
-    assert_eq!(output.status.code(), Some(1));
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let mut text = text.replace(bench.path("").canonicalize().unwrap().to_str().unwrap(), "");
+    let mut text = bench.said(&["output", "verify", "pipeline.toml"], 1);
     for (index, name) in list.iter().enumerate() {
         text = text.replace(name, &format!("file-{index}"));
     }
@@ -123,10 +91,10 @@ fn k8_an_output_that_was_altered_is_found_and_named() {
 fn files_that_the_log_does_not_name_are_listed_and_no_error() {
     let bench = bench();
     bench.run().finished();
-    let list = paths(&json(&bench, &["output", "list", "checkpoint", "--json"], 0)["files"]);
+    let list = paths(&bench.json(&["output", "list", "checkpoint", "--json"], 0)["files"]);
     let orphan = list[0].replace("-000", "-999");
     std::fs::copy(bench.path("out").join(&list[0]), bench.path("out").join(&orphan)).unwrap();
     std::fs::write(bench.path("out/notes.parquet"), "of somebody else").unwrap();
-    let verdict = json(&bench, &["output", "verify", "checkpoint", "--json"], 0);
+    let verdict = bench.json(&["output", "verify", "checkpoint", "--json"], 0);
     assert_eq!((paths(&verdict["orphans"]), &verdict["wrong"]), (vec![orphan], &Value::Array(vec![])));
 }

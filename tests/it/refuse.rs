@@ -5,20 +5,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use wasmpipe::store::Unwatched;
 
-use crate::support::Bench;
+use crate::support::pipeline::{Pipeline, pipeline};
+use crate::support::{Bench, assert_mentions};
 
-const DOUBLE: &str = r#"
-[source]
-path = "in"
-id = "id"
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "double"
-[sink]
-path = "out"
-[checkpoint]
-path = "checkpoint"
-"#;
+/// A job that only doubles.
+fn double() -> Pipeline {
+    pipeline(&["hostile.double"])
+}
 
 fn bench() -> Bench {
     let bench = Bench::new();
@@ -34,13 +27,6 @@ fn refused_twice(bench: &Bench) -> String {
     assert_eq!(bench.run().refused(), first);
     assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before);
     first
-}
-
-#[track_caller]
-fn assert_mentions(message: &str, words: &[&str]) {
-    for word in words {
-        assert!(message.contains(word), "{word:?} is not in:\n{message}");
-    }
 }
 
 #[test]
@@ -89,14 +75,14 @@ fn r3_a_null_id_is_found_before_a_component_runs() {
     let ids: StringArray = vec![Some("a"), None, Some("c")].into();
     let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("n", Arc::new(Int64Array::from(vec![1, 2, 3])))];
     bench.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 10);
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     assert_mentions(&refused_twice(&bench), &["a.parquet", "1 null", "`id`"]);
 }
 
 #[test]
 fn r3_a_null_id_in_an_object_that_came_later_names_the_row() {
     let bench = bench();
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     bench.run().finished();
     let ids: StringArray = vec![Some("a"), None].into();
     let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("n", Arc::new(Int64Array::from(vec![1, 2])))];
@@ -110,10 +96,9 @@ fn r4_a_needed_column_that_is_missing_or_of_another_type_is_refused() {
     let bench = Bench::new();
     let columns: [(&str, ArrayRef); 1] = [("n", Arc::new(StringArray::from(vec!["1"])))];
     bench.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 10);
-    let pipeline = DOUBLE.replace("id = \"id\"\n", "");
-    bench.pipeline(&pipeline);
+    bench.pipeline(&double().by_position());
     assert_mentions(&refused_twice(&bench), &["`n`", "Int64", "Utf8", "double"]);
-    bench.pipeline(&pipeline.replace("double", "shout"));
+    bench.pipeline(&pipeline(&["hostile.shout"]).by_position());
     assert_mentions(&refused_twice(&bench), &["`text`", "shout"]);
 }
 
@@ -122,7 +107,7 @@ fn r4_a_column_converts_if_that_loses_nothing() {
     let bench = Bench::new();
     let columns: [(&str, ArrayRef); 1] = [("n", Arc::new(Int32Array::from(vec![7])))];
     bench.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 10);
-    bench.pipeline(&DOUBLE.replace("id = \"id\"\n", ""));
+    bench.pipeline(&double().by_position());
     bench.run().finished();
     assert_eq!(bench.output("out").into_keys().collect::<Vec<_>>(), ["7|14"]);
 }
@@ -130,27 +115,26 @@ fn r4_a_column_converts_if_that_loses_nothing() {
 #[test]
 fn r5_two_stages_that_add_one_column_are_refused() {
     let bench = bench();
-    let stage = "[[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"double\"\n";
-    bench.pipeline(&DOUBLE.replace("[sink]", &format!("{stage}[sink]")));
+    bench.pipeline(&pipeline(&["hostile.double", "hostile.double"]));
     assert_mentions(
         &refused_twice(&bench),
-        &["stage 2", "`double`, which it adds, is there already", "stage 1 (double)", "pipeline.toml:10:"],
+        &["stage 2", "`double`, which it adds, is there already", "stage 1 (double)", "pipeline.toml:9:"],
     );
 }
 
 #[test]
 fn r6_sink_and_checkpoint_do_not_lie_in_the_source() {
     let bench = bench();
-    bench.pipeline(&DOUBLE.replace("\"out\"", "\"in/out\"").replace("\"checkpoint\"", "\"in\""));
+    bench.pipeline(&double().sink("path = \"in/out\"").checkpoint("path = \"in\""));
     assert_mentions(&refused_twice(&bench), &["the sink lies in the source", "the checkpoint lies in the source"]);
-    bench.pipeline(&DOUBLE.replace("\"out\"", "\".\"").replace("path = \"in\"", "path = \"in/a.parquet\""));
+    bench.pipeline(&double().source("path = \"in/a.parquet\"").sink("path = \".\""));
     assert_mentions(&refused_twice(&bench), &["the source lies in the sink"]);
 }
 
 #[test]
 fn r6_a_sink_that_holds_another_jobs_output_is_refused() {
     let bench = bench();
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     bench.run().finished();
     std::fs::rename(bench.path("checkpoint"), bench.path("elsewhere")).unwrap();
     assert_mentions(&refused_twice(&bench), &["holds output of another job", "pipeline.toml"]);
@@ -159,15 +143,15 @@ fn r6_a_sink_that_holds_another_jobs_output_is_refused() {
 #[test]
 fn r8_a_changed_job_is_refused_twice_with_a_diff_and_goes_on_if_accepted() {
     let bench = bench();
-    let errors = DOUBLE.replace("\"double\"", "\"errors_on\"\nconfig = { at = [100] }");
-    bench.pipeline(&errors);
+    let errors_on = |at: u32| pipeline(&[&format!("hostile.errors_on\nconfig = {{ at = [{at}] }}")]);
+    bench.pipeline(&errors_on(100));
     bench.run().finished();
-    bench.pipeline(&errors.replace("100", "200"));
+    bench.pipeline(&errors_on(200));
     bench.numbers("b.parquet", 50..60, 5);
     assert_mentions(&refused_twice(&bench), &["stage 1 config", r#"{"at":[100]} -> {"at":[200]}"#, "--accept-change"]);
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     assert_mentions(&refused_twice(&bench), &["stage 1 function: errors_on -> double", "sink columns"]);
-    bench.pipeline(&errors.replace("100", "200"));
+    bench.pipeline(&errors_on(200));
     let accepted = bench.run_with(&Arc::new(Unwatched), true);
     assert_eq!((accepted.finished().rows_skipped, accepted.finished().rows_read), (10, 10));
     assert_eq!(bench.run().finished().rows_read, 0);
@@ -176,9 +160,9 @@ fn r8_a_changed_job_is_refused_twice_with_a_diff_and_goes_on_if_accepted() {
 #[test]
 fn r8_a_changed_component_or_id_mode_is_refused() {
     let bench = bench();
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     bench.run().finished();
-    bench.pipeline(&DOUBLE.replace("id = \"id\"\n", ""));
+    bench.pipeline(&double().by_position());
     let message = refused_twice(&bench);
     assert_mentions(&message, &["id columns", "fixed for a job's life"]);
     assert!(bench.run_with(&Arc::new(Unwatched), true).refused().contains("fixed for a job's life"));
@@ -187,7 +171,7 @@ fn r8_a_changed_component_or_id_mode_is_refused() {
     let mut altered = std::fs::read(crate::support::guests().join("hostile.wasm")).unwrap();
     altered.extend_from_slice(&[0, 3, 1, b'x', b'y']);
     std::fs::write(bench.path("altered.wasm"), altered).unwrap();
-    bench.pipeline(&DOUBLE.replace("{guests}/hostile.wasm", "altered.wasm"));
+    bench.pipeline(&double().to_string().replace("{guests}/hostile.wasm", "altered.wasm"));
     assert_mentions(&refused_twice(&bench), &["stage 1 component"]);
 }
 
@@ -196,11 +180,11 @@ fn r10_what_is_no_component_of_ours_is_refused_by_what_it_is() {
     let bench = bench();
     let refuse = |name: &str, bytes: &[u8], words: &[&str]| {
         std::fs::write(bench.path(name), bytes).unwrap();
-        bench.pipeline(&DOUBLE.replace("{guests}/hostile.wasm", name));
+        bench.pipeline(&double().to_string().replace("{guests}/hostile.wasm", name));
         assert_mentions(&refused_twice(&bench), words);
     };
     let hostile = std::fs::read(crate::support::guests().join("hostile.wasm")).unwrap();
-    refuse("module.wasm", &wat::parse_str("(module)").unwrap(), &["core", "module", "pipeline.toml:6:"]);
+    refuse("module.wasm", &wat::parse_str("(module)").unwrap(), &["core", "module", "pipeline.toml:5:"]);
     refuse("empty.wasm", &wat::parse_str("(component)").unwrap(), &["wasmpipe:udf"]);
     refuse("cut.wasm", &hostile[..hostile.len() / 2], &["cut.wasm"]);
     refuse("native.cwasm", b"\x7fELF\x02\x01\x01", &["native.cwasm"]);
@@ -212,7 +196,7 @@ fn schema_drift_between_files_is_refused_while_footers_are_few() {
     let bench = bench();
     let columns: [(&str, ArrayRef); 1] = [("id", Arc::new(StringArray::from(vec!["x"])))];
     bench.file("b.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 10);
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     assert_mentions(&refused_twice(&bench), &["b.parquet", "no column `n`"]);
 }
 
@@ -220,14 +204,14 @@ fn schema_drift_between_files_is_refused_while_footers_are_few() {
 fn a_file_that_is_listed_twice_by_a_link_is_refused() {
     let bench = bench();
     std::os::unix::fs::symlink(bench.path("in/a.parquet"), bench.path("in/b.parquet")).unwrap();
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     assert_mentions(&refused_twice(&bench), &["b.parquet", "same file as a.parquet"]);
 }
 
 #[test]
 fn a_plan_is_printed_and_writes_nothing() {
     let bench = bench();
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     let output = bench.wasmpipe(&["plan", "pipeline.toml"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -242,10 +226,9 @@ fn a_plan_is_printed_and_writes_nothing() {
 fn r6_output_that_would_become_input_is_refused_however_it_gets_there() {
     let bench = Bench::new();
     bench.numbers("train-0.parquet", 0..10, 5);
-    let deep = DOUBLE.replace("path = \"in\"", "path = \"in/**/*-*.parquet\"").replace("\"out\"", "\"in/out\"");
-    bench.pipeline(&deep);
+    bench.pipeline(&double().source("path = \"in/**/*-*.parquet\"").sink("path = \"in/out\""));
     assert_mentions(&refused_twice(&bench), &["the sink lies in the source"]);
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     std::fs::create_dir(bench.path("out")).unwrap();
     std::os::unix::fs::symlink(bench.path("out"), bench.path("in/link")).unwrap();
     bench.run().finished();
@@ -259,7 +242,7 @@ fn a_footer_that_contradicts_itself_is_refused_and_never_read_for_ever() {
     bench.numbers("a.parquet", 0..10, 5);
     let path = bench.path("in/a.parquet");
     let honest = std::fs::read(&path).unwrap();
-    bench.pipeline(DOUBLE);
+    bench.pipeline(&double());
     // Every byte of the footer, one at a time: an error or the honest result, and always an end.
     let footer = u32::from_le_bytes(honest[honest.len() - 8..honest.len() - 4].try_into().unwrap()) as usize;
     for at in (honest.len() - 8 - footer..honest.len() - 8).step_by(7) {
@@ -286,6 +269,6 @@ fn two_columns_of_one_name_are_refused() {
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(&column), column]).unwrap();
     bench.file("a.parquet", &batch, 10);
-    bench.pipeline(&DOUBLE.replace("id = \"id\"\n", ""));
+    bench.pipeline(&double().by_position());
     assert_mentions(&refused_twice(&bench), &["2 columns have the name `n`"]);
 }

@@ -5,35 +5,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use wasmpipe::store::Unwatched;
 
+use crate::support::pipeline::{Pipeline, doubled, doubling};
 use crate::support::seam::{Crash, Reads, Stop};
-use crate::support::{Bench, Multiset, id_files, number_batch, once, write_parquet};
+use crate::support::{Bench, id_files, number_batch, once, write_parquet};
 
-fn pipeline(id: bool, extra: &str) -> String {
-    let id = if id { "id = \"id\"" } else { "" };
-    format!(
-        r#"
-[source]
-path = "in"
-{id}
-[[stage]]
-component = "{{guests}}/hostile.wasm"
-function = "double"
-[sink]
-path = "out"
-[checkpoint]
-path = "checkpoint"
-group_rows_max = 10
-[run]
-workers = 2
-readers = 1
-block_rows_max = 5
-{extra}
-"#
-    )
-}
-
-fn doubled(numbers: impl IntoIterator<Item = i64>) -> Multiset {
-    once(numbers.into_iter().map(|n| format!("id-{n}|{n}|{}", n * 2)))
+fn job(id: bool) -> Pipeline {
+    if id { doubling() } else { doubling().by_position() }
 }
 
 /// Runs until so many groups are committed, then dies.
@@ -47,7 +24,7 @@ fn f1_half_done_then_the_other_half() {
     for id in [true, false] {
         let bench = Bench::new();
         bench.numbers("a.parquet", 0..100, 30);
-        bench.pipeline(&pipeline(id, ""));
+        bench.pipeline(&job(id));
         die_after(&bench, 5);
         let half = bench.inspect()["rows_committed"].as_u64().unwrap();
         assert!((50..100).contains(&half), "{half}");
@@ -62,7 +39,7 @@ fn f1_half_done_then_the_other_half() {
 fn f2_scattered_rows_done_then_the_complement_in_order() {
     let bench = Bench::new();
     bench.file("a.parquet", &number_batch([1, 3, 7]), 10);
-    bench.pipeline(&pipeline(true, ""));
+    bench.pipeline(&doubling());
     bench.run().finished();
     std::fs::remove_file(bench.path("in/a.parquet")).unwrap();
     bench.numbers("b.parquet", 0..10, 4);
@@ -86,7 +63,7 @@ fn last_output(bench: &Bench) -> Vec<i64> {
 fn f3_done_rows_lie_in_many_segments_and_some_are_gone_from_the_input() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..200, 50);
-    bench.pipeline(&pipeline(true, ""));
+    bench.pipeline(&doubling());
     bench.run().finished();
     assert!(bench.inspect()["commits"].as_u64().unwrap() >= 20);
     std::fs::remove_file(bench.path("in/a.parquet")).unwrap();
@@ -101,9 +78,7 @@ fn f3_done_rows_lie_in_many_segments_and_some_are_gone_from_the_input() {
 fn f5_without_a_checkpoint_everything_is_done_and_nothing_is_filtered() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..40, 10);
-    let text = pipeline(true, "");
-    let without = text.replace("[checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 10\n", "");
-    bench.pipeline(&without);
+    bench.pipeline(&doubling().without_checkpoint());
     let output = bench.wasmpipe(&["run", "pipeline.toml"]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no [checkpoint]"));
@@ -119,7 +94,7 @@ fn f6_a_finished_job_run_again_writes_nothing_and_exits_0() {
     for id in [true, false] {
         let bench = Bench::new();
         bench.numbers("a.parquet", 0..40, 10);
-        bench.pipeline(&pipeline(id, ""));
+        bench.pipeline(&job(id));
         assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(0));
         let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
         let again = bench.wasmpipe(&["run", "pipeline.toml"]);
@@ -134,7 +109,7 @@ fn f7_new_objects_are_done_and_a_third_run_does_nothing() {
     for id in [true, false] {
         let bench = Bench::new();
         bench.numbers("a.parquet", 0..40, 10);
-        bench.pipeline(&pipeline(id, ""));
+        bench.pipeline(&job(id));
         bench.run().finished();
         bench.numbers("b.parquet", 40..70, 10);
         let second = bench.run();
@@ -150,7 +125,7 @@ fn f7_new_objects_are_done_and_a_third_run_does_nothing() {
 fn f8_commands_that_read_do_not_write() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..40, 10);
-    bench.pipeline(&pipeline(true, ""));
+    bench.pipeline(&doubling());
     die_after(&bench, 2);
     // Threads of a run that is dead in this process may still stage a file.
     let complete = |folder: &str| {
@@ -170,7 +145,7 @@ fn f9_finished_objects_are_not_opened_and_finished_row_groups_not_read() {
     for file in 0..8 {
         bench.numbers(&format!("{file}.parquet"), file * 10..file * 10 + 10, 10);
     }
-    bench.pipeline(&pipeline(false, ""));
+    bench.pipeline(&doubling().by_position());
     bench.run().finished();
     bench.numbers("8.parquet", 80..81, 10);
     let reads = Arc::new(Reads::default());
@@ -179,7 +154,7 @@ fn f9_finished_objects_are_not_opened_and_finished_row_groups_not_read() {
 
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..100, 10);
-    bench.pipeline(&pipeline(false, ""));
+    bench.pipeline(&doubling().by_position());
     die_after(&bench, 9);
     let reads = Arc::new(Reads::default());
     let last = bench.run_with(&reads, false);
@@ -191,7 +166,7 @@ fn f9_finished_objects_are_not_opened_and_finished_row_groups_not_read() {
 fn f10_a_changed_object_is_noticed_and_a_copied_one_is_not_taken_for_changed() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..50, 10);
-    bench.pipeline(&pipeline(false, ""));
+    bench.pipeline(&doubling().by_position());
     die_after(&bench, 2);
     let committed = bench.inspect()["rows_committed"].as_u64().unwrap();
     std::fs::copy(bench.path("in/a.parquet"), bench.path("copy")).unwrap();
@@ -219,7 +194,7 @@ fn f10_a_gone_object_is_refused_by_name_in_position_mode() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..10, 10);
     bench.numbers("b.parquet", 10..20, 10);
-    bench.pipeline(&pipeline(false, ""));
+    bench.pipeline(&doubling().by_position());
     bench.run().finished();
     std::fs::remove_file(bench.path("in/b.parquet")).unwrap();
     assert!(bench.run().error().contains("1 gone: b.parquet"));
@@ -232,17 +207,15 @@ fn f11_the_output_does_not_depend_on_sizes_workers_or_projection() {
         let bench = Bench::new();
         bench.numbers("a.parquet", 0..300, 90);
         bench.numbers("b.parquet", 300..500, 1000);
-        let text = pipeline(true, "")
-            .replace("group_rows_max = 10", &format!("group_rows_max = {group}"))
-            .replace("block_rows_max = 5", &format!("block_rows_max = {block}"))
-            .replace("workers = 2", &format!("workers = {workers}"))
-            .replace("readers = 1", &format!("readers = {readers}"));
-        bench.pipeline(&text);
+        let job = doubling()
+            .checkpoint(&format!("group_rows_max = {group}"))
+            .run(&format!("workers = {workers}\nreaders = {readers}\nblock_rows_max = {block}"));
+        bench.pipeline(&job);
         bench.run().finished();
         assert_eq!(bench.output("out"), expected);
         std::fs::remove_dir_all(bench.path("out")).unwrap();
         std::fs::remove_dir_all(bench.path("checkpoint")).unwrap();
-        bench.pipeline(&text.replace("[sink]", "[sink]\ncolumns = [\"double\"]"));
+        bench.pipeline(&job.sink("columns = [\"double\"]"));
         bench.run().finished();
         assert_eq!(bench.output("out"), once((0..500).map(|n| (n * 2).to_string())));
     }
@@ -253,7 +226,7 @@ fn f12_a_repacked_source_redoes_nothing_that_is_done() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..100, 30);
     bench.numbers("b.parquet", 100..200, 25);
-    bench.pipeline(&pipeline(true, ""));
+    bench.pipeline(&doubling());
     die_after(&bench, 9);
     let half = bench.inspect()["rows_committed"].as_u64().unwrap();
     for name in ["a", "b"] {
@@ -276,7 +249,7 @@ fn repeated_ids_in_one_listing_are_rows_of_their_own() {
     let ids: StringArray = vec!["x", "x", "y"].into();
     let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("n", Arc::new(Int64Array::from(vec![1, 2, 3])))];
     write_parquet(&bench.path("in/a.parquet"), &RecordBatch::try_from_iter(columns).unwrap(), 10);
-    bench.pipeline(&pipeline(true, ""));
+    bench.pipeline(&doubling());
     assert_eq!(bench.run().finished().rows_written, 3);
 }
 
@@ -285,7 +258,7 @@ fn a_touched_object_of_which_nothing_is_done_is_no_rewrite() {
     let bench = Bench::new();
     bench.numbers("a.parquet", [1, 2, 3, 99], 10);
     bench.numbers("b.parquet", [1, 2, 3, 4], 10);
-    bench.pipeline(&pipeline(true, "").replace("group_rows_max = 10", "group_rows_max = 4"));
+    bench.pipeline(&doubling().checkpoint("group_rows_max = 4"));
     die_after(&bench, 1);
     assert!(bench.inspect()["rows_committed"].as_u64().unwrap() < 8);
     let bytes = std::fs::read(bench.path("in/b.parquet")).unwrap();
@@ -305,7 +278,7 @@ fn a_touched_object_of_which_nothing_is_done_is_no_rewrite() {
 fn an_object_that_came_back_is_done_for_every_command() {
     let bench = Bench::new();
     bench.numbers("a.parquet", 0..20, 20);
-    bench.pipeline(&pipeline(false, ""));
+    bench.pipeline(&doubling().by_position());
     bench.run().finished();
     let first = std::fs::read(bench.path("in/a.parquet")).unwrap();
     bench.numbers("a.parquet", 20..40, 20);

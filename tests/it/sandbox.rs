@@ -6,7 +6,7 @@ use wasmpipe::observe::{Outcome, Progress, get};
 use wasmpipe::pipeline::{self, Control};
 use wasmpipe::store::Unwatched;
 
-use crate::support::{Bench, once, plan};
+use crate::support::{Bench, assert_mentions, once, plan};
 
 fn pipeline(component: &str, stage: &str) -> String {
     format!(
@@ -16,19 +16,12 @@ fn pipeline(component: &str, stage: &str) -> String {
 }
 
 fn bench(component: &str, stage: &str) -> Bench {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..20, 20);
-    bench.pipeline(&pipeline(component, stage));
-    bench
+    Bench::with(&pipeline(component, stage), &[("a.parquet", 0..20, 20)])
 }
 
 #[track_caller]
 fn fails_with(bench: &Bench, words: &[&str]) {
-    let ran = bench.run();
-    let message = ran.error();
-    for word in words {
-        assert!(message.contains(word), "{word:?} is not in:\n{message}");
-    }
+    assert_mentions(bench.run().error(), words);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod pipeline;
 pub mod place;
 pub mod process;
 pub mod random;
@@ -9,6 +10,8 @@ pub mod s3;
 pub mod seam;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +25,7 @@ use parquet::file::properties::WriterProperties;
 use wasmpipe::commit::View;
 use wasmpipe::config;
 use wasmpipe::observe::{Outcome, Progress, Summary};
-use wasmpipe::pipeline::{self, Control};
+use wasmpipe::pipeline::Control;
 use wasmpipe::plan::{self, LaneSet, Options, Plan};
 use wasmpipe::store::{Store, Unwatched, Watch};
 use wasmpipe::udf::Engine;
@@ -54,6 +57,14 @@ impl Bench {
         Bench { folder }
     }
 
+    /// With a pipeline file and objects of the source: the name, numbers, and the rows of a row group.
+    pub fn with(pipeline: &(impl Display + ?Sized), objects: &[(&str, Range<i64>, usize)]) -> Bench {
+        let bench = Bench::new();
+        objects.iter().for_each(|(name, numbers, group)| bench.numbers(name, numbers.clone(), *group));
+        bench.pipeline(pipeline);
+        bench
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -68,13 +79,13 @@ impl Bench {
     }
 
     /// Writes `pipeline.toml`; `{guests}` stands for the folder of test guests.
-    pub fn pipeline(&self, text: &str) -> PathBuf {
+    pub fn pipeline(&self, text: &(impl Display + ?Sized)) -> PathBuf {
         self.pipeline_at("pipeline.toml", text)
     }
 
-    pub fn pipeline_at(&self, name: &str, text: &str) -> PathBuf {
+    pub fn pipeline_at(&self, name: &str, text: &(impl Display + ?Sized)) -> PathBuf {
         let path = self.path(name);
-        std::fs::write(&path, text.replace("{guests}", guests().to_str().unwrap())).unwrap();
+        std::fs::write(&path, text.to_string().replace("{guests}", guests().to_str().unwrap())).unwrap();
         path
     }
 
@@ -100,6 +111,23 @@ impl Bench {
     /// Runs the real binary.
     pub fn wasmpipe(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
+    }
+
+    /// The JSON that the real binary prints to stdout.
+    #[track_caller]
+    pub fn json(&self, args: &[&str], code: i32) -> serde_json::Value {
+        let output = self.wasmpipe(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// What the real binary says, stdout and then stderr, with the folder's name taken out.
+    #[track_caller]
+    pub fn said(&self, args: &[&str], code: i32) -> String {
+        let output = self.wasmpipe(args);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{args:?}\n{out}{err}");
+        format!("{out}{err}").replace(self.folder.path().canonicalize().unwrap().to_str().unwrap(), "")
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
@@ -147,9 +175,7 @@ impl Bench {
 
     /// `checkpoint inspect --json` of `checkpoint/`.
     pub fn inspect(&self) -> serde_json::Value {
-        let output = self.wasmpipe(&["checkpoint", "inspect", "--json", "checkpoint"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        self.json(&["checkpoint", "inspect", "--json", "checkpoint"], 0)
     }
 
     /// As [`place::assert_log_is_folder`]: a run is over, the job need not be.
@@ -231,7 +257,7 @@ pub fn run_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -
         Ok(plan) => plan,
         Err(error) => return Ran { summary: None, error: Some(error) },
     };
-    let (summary, error) = pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
+    let (summary, error) = wasmpipe::pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
     watch.settle(pipeline.parent().unwrap());
     Ran { summary: Some(summary), error: error.map(|error| error.to_string()) }
 }
@@ -263,7 +289,7 @@ pub fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) 
 /// One for all tests: its components are compiled once, its clock is one thread.
 fn engine() -> Arc<Engine> {
     static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
-    Arc::clone(ENGINE.get_or_init(|| pipeline::engine(&cache()).unwrap()))
+    Arc::clone(ENGINE.get_or_init(|| wasmpipe::pipeline::engine(&cache()).unwrap()))
 }
 
 /// Test guests, built by `cargo xtask test`.
@@ -351,6 +377,14 @@ pub fn at_once<T: Sync>(points: &[T], work: impl Fn(&T) + Sync) {
 /// What the test function `twice` makes of rows of [`number_batch`]: each one twice.
 pub fn each_twice(numbers: impl IntoIterator<Item = i64>) -> Multiset {
     once(numbers.into_iter().flat_map(|n| [format!("id-{n}|{n}"), format!("id-{n}|{n}")]))
+}
+
+/// All of these words are in it.
+#[track_caller]
+pub fn assert_mentions(message: &str, words: &[&str]) {
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in:\n{message}");
+    }
 }
 
 /// A multiset of rows, each once.

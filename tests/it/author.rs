@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use expect_test::{Expect, expect};
 
-use crate::support::{Bench, assert_mentions, guests, number_batch, read_parquet, write_parquet};
+use crate::support::{Workdir, assert_mentions, guests, number_batch, read_parquet, write_parquet};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -16,16 +16,16 @@ fn text(bytes: &[u8]) -> String {
 
 /// What the command printed to stdout.
 #[track_caller]
-fn ends_with(bench: &Bench, code: i32, args: &[&str]) -> String {
-    let Output { status, stdout, stderr } = bench.wasmpipe(args);
+fn ends_with(workdir: &Workdir, code: i32, args: &[&str]) -> String {
+    let Output { status, stdout, stderr } = workdir.wasmpipe(args);
     assert_eq!(status.code(), Some(code), "{args:?}\n{}\n{}", text(&stdout), text(&stderr));
     text(&stdout)
 }
 
 /// What the command said on stderr when it refused.
 #[track_caller]
-fn refusal(bench: &Bench, args: &[&str]) -> String {
-    let Output { status, stdout, stderr } = bench.wasmpipe(args);
+fn refusal(workdir: &Workdir, args: &[&str]) -> String {
+    let Output { status, stdout, stderr } = workdir.wasmpipe(args);
     assert_eq!(status.code(), Some(2), "{args:?}\n{}\n{}", text(&stdout), text(&stderr));
     text(&stderr)
 }
@@ -39,24 +39,24 @@ fn guest_text(name: &str) -> String {
 }
 
 /// `udf new`, `udf build`, `udf test`, `run`, in a folder that knows nothing of this project.
-fn from_nothing_to_output(name: &str, kind: &str, function: &str) -> (Bench, Vec<RecordBatch>) {
-    let bench = Bench::new();
-    ends_with(&bench, 0, &["udf", "new", name, "--kind", kind]);
-    ends_with(&bench, 0, &["udf", "build", name]);
+fn from_nothing_to_output(name: &str, kind: &str, function: &str) -> (Workdir, Vec<RecordBatch>) {
+    let workdir = Workdir::new();
+    ends_with(&workdir, 0, &["udf", "new", name, "--kind", kind]);
+    ends_with(&workdir, 0, &["udf", "build", name]);
     let component = format!("{name}/{name}.wasm");
     let sample = format!("{name}/sample.parquet");
-    let tested = ends_with(&bench, 0, &["udf", "test", &component, "--input", &sample, "--shuffle"]);
+    let tested = ends_with(&workdir, 0, &["udf", "test", &component, "--input", &sample, "--shuffle"]);
     assert_mentions(&tested, &[function, "before: 36 rows", "after: ", "each row gives the same in 5 other runs"]);
-    let inspected = ends_with(&bench, 0, &["udf", "inspect", &component]);
+    let inspected = ends_with(&workdir, 0, &["udf", "inspect", &component]);
     assert_mentions(&inspected, &[&format!("{function} ({kind})"), "wasmpipe:udf/host"]);
     let pipeline = format!("{name}/pipeline.toml");
-    ends_with(&bench, 0, &["check", &pipeline, "--all"]);
-    ends_with(&bench, 0, &["run", &pipeline, "--quiet"]);
-    let out = std::fs::read_dir(bench.path(name).join("out")).unwrap().map(|entry| entry.unwrap().path());
+    ends_with(&workdir, 0, &["check", &pipeline, "--all"]);
+    ends_with(&workdir, 0, &["run", &pipeline, "--quiet"]);
+    let out = std::fs::read_dir(workdir.path(name).join("out")).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = out.filter(|path| path.extension().is_some_and(|e| e == "parquet")).collect();
     files.sort();
     let rows = files.iter().flat_map(|path| read_parquet(path)).collect();
-    (bench, rows)
+    (workdir, rows)
 }
 
 fn rows(batches: &[RecordBatch]) -> usize {
@@ -69,32 +69,32 @@ fn names(batches: &[RecordBatch]) -> Vec<String> {
 
 #[test]
 fn a_new_map_is_built_tested_and_run() {
-    let (bench, output) = from_nothing_to_output("word-count", "map", "word_count");
+    let (workdir, output) = from_nothing_to_output("word-count", "map", "word_count");
     assert_eq!((rows(&output), names(&output)), (36, ["id", "text", "n", "word_count"].map(String::from).to_vec()));
-    let again = bench.wasmpipe(&["udf", "build", "word-count"]);
+    let again = workdir.wasmpipe(&["udf", "build", "word-count"]);
     assert_mentions(&text(&again.stderr), &["up to date", "the component is as it was"]);
-    let inspected = ends_with(&bench, 0, &["udf", "inspect", "word-count/word-count.wasm"]);
+    let inspected = ends_with(&workdir, 0, &["udf", "inspect", "word-count/word-count.wasm"]);
     assert_mentions(
         &inspected,
         &["needs    text Utf8", "adds     word_count UInt32", "letters_min  integer >= 0  [default: 1]"],
     );
     let component = "word-count/word-count.wasm";
-    let measured = ends_with(&bench, 0, &["udf", "bench", component, "--seconds", "0.2", "--block-bytes", "64 KiB"]);
+    let measured = ends_with(&workdir, 0, &["udf", "bench", component, "--seconds", "0.2", "--block-bytes", "64 KiB"]);
     assert_mentions(&measured, &["made-up values", "KiB of needed columns"]);
-    a_mistake_is_shown_by_cargo_and_costs_nothing(&bench);
+    a_mistake_is_shown_by_cargo_and_costs_nothing(&workdir);
 }
 
-fn a_mistake_is_shown_by_cargo_and_costs_nothing(bench: &Bench) {
-    let (source, component) = (bench.path("word-count/src/lib.rs"), bench.path("word-count/word-count.wasm"));
+fn a_mistake_is_shown_by_cargo_and_costs_nothing(workdir: &Workdir) {
+    let (source, component) = (workdir.path("word-count/src/lib.rs"), workdir.path("word-count/word-count.wasm"));
     let (good, built) = (std::fs::read_to_string(&source).unwrap(), std::fs::read(&component).unwrap());
     std::fs::write(&source, good.replace("-> u32 {", "-> u33 {")).unwrap();
-    let output = bench.wasmpipe(&["udf", "build", "word-count"]);
+    let output = workdir.wasmpipe(&["udf", "build", "word-count"]);
     assert_eq!(output.status.code(), Some(1));
     assert_mentions(&text(&output.stderr), &["cannot find type `u33`", "src/lib.rs:", "cargo could not build"]);
     // It compiles, but it is no component of ours: found before the old one is replaced.
     let without = good.lines().filter(|line| !line.starts_with("wasmpipe_sdk::export!")).collect::<Vec<_>>().join("\n");
     std::fs::write(&source, without).unwrap();
-    assert_mentions(&refusal(bench, &["udf", "build", "word-count"]), &["exports nothing", "wasmpipe_sdk::export!"]);
+    assert_mentions(&refusal(workdir, &["udf", "build", "word-count"]), &["exports nothing", "wasmpipe_sdk::export!"]);
     assert_eq!(std::fs::read(&component).unwrap(), built);
 }
 
@@ -114,21 +114,21 @@ fn a_new_flat_map_is_built_tested_and_run() {
 
 #[test]
 fn a_new_map_batches_is_built_tested_and_run() {
-    let (bench, output) = from_nothing_to_output("scale", "map-batches", "scale");
+    let (workdir, output) = from_nothing_to_output("scale", "map-batches", "scale");
     assert_eq!((rows(&output), names(&output)), (36, ["id", "text", "n", "scaled"].map(String::from).to_vec()));
-    bench_says_how_fast(&bench, "scale/scale.wasm");
+    bench_says_how_fast(&workdir, "scale/scale.wasm");
 }
 
-fn bench_says_how_fast(bench: &Bench, component: &str) {
+fn bench_says_how_fast(workdir: &Workdir, component: &str) {
     let input = ["--input", "scale/sample.parquet", "--seconds", "0.2", "--block-bytes", "64 KiB"];
-    let measured = ends_with(bench, 0, &[&["udf", "bench", component], &input[..]].concat());
+    let measured = ends_with(workdir, 0, &[&["udf", "bench", component], &input[..]].concat());
     assert_mentions(&measured, &["scale/sample.parquet", "8,192 rows", "MB/s", "median", "p95", "in the function"]);
 }
 
 #[test]
 fn a_new_crate_is_refused_where_it_cannot_be() {
-    let bench = Bench::new();
-    let new = |args: &[&str]| refusal(&bench, &[&["udf", "new"], args].concat());
+    let workdir = Workdir::new();
+    let new = |args: &[&str]| refusal(&workdir, &[&["udf", "new"], args].concat());
     check(
         &new(&["Words", "--kind", "map"]),
         &expect![[r#"
@@ -150,7 +150,7 @@ fn a_new_crate_is_refused_where_it_cannot_be() {
               hint: name the folder `guest-sdk/rust` of wasmpipe's sources with --sdk, or in WASMPIPE_SDK
         "#]],
     );
-    assert!(!bench.path("words").exists());
+    assert!(!workdir.path("words").exists());
 }
 
 #[track_caller]
@@ -160,23 +160,23 @@ fn check(actual: &str, expected: &Expect) {
 
 #[test]
 fn a_component_is_inspected() {
-    let bench = Bench::new();
-    std::fs::copy(guest("code"), bench.path("code.wasm")).unwrap();
-    let printed = ends_with(&bench, 0, &["udf", "inspect", "code.wasm"]);
+    let workdir = Workdir::new();
+    std::fs::copy(guest("code"), workdir.path("code.wasm")).unwrap();
+    let printed = ends_with(&workdir, 0, &["udf", "inspect", "code.wasm"]);
     assert_mentions(
         &printed,
         &["wasmpipe:udf/host@0.1.0", "facts (map)", "passages (flat-map)", "  needs  ", "  config "],
     );
     let digest = blake3_of(&printed);
-    let json = ends_with(&bench, 0, &["udf", "inspect", "--json", "code.wasm"]);
+    let json = ends_with(&workdir, 0, &["udf", "inspect", "--json", "code.wasm"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["bytes"], std::fs::metadata(bench.path("code.wasm")).unwrap().len());
+    assert_eq!(json["bytes"], std::fs::metadata(workdir.path("code.wasm")).unwrap().len());
     assert_eq!(json["blake3"], digest);
     assert_eq!(json["functions"][0]["kind"], "filter");
     let imports = json["imports"].as_array().unwrap();
     assert!(imports.iter().all(|import| import["granted"] == true), "{imports:?}");
     assert!(imports.iter().any(|import| import["name"] == "wasmpipe:udf/host@0.1.0"), "{imports:?}");
-    assert_mentions(&refusal(&bench, &["udf", "inspect", "in"]), &["error: component in", "hint: "]);
+    assert_mentions(&refusal(&workdir, &["udf", "inspect", "in"]), &["error: component in", "hint: "]);
 }
 
 fn blake3_of(printed: &str) -> String {
@@ -187,29 +187,29 @@ fn blake3_of(printed: &str) -> String {
 
 #[test]
 fn a_module_of_another_language_is_encoded_or_refused() {
-    let bench = Bench::new();
-    std::fs::write(bench.path("guest.wat"), "(module (func (export \"f\")))").unwrap();
-    std::fs::write(bench.path("guest.wasm"), "what was here before").unwrap();
+    let workdir = Workdir::new();
+    std::fs::write(workdir.path("guest.wat"), "(module (func (export \"f\")))").unwrap();
+    std::fs::write(workdir.path("guest.wasm"), "what was here before").unwrap();
     assert_mentions(
-        &refusal(&bench, &["udf", "build", "guest.wat"]),
+        &refusal(&workdir, &["udf", "build", "guest.wat"]),
         &["guest.wat cannot be made a component", "wit/udf.wit"],
     );
-    assert_eq!(std::fs::read(bench.path("guest.wasm")).unwrap(), b"what was here before");
-    assert_mentions(&refusal(&bench, &["udf", "build", "guest.wasm"]), &["would be replaced", "--out"]);
-    assert_mentions(&refusal(&bench, &["udf", "build"]), &["has no Cargo.toml", "udf new"]);
+    assert_eq!(std::fs::read(workdir.path("guest.wasm")).unwrap(), b"what was here before");
+    assert_mentions(&refusal(&workdir, &["udf", "build", "guest.wasm"]), &["would be replaced", "--out"]);
+    assert_mentions(&refusal(&workdir, &["udf", "build"]), &["has no Cargo.toml", "udf new"]);
 }
 
 /// The templates are plain Rust: their unit tests run where `cargo test` runs.
 #[test]
 fn the_unit_tests_of_new_crates_pass() {
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     let shared =
         std::env::var_os("WASMPIPE_TEST_NATIVE_TARGET").map_or_else(|| guests().join("cache/native"), PathBuf::from);
     for kind in ["map", "filter", "flat-map", "map-batches"] {
         let name = format!("a-{kind}");
-        ends_with(&bench, 0, &["udf", "new", &name, "--kind", kind]);
+        ends_with(&workdir, 0, &["udf", "new", &name, "--kind", kind]);
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["test", "--quiet", "--target-dir"]).arg(&shared).current_dir(bench.path(&name));
+        cargo.args(["test", "--quiet", "--target-dir"]).arg(&shared).current_dir(workdir.path(&name));
         let output = cargo.output().unwrap();
         assert!(output.status.success(), "{kind}\n{}\n{}", text(&output.stdout), text(&output.stderr));
         assert_mentions(&text(&output.stdout), &["1 passed"]);
@@ -220,16 +220,17 @@ fn test_hostile<'a>(component: &'a str, function: &'a str, more: &[&'a str]) -> 
     [&["udf", "test", component, "--input", "in/a.parquet", "--function", function], more].concat()
 }
 
-fn numbers() -> (Bench, String) {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..20, 20);
-    (bench, guest_text("hostile"))
+fn numbers() -> (Workdir, String) {
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..20, 20);
+    (workdir, guest_text("hostile"))
 }
 
 #[test]
 fn rows_are_shown_before_and_after() {
-    let (bench, hostile) = numbers();
-    let printed = ends_with(&bench, 3, &test_hostile(&hostile, "errors_on", &["--config", "at = [3]", "--show", "5"]));
+    let (workdir, hostile) = numbers();
+    let printed =
+        ends_with(&workdir, 3, &test_hostile(&hostile, "errors_on", &["--config", "at = [3]", "--show", "5"]));
     check(
         &printed
             .replace(&hostile, "hostile.wasm")
@@ -266,38 +267,39 @@ fn rows_are_shown_before_and_after() {
             row 3 failed: 3 is refused
             failed: 1 row of 20"#]],
     );
-    let printed = ends_with(&bench, 0, &test_hostile(&hostile, "drop_odd", &["--rows", "4"]));
+    let printed = ends_with(&workdir, 0, &test_hostile(&hostile, "drop_odd", &["--rows", "4"]));
     assert_mentions(&printed, &["before: 4 rows of 20", "after: 2 rows", "dropped: 2 rows of 4 (row 1, 3)"]);
     let printed = ends_with(
-        &bench,
+        &workdir,
         0,
         &test_hostile(&hostile, "log_flood", &["--rows", "1", "--config", "lines = 2, bytes = 1"]),
     );
     assert_mentions(&printed, &["log: info row 0"]);
-    let refused = refusal(&bench, &["udf", "test", &hostile, "--input", "in/a.parquet"]);
+    let refused = refusal(&workdir, &["udf", "test", &hostile, "--input", "in/a.parquet"]);
     assert_mentions(&refused, &["offers several functions", "--function", "drop_odd (filter)"]);
-    let refused = refusal(&bench, &test_hostile(&hostile, "errors_on", &["--config", "at = ["]));
+    let refused = refusal(&workdir, &test_hostile(&hostile, "errors_on", &["--config", "at = ["]));
     assert_mentions(&refused, &["neither JSON nor TOML", "hint: "]);
 }
 
 #[test]
 fn what_does_not_fit_on_a_command_line_is_explained() {
-    let (bench, hostile) = numbers();
-    let test = |function, more: &[&str]| refusal(&bench, &test_hostile(&hostile, function, more));
+    let (workdir, hostile) = numbers();
+    let test = |function, more: &[&str]| refusal(&workdir, &test_hostile(&hostile, function, more));
     assert_mentions(
         &test("errors_on", &["--config", "att = [1]"]),
         &["--config: `errors_on`: unknown key `att`", "did you mean `at`?"],
     );
     assert_mentions(&test("double", &["--skip", "20"]), &["has 20 rows, and --skip leaves out 20"]);
-    std::os::unix::fs::symlink(&hostile, bench.path("hostile.wasm")).unwrap();
+    std::os::unix::fs::symlink(&hostile, workdir.path("hostile.wasm")).unwrap();
     assert_mentions(
-        &refusal(&bench, &["udf", "inspect", "hostil.wasm"]),
+        &refusal(&workdir, &["udf", "inspect", "hostil.wasm"]),
         &["there is no `hostil.wasm`", "did you mean \"hostile.wasm\"?"],
     );
     let columns: [(&str, ArrayRef); 2] =
         [("nn", Arc::new(Int64Array::from(vec![1]))), ("double", Arc::new(Int64Array::from(vec![2])))];
-    write_parquet(&bench.path("other.parquet"), &RecordBatch::try_from_iter(columns).unwrap(), 10);
-    let refused = refusal(&bench, &["udf", "test", "hostile.wasm", "--input", "other.parquet", "--function", "double"]);
+    write_parquet(&workdir.path("other.parquet"), &RecordBatch::try_from_iter(columns).unwrap(), 10);
+    let refused =
+        refusal(&workdir, &["udf", "test", "hostile.wasm", "--input", "other.parquet", "--function", "double"]);
     expect![[r#"
         error: `double` does not fit the columns of the input: `n` is missing, `double`, which it adds, is there already
           column   wanted       arrives   made by     verdict
@@ -310,9 +312,9 @@ fn what_does_not_fit_on_a_command_line_is_explained() {
 
 #[test]
 fn the_rows_of_a_block_are_run_by_hand() {
-    let (bench, hostile) = numbers();
+    let (workdir, hostile) = numbers();
     let config = ["--config", "{ at = 13 }", "--skip", "10", "--rows", "5"];
-    let output = bench.wasmpipe(&test_hostile(&hostile, "panics_on", &config));
+    let output = workdir.wasmpipe(&test_hostile(&hostile, "panics_on", &config));
     assert_eq!(output.status.code(), Some(1));
     assert_mentions(
         &text(&output.stdout),
@@ -325,8 +327,8 @@ fn the_rows_of_a_block_are_run_by_hand() {
 
 #[test]
 fn a_row_that_traps_is_found() {
-    let (bench, hostile) = numbers();
-    let output = bench.wasmpipe(&test_hostile(&hostile, "panics_on", &["--config", "{ at = 13 }"]));
+    let (workdir, hostile) = numbers();
+    let output = workdir.wasmpipe(&test_hostile(&hostile, "panics_on", &["--config", "{ at = 13 }"]));
     assert_eq!(output.status.code(), Some(1));
     assert_mentions(&text(&output.stdout), &["row 13 ends the function"]);
     assert_mentions(&text(&output.stderr), &["panics_on", "13 is poison", "hint: "]);
@@ -334,28 +336,28 @@ fn a_row_that_traps_is_found() {
 
 #[test]
 fn a_function_that_remembers_is_found_out() {
-    let (bench, hostile) = numbers();
-    let printed = ends_with(&bench, 1, &test_hostile(&hostile, "remembers", &["--shuffle"]));
+    let (workdir, hostile) = numbers();
+    let printed = ends_with(&workdir, 1, &test_hostile(&hostile, "remembers", &["--shuffle"]));
     assert_mentions(
         &printed,
         &["not pure: row 0 gives something else once more on the same instance", "first:", "then:"],
     );
-    ends_with(&bench, 0, &test_hostile(&hostile, "copies", &["--shuffle"]));
+    ends_with(&workdir, 0, &test_hostile(&hostile, "copies", &["--shuffle"]));
 }
 
 #[test]
 fn an_output_is_compared_with_what_was_expected() {
-    let (bench, hostile) = numbers();
-    let run = |code, more: &[&str]| ends_with(&bench, code, &test_hostile(&hostile, "twice", more));
+    let (workdir, hostile) = numbers();
+    let run = |code, more: &[&str]| ends_with(&workdir, code, &test_hostile(&hostile, "twice", more));
     run(0, &["--write", "expected.parquet"]);
     assert_mentions(&run(0, &["--expect", "expected.parquet"]), &["expect: 40 rows, all as expected"]);
-    let other = expected_with(&bench.path("expected.parquet"), 7, -1);
-    write_parquet(&bench.path("other.parquet"), &other, 100);
+    let other = expected_with(&workdir.path("expected.parquet"), 7, -1);
+    write_parquet(&workdir.path("other.parquet"), &other, 100);
     assert_mentions(&run(1, &["--expect", "other.parquet"]), &["output row 7, twice: 3, expected is -1"]);
-    write_parquet(&bench.path("other.parquet"), &number_batch(0..40), 100);
+    write_parquet(&workdir.path("other.parquet"), &number_batch(0..40), 100);
     assert_mentions(&run(1, &["--expect", "other.parquet"]), &["the columns are", "expected are"]);
     assert_mentions(
-        &refusal(&bench, &test_hostile(&hostile, "twice", &["--expect", "no.parquet"])),
+        &refusal(&workdir, &test_hostile(&hostile, "twice", &["--expect", "no.parquet"])),
         &["no.parquet", "hint: "],
     );
 }
@@ -376,34 +378,34 @@ const DOUBLE: &str = "[source]\npath = \"in\"\nid = \"id\"\n[[stage]]\ncomponent
 
 #[test]
 fn check_finds_what_run_refuses_and_writes_nothing() {
-    let (bench, _) = numbers();
-    bench.pipeline(&DOUBLE.replace("double", "doubel"));
-    assert_mentions(&refusal(&bench, &["check", "pipeline.toml"]), &["doubel", "pipeline.toml:6"]);
-    bench.pipeline(DOUBLE);
-    assert_mentions(&ends_with(&bench, 0, &["check", "pipeline.toml"]), &["ok, 1 object; 1 stage"]);
-    assert!(!bench.path("checkpoint").exists() || bench.snapshot("checkpoint").is_empty());
-    ends_with(&bench, 0, &["run", "pipeline.toml", "--quiet"]);
+    let (workdir, _) = numbers();
+    workdir.pipeline(&DOUBLE.replace("double", "doubel"));
+    assert_mentions(&refusal(&workdir, &["check", "pipeline.toml"]), &["doubel", "pipeline.toml:6"]);
+    workdir.pipeline(DOUBLE);
+    assert_mentions(&ends_with(&workdir, 0, &["check", "pipeline.toml"]), &["ok, 1 object; 1 stage"]);
+    assert!(!workdir.path("checkpoint").exists() || workdir.snapshot("checkpoint").is_empty());
+    ends_with(&workdir, 0, &["run", "pipeline.toml", "--quiet"]);
     // A sink file that was lost is what `run` refuses only after the plan is made.
-    let out = std::fs::read_dir(bench.path("out")).unwrap().map(|entry| entry.unwrap().path());
+    let out = std::fs::read_dir(workdir.path("out")).unwrap().map(|entry| entry.unwrap().path());
     out.filter(|path| path.is_file()).for_each(|path| std::fs::remove_file(path).unwrap());
-    let before = bench.snapshot("checkpoint");
-    let refused = refusal(&bench, &["check", "pipeline.toml"]);
-    assert_eq!(refused, refusal(&bench, &["run", "pipeline.toml", "--quiet"]));
-    assert_eq!(bench.snapshot("checkpoint"), before);
+    let before = workdir.snapshot("checkpoint");
+    let refused = refusal(&workdir, &["check", "pipeline.toml"]);
+    assert_eq!(refused, refusal(&workdir, &["run", "pipeline.toml", "--quiet"]));
+    assert_eq!(workdir.snapshot("checkpoint"), before);
 }
 
 #[test]
 fn check_all_looks_into_objects_that_came_later() {
-    let (bench, _) = numbers();
-    bench.pipeline(DOUBLE);
-    ends_with(&bench, 0, &["run", "pipeline.toml", "--quiet"]);
+    let (workdir, _) = numbers();
+    workdir.pipeline(DOUBLE);
+    ends_with(&workdir, 0, &["run", "pipeline.toml", "--quiet"]);
     let ids: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
     let n: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
-    bench.file("b.parquet", &RecordBatch::try_from_iter([("id", ids), ("n", n)]).unwrap(), 10);
+    workdir.file("b.parquet", &RecordBatch::try_from_iter([("id", ids), ("n", n)]).unwrap(), 10);
     let text: ArrayRef = Arc::new(StringArray::from(vec!["one"]));
-    bench.file("c.parquet", &RecordBatch::try_from_iter([("id", Arc::clone(&text)), ("n", text)]).unwrap(), 10);
-    std::fs::write(bench.path("in/d.parquet"), "no parquet at all").unwrap();
-    ends_with(&bench, 0, &["check", "pipeline.toml"]);
-    let refused = refusal(&bench, &["check", "pipeline.toml", "--all"]);
+    workdir.file("c.parquet", &RecordBatch::try_from_iter([("id", Arc::clone(&text)), ("n", text)]).unwrap(), 10);
+    std::fs::write(workdir.path("in/d.parquet"), "no parquet at all").unwrap();
+    ends_with(&workdir, 0, &["check", "pipeline.toml"]);
+    let refused = refusal(&workdir, &["check", "pipeline.toml", "--all"]);
     assert_mentions(&refused, &["b.parquet has 1 null", "c.parquet", "column `n` is Utf8", "d.parquet", "3 problems"]);
 }

@@ -12,7 +12,7 @@ use wasmpipe::block::Lineage;
 use wasmpipe::pipeline;
 use wasmpipe::udf::{Answer, Component, Instance, Limits, RowError, Spec, bind};
 
-use crate::support::{Bench, Multiset, guests, once, write_parquet};
+use crate::support::{Multiset, Workdir, guests, once, write_parquet};
 
 const TEXTS: [Option<&str>; 12] = [
     Some("a,b"),
@@ -71,33 +71,33 @@ fn pipeline_of(stages: &str, columns: &str) -> String {
 
 #[test]
 fn the_documented_command_makes_the_component() {
-    let bench = Bench::new();
-    let output = bench.wasmpipe(&["udf", "build", source().to_str().unwrap(), "--out", "bare.wasm"]);
+    let workdir = Workdir::new();
+    let output = workdir.wasmpipe(&["udf", "build", source().to_str().unwrap(), "--out", "bare.wasm"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(std::fs::read(bench.path("bare.wasm")).unwrap(), std::fs::read(component()).unwrap());
+    assert_eq!(std::fs::read(workdir.path("bare.wasm")).unwrap(), std::fs::read(component()).unwrap());
 }
 
 #[test]
 fn map_filter_and_flat_map_run_in_one_job_and_failed_rows_are_left_out() {
-    let bench = Bench::new();
-    bench.file("a.parquet", &rows(0..100), 40);
-    bench.file("b.parquet", &rows(100..117), 100);
-    bench.file("empty.parquet", &rows(0..0), 100);
+    let workdir = Workdir::new();
+    workdir.file("a.parquet", &rows(0..100), 40);
+    workdir.file("b.parquet", &rows(100..117), 100);
+    workdir.file("empty.parquet", &rows(0..0), 100);
     let skip = "on_error = \"skip\"";
     let stages = [
         stage("negate", skip),
         stage("long_enough", &format!("config = {{ bytes_min = 2 }}\n{skip}")),
         stage("parts", skip),
     ];
-    bench.pipeline(&pipeline_of(&stages.concat(), r#"["id", "n", "negated", "part"]"#));
-    let ran = bench.run();
+    workdir.pipeline(&pipeline_of(&stages.concat(), r#"["id", "n", "negated", "part"]"#));
+    let ran = workdir.run();
     let expected = expected(0..117);
     let failed = (0..117).filter(|row| number(*row) == Some(i64::MIN) || text(*row).is_none()).count();
     let summary = ran.finished();
     assert_eq!((summary.rows_failed, summary.rows_written), (failed as u64, expected.values().sum()));
-    assert_eq!(bench.output("out"), expected);
-    bench.assert_manifest_is_folder();
-    assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(3));
+    assert_eq!(workdir.output("out"), expected);
+    workdir.assert_manifest_is_folder();
+    assert_eq!(workdir.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(3));
 }
 
 /// What the three functions are, in Rust.
@@ -113,10 +113,10 @@ fn expected(rows: std::ops::Range<usize>) -> Multiset {
 
 #[test]
 fn a_row_that_fails_stops_the_job_with_the_guests_own_words() {
-    let bench = Bench::new();
-    bench.file("a.parquet", &rows(0..10), 100);
-    bench.pipeline(&pipeline_of(&stage("negate", ""), r#"["negated"]"#));
-    let ran = bench.run();
+    let workdir = Workdir::new();
+    workdir.file("a.parquet", &rows(0..10), 100);
+    workdir.pipeline(&pipeline_of(&stage("negate", ""), r#"["negated"]"#));
+    let ran = workdir.run();
     for words in ["negate", "a.parquet row 0", "the smallest int64 has no negative"] {
         assert!(ran.error().contains(words), "{words:?} is not in:\n{}", ran.error());
     }
@@ -124,13 +124,13 @@ fn a_row_that_fails_stops_the_job_with_the_guests_own_words() {
 
 #[test]
 fn its_functions_are_pure() {
-    let bench = Bench::new();
-    write_parquet(&bench.path("in.parquet"), &rows(0..60), 100);
+    let workdir = Workdir::new();
+    write_parquet(&workdir.path("in.parquet"), &rows(0..60), 100);
     for (function, code) in [("negate", 3), ("long_enough", 3), ("parts", 0)] {
         let component = component();
         let args =
             ["udf", "test", component.to_str().unwrap(), "--function", function, "--input", "in.parquet", "--shuffle"];
-        let output = bench.wasmpipe(&args);
+        let output = workdir.wasmpipe(&args);
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(code), "{said}{}", String::from_utf8_lossy(&output.stderr));
         assert!(said.contains("each row gives the same"), "{said}");
@@ -139,11 +139,11 @@ fn its_functions_are_pure() {
 
 #[test]
 fn an_allocator_that_gets_no_memory_is_told_by_the_limits_name() {
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     let text: StringArray = std::iter::once(Some("x".repeat(300_000))).collect();
-    bench.file("a.parquet", &RecordBatch::try_from_iter([("text", Arc::new(text) as ArrayRef)]).unwrap(), 1);
-    bench.pipeline(&pipeline_of(&stage("parts", "memory_bytes_max = \"256 KiB\""), r#"["part"]"#));
-    let ran = bench.run();
+    workdir.file("a.parquet", &RecordBatch::try_from_iter([("text", Arc::new(text) as ArrayRef)]).unwrap(), 1);
+    workdir.pipeline(&pipeline_of(&stage("parts", "memory_bytes_max = \"256 KiB\""), r#"["part"]"#));
+    let ran = workdir.run();
     assert!(ran.error().contains("memory_bytes_max"), "{}", ran.error());
 }
 

@@ -14,7 +14,7 @@ use wasmpipe::store::{Act, Watch};
 use crate::support::pipeline::{Pipeline, pipeline};
 use crate::support::random::Random;
 use crate::support::seam::{Crash, Pause, Reads, Stop};
-use crate::support::{Bench, Said, each_twice, id_files, number_batch, run, run_as};
+use crate::support::{Said, Workdir, each_twice, id_files, number_batch, run, run_as};
 
 /// Every number twice, in groups of ten rows.
 fn twice() -> Pipeline {
@@ -26,30 +26,30 @@ fn by_one_reader() -> Pipeline {
     twice().run("readers = 1")
 }
 
-fn bench(pipeline: &Pipeline) -> Bench {
-    Bench::with(pipeline, &[("a.parquet", 0..25, 8), ("b.parquet", 25..40, 6)])
+fn workdir(pipeline: &Pipeline) -> Workdir {
+    Workdir::with(pipeline, &[("a.parquet", 0..25, 8), ("b.parquet", 25..40, 6)])
 }
 
 /// Everything that must hold after a job ended in order, however it got there.
 #[track_caller]
-fn assert_exactly_once(bench: &Bench, context: &str) {
-    assert_eq!(bench.output("out"), each_twice(0..40), "{context}");
-    bench.assert_manifest_is_folder();
-    let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
-    assert_eq!(bench.run().finished().run, None, "{context}");
-    assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before, "{context}");
+fn assert_exactly_once(workdir: &Workdir, context: &str) {
+    assert_eq!(workdir.output("out"), each_twice(0..40), "{context}");
+    workdir.assert_manifest_is_folder();
+    let before = (workdir.snapshot("checkpoint"), workdir.snapshot("out"));
+    assert_eq!(workdir.run().finished().run, None, "{context}");
+    assert_eq!((workdir.snapshot("checkpoint"), workdir.snapshot("out")), before, "{context}");
 }
 
 #[test]
 fn k1_k2_every_durable_step_is_a_safe_place_to_die() {
     for job in [twice(), twice().by_position()] {
         let undisturbed = Arc::new(Crash::never());
-        bench(&job).run_with(&undisturbed, false).finished();
+        workdir(&job).run_with(&undisturbed, false).finished();
         let steps = undisturbed.steps();
         for (step, stop) in (0..steps).flat_map(|step| [(step, Stop::Before(step)), (step, Stop::After(step))]) {
-            let bench = bench(&job);
+            let workdir = workdir(&job);
             let crash = Arc::new(Crash::at(stop));
-            let died = bench.run_with(&crash, false);
+            let died = workdir.run_with(&crash, false);
             // How rows fall into files varies a little, so a run may have fewer steps; and signs of life are courtesy.
             let seen = crash.seen();
             let is_courtesy =
@@ -59,8 +59,8 @@ fn k1_k2_every_durable_step_is_a_safe_place_to_die() {
                 "{stop:?} of {steps} was not noticed: {:?}",
                 seen.get(step as usize)
             );
-            bench.run().finished();
-            assert_exactly_once(&bench, &format!("{stop:?} of {steps}"));
+            workdir.run().finished();
+            assert_exactly_once(&workdir, &format!("{stop:?} of {steps}"));
         }
         println!("{} points, none lost, none doubled", steps * 2);
     }
@@ -73,10 +73,10 @@ fn k1_large_files_are_uploaded_in_parts_and_a_half_written_one_is_removed() {
     let batch = RecordBatch::try_from_iter([("n", numbers), ("text", text)]).unwrap();
     let job = "[source]\npath = \"in\"\n[sink]\npath = \"out\"\ncompression = \"none\"\n[checkpoint]\npath = \"checkpoint\"\n";
     let make = || {
-        let bench = Bench::new();
-        bench.file("a.parquet", &batch, 500);
-        bench.pipeline(job);
-        bench
+        let workdir = Workdir::new();
+        workdir.file("a.parquet", &batch, 500);
+        workdir.pipeline(job);
+        workdir
     };
     let crash = Arc::new(Crash::never());
     let undisturbed = make();
@@ -85,11 +85,11 @@ fn k1_large_files_are_uploaded_in_parts_and_a_half_written_one_is_removed() {
     assert!(crash.seen().iter().filter(|seen| parts(seen)).count() >= 2, "{:?}", crash.seen());
     let step = crash.seen().iter().rposition(parts).unwrap() as u64;
     for stop in [Stop::Before(step), Stop::After(step), Stop::After(step + 1), Stop::Before(step + 2)] {
-        let bench = make();
-        bench.run_with(&Arc::new(Crash::at(stop)), false);
-        bench.run().finished();
-        assert_eq!(bench.output("out"), undisturbed.output("out"));
-        bench.assert_manifest_is_folder();
+        let workdir = make();
+        workdir.run_with(&Arc::new(Crash::at(stop)), false);
+        workdir.run().finished();
+        assert_eq!(workdir.output("out"), undisturbed.output("out"));
+        workdir.assert_manifest_is_folder();
     }
 }
 
@@ -108,24 +108,24 @@ fn pseudo_random_text(seed: u64) -> String {
 #[test]
 fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
     let undisturbed = Arc::new(Crash::never());
-    bench(&twice()).run_with(&undisturbed, false).finished();
+    workdir(&twice()).run_with(&undisturbed, false).finished();
     let is = |what: &'static str| move |seen: &String| seen.contains(what);
     let open = undisturbed.seen().iter().position(is("Put lane/0/0000000000")).unwrap() as u64;
-    let bench = bench(&twice());
-    bench.run_with(&Arc::new(Crash::at(Stop::After(open))), false);
+    let workdir = workdir(&twice());
+    workdir.run_with(&Arc::new(Crash::at(Stop::After(open))), false);
     for _ in 0..9 {
         // The first step is a sign of life, the second is the open.
-        bench.run_with(&Arc::new(Crash::at(Stop::After(1))), false);
+        workdir.run_with(&Arc::new(Crash::at(Stop::After(1))), false);
     }
-    assert_eq!(bench.inspect()["entries"].as_array().unwrap().len(), 10);
-    bench.run().finished();
-    assert_exactly_once(&bench, "after ten kills");
+    assert_eq!(workdir.inspect()["entries"].as_array().unwrap().len(), 10);
+    workdir.run().finished();
+    assert_exactly_once(&workdir, "after ten kills");
 
     // Two readers make more or fewer files of the same rows, as it happens.
     let undisturbed = Arc::new(Crash::never());
-    self::bench(&by_one_reader()).run_with(&undisturbed, false).finished();
+    self::workdir(&by_one_reader()).run_with(&undisturbed, false).finished();
     let before_close = undisturbed.seen().iter().rposition(is("Put lane/0/")).unwrap() as u64;
-    let second = self::bench(&by_one_reader());
+    let second = self::workdir(&by_one_reader());
     second.run_with(&Arc::new(Crash::at(Stop::Before(before_close))), false);
     assert_eq!(second.inspect()["rows_committed"], 40);
     let resumed = second.run();
@@ -135,24 +135,24 @@ fn p15_killed_between_open_and_first_commit_ten_times_and_before_close() {
 
 /// Z stops before its second entry; R does the whole job; Z goes on.
 fn zombie(stopped_at: &'static str) {
-    let bench = bench(&twice());
+    let workdir = workdir(&twice());
     let pause = Pause::before(stopped_at);
-    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
+    let (pipeline, watch) = (workdir.path("pipeline.toml"), Arc::clone(&pause));
     let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
-    bench.take_over().finished();
-    let manifest = bench.inspect()["files"].clone();
+    workdir.take_over().finished();
+    let manifest = workdir.inspect()["files"].clone();
     pause.go_on();
     let fenced = stopped.join().unwrap();
     assert_eq!(fenced.summary().outcome, Outcome::Fenced, "{:?}", fenced.error);
     assert!(fenced.error().contains("another run has taken over"), "{}", fenced.error());
-    assert_eq!(bench.inspect()["files"], manifest);
-    assert!(bench.output("out").values().sum::<u64>() >= 80);
+    assert_eq!(workdir.inspect()["files"], manifest);
+    assert!(workdir.output("out").values().sum::<u64>() >= 80);
     // What the zombie wrote late is gone at the latest after the next open.
-    bench.numbers("c.parquet", 40..41, 10);
-    bench.run().finished();
-    assert_eq!(bench.output("out"), each_twice(0..41));
-    bench.assert_manifest_is_folder();
+    workdir.numbers("c.parquet", 40..41, 10);
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), each_twice(0..41));
+    workdir.assert_manifest_is_folder();
 }
 
 #[test]
@@ -186,25 +186,25 @@ impl Watch for PauseThenFail {
 
 #[test]
 fn p3_a_sink_that_fails_because_another_run_took_over_is_no_sink_error() {
-    let bench = bench(&twice());
+    let workdir = workdir(&twice());
     let pause = Pause::before("sink Put");
-    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::new(PauseThenFail(Arc::clone(&pause))));
+    let (pipeline, watch) = (workdir.path("pipeline.toml"), Arc::new(PauseThenFail(Arc::clone(&pause))));
     let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
-    bench.take_over().finished();
+    workdir.take_over().finished();
     pause.go_on();
     let fenced = stopped.join().unwrap();
     assert_eq!(fenced.summary().outcome, Outcome::Fenced, "{:?}", fenced.error);
-    assert_exactly_once(&bench, "after a run that was fenced in the sink");
+    assert_exactly_once(&workdir, "after a run that was fenced in the sink");
 }
 
 #[test]
 fn p6_an_open_that_lands_after_another_commit_sees_it() {
-    let bench = bench(&twice());
+    let workdir = workdir(&twice());
     // A stops before its third entry; R wants to open, but A's second commit lands first.
     let (first, second) = (Pause::before("Put lane/0/0000000002"), Pause::before("Put lane/0/0000000002"));
     let start = |pause: &Arc<Pause>, take_over| {
-        let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(pause));
+        let (pipeline, watch) = (workdir.path("pipeline.toml"), Arc::clone(pause));
         std::thread::spawn(move || run_as(&pipeline, &watch, Said { take_over, ..Said::default() }))
     };
     let a = start(&first, false);
@@ -213,42 +213,42 @@ fn p6_an_open_that_lands_after_another_commit_sees_it() {
     second.wait_until_paused();
     first.go_on();
     let until = Instant::now() + Duration::from_secs(60);
-    while bench.inspect()["entries"].as_array().unwrap().len() < 3 && Instant::now() < until {
+    while workdir.inspect()["entries"].as_array().unwrap().len() < 3 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }
     second.go_on();
     let outcomes = [a.join().unwrap().summary().outcome, r.join().unwrap().summary().outcome];
     assert!(outcomes.contains(&Outcome::Finished), "{outcomes:?}");
-    bench.run().finished();
-    assert_exactly_once(&bench, "two writers");
+    workdir.run().finished();
+    assert_exactly_once(&workdir, "two writers");
 }
 
 #[test]
 fn p7_a_new_job_in_the_same_place_does_not_use_the_old_id_file() {
-    let bench = bench(&by_one_reader());
-    let until_first_commits = |bench: &Bench| {
-        bench.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
-        bench.inspect()["rows_committed"].as_u64().unwrap()
+    let workdir = workdir(&by_one_reader());
+    let until_first_commits = |workdir: &Workdir| {
+        workdir.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
+        workdir.inspect()["rows_committed"].as_u64().unwrap()
     };
-    let repack = |bench: &Bench, name: &str| {
-        for file in bench.snapshot("in").keys() {
+    let repack = |workdir: &Workdir, name: &str| {
+        for file in workdir.snapshot("in").keys() {
             std::fs::remove_file(file).unwrap();
         }
-        bench.file(name, &number_batch((0..40).rev()), 9);
+        workdir.file(name, &number_batch((0..40).rev()), 9);
     };
-    assert!(until_first_commits(&bench) > 0);
-    repack(&bench, "p.parquet");
-    bench.run().finished();
-    assert_eq!(id_files(bench.inspect()["job"].as_str().unwrap()), 1, "an id file was built");
+    assert!(until_first_commits(&workdir) > 0);
+    repack(&workdir, "p.parquet");
+    workdir.run().finished();
+    assert_eq!(id_files(workdir.inspect()["job"].as_str().unwrap()), 1, "an id file was built");
     for folder in ["checkpoint", "out", "in"] {
-        std::fs::remove_dir_all(bench.path(folder)).unwrap();
+        std::fs::remove_dir_all(workdir.path(folder)).unwrap();
     }
-    std::fs::create_dir(bench.path("in")).unwrap();
-    bench.numbers("a.parquet", (0..40).rev(), 8);
-    assert!(until_first_commits(&bench) > 0);
-    repack(&bench, "q.parquet");
-    bench.run().finished();
-    assert_exactly_once(&bench, "the second job");
+    std::fs::create_dir(workdir.path("in")).unwrap();
+    workdir.numbers("a.parquet", (0..40).rev(), 8);
+    assert!(until_first_commits(&workdir) > 0);
+    repack(&workdir, "q.parquet");
+    workdir.run().finished();
+    assert_exactly_once(&workdir, "the second job");
 }
 
 #[test]
@@ -257,99 +257,99 @@ fn p10_blocks_of_one_unit_reach_several_files_and_small_blocks_pass_after_a_filt
         .sink("columns = [\"id\", \"twice\"]\nfile_bytes_max = 1")
         .checkpoint("group_rows_max = 30")
         .run("workers = 2\nreaders = 2\nblock_rows_max = 4");
-    let bench = Bench::with(&job, &[("a.parquet", 0..100, 100)]);
-    bench.run().finished();
-    assert_eq!(bench.output("out"), each_twice((0..100).filter(|n| n % 2 == 0)));
-    let files = bench.inspect()["files"].as_array().unwrap().len();
+    let workdir = Workdir::with(&job, &[("a.parquet", 0..100, 100)]);
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), each_twice((0..100).filter(|n| n % 2 == 0)));
+    let files = workdir.inspect()["files"].as_array().unwrap().len();
     assert!(files > 10, "{files} files of one unit");
 }
 
 #[test]
 fn p12_a_lost_connection_in_the_middle_of_a_unit_goes_on_where_it_was() {
     for failing in [vec![2], vec![3], vec![2, 3, 4], vec![3, 5, 7]] {
-        let bench = bench(&by_one_reader());
+        let workdir = workdir(&by_one_reader());
         let reads = Arc::new(Reads::failing(failing.clone()));
-        bench.run_with(&reads, false).finished();
-        assert_exactly_once(&bench, &format!("reads {failing:?} failed"));
+        workdir.run_with(&reads, false).finished();
+        assert_exactly_once(&workdir, &format!("reads {failing:?} failed"));
     }
 }
 
 #[test]
 fn p12_a_store_that_stays_away_fails_the_run_resumably() {
-    let bench = bench(&by_one_reader());
+    let workdir = workdir(&by_one_reader());
     let reads = Arc::new(Reads::failing(5..100));
-    let failed = bench.run_with(&reads, false);
+    let failed = workdir.run_with(&reads, false);
     assert!(failed.error().contains("connection reset") && failed.error().contains("hint:"), "{}", failed.error());
     assert!(failed.summary().commits > 0);
-    bench.run().finished();
-    assert_exactly_once(&bench, "after the store came back");
+    workdir.run().finished();
+    assert_exactly_once(&workdir, "after the store came back");
 }
 
 #[test]
 fn p13_ids_of_other_but_convertible_types_are_the_same_ids() {
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     let batch = |ids: ArrayRef, k: ArrayRef| {
         let n: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ids.len() as i64));
         RecordBatch::try_from_iter([("id", ids), ("k", k), ("n", n)]).unwrap()
     };
     let strings = || (0..20).map(|n| Some(format!("id-{n}"))).collect::<StringArray>();
-    bench.file("a.parquet", &batch(Arc::new(strings()), Arc::new(Int64Array::from_iter_values(0..20))), 7);
-    bench.pipeline(&twice().source("id = [\"id\", \"k\"]"));
-    bench.run().finished();
-    std::fs::remove_file(bench.path("in/a.parquet")).unwrap();
+    workdir.file("a.parquet", &batch(Arc::new(strings()), Arc::new(Int64Array::from_iter_values(0..20))), 7);
+    workdir.pipeline(&twice().source("id = [\"id\", \"k\"]"));
+    workdir.run().finished();
+    std::fs::remove_file(workdir.path("in/a.parquet")).unwrap();
     let names = strings();
     let dictionary: DictionaryArray<Int32Type> = names.iter().flatten().collect();
-    bench.file("b.parquet", &batch(Arc::new(dictionary), Arc::new(Int32Array::from_iter_values(0..20))), 5);
-    let second = bench.run();
+    workdir.file("b.parquet", &batch(Arc::new(dictionary), Arc::new(Int32Array::from_iter_values(0..20))), 5);
+    let second = workdir.run();
     assert_eq!((second.finished().rows_known, second.finished().rows_read), (20, 0));
 }
 
 #[test]
 fn p16_an_id_in_two_objects_is_two_rows_until_the_source_is_repacked() {
-    let bench = Bench::new();
-    bench.numbers("p.parquet", [7, 1], 10);
-    bench.numbers("q.parquet", [7, 2], 10);
-    bench.pipeline(&by_one_reader().checkpoint("group_rows_max = 2"));
-    let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
+    let workdir = Workdir::new();
+    workdir.numbers("p.parquet", [7, 1], 10);
+    workdir.numbers("q.parquet", [7, 2], 10);
+    workdir.pipeline(&by_one_reader().checkpoint("group_rows_max = 2"));
+    let died = workdir.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
     assert_eq!(died.summary().rows_committed, 2);
-    let resumed = bench.run();
+    let resumed = workdir.run();
     assert_eq!(
         (resumed.finished().rows_known, resumed.finished().rows_read),
         (0, 2),
         "within one listing each row is its own"
     );
-    assert_eq!(bench.output("out")["id-7|7"], 4);
-    std::fs::rename(bench.path("in/p.parquet"), bench.path("in/p2.parquet")).unwrap();
-    let repacked = bench.run();
+    assert_eq!(workdir.output("out")["id-7|7"], 4);
+    std::fs::rename(workdir.path("in/p.parquet"), workdir.path("in/p2.parquet")).unwrap();
+    let repacked = workdir.run();
     assert_eq!((repacked.finished().rows_known, repacked.finished().rows_read), (2, 0));
-    assert_eq!(bench.output("out").values().sum::<u64>(), 8);
+    assert_eq!(workdir.output("out").values().sum::<u64>(), 8);
 }
 
 #[test]
 fn k9_orphans_are_removed_and_other_files_are_not() {
-    let bench = bench(&twice());
+    let workdir = workdir(&twice());
     let crash = Arc::new(Crash::never());
-    self::bench(&twice()).run_with(&crash, false).finished();
+    self::workdir(&twice()).run_with(&crash, false).finished();
     let segment = crash.seen().iter().position(|seen| seen.contains("Put lane/0/0000000002")).unwrap() as u64;
-    bench.run_with(&Arc::new(Crash::at(Stop::Before(segment))), false);
-    let job = bench.inspect()["job"].as_str().unwrap().to_string();
-    let dead = bench.inspect()["entries"][0]["token"].as_str().unwrap().to_string();
-    let staged = bench.path(&format!("out/{job}-0-{dead}-000777.parquet#1"));
+    workdir.run_with(&Arc::new(Crash::at(Stop::Before(segment))), false);
+    let job = workdir.inspect()["job"].as_str().unwrap().to_string();
+    let dead = workdir.inspect()["entries"][0]["token"].as_str().unwrap().to_string();
+    let staged = workdir.path(&format!("out/{job}-0-{dead}-000777.parquet#1"));
     let kept = [
-        bench.path("out/notes.txt"),
-        bench.path(&format!("out/{job}.parquet.txt")),
-        bench.path(&format!("out/{job}-0-{dead}-000001.parquet.bak")),
-        bench.path("out/other.parquet#1"),
+        workdir.path("out/notes.txt"),
+        workdir.path(&format!("out/{job}.parquet.txt")),
+        workdir.path(&format!("out/{job}-0-{dead}-000001.parquet.bak")),
+        workdir.path("out/other.parquet#1"),
     ];
     std::fs::write(&staged, "half").unwrap();
     kept.iter().for_each(|path| std::fs::write(path, "mine").unwrap());
-    bench.run().finished();
+    workdir.run().finished();
     assert!(!staged.exists());
     for path in &kept {
         assert_eq!(std::fs::read(path).unwrap(), b"mine", "{}", path.display());
         std::fs::remove_file(path).unwrap();
     }
-    assert_exactly_once(&bench, "after the sweep");
+    assert_exactly_once(&workdir, "after the sweep");
 }
 
 #[test]
@@ -361,51 +361,51 @@ fn a_damaged_log_is_named_and_never_guessed_at() {
         ("foreign", b"hello", "is damaged"),
     ];
     for (what, bytes, words) in cases {
-        let bench = bench(&twice());
-        bench.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
-        let entry = bench.path("checkpoint/lane/0/0000000001");
+        let workdir = workdir(&twice());
+        workdir.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
+        let entry = workdir.path("checkpoint/lane/0/0000000001");
         assert!(entry.exists());
         std::fs::write(&entry, bytes).unwrap();
-        let before = bench.snapshot("out");
-        let failed = bench.run();
+        let before = workdir.snapshot("out");
+        let failed = workdir.run();
         assert!(
             failed.error().contains("lane/0/0000000001") && failed.error().contains(words),
             "{what}: {}",
             failed.error()
         );
-        assert_eq!(bench.snapshot("out"), before, "{what}: nothing is deleted");
+        assert_eq!(workdir.snapshot("out"), before, "{what}: nothing is deleted");
     }
-    let bench = bench(&twice());
-    bench.run().finished();
-    std::fs::remove_file(bench.path("checkpoint/lane/0/0000000001")).unwrap();
-    assert!(bench.run().error().contains("lane/0/0000000001"));
-    std::fs::remove_file(bench.path("checkpoint/root/0000000000")).unwrap();
-    assert!(bench.run().refused().contains("root/0000000000"), "a log without a root is not a new job");
+    let workdir = workdir(&twice());
+    workdir.run().finished();
+    std::fs::remove_file(workdir.path("checkpoint/lane/0/0000000001")).unwrap();
+    assert!(workdir.run().error().contains("lane/0/0000000001"));
+    std::fs::remove_file(workdir.path("checkpoint/root/0000000000")).unwrap();
+    assert!(workdir.run().refused().contains("root/0000000000"), "a log without a root is not a new job");
 }
 
 #[test]
 fn a_sink_file_that_was_deleted_or_cut_is_noticed() {
-    let bench = bench(&twice());
-    bench.run().finished();
-    let name = bench.inspect()["files"][0]["path"].as_str().unwrap().to_string();
-    std::fs::write(bench.path("out").join(&name), "x").unwrap();
-    assert!(bench.run().error().contains(&name));
-    std::fs::remove_file(bench.path("out").join(&name)).unwrap();
-    assert!(bench.run().error().contains(&format!("{name} is missing")));
+    let workdir = workdir(&twice());
+    workdir.run().finished();
+    let name = workdir.inspect()["files"][0]["path"].as_str().unwrap().to_string();
+    std::fs::write(workdir.path("out").join(&name), "x").unwrap();
+    assert!(workdir.run().error().contains(&name));
+    std::fs::remove_file(workdir.path("out").join(&name)).unwrap();
+    assert!(workdir.run().error().contains(&format!("{name} is missing")));
 }
 
 /// SIGKILL of the real binary at random moments, many times, then a finish.
 fn random_kills(name: &str, job: &Pipeline, rows: i64, kills: usize, least_after_commit: usize) {
     let mut random = Random::of(name);
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     for file in 0..4 {
-        bench.numbers(&format!("{file}.parquet"), rows / 4 * file..rows / 4 * (file + 1), 97);
+        workdir.numbers(&format!("{file}.parquet"), rows / 4 * file..rows / 4 * (file + 1), 97);
     }
-    bench.pipeline(job);
+    workdir.pipeline(job);
     let (mut after_commit, mut last) = (0, 0);
     for kill in 0..kills {
         let before = last;
-        let mut child = bench
+        let mut child = workdir
             .command(&["run", "pipeline.toml", "--quiet"])
             .env("WASMPIPE_LOG", "wasmpipe::pipeline=info")
             .stdout(Stdio::null())
@@ -420,20 +420,20 @@ fn random_kills(name: &str, job: &Pipeline, rows: i64, kills: usize, least_after
         std::thread::sleep(Duration::from_micros(random.below(120_000)));
         child.kill().unwrap();
         child.wait().unwrap();
-        last = bench.inspect()["rows_committed"].as_u64().unwrap();
+        last = workdir.inspect()["rows_committed"].as_u64().unwrap();
         println!("kill {kill}: {last} rows committed");
         assert!(last >= before, "committed rows only rise: {before}, {last}");
         after_commit += usize::from(committed && last > before);
     }
     assert!(after_commit >= least_after_commit, "{after_commit} of {kills} kills came after a commit of their run");
     assert!((last as i64) < rows, "the job ended before the kills");
-    let finish = bench.wasmpipe(&["run", "pipeline.toml"]);
+    let finish = workdir.wasmpipe(&["run", "pipeline.toml"]);
     assert_eq!(finish.status.code(), Some(0), "{}", String::from_utf8_lossy(&finish.stderr));
-    assert_eq!(bench.output("out"), each_twice(0..rows / 4 * 4));
-    bench.assert_manifest_is_folder();
-    let before = (bench.snapshot("checkpoint"), bench.snapshot("out"));
-    assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(0));
-    assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("out")), before);
+    assert_eq!(workdir.output("out"), each_twice(0..rows / 4 * 4));
+    workdir.assert_manifest_is_folder();
+    let before = (workdir.snapshot("checkpoint"), workdir.snapshot("out"));
+    assert_eq!(workdir.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(0));
+    assert_eq!((workdir.snapshot("checkpoint"), workdir.snapshot("out")), before);
 }
 
 /// As [`twice`], but slow.
@@ -456,8 +456,8 @@ fn k5_soak_twenty_kills_at_random_moments_by_position() {
 }
 
 /// Starts a run, sends SIGTERM when it has said that it reads rows, and gives its exit code.
-fn stopped_at_work(bench: &Bench) -> Option<i32> {
-    let mut command = bench.command(&["run", "pipeline.toml"]);
+fn stopped_at_work(workdir: &Workdir) -> Option<i32> {
+    let mut command = workdir.command(&["run", "pipeline.toml"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = child.stderr.take().unwrap();
     let mut lines = BufReader::new(stderr).lines().map_while(std::result::Result::ok);
@@ -470,46 +470,46 @@ fn stopped_at_work(bench: &Bench) -> Option<i32> {
 
 #[test]
 fn the_first_signal_drains_and_the_next_run_goes_on() {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..20_000, 500);
-    bench.pipeline(&slow(400_000).checkpoint("group_rows_max = 1000000"));
-    assert_eq!(stopped_at_work(&bench), Some(4));
-    let inspect = bench.inspect();
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..20_000, 500);
+    workdir.pipeline(&slow(400_000).checkpoint("group_rows_max = 1000000"));
+    assert_eq!(stopped_at_work(&workdir), Some(4));
+    let inspect = workdir.inspect();
     assert_eq!(inspect["closed"], "stopped");
-    bench.assert_log_is_folder();
+    workdir.assert_log_is_folder();
     let committed = inspect["rows_committed"].as_u64().unwrap();
     assert!((1..20_000).contains(&committed), "the open group was committed: {committed}");
-    let resumed = bench.run();
+    let resumed = workdir.run();
     assert_eq!(resumed.finished().rows_skipped, committed);
-    assert_eq!(bench.output("out"), each_twice(0..20_000));
-    bench.assert_manifest_is_folder();
+    assert_eq!(workdir.output("out"), each_twice(0..20_000));
+    workdir.assert_manifest_is_folder();
 }
 
 #[test]
 fn a_drain_that_takes_too_long_is_an_interruption_and_not_a_finish() {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..400, 400);
-    bench.pipeline(&slow(20_000_000).run("drain_seconds = 0\nworkers = 1"));
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..400, 400);
+    workdir.pipeline(&slow(20_000_000).run("drain_seconds = 0\nworkers = 1"));
     // Everything is read at once; the worker is in its first blocks.
-    assert_eq!(stopped_at_work(&bench), Some(4));
-    let inspect = bench.inspect();
+    assert_eq!(stopped_at_work(&workdir), Some(4));
+    let inspect = workdir.inspect();
     assert_eq!(inspect["closed"], "stopped");
-    bench.assert_log_is_folder();
+    workdir.assert_log_is_folder();
     assert!(inspect["rows_committed"].as_u64().unwrap() < 400);
 }
 
 #[test]
 fn an_open_that_was_void_leaves_no_token_behind() {
-    let bench = bench(&twice());
+    let workdir = workdir(&twice());
     // A wants to open at 0 and is overtaken; it opens later under another name, so nobody takes A for dead.
     let pause = Pause::before("checkpoint Put lane/0/0000000000");
-    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
+    let (pipeline, watch) = (workdir.path("pipeline.toml"), Arc::clone(&pause));
     let late = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
-    bench.take_over().finished();
+    workdir.take_over().finished();
     pause.go_on();
     late.join().unwrap().finished();
-    let tokens: Vec<String> = bench.inspect()["entries"]
+    let tokens: Vec<String> = workdir.inspect()["entries"]
         .as_array()
         .unwrap()
         .iter()
@@ -518,39 +518,39 @@ fn an_open_that_was_void_leaves_no_token_behind() {
         .collect();
     assert_eq!(tokens.len(), 2);
     assert_ne!(tokens[0], tokens[1]);
-    assert_exactly_once(&bench, "after an open that came late");
+    assert_exactly_once(&workdir, "after an open that came late");
 }
 
 #[test]
 fn a_zombie_does_not_pin_a_source_that_it_saw_too_late() {
-    let bench = bench(&by_one_reader());
-    bench.run_with(&Arc::new(Crash::at(Stop::Before(9))), false);
+    let workdir = workdir(&by_one_reader());
+    workdir.run_with(&Arc::new(Crash::at(Stop::Before(9))), false);
     // Z has opened the lane, but not compared the source yet (the first reading of the listing is before the open).
     let pause = Pause::after_passing("listing", 1);
-    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
+    let (pipeline, watch) = (workdir.path("pipeline.toml"), Arc::clone(&pause));
     let zombie = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
     // R does more of the job and dies, then the source is repacked, then Z wakes up.
-    bench.run_with(&Arc::new(Crash::at(Stop::Before(8))), false);
-    std::fs::rename(bench.path("in/a.parquet"), bench.path("in/z.parquet")).unwrap();
+    workdir.run_with(&Arc::new(Crash::at(Stop::Before(8))), false);
+    std::fs::rename(workdir.path("in/a.parquet"), workdir.path("in/z.parquet")).unwrap();
     pause.go_on();
     assert_eq!(zombie.join().unwrap().summary().outcome, Outcome::Fenced);
-    bench.run().finished();
-    assert_exactly_once(&bench, "after a zombie that saw another source");
+    workdir.run().finished();
+    assert_exactly_once(&workdir, "after a zombie that saw another source");
 }
 
 #[test]
 fn a_sink_that_vanishes_under_a_run_is_a_failure_and_not_a_finish() {
-    let bench = bench(&twice());
+    let workdir = workdir(&twice());
     let pause = Pause::before("checkpoint Put lane/0/0000000003");
-    let (pipeline, watch) = (bench.path("pipeline.toml"), Arc::clone(&pause));
+    let (pipeline, watch) = (workdir.path("pipeline.toml"), Arc::clone(&pause));
     let running = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
-    std::fs::rename(bench.path("out"), bench.path("gone")).unwrap();
+    std::fs::rename(workdir.path("out"), workdir.path("gone")).unwrap();
     pause.go_on();
     let ran = running.join().unwrap();
     assert_eq!(ran.summary().outcome, Outcome::Failed);
     assert!(ran.error().contains("is missing"), "{}", ran.error());
-    assert!(!matches!(bench.inspect()["closed"].as_str(), Some("finished")));
-    assert!(!bench.path("out/_wasmpipe").exists(), "no manifest of files that are not there");
+    assert!(!matches!(workdir.inspect()["closed"].as_str(), Some("finished")));
+    assert!(!workdir.path("out/_wasmpipe").exists(), "no manifest of files that are not there");
 }

@@ -14,7 +14,7 @@ use wasmpipe::store::{Act, Unwatched, Watch};
 
 use crate::support::pipeline::in_small_blocks;
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Bench, Said, once, run_as};
+use crate::support::{Said, Workdir, once, run_as};
 
 fn errors_on(at: &str, on_error: &str) -> String {
     format!("hostile.errors_on\nconfig = {{ at = [{at}] }}\non_error = \"{on_error}\"")
@@ -24,13 +24,13 @@ fn dead_on(function: &str, more: &str) -> String {
     format!("hostile.{function}\n{more}\non_error = \"dead-letter\"")
 }
 
-fn bench(rows: i64, pipeline: &(impl Display + ?Sized)) -> Bench {
-    Bench::with(pipeline, &[("a.parquet", 0..rows, 13)])
+fn workdir(rows: i64, pipeline: &(impl Display + ?Sized)) -> Workdir {
+    Workdir::with(pipeline, &[("a.parquet", 0..rows, 13)])
 }
 
 /// What `dead-letters show --json` gives, by object and row.
-fn letters(bench: &Bench) -> Vec<Value> {
-    let output = bench.wasmpipe(&["dead-letters", "show", "--json", "pipeline.toml"]);
+fn letters(workdir: &Workdir) -> Vec<Value> {
+    let output = workdir.wasmpipe(&["dead-letters", "show", "--json", "pipeline.toml"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut letters: Vec<Value> =
         String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -47,15 +47,15 @@ fn c4_written_filtered_failed_and_dead_lettered_rows_in_one_block() {
     let negate = "bare.negate\non_error = \"dead-letter\"";
     let stages = ["hostile.drop_odd", &errors_on("4, 10", "skip"), negate];
     let text = in_small_blocks(&stages, "\"id\", \"negated\"").run("block_rows_max = 20");
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     // Only the smallest number has no negative.
-    bench.numbers("a.parquet", (0..19).chain([i64::MIN]), 20);
-    bench.pipeline(&text);
-    let ran = bench.run();
+    workdir.numbers("a.parquet", (0..19).chain([i64::MIN]), 20);
+    workdir.pipeline(&text);
+    let ran = workdir.run();
     let s = ran.finished();
     assert_eq!((s.rows_read, s.rows_dropped, s.rows_failed, s.rows_dead_lettered, s.rows_written), (20, 9, 2, 1, 8));
-    assert_eq!(bench.output("out"), once([0, 2, 6, 8, 12, 14, 16, 18].map(|n: i64| format!("id-{n}|{}", -n))));
-    let inspect = bench.inspect();
+    assert_eq!(workdir.output("out"), once([0, 2, 6, 8, 12, 14, 16, 18].map(|n: i64| format!("id-{n}|{}", -n))));
+    let inspect = workdir.inspect();
     let counts = ["rows_committed", "rows_done", "rows_failed", "rows_dead_lettered"].map(|key| inspect[key].as_u64());
     assert_eq!(counts, [Some(20), Some(17), Some(2), Some(1)]);
     let ids: u64 = inspect["id_files"].as_array().unwrap().iter().map(|file| file["rows"].as_u64().unwrap()).sum();
@@ -64,47 +64,47 @@ fn c4_written_filtered_failed_and_dead_lettered_rows_in_one_block() {
         "object": "a.parquet", "row": 19, "stage": 3, "function": "negate", "kind": "row",
         "message": "the smallest int64 has no negative", "attempt": 1, "id": "id--9223372036854775808", "n": i64::MIN,
     });
-    assert_eq!(letters(&bench), [letter]);
-    bench.assert_manifest_is_folder();
+    assert_eq!(letters(&workdir), [letter]);
+    workdir.assert_manifest_is_folder();
 }
 
 #[test]
 fn c3_a_rerun_leaves_dead_letters_and_says_where_they_are() {
-    let bench = bench(3, &in_small_blocks(&[&errors_on("1", "dead-letter")], "\"id\""));
-    let first = bench.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
+    let workdir = workdir(3, &in_small_blocks(&[&errors_on("1", "dead-letter")], "\"id\""));
+    let first = workdir.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
     assert_eq!(first.status.code(), Some(3), "finished with failed rows");
     let said = String::from_utf8(first.stderr).unwrap();
     let note = "note: 1 dead letter in all: `wasmpipe dead-letters show pipeline.toml` shows them\n";
     assert!(said.ends_with(note), "{said}");
     assert!(said.contains("a.parquet row 1 (id=\"id-1\") dead-lettered: 1 is refused"), "{said}");
-    assert_eq!(bench.output("out"), once([0, 2].map(|n| format!("id-{n}"))));
-    let (job, checkpoint) = (bench.snapshot("out"), bench.snapshot("checkpoint"));
+    assert_eq!(workdir.output("out"), once([0, 2].map(|n| format!("id-{n}"))));
+    let (job, checkpoint) = (workdir.snapshot("out"), workdir.snapshot("checkpoint"));
     for _ in 0..2 {
-        let again = bench.wasmpipe(&["run", "pipeline.toml"]);
+        let again = workdir.wasmpipe(&["run", "pipeline.toml"]);
         assert_eq!((again.status.code(), String::from_utf8(again.stderr).unwrap().as_str()), (Some(3), note));
         assert!(String::from_utf8(again.stdout).unwrap().contains("of these dead-lettered                     1"));
     }
-    assert_eq!((bench.snapshot("out"), bench.snapshot("checkpoint")), (job, checkpoint), "nothing was written");
-    bench.numbers("b.parquet", 3..5, 10);
-    let more = bench.run();
+    assert_eq!((workdir.snapshot("out"), workdir.snapshot("checkpoint")), (job, checkpoint), "nothing was written");
+    workdir.numbers("b.parquet", 3..5, 10);
+    let more = workdir.run();
     let summary = more.finished();
     assert_eq!((summary.rows_read, summary.rows_dead_lettered, summary.rows_dead_lettered_in_all), (2, 0, 1));
-    assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(3));
+    assert_eq!(workdir.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(3));
 }
 
 #[test]
 fn they_are_shown_as_a_table() {
     // One group, so that there is one order.
     let text = in_small_blocks(&[&errors_on("4, 11, 25", "dead-letter")], "\"id\"").checkpoint("group_rows_max = 30");
-    let bench = bench(30, &text.run("readers = 1"));
+    let workdir = workdir(30, &text.run("readers = 1"));
     let shown = |args: &[&str]| {
-        let output = bench.wasmpipe(&[&["dead-letters", "show"], args].concat());
+        let output = workdir.wasmpipe(&[&["dead-letters", "show"], args].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let refused = bench.wasmpipe(&["dead-letters", "show", "pipeline.toml"]);
+    let refused = workdir.wasmpipe(&["dead-letters", "show", "pipeline.toml"]);
     assert_eq!(refused.status.code(), Some(2), "there is no checkpoint yet");
-    bench.run().finished();
+    workdir.run().finished();
     expect![[r#"
         3 dead letters
         object      row   id      stage   function    kind   message         attempt
@@ -122,28 +122,28 @@ fn they_are_shown_as_a_table() {
     "#]]
     .assert_eq(&shown(&["checkpoint", "--limit", "1"]));
     assert_eq!(shown(&["checkpoint", "--limit", "2", "--json"]).lines().count(), 2);
-    bench.pipeline(
+    workdir.pipeline(
         &in_small_blocks(&[&errors_on("77", "dead-letter")], "\"id\"")
             .checkpoint("path = \"other\"")
             .sink("path = \"empty\""),
     );
-    bench.run().finished();
+    workdir.run().finished();
     assert_eq!(shown(&["other"]), "no dead letters\n");
 }
 
 #[test]
 fn a_job_without_a_checkpoint_says_where_they_lie() {
     let text = in_small_blocks(&[&errors_on("1", "dead-letter")], "\"id\"");
-    let bench = bench(3, &text.without_checkpoint());
-    let ran = bench.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
+    let workdir = workdir(3, &text.without_checkpoint());
+    let ran = workdir.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
     let said = String::from_utf8(ran.stderr).unwrap();
     assert_eq!(ran.status.code(), Some(3));
     assert!(
         said.contains("note: 1 dead letter in file://") && said.ends_with("/out/_wasmpipe/dead-letters/\n"),
         "{said}"
     );
-    assert_eq!(bench.snapshot("out/_wasmpipe/dead-letters").len(), 1);
-    let shown = bench.wasmpipe(&["dead-letters", "show", "pipeline.toml"]);
+    assert_eq!(workdir.snapshot("out/_wasmpipe/dead-letters").len(), 1);
+    let shown = workdir.wasmpipe(&["dead-letters", "show", "pipeline.toml"]);
     let said = String::from_utf8(shown.stderr).unwrap();
     assert_eq!(shown.status.code(), Some(2));
     assert!(said.contains("names no checkpoint") && said.contains("_wasmpipe/dead-letters/"), "{said}");
@@ -154,18 +154,18 @@ fn a_child_that_fails_takes_its_row_whole() {
     let texts: StringArray = ["1 2 3", "4 x 5", "6", "y z"].map(Some).into_iter().collect();
     let ids: Int64Array = (0..4).collect();
     let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(ids)), ("text", Arc::new(texts))];
-    let bench = Bench::new();
-    bench.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 10);
+    let workdir = Workdir::new();
+    workdir.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 10);
     let chunks = "chunks.chunks\nconfig = { unit = \"words\", size_max = 1, overlap = 0 }";
     let json_fields = "json_fields.json_fields\n\
         config = { column = \"chunk\", fields = { number = { path = \"$\", type = \"integer\" } } }\non_error = \"dead-letter\"";
-    bench.pipeline(&in_small_blocks(&[chunks, json_fields], "\"id\", \"number\""));
-    let ran = bench.run();
+    workdir.pipeline(&in_small_blocks(&[chunks, json_fields], "\"id\", \"number\""));
+    let ran = workdir.run();
     let summary = ran.finished();
     assert_eq!((summary.rows_dead_lettered, summary.rows_dropped, summary.rows_written), (2, 0, 4));
     let expected = ["0|1", "0|2", "0|3", "2|6"].map(str::to_owned);
-    assert_eq!(bench.output("out"), once(expected), "4 and 5 are withheld with their sibling x");
-    let letters = letters(&bench);
+    assert_eq!(workdir.output("out"), once(expected), "4 and 5 are withheld with their sibling x");
+    let letters = letters(&workdir);
     assert_eq!(rows(&letters), [1, 3], "one letter for each row, however many of its children failed");
     for letter in &letters {
         assert_eq!((letter["stage"].as_u64(), letter["kind"].as_str()), (Some(2), Some("row")), "{letter}");
@@ -182,11 +182,11 @@ fn traps_and_limits_say_so() {
         (dead_on("wide", "config = { bytes = 1000000000 }"), "limit", "memory_bytes_max", 0..20),
     ];
     for (stage, kind, words, lost) in cases {
-        let bench = bench(20, &in_small_blocks(&[&stage], "\"id\""));
-        let ran = bench.run();
+        let workdir = workdir(20, &in_small_blocks(&[&stage], "\"id\""));
+        let ran = workdir.run();
         let count = lost.end - lost.start;
         assert_eq!((ran.finished().rows_dead_lettered, ran.finished().rows_written), (count, 20 - count), "{stage}");
-        let letters = letters(&bench);
+        let letters = letters(&workdir);
         assert_eq!(rows(&letters), lost.collect::<Vec<_>>(), "{stage}");
         for letter in &letters {
             let message = letter["message"].as_str().unwrap();
@@ -194,29 +194,29 @@ fn traps_and_limits_say_so() {
             assert!(message.contains(words) && message.contains("in the block a.parquet rows "), "{message}");
             assert!(!message.contains('\n'), "{message}");
         }
-        bench.assert_manifest_is_folder();
+        workdir.assert_manifest_is_folder();
     }
 }
 
 #[test]
 fn a_null_where_none_is_taken_is_a_letter() {
     let n: Int64Array = [Some(1), None, Some(3)].into_iter().collect();
-    let bench = Bench::new();
-    bench.file(
+    let workdir = Workdir::new();
+    workdir.file(
         "a.parquet",
         &RecordBatch::try_from_iter_with_nullable([("n", Arc::new(n) as ArrayRef, true)]).unwrap(),
         10,
     );
-    bench.pipeline(&in_small_blocks(&[&dead_on("double", "")], "\"double\"").by_position());
-    bench.run().finished();
-    let letters = letters(&bench);
+    workdir.pipeline(&in_small_blocks(&[&dead_on("double", "")], "\"double\"").by_position());
+    workdir.run().finished();
+    let letters = letters(&workdir);
     assert_eq!(rows(&letters), [1], "by position");
     assert_eq!((&letters[0]["n"], &letters[0]["kind"]), (&Value::Null, &json!("row")));
     assert!(letters[0]["message"].as_str().unwrap().contains("null in column `n`"));
 }
 
 /// Columns `id`, `n`, `row` and `other`; the job needs `n`.
-fn wide_bench(text: &(impl Display + ?Sized)) -> Bench {
+fn wide_workdir(text: &(impl Display + ?Sized)) -> Workdir {
     let numbers = || Arc::new((0..30).collect::<Int64Array>());
     let ids: StringArray = (0..30).map(|n| Some(format!("id-{n}"))).collect();
     let other: StringArray = (0..30).map(|n| (n % 2 == 0).then(|| format!("other {n}"))).collect();
@@ -226,10 +226,10 @@ fn wide_bench(text: &(impl Display + ?Sized)) -> Bench {
         ("row", numbers(), false),
         ("other", Arc::new(other), true),
     ];
-    let bench = Bench::new();
-    bench.file("a.parquet", &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 30);
-    bench.pipeline(text);
-    bench
+    let workdir = Workdir::new();
+    workdir.file("a.parquet", &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 30);
+    workdir.pipeline(text);
+    workdir
 }
 
 fn keys(letter: &Value) -> Vec<&str> {
@@ -246,9 +246,9 @@ fn full_rows_are_kept_if_wanted_and_the_job_stays_the_same() {
     for (text, kept) in
         [(&text, vec!["id", "n"]), (&full, vec!["id", "n", "other", "source_row"]), (&by_position, vec!["n"])]
     {
-        let bench = wide_bench(text);
-        bench.run().finished();
-        let letters = letters(&bench);
+        let workdir = wide_workdir(text);
+        workdir.run().finished();
+        let letters = letters(&workdir);
         assert_eq!((rows(&letters), keys(&letters[0])), (vec![4, 25], kept));
         if text == &full {
             assert_eq!((&letters[0]["other"], &letters[1]["other"]), (&json!("other 4"), &Value::Null));
@@ -256,26 +256,26 @@ fn full_rows_are_kept_if_wanted_and_the_job_stays_the_same() {
         }
     }
     // Neither what is kept nor what becomes of failed rows is part of what the job computes.
-    let bench = wide_bench(&text);
-    bench.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
-    let first = letters(&bench).len();
-    bench.pipeline(&full);
-    bench.run().finished();
-    let letters = letters(&bench);
+    let workdir = wide_workdir(&text);
+    workdir.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
+    let first = letters(&workdir).len();
+    workdir.pipeline(&full);
+    workdir.run().finished();
+    let letters = letters(&workdir);
     assert_eq!((rows(&letters), first), (vec![4, 25], 1), "files of both kinds count");
-    bench.pipeline(&text.replace("dead-letter", "skip"));
-    assert_eq!(bench.run().finished().run, None, "nothing is left to do");
+    workdir.pipeline(&text.replace("dead-letter", "skip"));
+    assert_eq!(workdir.run().finished().run, None, "nothing is left to do");
 }
 
 #[test]
 fn all_columns_must_be_there_if_full_rows_are_kept() {
     let text = in_small_blocks(&[&errors_on("4", "dead-letter")], "\"id\"");
-    let bench = wide_bench(&text);
-    bench.numbers("b.parquet", 30..40, 10);
-    bench.pipeline(&format!("{text}[dead_letters]\nfull_row = true\n"));
-    assert!(bench.run().refused().contains("there is no column `row`"), "b.parquet has no such column");
-    bench.pipeline(&text);
-    bench.run().finished();
+    let workdir = wide_workdir(&text);
+    workdir.numbers("b.parquet", 30..40, 10);
+    workdir.pipeline(&format!("{text}[dead_letters]\nfull_row = true\n"));
+    assert!(workdir.run().refused().contains("there is no column `row`"), "b.parquet has no such column");
+    workdir.pipeline(&text);
+    workdir.run().finished();
 }
 
 /// Two groups with letters in several files each.
@@ -286,22 +286,22 @@ fn a_crash_at_every_durable_step_keeps_each_letter_once() {
     let dead = [3, 17, 18, 33];
     let expected = once((0..40).filter(|n| !dead.contains(n)).map(|n| format!("id-{n}|{n}")));
     let crash = Arc::new(Crash::never());
-    let undisturbed = bench(40, &text);
+    let undisturbed = workdir(40, &text);
     undisturbed.run_with(&crash, false).finished();
     let all = letters(&undisturbed);
     assert_eq!(rows(&all), [3, 17, 18, 33]);
     let puts = crash.seen().iter().filter(|seen| seen.starts_with("sink Put _wasmpipe/dead-letters/")).count();
     assert!(puts >= 3, "{:?}", crash.seen());
     for stop in (0..crash.steps()).flat_map(|step| [Stop::Before(step), Stop::After(step)]) {
-        let bench = bench(40, &text);
-        bench.run_with(&Arc::new(Crash::at(stop)), false);
-        bench.run().finished();
-        assert_eq!(letters(&bench), all, "{stop:?}");
-        assert_eq!(bench.output("out"), expected, "{stop:?}");
-        bench.assert_manifest_is_folder();
-        let (out, checkpoint) = (bench.snapshot("out"), bench.snapshot("checkpoint"));
-        assert_eq!(bench.run().finished().run, None);
-        assert_eq!((bench.snapshot("out"), bench.snapshot("checkpoint")), (out, checkpoint), "{stop:?}");
+        let workdir = workdir(40, &text);
+        workdir.run_with(&Arc::new(Crash::at(stop)), false);
+        workdir.run().finished();
+        assert_eq!(letters(&workdir), all, "{stop:?}");
+        assert_eq!(workdir.output("out"), expected, "{stop:?}");
+        workdir.assert_manifest_is_folder();
+        let (out, checkpoint) = (workdir.snapshot("out"), workdir.snapshot("checkpoint"));
+        assert_eq!(workdir.run().finished().run, None);
+        assert_eq!((workdir.snapshot("out"), workdir.snapshot("checkpoint")), (out, checkpoint), "{stop:?}");
     }
     println!("letters: stopped before and after {} durable steps", crash.steps());
 }
@@ -310,46 +310,46 @@ fn a_crash_at_every_durable_step_keeps_each_letter_once() {
 fn letters_of_dead_runs_are_removed_and_other_files_are_not() {
     let text = in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\"");
     let crash = Arc::new(Crash::never());
-    bench(10, &text).run_with(&crash, false).finished();
+    workdir(10, &text).run_with(&crash, false).finished();
     let segment = crash.seen().iter().position(|seen| seen.contains("Put lane/0/0000000001")).unwrap() as u64;
-    let bench = bench(10, &text);
-    bench.run_with(&Arc::new(Crash::at(Stop::Before(segment))), false);
-    let orphans: Vec<_> = bench.snapshot("out/_wasmpipe/dead-letters").into_keys().collect();
+    let workdir = workdir(10, &text);
+    workdir.run_with(&Arc::new(Crash::at(Stop::Before(segment))), false);
+    let orphans: Vec<_> = workdir.snapshot("out/_wasmpipe/dead-letters").into_keys().collect();
     assert_eq!(orphans.len(), 1);
-    assert!(letters(&bench).is_empty(), "no segment names them");
+    assert!(letters(&workdir).is_empty(), "no segment names them");
     let staged = orphans[0].with_extension("parquet#1");
     let kept = [orphans[0].with_file_name("notes.txt"), orphans[0].with_extension("parquet.bak")];
     std::fs::write(&staged, "half").unwrap();
     kept.iter().for_each(|path| std::fs::write(path, "mine").unwrap());
-    bench.run().finished();
+    workdir.run().finished();
     assert!(!staged.exists() && !orphans[0].exists());
     kept.iter().for_each(|path| std::fs::remove_file(path).unwrap());
-    bench.assert_manifest_is_folder();
-    assert_eq!(rows(&letters(&bench)), [3]);
+    workdir.assert_manifest_is_folder();
+    assert_eq!(rows(&letters(&workdir)), [3]);
 }
 
 /// Neither failed nor dead-lettered rows are done by id, so in a repacked source they are tried again.
 #[test]
 fn letters_of_rows_that_stand_elsewhere_now_do_not_count() {
-    let bench = bench(10, &in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\""));
-    bench.run().finished();
-    std::fs::rename(bench.path("in/a.parquet"), bench.path("in/b.parquet")).unwrap();
-    let repacked = bench.run();
+    let workdir = workdir(10, &in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\""));
+    workdir.run().finished();
+    std::fs::rename(workdir.path("in/a.parquet"), workdir.path("in/b.parquet")).unwrap();
+    let repacked = workdir.run();
     let summary = repacked.finished();
     assert_eq!((summary.rows_known, summary.rows_read, summary.rows_dead_lettered_in_all), (9, 1, 1));
-    let letters = letters(&bench);
+    let letters = letters(&workdir);
     assert_eq!((rows(&letters), &letters[0]["object"]), (vec![3], &json!("b.parquet")));
-    bench.assert_manifest_is_folder();
+    workdir.assert_manifest_is_folder();
 }
 
 #[test]
 fn a_file_of_letters_that_is_gone_is_noticed() {
-    let bench = bench(10, &in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\""));
-    bench.run().finished();
-    let name = bench.inspect()["dead_letters"][0]["path"].as_str().unwrap().to_owned();
-    std::fs::remove_file(bench.path("out").join(&name)).unwrap();
-    assert!(bench.run().error().contains(&format!("{name} is missing")));
-    let shown = bench.wasmpipe(&["dead-letters", "show", "checkpoint"]);
+    let workdir = workdir(10, &in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\""));
+    workdir.run().finished();
+    let name = workdir.inspect()["dead_letters"][0]["path"].as_str().unwrap().to_owned();
+    std::fs::remove_file(workdir.path("out").join(&name)).unwrap();
+    assert!(workdir.run().error().contains(&format!("{name} is missing")));
+    let shown = workdir.wasmpipe(&["dead-letters", "show", "checkpoint"]);
     assert_eq!(shown.status.code(), Some(1));
     assert!(String::from_utf8(shown.stderr).unwrap().contains(&name));
 }
@@ -357,13 +357,13 @@ fn a_file_of_letters_that_is_gone_is_noticed() {
 #[test]
 fn a_fenced_run_removes_its_letters_too() {
     let text = in_small_blocks(&[&errors_on("3", "dead-letter")], "\"id\"");
-    let bench = bench(10, &text);
-    let overtaken = Arc::new(Overtake { pipeline: bench.path("pipeline.toml"), has_run: AtomicBool::new(false) });
-    let ran = bench.run_with(&overtaken, false);
+    let workdir = workdir(10, &text);
+    let overtaken = Arc::new(Overtake { pipeline: workdir.path("pipeline.toml"), has_run: AtomicBool::new(false) });
+    let ran = workdir.run_with(&overtaken, false);
     assert!(ran.error().contains("fenced"), "{}", ran.error());
     assert!(overtaken.has_run.load(Ordering::SeqCst));
-    assert_eq!(rows(&letters(&bench)), [3]);
-    bench.assert_manifest_is_folder();
+    assert_eq!(rows(&letters(&workdir)), [3]);
+    workdir.assert_manifest_is_folder();
 }
 
 /// Before the first segment of a run, another run takes over and finishes.
@@ -408,16 +408,16 @@ print(json.dumps({"letters": letters, "output": sorted(output["id"].to_pylist())
 
 #[test]
 fn pyarrow_reads_letters_and_does_not_take_them_for_output() {
-    let bench = bench(50, &in_small_blocks(&[&errors_on("3, 17, 33", "dead-letter")], "\"id\""));
-    bench.run().finished();
-    std::fs::write(bench.path("inspect.json"), bench.inspect().to_string()).unwrap();
+    let workdir = workdir(50, &in_small_blocks(&[&errors_on("3, 17, 33", "dead-letter")], "\"id\""));
+    workdir.run().finished();
+    std::fs::write(workdir.path("inspect.json"), workdir.inspect().to_string()).unwrap();
     let python = std::env::var("WASMPIPE_TEST_PYTHON").expect("run `cargo xtask test`, which installs pyarrow");
-    let output = Command::new(python).args(["-c", SCRIPT, bench.path("").to_str().unwrap()]).output().unwrap();
+    let output = Command::new(python).args(["-c", SCRIPT, workdir.path("").to_str().unwrap()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut found = seen["letters"].as_array().unwrap().clone();
     found.sort_by_key(|letter| letter["row"].as_u64());
-    assert_eq!(found, letters(&bench));
+    assert_eq!(found, letters(&workdir));
     let mut ids: Vec<String> = (0..50).filter(|n| ![3, 17, 33].contains(n)).map(|n| format!("id-{n}")).collect();
     ids.sort();
     assert_eq!(seen["output"], json!(ids));

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 
-use crate::support::{Bench, assert_mentions, once};
+use crate::support::{Workdir, assert_mentions, once};
 
 /// A pipeline over `in/a.parquet` with these stages, each `component.function` and more lines of its section.
-fn bench(input: &RecordBatch, stages: &[(&str, &str)], columns: &[&str]) -> Bench {
-    let bench = Bench::new();
-    bench.file("a.parquet", input, 100);
+fn workdir(input: &RecordBatch, stages: &[(&str, &str)], columns: &[&str]) -> Workdir {
+    let workdir = Workdir::new();
+    workdir.file("a.parquet", input, 100);
     let stages: String = stages.iter().map(|(function, more)| stage(function, more)).collect();
-    bench.pipeline(&format!(
+    workdir.pipeline(&format!(
         "[source]\npath = \"in\"\n{stages}[sink]\npath = \"out\"\ncolumns = {columns:?}\n[run]\nblock_rows_max = 3\n"
     ));
-    bench
+    workdir
 }
 
 fn stage(function: &str, more: &str) -> String {
@@ -36,15 +36,15 @@ fn texts(texts: &[&str]) -> RecordBatch {
 
 /// The job finishes, and its output is these rows.
 #[track_caller]
-fn gives(bench: &Bench, rows: &[&str]) {
-    bench.run().finished();
-    assert_eq!(bench.output("out"), once(rows.iter().map(|row| (*row).to_string())));
+fn gives(workdir: &Workdir, rows: &[&str]) {
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), once(rows.iter().map(|row| (*row).to_string())));
 }
 
 /// The job is refused with a message that holds these words.
 #[track_caller]
-fn refused(bench: &Bench, words: &[&str]) {
-    assert_mentions(bench.run().refused(), words);
+fn refused(workdir: &Workdir, words: &[&str]) {
+    assert_mentions(workdir.run().refused(), words);
 }
 
 const PROSE: &str = "The old bridge has stood over the river for centuries, and people still cross it every day.\n\
@@ -57,12 +57,12 @@ fn quality_keeps_what_gopher_and_c4_keep() {
     let code = format!("{PROSE}\nfn main() {{}}");
     let input = texts(&["Too short.", PROSE, &repeated, &code]);
     let stages = [("quality.gopher", ""), ("quality.gopher_repetition", ""), ("quality.c4", "")];
-    gives(&bench(&input, &stages, &["id"]), &["1"]);
+    gives(&workdir(&input, &stages, &["id"]), &["1"]);
     let loose = [
         ("quality.gopher", "config = { words_min = 1, stop_words_min = 0 }"),
         ("quality.c4", "config = { words_per_line_min = 1, sentences_min = 1 }"),
     ];
-    gives(&bench(&input, &loose, &["id"]), &["0", "1", "2"]);
+    gives(&workdir(&input, &loose, &["id"]), &["0", "1", "2"]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn quality_tells_why() {
         "2|null|duplicate_lines_max|null",
         "3|null|null|curly_bracket",
     ];
-    gives(&bench(&input, &stages, &columns), &rows);
+    gives(&workdir(&input, &stages, &columns), &rows);
 }
 
 #[test]
@@ -91,9 +91,9 @@ fn quality_gives_statistics_and_clean_lines() {
         "0|9|3.2222222222222223|0.1111111111111111|0.1111111111111111|0.5|0.5|0.8888888888888888|3",
         "1|13|3.230769230769231|0.0|0.0|0.0|0.0|1.0|4",
     ];
-    gives(&bench(&input, &[("quality.gopher_stats", "")], &columns), &rows);
+    gives(&workdir(&input, &[("quality.gopher_stats", "")], &columns), &rows);
     let rows = ["0|and of it all, we say.", "1|It was the end of all."];
-    gives(&bench(&input, &[("quality.c4_lines", "")], &["id", "c4_lines"]), &rows);
+    gives(&workdir(&input, &[("quality.c4_lines", "")], &["id", "c4_lines"]), &rows);
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn chunks_overlap_and_say_where_they_were() {
         "2|0|0|10|größe über",
         "2|1|6|16|über alles",
     ];
-    gives(&bench(&input, &[("chunks.chunks", by_character)], &columns), &rows);
+    gives(&workdir(&input, &[("chunks.chunks", by_character)], &columns), &rows);
     let by_word = "config = { unit = \"words\", size_max = 4, overlap = 2 }";
     let rows = ["0|0|0|19|One two. Three four", "0|1|9|29|Three four five six.", "2|0|0|19|größe über alles"];
-    gives(&bench(&input, &[("chunks.chunks", by_word)], &columns), &rows);
-    let too_much = bench(&input, &[("chunks.chunks", "config = { size_max = 4, overlap = 3 }")], &["id"]);
+    gives(&workdir(&input, &[("chunks.chunks", by_word)], &columns), &rows);
+    let too_much = workdir(&input, &[("chunks.chunks", "config = { size_max = 4, overlap = 3 }")], &["id"]);
     refused(&too_much, &["overlap: 3 is more than half of size_max, which is 4"]);
 }
 
@@ -129,14 +129,14 @@ fn redact_replaces_and_counts() {
         "1|Pay [card] from [iban], not 4111 1111 1111 1112.|0|0|1|1|0|0",
         "2|[ipv4] and [ipv6] run version 1.2.3.|0|0|0|0|1|1",
     ];
-    gives(&bench(&input, &[("redact.redact", "")], &columns), &rows);
+    gives(&workdir(&input, &[("redact.redact", "")], &columns), &rows);
     let mail_only = "config = { kinds = [\"mail\"], replacement = \"***\" }";
     let rows = [
         "Mail *** or call +49 30 1234567.",
         "Pay 4111 1111 1111 1111 from NO9386011117947, not 4111 1111 1111 1112.",
         "192.0.2.1 and 2001:db8::1 run version 1.2.3.",
     ];
-    gives(&bench(&input, &[("redact.redact", mail_only)], &["text"]), &rows);
+    gives(&workdir(&input, &[("redact.redact", mail_only)], &["text"]), &rows);
     // What follows reads the text that is left.
     let stages = [("redact.redact", ""), ("chunks.chunks", "")];
     let rows = [
@@ -144,7 +144,7 @@ fn redact_replaces_and_counts() {
         "Pay [card] from [iban], not 4111 1111 1111 1112.",
         "[ipv4] and [ipv6] run version 1.2.3.",
     ];
-    gives(&bench(&input, &stages, &["chunk"]), &rows);
+    gives(&workdir(&input, &stages, &["chunk"]), &rows);
 }
 
 #[test]
@@ -162,30 +162,33 @@ fn json_fields_become_columns() {
     let config = "on_error = \"skip\"\nconfig = { column = \"doc\", fields = { title = \"$.title\", \
         year = { path = \"/date/year\", type = \"integer\" }, score = { path = \"$.date['score']\", type = \"float\" }, \
         tag = \"$.tags[1]\", tags = { path = \"/tags\", type = \"json\" }, open = { path = \"/open\", type = \"boolean\" } } }";
-    let bench =
-        bench(&input, &[("json_fields.json_fields", config)], &["id", "title", "year", "score", "tag", "tags", "open"]);
-    let ran = bench.run();
+    let workdir = workdir(
+        &input,
+        &[("json_fields.json_fields", config)],
+        &["id", "title", "year", "score", "tag", "tags", "open"],
+    );
+    let ran = workdir.run();
     assert_eq!((ran.finished().rows_written, ran.finished().rows_failed), (3, 2));
     let rows =
         ["0|A ä|1998|2.5|y|[\"x\", \"y\"]|true", "1|null|null|null|null|[]|null", "2|null|null|null|null|null|null"];
-    assert_eq!(bench.output("out"), once(rows.map(str::to_string)));
+    assert_eq!(workdir.output("out"), once(rows.map(str::to_string)));
 }
 
 #[test]
 fn a_json_field_with_a_bad_path_is_refused() {
     let input = strings("json", &[Some("{}")]);
     let config = "config = { fields = { x = \"$.a[*]\" } }";
-    let bench = bench(&input, &[("json_fields.json_fields", config)], &["id"]);
-    refused(&bench, &["fields.x", "$.a[*]", "from byte 3"]);
+    let workdir = workdir(&input, &[("json_fields.json_fields", config)], &["id"]);
+    refused(&workdir, &["fields.x", "$.a[*]", "from byte 3"]);
 }
 
 #[test]
 fn fingerprints_are_equal_for_equal_words() {
     let input = strings("text", &[Some("a b"), Some(" a\n b "), Some("A b"), None]);
     let stages = [("fingerprint.fingerprint", ""), ("fingerprint.fingerprint_hex", "config = { fold_case = true }")];
-    let bench = bench(&input, &stages, &["id", "fingerprint", "fingerprint_hex"]);
-    bench.run().finished();
-    let rows: Vec<String> = bench.output("out").into_keys().collect();
+    let workdir = workdir(&input, &stages, &["id", "fingerprint", "fingerprint_hex"]);
+    workdir.run().finished();
+    let rows: Vec<String> = workdir.output("out").into_keys().collect();
     let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.split('|').collect()).collect();
     assert_eq!(rows.len(), 4);
     assert_eq!((rows[0][1], rows[0][1]), (rows[1][1], rows[0][2]), "white space does not count, and a b is folded");
@@ -207,7 +210,7 @@ fn numeric_maps() {
         ),
     ];
     let rows = ["1.0|0.5|7.0|0.5", "2.0|1.0|23.0|8.5", "null|2.0|null|0.0", "-40.0|0.0|4801.0|10.0"];
-    gives(&bench(&input, &stages, &["x", "y", "p", "z"]), &rows);
+    gives(&workdir(&input, &stages, &["x", "y", "p", "z"]), &rows);
 }
 
 #[test]
@@ -215,15 +218,15 @@ fn lookup_asks_the_table() {
     let input = strings("key", &[Some("de"), Some("fr"), Some("xx"), None]);
     let table = |more: &str| format!("config = {{ pairs = [[\"de\", \"German\"], [\"fr\", \"French\"]]{more} }}");
     let run = |more: &str, rows: &[&str]| {
-        gives(&bench(&input, &[("lookup.lookup", &table(more))], &["id", "lookup"]), rows);
+        gives(&workdir(&input, &[("lookup.lookup", &table(more))], &["id", "lookup"]), rows);
     };
     run("", &["0|German", "1|French", "2|null", "3|null"]);
     run(", misses = \"default\", default = \"?\"", &["0|German", "1|French", "2|?", "3|null"]);
-    let failing = bench(&input, &[("lookup.lookup", &table(", misses = \"error\""))], &["id", "lookup"]);
+    let failing = workdir(&input, &[("lookup.lookup", &table(", misses = \"error\""))], &["id", "lookup"]);
     let ran = failing.run();
     assert!(ran.error().contains("the key \"xx\" is not in the table"), "{}", ran.error());
     let doubled = "config = { pairs = [[\"a\", \"1\"], [\"a\", \"2\"]] }";
-    refused(&bench(&input, &[("lookup.lookup", doubled)], &["id"]), &["the key \"a\" is there twice"]);
+    refused(&workdir(&input, &[("lookup.lookup", doubled)], &["id"]), &["the key \"a\" is there twice"]);
 }
 
 #[test]
@@ -232,7 +235,7 @@ fn hostile_texts_cost_their_own_row_at_most() {
     let nested = ["[".repeat(bytes), "]".repeat(bytes)].concat();
     let json = strings("json", &[Some(&"[".repeat(bytes)), Some(&nested), Some("{\"a\": \"x\"}")]);
     let config = "on_error = \"skip\"\nconfig = { fields = { a = \"$.a\" } }";
-    gives(&bench(&json, &[("json_fields.json_fields", config)], &["id", "a"]), &["1|null", "2|x"]);
+    gives(&workdir(&json, &[("json_fields.json_fields", config)], &["id", "a"]), &["1|null", "2|x"]);
     let hostile: Vec<String> = ["x", "@", "1", ":", "\u{3000}"].map(|unit| unit.repeat(bytes)).to_vec();
     let input = texts(&hostile.iter().map(String::as_str).collect::<Vec<_>>());
     let keep_all = "config = { top_ngram_characters_max = [1, 1, 1] }";
@@ -243,10 +246,10 @@ fn hostile_texts_cost_their_own_row_at_most() {
         ("quality.gopher_repetition", keep_all),
     ];
     let rows = ["0|1|0", "1|1|0", "2|1|0", "3|1|0", "4|0|0"];
-    gives(&bench(&input, &stages, &["id", "words", "ipv6s"]), &rows);
+    gives(&workdir(&input, &stages, &["id", "words", "ipv6s"]), &rows);
     let sizes = "config = { size_max = 400000, overlap = 0 }";
     let rows = (0..4).flat_map(|id| (0..3).map(move |chunk| format!("{id}|{chunk}")));
-    let chunks = bench(&input, &[("chunks.chunks", sizes)], &["id", "chunk_index"]);
+    let chunks = workdir(&input, &[("chunks.chunks", sizes)], &["id", "chunk_index"]);
     chunks.run().finished();
     assert_eq!(chunks.output("out"), once(rows));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Bench, Said, once};
+use crate::support::{Said, Workdir, once};
 
 fn frozen() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/frozen/format-1")
@@ -23,27 +23,27 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_checkpoint_of_format_1_says_what_it_said() {
-    let bench = Bench::new();
-    copy(&frozen().join("checkpoint"), &bench.path("checkpoint"));
+    let workdir = Workdir::new();
+    copy(&frozen().join("checkpoint"), &workdir.path("checkpoint"));
     let said: serde_json::Value =
         serde_json::from_slice(&std::fs::read(frozen().join("inspect.json")).unwrap()).unwrap();
-    assert_eq!(bench.inspect(), said);
+    assert_eq!(workdir.inspect(), said);
 }
 
 #[test]
 fn a_job_of_format_1_is_moved_and_finished() {
-    let bench = Bench::new();
-    copy(&frozen(), bench.path("pipeline.toml").parent().unwrap());
-    bench.pipeline(&std::fs::read_to_string(frozen().join("pipeline.toml")).unwrap());
-    let refused = bench.run();
+    let workdir = Workdir::new();
+    copy(&frozen(), workdir.path("pipeline.toml").parent().unwrap());
+    workdir.pipeline(&std::fs::read_to_string(frozen().join("pipeline.toml")).unwrap());
+    let refused = workdir.run();
     assert!(refused.refused().contains("--relocate"), "{}", refused.error());
     let said = || Said { relocate: true, accept_change: true, ..Said::default() };
-    let ran = bench.run_as(said());
+    let ran = workdir.run_as(said());
     let summary = ran.finished();
     assert_eq!((summary.rows_known, summary.rows_dead_lettered_in_all), (KNOWN, 2));
     let rows = (0..55).filter(|n| ![3, 33].contains(n)).map(|n| format!("id-{n}|{n}|{n}|{n}"));
-    assert_eq!(bench.output("out"), once(rows));
-    assert_eq!(bench.run_as(said()).finished().run, None);
+    assert_eq!(workdir.output("out"), once(rows));
+    assert_eq!(workdir.run_as(said()).finished().run, None);
 }
 
 /// Rows of the repacked object whose ids were done.

@@ -8,55 +8,55 @@ use expect_test::{Expect, expect};
 
 use crate::support::pipeline::{doubled, doubling};
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Bench, number_batch, once, write_parquet};
+use crate::support::{Workdir, number_batch, once, write_parquet};
 
 fn ids(numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
     number_batch(numbers).project(&[0]).unwrap()
 }
 
-/// A bench with 100 rows and a folder `done/` with some of their ids.
-fn begun_elsewhere() -> Bench {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..60, 30);
-    bench.numbers("b.parquet", 60..100, 30);
-    bench.pipeline(&doubling());
-    std::fs::create_dir(bench.path("done")).unwrap();
-    write_parquet(&bench.path("done/1.parquet"), &ids((0..40).rev()), 7);
-    write_parquet(&bench.path("done/2.parquet"), &ids([95, 70, 3, 1000]), 7);
-    bench
+/// A workdir with 100 rows and a folder `done/` with some of their ids.
+fn begun_elsewhere() -> Workdir {
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..60, 30);
+    workdir.numbers("b.parquet", 60..100, 30);
+    workdir.pipeline(&doubling());
+    std::fs::create_dir(workdir.path("done")).unwrap();
+    write_parquet(&workdir.path("done/1.parquet"), &ids((0..40).rev()), 7);
+    write_parquet(&workdir.path("done/2.parquet"), &ids([95, 70, 3, 1000]), 7);
+    workdir
 }
 
 #[test]
 fn rows_that_are_done_elsewhere_are_known_and_the_others_are_run() {
-    let bench = begun_elsewhere();
-    let begun = bench.json(&["checkpoint", "import", "pipeline.toml", "done", "--json"], 0);
+    let workdir = begun_elsewhere();
+    let begun = workdir.json(&["checkpoint", "import", "pipeline.toml", "done", "--json"], 0);
     assert_eq!((&begun["ids"], &begun["files_read"]), (&43.into(), &2.into()), "{begun}");
-    let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(3))), false);
+    let died = workdir.run_with(&Arc::new(Crash::at(Stop::Committed(3))), false);
     assert_eq!(died.summary().commits, 3, "{:?}", died.error);
-    bench.run().finished();
-    assert_eq!(bench.output("out"), doubled((40..100).filter(|n| ![70, 95].contains(n))));
-    bench.assert_manifest_is_folder();
-    let inspect = bench.inspect();
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), doubled((40..100).filter(|n| ![70, 95].contains(n))));
+    workdir.assert_manifest_is_folder();
+    let inspect = workdir.inspect();
     assert_eq!((&inspect["rows_known"], &inspect["rows_done"]), (&42.into(), &58.into()));
     assert_eq!(inspect["job"], begun["job"]);
     assert_eq!(inspect["imported"], begun["files"]);
-    let before = (bench.snapshot("out"), bench.snapshot("checkpoint"));
-    assert_eq!(bench.run().finished().run, None);
-    assert_eq!((bench.snapshot("out"), bench.snapshot("checkpoint")), before);
+    let before = (workdir.snapshot("out"), workdir.snapshot("checkpoint"));
+    assert_eq!(workdir.run().finished().run, None);
+    assert_eq!((workdir.snapshot("out"), workdir.snapshot("checkpoint")), before);
 }
 
 #[test]
 fn imported_ids_are_asked_beside_own_ones_after_the_source_was_repacked() {
-    let bench = begun_elsewhere();
-    bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 0);
-    let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(4))), false);
+    let workdir = begun_elsewhere();
+    workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 0);
+    let died = workdir.run_with(&Arc::new(Crash::at(Stop::Committed(4))), false);
     assert_eq!(died.summary().commits, 4, "{:?}", died.error);
     for name in ["in/a.parquet", "in/b.parquet"] {
-        std::fs::remove_file(bench.path(name)).unwrap();
+        std::fs::remove_file(workdir.path(name)).unwrap();
     }
-    bench.numbers("c.parquet", (0..120).rev(), 64);
-    bench.run().finished();
-    assert_eq!(bench.output("out"), doubled((40..120).filter(|n| ![70, 95].contains(n))));
+    workdir.numbers("c.parquet", (0..120).rev(), 64);
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), doubled((40..120).filter(|n| ![70, 95].contains(n))));
 }
 
 #[test]
@@ -64,17 +64,17 @@ fn csv_and_json_lines_give_the_same_ids_as_parquet() {
     let csv = "\u{feff}n,\"the id\"\r\n1,id-0\r\n2,\"id-1\"\r\n3,\"id-2\"\r\n";
     let json = "{\"the id\": \"id-0\", \"n\": [1, {}]}\r\n\n{\"the id\": \"id-\\u0031\"}\n{\"the id\": \"id-2\"}";
     for (name, text) in [("done.csv", csv), ("done.jsonl", json), ("done.ndjson", json)] {
-        let bench = begun_elsewhere();
-        std::fs::write(bench.path(name), text).unwrap();
-        bench.said(&["checkpoint", "import", "pipeline.toml", name, "--column", "the id"], 0);
-        assert_eq!(bench.run().finished().rows_known, 3, "{name}");
-        assert_eq!(bench.output("out"), doubled(3..100), "{name}");
+        let workdir = begun_elsewhere();
+        std::fs::write(workdir.path(name), text).unwrap();
+        workdir.said(&["checkpoint", "import", "pipeline.toml", name, "--column", "the id"], 0);
+        assert_eq!(workdir.run().finished().rows_known, 3, "{name}");
+        assert_eq!(workdir.output("out"), doubled(3..100), "{name}");
     }
 }
 
 #[test]
 fn several_id_columns_keep_their_types() {
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     let batch = |rows: &[(i64, i64)]| {
         let at: TimestampMillisecondArray = rows.iter().map(|row| Some(row.1)).collect();
         let columns: [(&str, ArrayRef); 2] = [
@@ -83,57 +83,57 @@ fn several_id_columns_keep_their_types() {
         ];
         RecordBatch::try_from_iter(columns).unwrap()
     };
-    bench.file("a.parquet", &batch(&[(1, 500), (1, 1500), (2, 500), (i64::MAX, 0)]), 10);
-    bench.pipeline(&doubling().source("id = [\"n\", \"at\"]").sink("columns = [\"n\", \"at\"]"));
+    workdir.file("a.parquet", &batch(&[(1, 500), (1, 1500), (2, 500), (i64::MAX, 0)]), 10);
+    workdir.pipeline(&doubling().source("id = [\"n\", \"at\"]").sink("columns = [\"n\", \"at\"]"));
     let lines = "{\"x\": 1, \"y\": \"1970-01-01T00:00:01.5Z\"}\n\
                  {\"x\": 9223372036854775807, \"y\": \"1970-01-01T02:00:00.000+02:00\"}\n";
-    std::fs::write(bench.path("done.jsonl"), lines).unwrap();
-    std::fs::write(bench.path("done.csv"), "x,y\n2,1970-01-01 00:00:00.500Z\n").unwrap();
-    bench.said(&["checkpoint", "import", "pipeline.toml", "done.*", "--column", "x", "--column", "y"], 0);
-    assert_eq!(bench.run().finished().rows_known, 3);
-    assert_eq!(bench.output("out"), once(["1|1970-01-01T00:00:00.500Z".to_string()]));
+    std::fs::write(workdir.path("done.jsonl"), lines).unwrap();
+    std::fs::write(workdir.path("done.csv"), "x,y\n2,1970-01-01 00:00:00.500Z\n").unwrap();
+    workdir.said(&["checkpoint", "import", "pipeline.toml", "done.*", "--column", "x", "--column", "y"], 0);
+    assert_eq!(workdir.run().finished().rows_known, 3);
+    assert_eq!(workdir.output("out"), once(["1|1970-01-01T00:00:00.500Z".to_string()]));
 }
 
 #[test]
 fn ids_of_an_existing_output_are_done() {
-    let bench = begun_elsewhere();
+    let workdir = begun_elsewhere();
     let other = doubling().sink("path = \"before\"").checkpoint("path = \"checkpoint-before\"");
-    bench.pipeline_at("before.toml", &other);
-    std::fs::rename(bench.path("in/b.parquet"), bench.path("b.parquet")).unwrap();
-    bench.said(&["run", "-q", "before.toml"], 0);
-    std::fs::rename(bench.path("b.parquet"), bench.path("in/b.parquet")).unwrap();
-    let begun = bench.json(&["checkpoint", "import", "pipeline.toml", "--from-output", "before", "--json"], 0);
+    workdir.pipeline_at("before.toml", &other);
+    std::fs::rename(workdir.path("in/b.parquet"), workdir.path("b.parquet")).unwrap();
+    workdir.said(&["run", "-q", "before.toml"], 0);
+    std::fs::rename(workdir.path("b.parquet"), workdir.path("in/b.parquet")).unwrap();
+    let begun = workdir.json(&["checkpoint", "import", "pipeline.toml", "--from-output", "before", "--json"], 0);
     assert_eq!(begun["ids"], 60);
-    assert_eq!(bench.run().finished().rows_known, 60);
-    assert_eq!(bench.output("out"), doubled(60..100));
+    assert_eq!(workdir.run().finished().rows_known, 60);
+    assert_eq!(workdir.output("out"), doubled(60..100));
 }
 
 #[test]
 fn what_is_exported_can_be_imported() {
-    let bench = begun_elsewhere();
-    bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 0);
-    let died = bench.run_with(&Arc::new(Crash::at(Stop::Committed(4))), false);
+    let workdir = begun_elsewhere();
+    workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 0);
+    let died = workdir.run_with(&Arc::new(Crash::at(Stop::Committed(4))), false);
     assert_eq!(died.summary().commits, 4, "{:?}", died.error);
-    let exported = bench.wasmpipe(&["checkpoint", "export", "checkpoint", "--to", "exported", "--json"]);
+    let exported = workdir.wasmpipe(&["checkpoint", "export", "checkpoint", "--to", "exported", "--json"]);
     let note = String::from_utf8_lossy(&exported.stderr).into_owned();
     assert!(note.contains("only files that `wasmpipe output list` names count"), "{note}");
     let exported: serde_json::Value = serde_json::from_slice(&exported.stdout).unwrap();
-    let done = bench.inspect()["rows_done"].as_u64().unwrap();
+    let done = workdir.inspect()["rows_done"].as_u64().unwrap();
     assert_eq!(exported["ids"], 43 + done);
-    let listed = bench.json(&["output", "list", "checkpoint", "--json"], 0);
+    let listed = workdir.json(&["output", "list", "checkpoint", "--json"], 0);
     assert_eq!(listed["rows"], done);
 
     let rest = doubling().sink("path = \"rest\"").checkpoint("path = \"checkpoint-rest\"");
-    bench.pipeline_at("rest.toml", &rest);
-    bench.said(&["checkpoint", "import", "rest.toml", "exported"], 0);
-    bench.said(&["run", "-q", "rest.toml"], 0);
-    let mut all = bench.output("rest");
+    workdir.pipeline_at("rest.toml", &rest);
+    workdir.said(&["checkpoint", "import", "rest.toml", "exported"], 0);
+    workdir.said(&["run", "-q", "rest.toml"], 0);
+    let mut all = workdir.output("rest");
     for file in listed["files"].as_array().unwrap() {
-        for batch in crate::support::read_parquet(&bench.path("out").join(file["path"].as_str().unwrap())) {
-            write_parquet(&bench.path("one.parquet"), &batch, 100);
-            std::fs::create_dir_all(bench.path("one")).unwrap();
-            std::fs::rename(bench.path("one.parquet"), bench.path("one/one.parquet")).unwrap();
-            for (row, count) in bench.output("one") {
+        for batch in crate::support::read_parquet(&workdir.path("out").join(file["path"].as_str().unwrap())) {
+            write_parquet(&workdir.path("one.parquet"), &batch, 100);
+            std::fs::create_dir_all(workdir.path("one")).unwrap();
+            std::fs::rename(workdir.path("one.parquet"), workdir.path("one/one.parquet")).unwrap();
+            for (row, count) in workdir.output("one") {
                 *all.entry(row).or_default() += count;
             }
         }
@@ -143,11 +143,11 @@ fn what_is_exported_can_be_imported() {
 
 /// A list of ids, what is wrong with it, and what is said.
 fn refuse(write: impl FnOnce(&Path), args: &[&str], expected: Expect) {
-    let bench = begun_elsewhere();
-    write(&bench.path(""));
+    let workdir = begun_elsewhere();
+    write(&workdir.path(""));
     let args = [&["checkpoint", "import", "pipeline.toml"], args].concat();
-    expected.assert_eq(&bench.said(&args, 2));
-    assert!(bench.snapshot("checkpoint").is_empty(), "{:?}", bench.snapshot("checkpoint").keys());
+    expected.assert_eq(&workdir.said(&args, 2));
+    assert!(workdir.snapshot("checkpoint").is_empty(), "{:?}", workdir.snapshot("checkpoint").keys());
 }
 
 fn refuse_text(name: &str, text: &str, expected: Expect) {
@@ -304,11 +304,11 @@ fn what_is_no_list_of_ids_is_refused() {
 #[test]
 fn numbers_that_would_lose_something_are_refused() {
     let refuse = |name: &str, text: &str, expected: Expect| {
-        let bench = begun_elsewhere();
-        bench.pipeline(&doubling().source("id = \"n\""));
-        std::fs::write(bench.path(name), text).unwrap();
-        expected.assert_eq(&bench.said(&["checkpoint", "import", "pipeline.toml", name], 2));
-        assert!(bench.snapshot("checkpoint").is_empty());
+        let workdir = begun_elsewhere();
+        workdir.pipeline(&doubling().source("id = \"n\""));
+        std::fs::write(workdir.path(name), text).unwrap();
+        expected.assert_eq(&workdir.said(&["checkpoint", "import", "pipeline.toml", name], 2));
+        assert!(workdir.snapshot("checkpoint").is_empty());
     };
     refuse(
         "x.csv",
@@ -351,50 +351,50 @@ fn ids_of_ray_data_whose_output_is_open_are_refused() {
 
 #[test]
 fn ids_are_imported_only_into_a_job_that_has_ids_and_has_not_begun() {
-    let bench = begun_elsewhere();
-    bench.run().finished();
-    let before = bench.snapshot("checkpoint");
-    let refused = bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
+    let workdir = begun_elsewhere();
+    workdir.run().finished();
+    let before = workdir.snapshot("checkpoint");
+    let refused = workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
     assert!(refused.contains("ids are imported before a job begins\n  hint: name another folder"), "{refused}");
-    assert_eq!(bench.snapshot("checkpoint"), before);
+    assert_eq!(workdir.snapshot("checkpoint"), before);
 
-    let bench = begun_elsewhere();
-    bench.pipeline(&doubling().by_position());
-    let refused = bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
+    let workdir = begun_elsewhere();
+    workdir.pipeline(&doubling().by_position());
+    let refused = workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
     expect![[r#"
         error: rows of pipeline.toml are known by position, so imported ids say nothing about them
           hint: name the id columns with `id` under [source]
     "#]]
     .assert_eq(&refused);
-    bench.run().finished();
-    let refused = bench.said(&["checkpoint", "export", "checkpoint", "--to", "exported"], 2);
+    workdir.run().finished();
+    let refused = workdir.said(&["checkpoint", "export", "checkpoint", "--to", "exported"], 2);
     expect![[r#"
         error: the rows of this job are known by position: there are no ids to export
           hint: name id columns with `id` under [source] of a new job
     "#]]
     .assert_eq(&refused);
 
-    let bench = begun_elsewhere();
-    bench.pipeline(&doubling().without_checkpoint());
-    let refused = bench.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
+    let workdir = begun_elsewhere();
+    workdir.pipeline(&doubling().without_checkpoint());
+    let refused = workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
     assert!(refused.contains("there is no [checkpoint] in"), "{refused}");
 }
 
 #[test]
 fn ids_are_exported_only_into_a_folder_that_holds_nothing() {
-    let bench = begun_elsewhere();
-    bench.run().finished();
-    let refused = bench.said(&["checkpoint", "export", "checkpoint", "--to", "done"], 2);
+    let workdir = begun_elsewhere();
+    workdir.run().finished();
+    let refused = workdir.said(&["checkpoint", "export", "checkpoint", "--to", "done"], 2);
     expect![[r#"
         error: file:///done holds 1.parquet already
           hint: name a folder that is empty or not there
     "#]]
     .assert_eq(&refused);
-    let refused = bench.said(&["checkpoint", "export", "out", "--to", "exported"], 2);
+    let refused = workdir.said(&["checkpoint", "export", "out", "--to", "exported"], 2);
     expect![[r#"
         error: out is no checkpoint
           hint: name the folder that `path` under [checkpoint] names
     "#]]
     .assert_eq(&refused);
-    assert!(!bench.path("exported").exists());
+    assert!(!workdir.path("exported").exists());
 }

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use expect_test::{Expect, expect, expect_file};
 
-use crate::support::{Bench, guests, write_parquet};
+use crate::support::{Workdir, guests, write_parquet};
 
 /// What the pipeline files name: good and bad sources, components that are none.
-fn bench() -> Bench {
-    let bench = Bench::new();
+fn workdir() -> Workdir {
+    let workdir = Workdir::new();
     let strings = |values: &[Option<&str>]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
     let numbers = |values: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
     let write = |file: &str, columns: Vec<(&str, ArrayRef)>| {
-        let path = bench.path(file);
+        let path = workdir.path(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         write_parquet(&path, &RecordBatch::try_from_iter(columns).unwrap(), 10);
     };
@@ -29,19 +29,19 @@ fn bench() -> Bench {
     write("floats/a.parquet", vec![("x", Arc::new(Float64Array::from(vec![1.0])))]);
     write("drift/a.parquet", vec![("n", numbers(&[1]))]);
     write("drift/b.parquet", vec![("n", ids)]);
-    std::fs::write(bench.path("module.wasm"), wat::parse_str("(module)").unwrap()).unwrap();
-    std::fs::write(bench.path("empty.wasm"), wat::parse_str("(component)").unwrap()).unwrap();
-    std::fs::write(bench.path("text.wat"), "(component)").unwrap();
-    std::fs::write(bench.path("program"), [&b"\x7fELF\x02\x01\x01"[..], &[0; 57]].concat()).unwrap();
-    std::os::unix::fs::symlink(guests().join("hostile.wasm"), bench.path("hostile.wasm")).unwrap();
-    bench
+    std::fs::write(workdir.path("module.wasm"), wat::parse_str("(module)").unwrap()).unwrap();
+    std::fs::write(workdir.path("empty.wasm"), wat::parse_str("(component)").unwrap()).unwrap();
+    std::fs::write(workdir.path("text.wat"), "(component)").unwrap();
+    std::fs::write(workdir.path("program"), [&b"\x7fELF\x02\x01\x01"[..], &[0; 57]].concat()).unwrap();
+    std::os::unix::fs::symlink(guests().join("hostile.wasm"), workdir.path("hostile.wasm")).unwrap();
+    workdir
 }
 
-/// The bench's own folder is another one each time.
-fn stable(bench: &Bench, text: &[u8]) -> String {
+/// The workdir's own folder is another one each time.
+fn stable(workdir: &Workdir, text: &[u8]) -> String {
     let text = String::from_utf8(text.to_vec()).unwrap();
-    text.replace(bench.path("").to_str().unwrap(), "/job/")
-        .replace(bench.path("").to_str().unwrap().trim_end_matches('/'), "/job")
+    text.replace(workdir.path("").to_str().unwrap(), "/job/")
+        .replace(workdir.path("").to_str().unwrap().trim_end_matches('/'), "/job")
 }
 
 fn wrong_files() -> Vec<PathBuf> {
@@ -54,18 +54,18 @@ fn wrong_files() -> Vec<PathBuf> {
 
 #[test]
 fn wrong_pipeline_files_are_explained() {
-    let bench = bench();
+    let workdir = workdir();
     let files = wrong_files();
     assert!(files.len() >= 40, "{} files", files.len());
     for file in files {
-        std::fs::copy(&file, bench.path("pipeline.toml")).unwrap();
-        let output = bench.wasmpipe(&["plan", "pipeline.toml"]);
-        let message = stable(&bench, &output.stderr);
+        std::fs::copy(&file, workdir.path("pipeline.toml")).unwrap();
+        let output = workdir.wasmpipe(&["plan", "pipeline.toml"]);
+        let message = stable(&workdir, &output.stderr);
         let name = file.file_stem().unwrap().to_str().unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{name}: {message}");
         let (problems, hints) = (message.matches("pipeline.toml").count() - 1, message.matches("\n  hint: ").count());
         assert!(problems >= 1 && hints >= problems, "{name}: a problem without a hint\n{message}");
-        assert!(!bench.path("out").exists() && !bench.path("checkpoint").exists(), "{name} wrote something");
+        assert!(!workdir.path("out").exists() && !workdir.path("checkpoint").exists(), "{name} wrote something");
         expect_file![file.with_extension("txt")].assert_eq(&message);
     }
 }
@@ -73,15 +73,15 @@ fn wrong_pipeline_files_are_explained() {
 /// Runs a job over the numbers 0 to 19 and gives what it says.
 #[expect(clippy::needless_pass_by_value, reason = "an expectation is written where it is used")]
 fn run(stage: &str, code: i32, expected: Expect) {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..20, 20);
-    std::os::unix::fs::symlink(guests().join("hostile.wasm"), bench.path("hostile.wasm")).unwrap();
-    bench.pipeline(&format!(
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..20, 20);
+    std::os::unix::fs::symlink(guests().join("hostile.wasm"), workdir.path("hostile.wasm")).unwrap();
+    workdir.pipeline(&format!(
         "[source]\npath = \"in\"\nid = \"id\"\n\n[[stage]]\ncomponent = \"hostile.wasm\"\n{stage}\n\n[sink]\npath = \"out\"\n\n\
          [run]\nworkers = 1\nreaders = 1\nblock_rows_max = 5\n"
     ));
-    let output = bench.command(&["run", "--quiet", "pipeline.toml"]).output().unwrap();
-    let message = stable(&bench, &output.stderr);
+    let output = workdir.command(&["run", "--quiet", "pipeline.toml"]).output().unwrap();
+    let message = stable(&workdir, &output.stderr);
     assert_eq!(output.status.code(), Some(code), "{message}");
     let lines = message.lines().filter(|line| !line.starts_with("note: "));
     // A log line begins with the time.
@@ -212,13 +212,13 @@ fn a_limit_is_named() {
 
 #[test]
 fn a_changed_job_says_what_changed() {
-    let bench = bench();
+    let workdir = workdir();
     let pipeline = "[source]\npath = \"in\"\n\n[[stage]]\ncomponent = \"hostile.wasm\"\nfunction = \"double\"\n\n\
                     [sink]\npath = \"out\"\n\n[checkpoint]\npath = \"checkpoint\"\n";
     let say = |pipeline: &str| {
-        bench.pipeline(pipeline);
-        let output = bench.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
-        (output.status.code(), stable(&bench, &output.stderr))
+        workdir.pipeline(pipeline);
+        let output = workdir.wasmpipe(&["run", "--quiet", "pipeline.toml"]);
+        (output.status.code(), stable(&workdir, &output.stderr))
     };
     assert_eq!(say(pipeline).0, Some(0));
     let (code, message) = say(&pipeline.replace("double", "shout"));
@@ -229,7 +229,7 @@ fn a_changed_job_says_what_changed() {
           sink columns: id: Utf8, n: Int64, text: Utf8, double: Int64 -> id: Utf8, n: Int64, text: Utf8, shout: Utf8
           hint: rows that are done keep their results. Go on for the others with --accept-change, or begin a new job with another checkpoint and an empty sink
     "#]].assert_eq(&message);
-    std::fs::rename(bench.path("out"), bench.path("moved")).unwrap();
+    std::fs::rename(workdir.path("out"), workdir.path("moved")).unwrap();
     let (code, message) = say(&pipeline.replace("\"out\"", "\"moved\""));
     assert_eq!(code, Some(2));
     expect![[r#"
@@ -320,18 +320,18 @@ _, status = os.waitpid(pid, 0)
 sys.stdout.buffer.write(written)
 sys.exit(os.waitstatus_to_exitcode(status))
 "#;
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..200, 20);
-    bench.pipeline(
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..200, 20);
+    workdir.pipeline(
         "[source]\npath = \"in\"\n[[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"sleepy\"\n\
          config = { iterations = 6000000 }\n[sink]\npath = \"out\"\n[checkpoint]\npath = \"checkpoint\"\n\
          group_rows_max = 20\n[run]\nworkers = 1\nreaders = 1\nblock_rows_max = 5\n",
     );
     let python = std::env::var("WASMPIPE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let wasmpipe = bench.command(&["run", "pipeline.toml"]);
+    let wasmpipe = workdir.command(&["run", "pipeline.toml"]);
     let mut command = std::process::Command::new(python);
     command.args(["-c", TERMINAL, signal]).arg(wasmpipe.get_program()).args(wasmpipe.get_args());
-    command.current_dir(bench.path("")).envs(wasmpipe.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(workdir.path("")).envs(wasmpipe.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.is_empty(), "{said}");

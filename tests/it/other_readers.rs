@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::Bench;
+use crate::support::Workdir;
 
 /// Prints the sorted ids of all id files, the sorted ids of all output files, and the output files' names, as JSON.
 const SCRIPT: &str = r#"
@@ -24,10 +24,10 @@ print(json.dumps({"ids": sorted(ids), "output": sorted(output), "names": names,
 
 #[test]
 fn pyarrow_reads_output_ids_and_manifest() {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..300, 64);
-    bench.numbers("b.parquet", 300..500, 100);
-    bench.pipeline(
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..300, 64);
+    workdir.numbers("b.parquet", 300..500, 100);
+    workdir.pipeline(
         r#"
 [source]
 path = "in"
@@ -44,10 +44,10 @@ path = "checkpoint"
 group_rows_max = 90
 "#,
     );
-    bench.run().finished();
-    std::fs::write(bench.path("inspect.json"), bench.inspect().to_string()).unwrap();
+    workdir.run().finished();
+    std::fs::write(workdir.path("inspect.json"), workdir.inspect().to_string()).unwrap();
     let python = std::env::var("WASMPIPE_TEST_PYTHON").expect("run `cargo xtask test`, which installs pyarrow");
-    let folder = bench.path("");
+    let folder = workdir.path("");
     let output = Command::new(python).args(["-c", SCRIPT, folder.to_str().unwrap()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let seen: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

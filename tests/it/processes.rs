@@ -412,7 +412,7 @@ fn move_in_the_middle(from: Kind, to: Kind, pipeline: &str) {
     }
     if from == Kind::Local {
         // As if the kill had hit a local store in the middle of a write.
-        std::fs::write(place.bench().path(STAGED), "{\"entry\":").unwrap();
+        std::fs::write(place.workdir().path(STAGED), "{\"entry\":").unwrap();
     }
     let (done, named) = (place.inspect()["rows_committed"].as_u64().unwrap(), place.named());
     let place = moved(place, to, pipeline);
@@ -426,7 +426,7 @@ fn move_in_the_middle(from: Kind, to: Kind, pipeline: &str) {
     assert!(place.named().is_superset(&named), "what was finished counts as it did");
     assert_eq!(place.rows_of(&place.named()), each_twice(0..2000));
     assert!(done > 0 && done < 2000);
-    assert!(to == Kind::S3 || !place.bench().path(STAGED).exists(), "a half-written entry is still there");
+    assert!(to == Kind::S3 || !place.workdir().path(STAGED).exists(), "a half-written entry is still there");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use wasmpipe_s3::{Fault, Op, SECRET, What};
 use crate::support::place::assert_manifest_is_folder;
 use crate::support::s3::{OnS3, TOKEN};
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Bench, each_twice};
+use crate::support::{Workdir, each_twice};
 
 const PIPELINE: &str = r#"
 [source]
@@ -77,18 +77,18 @@ readers = 1
 "#;
 
 fn job() -> OnS3 {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..25, 8);
-    bench.numbers("b.parquet", 25..40, 6);
-    OnS3::new(bench, PIPELINE)
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..25, 8);
+    workdir.numbers("b.parquet", 25..40, 6);
+    OnS3::new(workdir, PIPELINE)
 }
 
 fn large() -> OnS3 {
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..2500));
     let text: ArrayRef = Arc::new((0..2500).map(|n| Some(unlike_others(n))).collect::<StringArray>());
-    let bench = Bench::new();
-    bench.file("a.parquet", &RecordBatch::try_from_iter([("n", numbers), ("text", text)]).unwrap(), 500);
-    OnS3::new(bench, LARGE)
+    let workdir = Workdir::new();
+    workdir.file("a.parquet", &RecordBatch::try_from_iter([("n", numbers), ("text", text)]).unwrap(), 500);
+    OnS3::new(workdir, LARGE)
 }
 
 /// 10 kB that no dictionary helps with.
@@ -154,7 +154,7 @@ fn local_places_and_buckets_mix() {
         let store = at + text[at..].find("{store}").unwrap();
         job.pipeline(&format!("{}{}", &text[..store], &text[store + "{store}".len()..]));
         job.run().finished();
-        let rows = if local == "sink" { job.bench.output("out") } else { job.output("bucket/out/") };
+        let rows = if local == "sink" { job.workdir.output("out") } else { job.output("bucket/out/") };
         assert_eq!(rows, each_twice(0..40), "{local} is local");
         assert_eq!(job.run().finished().run, None, "{local} is local");
     }
@@ -250,9 +250,9 @@ fn k13_a_store_that_is_busy_slow_or_breaks_off_is_asked_again() {
 #[test]
 fn k13_an_answer_that_comes_too_late_is_asked_for_again() {
     let job = job();
-    let text = std::fs::read_to_string(job.bench.path("pipeline.toml")).unwrap();
+    let text = std::fs::read_to_string(job.workdir.path("pipeline.toml")).unwrap();
     let text = text.replace("timeout_seconds = 20", "timeout_seconds = 1");
-    std::fs::write(job.bench.path("pipeline.toml"), text).unwrap();
+    std::fs::write(job.workdir.path("pipeline.toml"), text).unwrap();
     for (op, every) in [(Op::Get, 6), (Op::Put, 5), (Op::List, 3)] {
         job.server.fault(Fault::of(op, What::Delay(Duration::from_millis(1500))).every(every).times(2));
     }
@@ -365,8 +365,8 @@ fn what_is_wrong_with_a_bucket_is_said_with_the_line() {
     ];
     for (was, is, said) in cases {
         let job = job();
-        let text = std::fs::read_to_string(job.bench.path("pipeline.toml")).unwrap();
-        std::fs::write(job.bench.path("pipeline.toml"), text.replace(was, is)).unwrap();
+        let text = std::fs::read_to_string(job.workdir.path("pipeline.toml")).unwrap();
+        std::fs::write(job.workdir.path("pipeline.toml"), text.replace(was, is)).unwrap();
         let ran = job.run();
         said.iter().for_each(|said| assert!(ran.refused().contains(said), "{said}: {}", ran.refused()));
     }
@@ -390,7 +390,7 @@ fn no_output_holds_a_secret() {
     job.server.heal();
     let output = job.wasmpipe(&["run", "pipeline.toml", "--summary", "summary.json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    all.extend([output.stdout, output.stderr, std::fs::read(job.bench.path("summary.json")).unwrap()]);
+    all.extend([output.stdout, output.stderr, std::fs::read(job.workdir.path("summary.json")).unwrap()]);
     all.extend(job.server.objects("bucket/").into_iter().map(|(_, bytes)| bytes.to_vec()));
     for bytes in all {
         let text = String::from_utf8_lossy(&bytes);
@@ -409,14 +409,14 @@ fn moto_agrees() {
 
     let python = std::env::var("WASMPIPE_TEST_PYTHON").expect("run `cargo xtask test`, which installs moto");
     let mut moto = Command::new(python);
-    let moto = moto.args(["-c", MOTO]).arg(job.bench.path("in/a.parquet")).stderr(Stdio::null());
+    let moto = moto.args(["-c", MOTO]).arg(job.workdir.path("in/a.parquet")).stderr(Stdio::null());
     let mut moto = moto.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut answers = BufReader::new(moto.stdout.take().unwrap()).lines();
     let endpoint = answers.next().unwrap().unwrap();
     job.pipeline(&LARGE.replace("{store}", &format!("store = {{ endpoint = \"{endpoint}\", allow_http = true }}")));
     let mut copy = |name: &str| {
-        writeln!(moto.stdin.as_mut().unwrap(), "{}", job.bench.path(name).display()).unwrap();
-        (answers.next().unwrap().unwrap(), job.bench.snapshot(name).into_values().collect::<Vec<_>>())
+        writeln!(moto.stdin.as_mut().unwrap(), "{}", job.workdir.path(name).display()).unwrap();
+        (answers.next().unwrap().unwrap(), job.workdir.snapshot(name).into_values().collect::<Vec<_>>())
     };
 
     let died = job.run_with(&Arc::new(Crash::at(Stop::Before(step))));
@@ -425,7 +425,7 @@ fn moto_agrees() {
     job.run().finished();
     let (uploads, finished) = copy("finished");
     assert_eq!(uploads, "0");
-    assert_eq!(job.bench.output("finished/out"), job.output("bucket/out/"));
+    assert_eq!(job.workdir.output("finished/out"), job.output("bucket/out/"));
     assert_eq!(job.run().finished().run, None);
     assert!(copy("again").1 == finished, "a finished job wrote something");
     moto.kill().unwrap();

@@ -6,7 +6,7 @@ use wasmpipe::observe::{Outcome, Progress, get};
 use wasmpipe::pipeline::{self, Control};
 use wasmpipe::store::Unwatched;
 
-use crate::support::{Bench, assert_mentions, once, plan};
+use crate::support::{Workdir, assert_mentions, once, plan};
 
 fn pipeline(component: &str, stage: &str) -> String {
     format!(
@@ -15,54 +15,54 @@ fn pipeline(component: &str, stage: &str) -> String {
     )
 }
 
-fn bench(component: &str, stage: &str) -> Bench {
-    Bench::with(&pipeline(component, stage), &[("a.parquet", 0..20, 20)])
+fn workdir(component: &str, stage: &str) -> Workdir {
+    Workdir::with(&pipeline(component, stage), &[("a.parquet", 0..20, 20)])
 }
 
 #[track_caller]
-fn fails_with(bench: &Bench, words: &[&str]) {
-    assert_mentions(bench.run().error(), words);
+fn fails_with(workdir: &Workdir, words: &[&str]) {
+    assert_mentions(workdir.run().error(), words);
 }
 
 #[test]
 fn s1_an_endless_loop_ends_at_the_time_limit_and_names_it() {
-    let bench = bench("hostile", "function = \"spin\"\nblock_seconds_max = 0.2");
-    fails_with(&bench, &["spin", "stage 1", "a.parquet row", "block_seconds_max", "hint:"]);
-    assert_eq!(bench.output("out").len(), 0);
+    let workdir = workdir("hostile", "function = \"spin\"\nblock_seconds_max = 0.2");
+    fails_with(&workdir, &["spin", "stage 1", "a.parquet row", "block_seconds_max", "hint:"]);
+    assert_eq!(workdir.output("out").len(), 0);
 }
 
 #[test]
 fn s1_an_endless_loop_in_bind_is_refused() {
-    let bench = bench("hostile", "function = \"spin_in_bind\"\nblock_seconds_max = 0.2");
-    let refused = bench.run();
+    let workdir = workdir("hostile", "function = \"spin_in_bind\"\nblock_seconds_max = 0.2");
+    let refused = workdir.run();
     assert!(refused.refused().contains("block_seconds_max"), "{}", refused.refused());
 }
 
 #[test]
 fn s3_endless_recursion_is_a_trap() {
-    fails_with(&bench("hostile", "function = \"deep_recursion\""), &["deep_recursion", "trapped", "a.parquet row"]);
+    fails_with(&workdir("hostile", "function = \"deep_recursion\""), &["deep_recursion", "trapped", "a.parquet row"]);
 }
 
 #[test]
 fn s5_memory_without_end_meets_its_limit() {
     let stage = "function = \"grow\"\nmemory_bytes_max = \"32 MiB\"";
-    fails_with(&bench("hostile", stage), &["grow", "memory_bytes_max", "a.parquet row", "hint:"]);
+    fails_with(&workdir("hostile", stage), &["grow", "memory_bytes_max", "a.parquet row", "hint:"]);
 }
 
 #[test]
 fn s11_under_skip_a_trap_costs_its_block_and_the_next_is_unharmed() {
-    let bench = bench("hostile", "function = \"panics_on\"\nconfig = { at = 7 }\non_error = \"skip\"");
-    let ran = bench.run();
+    let workdir = workdir("hostile", "function = \"panics_on\"\nconfig = { at = 7 }\non_error = \"skip\"");
+    let ran = workdir.run();
     assert_eq!((ran.finished().rows_failed, ran.finished().rows_written), (5, 15));
     let survivors = (0..5).chain(10..20);
-    assert_eq!(bench.output("out"), once(survivors.map(|n| format!("id-{n}|{n}|{n}"))));
-    assert_eq!(bench.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(3));
+    assert_eq!(workdir.output("out"), once(survivors.map(|n| format!("id-{n}|{n}|{n}"))));
+    assert_eq!(workdir.wasmpipe(&["run", "pipeline.toml"]).status.code(), Some(3));
 }
 
 #[test]
 fn s11_under_fail_the_message_of_a_panic_is_shown() {
     fails_with(
-        &bench("hostile", "function = \"panics_on\"\nconfig = { at = 7 }"),
+        &workdir("hostile", "function = \"panics_on\"\nconfig = { at = 7 }"),
         &["panics_on", "a.parquet row", "poison"],
     );
 }
@@ -72,15 +72,15 @@ fn s11_under_fail_the_message_of_a_panic_is_shown() {
 /// for it.
 #[test]
 fn s18_a_spinning_function_does_not_hold_up_the_other_workers() {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", std::iter::once(0).chain((1..100).map(|n| 2 * n + 1)), 100);
-    bench.pipeline(
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", std::iter::once(0).chain((1..100).map(|n| 2 * n + 1)), 100);
+    workdir.pipeline(
         "[source]\npath = \"in\"\n[[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"drop_odd\"\n\
          [[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"spin\"\nblock_seconds_max = 60\n\
          [sink]\npath = \"out\"\n[checkpoint]\npath = \"checkpoint\"\ngroup_rows_max = 10\n\
          [run]\nworkers = 2\nreaders = 1\nblock_rows_max = 5\ndrain_seconds = 0\n",
     );
-    let plan = plan(&bench.path("pipeline.toml"), &Arc::new(Unwatched), false).unwrap();
+    let plan = plan(&workdir.path("pipeline.toml"), &Arc::new(Unwatched), false).unwrap();
     let (control, progress) = (Control::default(), Arc::new(Progress::default()));
     let (summary, error) = pipeline::run(plan, &control, &progress, |progress| {
         if get(&progress.rows_committed) == 90 {
@@ -94,12 +94,12 @@ fn s18_a_spinning_function_does_not_hold_up_the_other_workers() {
 #[test]
 fn s12_answers_that_break_the_contract_end_the_run_and_no_row_is_blamed() {
     for (function, lies) in LIES {
-        bench("liar", &format!("function = \"{function}\"")).run().finished();
+        workdir("liar", &format!("function = \"{function}\"")).run().finished();
         for lie in *lies {
             let stage = format!("function = \"{function}\"\nconfig = {{ lie = \"{lie}\" }}\non_error = \"skip\"");
-            let bench = bench("liar", &stage);
-            let ran = bench.run();
-            assert!(ran.error.is_some(), "{function}: {lie} was believed: {:?}", bench.output("out"));
+            let workdir = workdir("liar", &stage);
+            let ran = workdir.run();
+            assert!(ran.error.is_some(), "{function}: {lie} was believed: {:?}", workdir.output("out"));
             if let Some(summary) = &ran.summary {
                 assert_eq!((summary.rows_failed, summary.rows_written), (0, 0), "{function}: {lie}");
             }

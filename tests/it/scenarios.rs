@@ -17,7 +17,7 @@ use wasmpipe_s3::{Fault, Op, What};
 use crate::support::place::{Kind, Place, wait};
 use crate::support::seam::{Crash, Gate, Pause, Reads, Steps, Stop, Unreliable};
 use crate::support::{
-    Bench, Multiset, Said, at_once, each_twice, number_batch, once, read_files, run_as, write_parquet,
+    Multiset, Said, Workdir, at_once, each_twice, number_batch, once, read_files, run_as, write_parquet,
 };
 
 const KINDS: [Kind; 2] = [Kind::Local, Kind::S3];
@@ -325,21 +325,21 @@ path = "checkpoint"
 "#;
 
 /// Rows 1 and 3 have a child that fails; then the function is mended, and they are tried again.
-fn retried() -> Bench {
-    let bench = Bench::new();
+fn retried() -> Workdir {
+    let workdir = Workdir::new();
     let texts: StringArray = ["1 2", "3 true", "4", "true 5"].map(Some).into_iter().collect();
     let columns: [(&str, ArrayRef); 2] =
         [("id", Arc::new(Int64Array::from_iter_values(0..4))), ("text", Arc::new(texts))];
-    bench.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 4);
-    bench.pipeline(CHILDREN);
-    assert_eq!(bench.run().finished().rows_failed, 2);
-    assert_eq!(bench.output("out"), once(["0|1", "0|2", "2|4"].map(str::to_string)), "3 and 5 are withheld");
-    assert_eq!(bench.run().finished().run, None, "what failed is left alone");
-    bench.pipeline(&CHILDREN.replace("mismatch = \"error\"", "mismatch = \"null\""));
+    workdir.file("a.parquet", &RecordBatch::try_from_iter(columns).unwrap(), 4);
+    workdir.pipeline(CHILDREN);
+    assert_eq!(workdir.run().finished().rows_failed, 2);
+    assert_eq!(workdir.output("out"), once(["0|1", "0|2", "2|4"].map(str::to_string)), "3 and 5 are withheld");
+    assert_eq!(workdir.run().finished().run, None, "what failed is left alone");
+    workdir.pipeline(&CHILDREN.replace("mismatch = \"error\"", "mismatch = \"null\""));
     let said = Said { retry_failed: true, accept_change: true, ..Said::default() };
-    let again = bench.run_as(said);
+    let again = workdir.run_as(said);
     assert_eq!((again.finished().rows_read, again.finished().rows_failed_in_all), (2, 0));
-    bench
+    workdir
 }
 
 fn all_children() -> Multiset {
@@ -351,15 +351,15 @@ fn p9_c6_a_retry_replaces_and_either_group_can_be_withdrawn_afterwards() {
     assert_eq!(retried().output("out"), all_children());
     for compacted in [false, true] {
         for (nth, redone) in [(0, 2), (1, 2)] {
-            let bench = retried();
-            let place = Place::Local(bench);
+            let workdir = retried();
+            let place = Place::Local(workdir);
             if compacted {
                 compact(&place, 0, &Arc::new(Unwatched)).unwrap();
             }
             let view = place.view();
             let file = view.lanes[0].state.groups.values().nth(nth).unwrap().files[0].path.clone();
             place.remove(&format!("out/{file}"));
-            let verify = place.bench().wasmpipe(&["checkpoint", "verify", "checkpoint", "--repair"]);
+            let verify = place.workdir().wasmpipe(&["checkpoint", "verify", "checkpoint", "--repair"]);
             assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stderr));
             let context = format!("group {nth}, compacted: {compacted}");
             let ran = place.run();
@@ -389,9 +389,9 @@ fn p11_a_conflict_with_nothing_stored_and_an_entry_of_ones_own() {
 fn p11_a_put_that_lands_after_the_takeover_finds_its_number_taken() {
     let place = job(Kind::S3, "");
     let Place::S3(job) = &place else { unreachable!() };
-    let text = std::fs::read_to_string(job.bench.path("pipeline.toml")).unwrap();
+    let text = std::fs::read_to_string(job.workdir.path("pipeline.toml")).unwrap();
     let text = text.replace("retries = 5, timeout_seconds = 20", "retries = 0, timeout_seconds = 1");
-    std::fs::write(job.bench.path("pipeline.toml"), text).unwrap();
+    std::fs::write(job.workdir.path("pipeline.toml"), text).unwrap();
     let late = Fault::of(Op::Put, What::Delay(Duration::from_millis(2500)));
     job.server.fault(late.below("bucket/checkpoint/lane/0/0000000002").times(1));
     // The first answer comes too late, and then the process is dead.
@@ -426,13 +426,13 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
 fn p14_a_copied_data_set_is_not_taken_for_changed() {
     for id in [true, false] {
         let place = job(Kind::Local, "");
-        let bench = place.bench();
-        let text = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
-        bench.pipeline(&if id { text } else { text.replace("id = \"id\"\n", "") });
+        let workdir = place.workdir();
+        let text = std::fs::read_to_string(workdir.path("pipeline.toml")).unwrap();
+        workdir.pipeline(&if id { text } else { text.replace("id = \"id\"\n", "") });
         die_after_commits(&place, 2);
-        copy_folder(&bench.path("in"), &bench.path("copy"));
-        std::fs::remove_dir_all(bench.path("in")).unwrap();
-        std::fs::rename(bench.path("copy"), bench.path("in")).unwrap();
+        copy_folder(&workdir.path("in"), &workdir.path("copy"));
+        std::fs::remove_dir_all(workdir.path("in")).unwrap();
+        std::fs::rename(workdir.path("copy"), workdir.path("in")).unwrap();
         let ran = place.run();
         assert_eq!((ran.finished().rows_skipped, ran.finished().rows_read), (20, 20), "by id: {id}");
         assert_exactly_once(&place, 0..40, "a copied source");
@@ -442,13 +442,13 @@ fn p14_a_copied_data_set_is_not_taken_for_changed() {
 #[test]
 fn p14_another_sink_and_a_copied_checkpoint_are_refused() {
     let place = job(Kind::Local, "");
-    let bench = place.bench();
+    let workdir = place.workdir();
     die_after_commits(&place, 2);
-    let text = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
-    copy_folder(&bench.path("checkpoint"), &bench.path("copied"));
-    let before = (bench.snapshot("checkpoint"), bench.snapshot("copied"), bench.snapshot("out"));
+    let text = std::fs::read_to_string(workdir.path("pipeline.toml")).unwrap();
+    copy_folder(&workdir.path("checkpoint"), &workdir.path("copied"));
+    let before = (workdir.snapshot("checkpoint"), workdir.snapshot("copied"), workdir.snapshot("out"));
     for (was, is) in [("\"out/\"", "\"elsewhere/\""), ("\"checkpoint\"", "\"copied\"")] {
-        bench.pipeline(&text.replace(was, is));
+        workdir.pipeline(&text.replace(was, is));
         for _ in 0..2 {
             let ran = place.run();
             assert!(
@@ -458,13 +458,13 @@ fn p14_another_sink_and_a_copied_checkpoint_are_refused() {
             );
         }
     }
-    assert_eq!((bench.snapshot("checkpoint"), bench.snapshot("copied"), bench.snapshot("out")), before);
-    assert!(!bench.path("elsewhere").exists());
+    assert_eq!((workdir.snapshot("checkpoint"), workdir.snapshot("copied"), workdir.snapshot("out")), before);
+    assert!(!workdir.path("elsewhere").exists());
     // A sink that does not hold the files is no new place.
-    bench.pipeline(&text.replace("\"out/\"", "\"elsewhere/\""));
+    workdir.pipeline(&text.replace("\"out/\"", "\"elsewhere/\""));
     let ran = place.run_as(&Arc::new(Unwatched), Said { relocate: true, ..Said::default() });
     assert!(ran.error().contains("is missing"), "{}", ran.error());
-    bench.pipeline(&text);
+    workdir.pipeline(&text);
     place.run().finished();
     assert_exactly_once(&place, 0..40, "at the old place");
 }
@@ -473,20 +473,20 @@ fn p14_another_sink_and_a_copied_checkpoint_are_refused() {
 #[test]
 fn p14_a_checkpoint_that_was_copied_and_relocated_deletes_nothing_of_the_other() {
     let place = job(Kind::Local, "");
-    let bench = place.bench();
+    let workdir = place.workdir();
     die_after_commits(&place, 2);
-    copy_folder(&bench.path("checkpoint"), &bench.path("copied"));
-    let text = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
+    copy_folder(&workdir.path("checkpoint"), &workdir.path("copied"));
+    let text = std::fs::read_to_string(workdir.path("pipeline.toml")).unwrap();
     // The first may be about to commit this.
     let file = place.view().files().next().unwrap().path.clone();
-    let not_yet = bench.path("out").join(file.replace("-00000", "-99999"));
-    std::fs::copy(bench.path("out").join(&file), &not_yet).unwrap();
-    bench.pipeline(&text.replace("\"checkpoint\"", "\"copied\""));
+    let not_yet = workdir.path("out").join(file.replace("-00000", "-99999"));
+    std::fs::copy(workdir.path("out").join(&file), &not_yet).unwrap();
+    workdir.pipeline(&text.replace("\"checkpoint\"", "\"copied\""));
     let moved = || place.run_as(&Arc::new(Unwatched), Said { relocate: true, ..Said::default() });
     assert_eq!(moved().finished().rows_skipped, 20);
     assert!(not_yet.exists());
     // The first goes on, and finds what the copy did beside its own.
-    bench.pipeline(&text);
+    workdir.pipeline(&text);
     let before = place.objects("out");
     let refused = place.take_over();
     assert!(refused.error().contains("does not know who wrote"), "{refused:?}");
@@ -679,30 +679,30 @@ fn k8_what_a_group_lost_is_found_by_verify_and_redone_after_repair() {
 /// Two jobs with one sink; both die with orphans in it, and finish in turn.
 #[test]
 fn k9_k11_two_jobs_share_a_sink_and_touch_only_their_own_files() {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..40, 8);
-    std::fs::create_dir(bench.path("in2")).unwrap();
-    write_parquet(&bench.path("in2/a.parquet"), &number_batch(100..140), 8);
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..40, 8);
+    std::fs::create_dir(workdir.path("in2")).unwrap();
+    write_parquet(&workdir.path("in2/a.parquet"), &number_batch(100..140), 8);
     let text = pipeline("").replace("{root}", "").replace("{store}\n", "");
     let second = text.replace("\"in/\"", "\"in2/\"").replace("\"checkpoint\"", "\"checkpoint2\"");
     let shared = |text: &str| text.replace("[sink]", "[sink]\nshared = true");
-    let first = bench.pipeline_at("first.toml", &shared(&text));
-    let refused = bench.pipeline_at("refused.toml", &second);
-    let second = bench.pipeline_at("second.toml", &shared(&second));
+    let first = workdir.pipeline_at("first.toml", &shared(&text));
+    let refused = workdir.pipeline_at("refused.toml", &second);
+    let second = workdir.pipeline_at("second.toml", &shared(&second));
     let dies = || Arc::new(Crash::at(Stop::Before(14)));
     let run = |pipeline, said| run_as(pipeline, &Arc::new(Unwatched), said);
     assert!(run_as(&first, &dies(), taking_over()).error.is_some());
-    let orphans = bench.snapshot("out").len();
+    let orphans = workdir.snapshot("out").len();
     assert!(orphans > 0);
     assert!(run(&refused, taking_over()).refused().contains("shared = true"));
     assert!(run_as(&second, &dies(), taking_over()).error.is_some());
-    assert!(bench.snapshot("out").len() > orphans);
+    assert!(workdir.snapshot("out").len() > orphans);
     run(&second, taking_over()).finished();
     run(&first, taking_over()).finished();
-    assert_eq!(bench.output("out"), each_twice((0..40).chain(100..140)));
-    let before = bench.snapshot("out");
+    assert_eq!(workdir.output("out"), each_twice((0..40).chain(100..140)));
+    let before = workdir.snapshot("out");
     let files = |pipeline: &str| {
-        let list = bench.wasmpipe(&["output", "list", pipeline, "--json"]);
+        let list = workdir.wasmpipe(&["output", "list", pipeline, "--json"]);
         let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
         list["files"].as_array().unwrap().len()
     };
@@ -710,7 +710,7 @@ fn k9_k11_two_jobs_share_a_sink_and_touch_only_their_own_files() {
     for pipeline in [&first, &second] {
         assert_eq!(run(pipeline, Said::default()).finished().run, None);
     }
-    assert_eq!(bench.snapshot("out"), before);
+    assert_eq!(workdir.snapshot("out"), before);
 }
 
 #[test]
@@ -718,7 +718,7 @@ fn k12_other_workers_blocks_and_lanes_do_not_matter_to_a_resume() {
     for kind in KINDS {
         let place = job_of_lanes(kind, 4);
         place.run_as(&Arc::new(Crash::at(Stop::Committed(1))), lanes("0-1"));
-        let (path, committed) = (place.bench().path("pipeline.toml"), place.view().groups());
+        let (path, committed) = (place.workdir().path("pipeline.toml"), place.view().groups());
         assert!(committed >= 1, "{kind:?}");
         let text = std::fs::read_to_string(&path).unwrap();
         let other = text
@@ -738,34 +738,34 @@ fn k12_other_workers_blocks_and_lanes_do_not_matter_to_a_resume() {
 fn k12_a_job_that_was_moved_goes_on_with_relocate() {
     for id in [true, false] {
         let place = job(Kind::Local, "compact_entries = 3");
-        let bench = place.bench();
-        let text = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
+        let workdir = place.workdir();
+        let text = std::fs::read_to_string(workdir.path("pipeline.toml")).unwrap();
         let text = if id { text } else { text.replace("id = \"id\"\n", "") };
-        bench.pipeline(&text);
+        workdir.pipeline(&text);
         die_after_commits(&place, 2);
         for name in ["in", "out", "checkpoint"] {
-            copy_folder(&bench.path(name), &bench.path("moved").join(name));
-            std::fs::remove_dir_all(bench.path(name)).unwrap();
+            copy_folder(&workdir.path(name), &workdir.path("moved").join(name));
+            std::fs::remove_dir_all(workdir.path(name)).unwrap();
         }
         let moved = text.replace("= \"in/", "= \"moved/in/").replace("= \"out/", "= \"moved/out/");
-        let moved = bench.pipeline(&moved.replace("= \"checkpoint\"", "= \"moved/checkpoint\""));
+        let moved = workdir.pipeline(&moved.replace("= \"checkpoint\"", "= \"moved/checkpoint\""));
         let run = |said| run_as(&moved, &Arc::new(Unwatched), said);
         assert!(run(taking_over()).refused().contains("--relocate"));
         let ran = run(Said { relocate: true, take_over: true, ..Said::default() });
         assert_eq!((ran.finished().rows_skipped, ran.finished().rows_read), (20, 20), "by id: {id}");
         // What a run left before the move is not deleted: where it was moved from, that run may live on. So the manifest tells.
         let output = || {
-            let list = bench.wasmpipe(&["output", "list", "moved/checkpoint", "--json"]);
+            let list = workdir.wasmpipe(&["output", "list", "moved/checkpoint", "--json"]);
             let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
             let names = list["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap());
-            read_files(&bench.path("moved/out"), names)
+            read_files(&workdir.path("moved/out"), names)
         };
         assert_eq!(output(), each_twice(0..40), "by id: {id}");
         for said in [Said::default(), Said { relocate: true, ..Said::default() }] {
             run(said).finished();
             assert_eq!(output(), each_twice(0..40), "by id: {id}");
         }
-        assert!(!bench.path("out").exists() && !bench.path("checkpoint").exists());
+        assert!(!workdir.path("out").exists() && !workdir.path("checkpoint").exists());
     }
 }
 
@@ -977,7 +977,7 @@ fn a_file_that_breaks_in_a_lost_lane_costs_the_other_lanes_nothing() {
         let name = (0..).map(|number| format!("{number}.parquet")).find(|name| lane_of(name, 0, 2) == lane).unwrap();
         let texts = StringArray::from_iter_values((0..rows).map(|n| format!("{lane}-{n:02}-").repeat(1 << 18)));
         write_parquet(
-            &place.bench().path("in").join(name),
+            &place.workdir().path("in").join(name),
             &RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap(),
             rows,
         );
@@ -1025,12 +1025,12 @@ block_rows_max = 1
 #[test]
 fn a_move_that_another_run_has_overtaken_is_refused() {
     let place = job(Kind::Local, "");
-    let bench = place.bench();
+    let workdir = place.workdir();
     die_after_commits(&place, 1);
-    let text = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
+    let text = std::fs::read_to_string(workdir.path("pipeline.toml")).unwrap();
     let moved_to = |name: &str| {
-        copy_folder(&bench.path("out"), &bench.path(name));
-        bench.pipeline(&text.replace("\"out/\"", &format!("\"{name}/\"")));
+        copy_folder(&workdir.path("out"), &workdir.path(name));
+        workdir.pipeline(&text.replace("\"out/\"", &format!("\"{name}/\"")));
     };
     moved_to("first");
     let relocating = || Said { relocate: true, take_over: true, ..Said::default() };
@@ -1045,5 +1045,5 @@ fn a_move_that_another_run_has_overtaken_is_refused() {
         assert!(a.error().contains("the job was moved by another run just now"), "{a:?}");
     });
     assert_eq!(place.run().finished().run, None, "it is finished where the second run moved it");
-    assert_eq!(bench.output("second"), each_twice(0..40));
+    assert_eq!(workdir.output("second"), each_twice(0..40));
 }

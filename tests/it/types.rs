@@ -16,37 +16,37 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::support::{Bench, Multiset, once, read_parquet};
+use crate::support::{Multiset, Workdir, once, read_parquet};
 
 /// The column `value` goes through a function and must come out as `out`; both have a null in the middle.
 #[track_caller]
 fn becomes(function: &str, value: impl Array + 'static, out: impl Array + 'static) {
     let (value, out): (ArrayRef, ArrayRef) = (Arc::new(value), Arc::new(out));
     assert!(value.null_count() > 0 && value.is_valid(0), "{function}: a test needs nulls and values");
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     let null_rows = 3;
-    write(&bench, "many", &value, 0);
-    write(&bench, "none", &value, 1);
-    write(&bench, "one", &value.slice(0, 1), 0);
-    write(&bench, "null", &new_null_array(value.data_type(), null_rows), 0);
+    write(&workdir, "many", &value, 0);
+    write(&workdir, "none", &value, 1);
+    write(&workdir, "one", &value.slice(0, 1), 0);
+    write(&workdir, "null", &new_null_array(value.data_type(), null_rows), 0);
 
-    bench.pipeline(&pipeline(&format!("{function}_or_null")));
-    bench.run().finished();
+    workdir.pipeline(&pipeline(&format!("{function}_or_null")));
+    workdir.run().finished();
     let mut expected = formatted(&out, |_| true);
     *expected.entry(formatted(&out, |row| row == 0).into_keys().next().unwrap()).or_default() += 1;
     *expected.entry("null".to_string()).or_default() += null_rows as u64;
-    assert_eq!(output(&bench), expected, "{function}_or_null");
-    assert_type(&bench, out.data_type());
+    assert_eq!(output(&workdir), expected, "{function}_or_null");
+    assert_type(&workdir, out.data_type());
 
-    std::fs::remove_dir_all(bench.path("out")).unwrap();
-    std::fs::remove_dir_all(bench.path("checkpoint")).unwrap();
-    bench.pipeline(&pipeline(function));
-    let ran = bench.run();
+    std::fs::remove_dir_all(workdir.path("out")).unwrap();
+    std::fs::remove_dir_all(workdir.path("checkpoint")).unwrap();
+    workdir.pipeline(&pipeline(function));
+    let ran = workdir.run();
     let nulls = out.null_count() + null_rows;
     assert_eq!(ran.finished().rows_failed, nulls as u64, "{function}: a null is a row error");
     expected.remove("null");
-    assert_eq!(output(&bench), expected, "{function}");
-    assert_type(&bench, out.data_type());
+    assert_eq!(output(&workdir), expected, "{function}");
+    assert_type(&workdir, out.data_type());
 }
 
 #[track_caller]
@@ -55,10 +55,10 @@ fn same<A: Array + Clone + 'static>(function: &str, value: A) {
 }
 
 /// `n` is 0 or 1 in all rows: a stage before drops the odd ones, and what is left of a block goes on.
-fn write(bench: &Bench, name: &str, value: &ArrayRef, n: i64) {
+fn write(workdir: &Workdir, name: &str, value: &ArrayRef, n: i64) {
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![n; value.len()]));
     let columns = [("n", numbers, false), ("value", Arc::clone(value), true)];
-    bench.file(&format!("{name}.parquet"), &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 100);
+    workdir.file(&format!("{name}.parquet"), &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 100);
 }
 
 fn pipeline(function: &str) -> String {
@@ -70,9 +70,9 @@ fn pipeline(function: &str) -> String {
     )
 }
 
-fn output(bench: &Bench) -> Multiset {
+fn output(workdir: &Workdir) -> Multiset {
     let mut rows = Multiset::new();
-    for batch in batches(bench) {
+    for batch in batches(workdir) {
         for (row, count) in formatted(batch.column(0), |_| true) {
             *rows.entry(row).or_default() += count;
         }
@@ -80,8 +80,8 @@ fn output(bench: &Bench) -> Multiset {
     rows
 }
 
-fn batches(bench: &Bench) -> Vec<RecordBatch> {
-    let files = bench.snapshot("out").into_keys();
+fn batches(workdir: &Workdir) -> Vec<RecordBatch> {
+    let files = workdir.snapshot("out").into_keys();
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
         .flat_map(|file| read_parquet(&file))
@@ -102,8 +102,8 @@ fn formatted(column: &ArrayRef, is_wanted: impl Fn(usize) -> bool) -> Multiset {
 }
 
 #[track_caller]
-fn assert_type(bench: &Bench, expected: &DataType) {
-    for batch in batches(bench) {
+fn assert_type(workdir: &Workdir, expected: &DataType) {
+    for batch in batches(workdir) {
         let found = batch.schema().field(0).data_type().clone();
         assert!(found.equals_datatype(expected), "{found} is not {expected}");
     }
@@ -280,26 +280,26 @@ fn s16_maps_go_in_and_out() {
 
 #[test]
 fn s16_a_null_within_a_value_is_a_row_error() {
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     let lists = ListArray::from_iter_primitive::<Float32Type, _, _>(vec![
         Some(vec![Some(0.5), Some(1.5)]),
         Some(vec![None]),
         Some(vec![]),
     ]);
-    write(&bench, "a", &(Arc::new(lists) as ArrayRef), 0);
-    bench.pipeline(&pipeline("slice"));
-    let ran = bench.run();
+    write(&workdir, "a", &(Arc::new(lists) as ArrayRef), 0);
+    workdir.pipeline(&pipeline("slice"));
+    let ran = workdir.run();
     assert_eq!((ran.finished().rows_failed, ran.finished().rows_written), (1, 2));
-    assert_eq!(bench.output("out"), once(["[0.5, 1.5]", "[]"].map(str::to_string)));
+    assert_eq!(workdir.output("out"), once(["[0.5, 1.5]", "[]"].map(str::to_string)));
 }
 
 #[test]
 fn s16_no_column_goes_in() {
-    let bench = Bench::new();
-    bench.numbers("a.parquet", 0..10, 4);
-    bench.pipeline(&pipeline("nothing"));
-    bench.run().finished();
-    assert_eq!(bench.output("out"), Multiset::from([("7".to_string(), 5)]));
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..10, 4);
+    workdir.pipeline(&pipeline("nothing"));
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), Multiset::from([("7".to_string(), 5)]));
 }
 
 #[test]
@@ -308,30 +308,30 @@ fn s16_a_value_larger_than_half_the_memory_is_done_or_names_the_limit() {
     let large = "ä".repeat(LIMIT * 5 / 16);
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["small", &large, "also small"]));
     let run = |function: &str| {
-        let bench = Bench::new();
-        write(&bench, "a", &texts, 0);
+        let workdir = Workdir::new();
+        write(&workdir, "a", &texts, 0);
         let text = pipeline(function)
             .replace("on_error = \"skip\"", &format!("on_error = \"skip\"\nmemory_bytes_max = {LIMIT}"));
-        bench.pipeline(&format!("{text}[run]\nblock_rows_max = 1\n"));
-        let ran = bench.run();
-        (bench, ran)
+        workdir.pipeline(&format!("{text}[run]\nblock_rows_max = 1\n"));
+        let ran = workdir.run();
+        (workdir, ran)
     };
     // To be read it has to be there once.
-    let (bench, ran) = run("length");
+    let (workdir, ran) = run("length");
     assert_eq!(ran.finished().rows_failed, 0);
-    assert_eq!(bench.output("out"), once([5, 10, large.len()].map(|length| length.to_string())));
+    assert_eq!(workdir.output("out"), once([5, 10, large.len()].map(|length| length.to_string())));
     // To be given back it has to be there twice.
-    let (bench, ran) = run("text");
+    let (workdir, ran) = run("text");
     assert_eq!(ran.finished().rows_failed, 1);
-    assert_eq!(bench.output("out"), once(["small", "also small"].map(str::to_string)));
-    bench.pipeline(
-        &std::fs::read_to_string(bench.path("pipeline.toml"))
+    assert_eq!(workdir.output("out"), once(["small", "also small"].map(str::to_string)));
+    workdir.pipeline(
+        &std::fs::read_to_string(workdir.path("pipeline.toml"))
             .unwrap()
             .replace("on_error = \"skip\"", "on_error = \"fail\""),
     );
-    std::fs::remove_dir_all(bench.path("out")).unwrap();
-    std::fs::remove_dir_all(bench.path("checkpoint")).unwrap();
-    let failed = bench.run();
+    std::fs::remove_dir_all(workdir.path("out")).unwrap();
+    std::fs::remove_dir_all(workdir.path("checkpoint")).unwrap();
+    let failed = workdir.run();
     for word in ["text", "memory_bytes_max", "a.parquet row", "hint:"] {
         assert!(failed.error().contains(word), "{word:?} is not in:\n{}", failed.error());
     }
@@ -339,48 +339,48 @@ fn s16_a_value_larger_than_half_the_memory_is_done_or_names_the_limit() {
 
 #[test]
 fn whole_columns_go_in_and_out() {
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     let float = |values: Vec<Option<f64>>| Arc::new(Float64Array::from(values)) as ArrayRef;
     let columns = [
         ("n", Arc::new(Int64Array::from(vec![0, 0, 0])) as ArrayRef, false),
         ("x", float(vec![Some(2.0), None, Some(0.5)]), true),
         ("y", float(vec![Some(3.0), Some(1.0), Some(-1.0)]), true),
     ];
-    bench.file("a.parquet", &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 10);
-    bench.pipeline(&pipeline("product"));
-    let ran = bench.run();
+    workdir.file("a.parquet", &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 10);
+    workdir.pipeline(&pipeline("product"));
+    let ran = workdir.run();
     assert_eq!(ran.finished().rows_failed, 1, "a null is a row error");
-    assert_eq!(bench.output("out"), once(["6.0", "-0.5"].map(str::to_string)));
+    assert_eq!(workdir.output("out"), once(["6.0", "-0.5"].map(str::to_string)));
 
-    let bench = Bench::new();
+    let workdir = Workdir::new();
     let int = |values: Vec<Option<i64>>| Arc::new(Int64Array::from(values)) as ArrayRef;
     let columns = [
         ("n", int(vec![Some(0); 3]), false),
         ("x", int(vec![Some(7), None, Some(1)]), true),
         ("y", int(vec![Some(2), Some(1), Some(0)]), true),
     ];
-    bench.file("a.parquet", &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 10);
-    bench.pipeline(&pipeline("quotients").replace("[\"out\"]", "[\"out\", \"rest\"]"));
-    assert_eq!(bench.run().finished().rows_failed, 0, "nulls were asked for");
-    assert_eq!(bench.output("out"), Multiset::from([("3|1".to_string(), 1), ("null|null".to_string(), 2)]));
+    workdir.file("a.parquet", &RecordBatch::try_from_iter_with_nullable(columns).unwrap(), 10);
+    workdir.pipeline(&pipeline("quotients").replace("[\"out\"]", "[\"out\", \"rest\"]"));
+    assert_eq!(workdir.run().finished().rows_failed, 0, "nulls were asked for");
+    assert_eq!(workdir.output("out"), Multiset::from([("3|1".to_string(), 1), ("null|null".to_string(), 2)]));
 }
 
 #[test]
 fn c5_map_batches_that_change_the_row_count_give_exact_totals() {
     let run = |function: &str, expected: Vec<i64>, dropped: u64| {
-        let bench = Bench::new();
-        bench.numbers("a.parquet", 0..500, 64);
+        let workdir = Workdir::new();
+        workdir.numbers("a.parquet", 0..500, 64);
         let text = pipeline(function)
             .replace("[[stage]]\ncomponent = \"{guests}/hostile.wasm\"\nfunction = \"drop_odd\"\n", "")
             .replace("[\"out\"]", "[\"id\", \"out\"]");
-        bench.pipeline(&format!("{text}group_rows_max = 100\n[run]\nworkers = 2\nblock_rows_max = 7\n"));
-        let ran = bench.run();
+        workdir.pipeline(&format!("{text}group_rows_max = 100\n[run]\nworkers = 2\nblock_rows_max = 7\n"));
+        let ran = workdir.run();
         let summary = ran.finished();
         assert_eq!((summary.rows_read, summary.rows_written), (500, expected.len() as u64), "{function}");
         assert_eq!((summary.rows_dropped, summary.rows_failed), (dropped, 0), "{function}");
-        assert_eq!(bench.output("out"), once(expected.into_iter().map(|n| format!("id-{n}|{n}"))), "{function}");
-        bench.assert_manifest_is_folder();
-        assert_eq!(bench.run().finished().run, None, "{function}: never done again");
+        assert_eq!(workdir.output("out"), once(expected.into_iter().map(|n| format!("id-{n}|{n}"))), "{function}");
+        workdir.assert_manifest_is_folder();
+        assert_eq!(workdir.run().finished().run, None, "{function}: never done again");
     };
     run("repeated", (0..500).flat_map(|n| std::iter::repeat_n(n, n as usize)).collect(), 1);
     run("thinned", (0..500).filter(|n| n % 3 == 0).collect(), 333);

@@ -37,32 +37,32 @@ use seam::Settling;
 pub type Multiset = BTreeMap<String, u64>;
 
 /// A folder with everything a job needs.
-pub struct Bench {
+pub struct Workdir {
     folder: tempfile::TempDir,
 }
 
-impl Bench {
-    pub fn new() -> Bench {
-        Bench::of(tempfile::tempdir().unwrap())
+impl Workdir {
+    pub fn new() -> Workdir {
+        Workdir::of(tempfile::tempdir().unwrap())
     }
 
     /// In memory, where the machine has a folder for that: hundreds of jobs of hundreds of small files each.
-    pub fn quick() -> Bench {
+    pub fn quick() -> Workdir {
         let memory = Path::new("/dev/shm");
-        if memory.is_dir() { Bench::of(tempfile::tempdir_in(memory).unwrap()) } else { Bench::new() }
+        if memory.is_dir() { Workdir::of(tempfile::tempdir_in(memory).unwrap()) } else { Workdir::new() }
     }
 
-    fn of(folder: tempfile::TempDir) -> Bench {
+    fn of(folder: tempfile::TempDir) -> Workdir {
         std::fs::create_dir(folder.path().join("in")).unwrap();
-        Bench { folder }
+        Workdir { folder }
     }
 
     /// With a pipeline file and objects of the source: the name, numbers, and the rows of a row group.
-    pub fn with(pipeline: &(impl Display + ?Sized), objects: &[(&str, Range<i64>, usize)]) -> Bench {
-        let bench = Bench::new();
-        objects.iter().for_each(|(name, numbers, group)| bench.numbers(name, numbers.clone(), *group));
-        bench.pipeline(pipeline);
-        bench
+    pub fn with(pipeline: &(impl Display + ?Sized), objects: &[(&str, Range<i64>, usize)]) -> Workdir {
+        let workdir = Workdir::new();
+        objects.iter().for_each(|(name, numbers, group)| workdir.numbers(name, numbers.clone(), *group));
+        workdir.pipeline(pipeline);
+        workdir
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -163,7 +163,7 @@ impl Bench {
         files
     }
 
-    /// As [`Bench::snapshot`], by name: `out/...`.
+    /// As [`Workdir::snapshot`], by name: `out/...`.
     pub fn objects(&self, folder: &str) -> Objects {
         self.snapshot(folder).into_iter().map(|(path, bytes)| (self.name(&path), bytes.into())).collect()
     }

@@ -12,7 +12,7 @@ use wasmpipe::store::{Store, Unwatched, Watch};
 use wasmpipe_s3::Server;
 
 use super::s3::OnS3;
-use super::{Bench, Multiset, Ran, Said, add_rows, number_batch, run_as, write_parquet};
+use super::{Multiset, Ran, Said, Workdir, add_rows, number_batch, run_as, write_parquet};
 
 /// Which kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Kind {
 
 /// A job and where it lies.
 pub enum Place {
-    Local(Bench),
+    Local(Workdir),
     S3(OnS3),
 }
 
@@ -34,30 +34,30 @@ impl Place {
     /// In the pipeline file `{root}` stands for what comes before `in`, `out` and `checkpoint`, and `{store}` for how to
     /// reach the store.
     pub fn new(kind: Kind, pipeline: &str) -> Place {
-        Place::of(Bench::quick(), kind, pipeline)
+        Place::of(Workdir::quick(), kind, pipeline)
     }
 
     /// As [`Place::new`], with objects that are there already. If it is local, it is on a disk.
     pub fn with(kind: Kind, objects: &Objects, pipeline: &str) -> Place {
-        let place = Place::of(Bench::new(), kind, pipeline);
+        let place = Place::of(Workdir::new(), kind, pipeline);
         objects.iter().for_each(|(name, bytes)| place.overwrite(name, bytes.clone()));
         place
     }
 
-    fn of(bench: Bench, kind: Kind, pipeline: &str) -> Place {
+    fn of(workdir: Workdir, kind: Kind, pipeline: &str) -> Place {
         match kind {
-            Kind::S3 => Place::S3(OnS3::new(bench, &pipeline.replace("{root}", "s3://bucket/"))),
+            Kind::S3 => Place::S3(OnS3::new(workdir, &pipeline.replace("{root}", "s3://bucket/"))),
             Kind::Local => {
-                bench.pipeline(&pipeline.replace("{root}", "").replace("{store}\n", ""));
-                Place::Local(bench)
+                workdir.pipeline(&pipeline.replace("{root}", "").replace("{store}\n", ""));
+                Place::Local(workdir)
             }
         }
     }
 
-    pub fn bench(&self) -> &Bench {
+    pub fn workdir(&self) -> &Workdir {
         match self {
-            Place::Local(bench) => bench,
-            Place::S3(job) => &job.bench,
+            Place::Local(workdir) => workdir,
+            Place::S3(job) => &job.workdir,
         }
     }
 
@@ -70,7 +70,7 @@ impl Place {
 
     /// Writes the source's object `name`, of columns `id` and `n`.
     pub fn numbers(&self, name: &str, numbers: impl IntoIterator<Item = i64>, group: usize) {
-        let path = self.bench().path("in").join(name);
+        let path = self.workdir().path("in").join(name);
         write_parquet(&path, &number_batch(numbers), group);
         if let Place::S3(job) = self {
             job.server.put(&format!("bucket/in/{name}"), std::fs::read(&path).unwrap());
@@ -80,7 +80,7 @@ impl Place {
     /// Removes an object.
     pub fn remove(&self, name: &str) {
         match self {
-            Place::Local(bench) => std::fs::remove_file(bench.path(name)).unwrap(),
+            Place::Local(workdir) => std::fs::remove_file(workdir.path(name)).unwrap(),
             Place::S3(job) => job.server.remove(&format!("bucket/{name}")),
         }
     }
@@ -88,9 +88,9 @@ impl Place {
     /// Writes an object, or replaces its bytes.
     pub fn overwrite(&self, name: &str, bytes: impl Into<Bytes>) {
         match self {
-            Place::Local(bench) => {
-                std::fs::create_dir_all(bench.path(name).parent().unwrap()).unwrap();
-                std::fs::write(bench.path(name), bytes.into()).unwrap();
+            Place::Local(workdir) => {
+                std::fs::create_dir_all(workdir.path(name).parent().unwrap()).unwrap();
+                std::fs::write(workdir.path(name), bytes.into()).unwrap();
             }
             Place::S3(job) => job.server.put(&format!("bucket/{name}"), bytes),
         }
@@ -110,7 +110,7 @@ impl Place {
 
     pub fn run_as<W: Watch + 'static>(&self, watch: &Arc<W>, said: Said) -> Ran {
         match self {
-            Place::Local(bench) => run_as(&bench.path("pipeline.toml"), watch, said),
+            Place::Local(workdir) => run_as(&workdir.path("pipeline.toml"), watch, said),
             Place::S3(job) => job.run_as(watch, said),
         }
     }
@@ -118,7 +118,7 @@ impl Place {
     /// All that lies below a folder. What is deleted meanwhile is not there.
     pub fn objects(&self, folder: &str) -> Objects {
         match self {
-            Place::Local(bench) => bench.objects(folder),
+            Place::Local(workdir) => workdir.objects(folder),
             Place::S3(job) => job.objects(folder),
         }
     }
@@ -126,7 +126,7 @@ impl Place {
     /// The names of all that lies below a folder.
     pub fn names(&self, folder: &str) -> Vec<String> {
         match self {
-            Place::Local(bench) => bench.files(folder).iter().map(|path| bench.name(path)).collect(),
+            Place::Local(workdir) => workdir.files(folder).iter().map(|path| workdir.name(path)).collect(),
             Place::S3(job) => job.objects(folder).into_keys().collect(),
         }
     }
@@ -139,7 +139,7 @@ impl Place {
     pub fn store_with<W: Watch + 'static>(&self, name: &'static str, folder: &str, watch: &Arc<W>) -> Store {
         let watch: Arc<dyn Watch> = Arc::<W>::clone(watch);
         match self {
-            Place::Local(bench) => bench.store(name, folder, &watch),
+            Place::Local(workdir) => workdir.store(name, folder, &watch),
             Place::S3(job) => job.store(name, folder, &watch),
         }
     }

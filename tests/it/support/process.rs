@@ -123,7 +123,7 @@ impl Ended {
 impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         match self {
-            Place::Local(bench) => bench.command(args),
+            Place::Local(workdir) => workdir.command(args),
             Place::S3(job) => job.command(args),
         }
     }
@@ -137,7 +137,7 @@ impl Place {
     /// Runs the job to its end, and gives its summary.
     #[track_caller]
     pub fn finish(&self, more: &[&str]) -> Value {
-        let file = self.bench().path("summary.json");
+        let file = self.workdir().path("summary.json");
         let words = ["--summary", file.to_str().unwrap()];
         self.start(&[&words, more].concat()).wait().expect(0);
         serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
@@ -145,7 +145,7 @@ impl Place {
 
     pub fn inspect(&self) -> Value {
         match self {
-            Place::Local(bench) => bench.inspect(),
+            Place::Local(workdir) => workdir.inspect(),
             Place::S3(job) => job.inspect(),
         }
     }

@@ -13,7 +13,7 @@ use wasmpipe::store::{Environment, Location, Settings, Store, Unwatched, Watch};
 use wasmpipe_s3::{KEY_ID, SECRET, Server};
 
 use super::place::{Objects, view};
-use super::{Bench, Multiset, Ran, Said, add_rows, plan_as};
+use super::{Multiset, Ran, Said, Workdir, add_rows, plan_as};
 
 /// Part of no other text: whoever prints it is found out.
 pub const TOKEN: &str = "t0kenThatNobodyMayPrint";
@@ -29,17 +29,17 @@ fn variables() -> [(&'static str, &'static str); 3] {
 
 /// A job, and the server that it works on. The server has one bucket, `bucket`.
 pub struct OnS3 {
-    pub bench: Bench,
+    pub workdir: Workdir,
     pub server: Server,
 }
 
 impl OnS3 {
-    /// The bench's `in/` becomes `s3://bucket/in/`. In the pipeline file `{store}` stands for how to reach the server.
-    pub fn new(bench: Bench, pipeline: &str) -> OnS3 {
+    /// The workdir's `in/` becomes `s3://bucket/in/`. In the pipeline file `{store}` stands for how to reach the server.
+    pub fn new(workdir: Workdir, pipeline: &str) -> OnS3 {
         let server = Server::start(&["bucket"]);
-        let job = OnS3 { bench, server };
-        for (path, bytes) in job.bench.snapshot("in") {
-            let name = path.strip_prefix(job.bench.path("")).unwrap().to_str().unwrap().to_owned();
+        let job = OnS3 { workdir, server };
+        for (path, bytes) in job.workdir.snapshot("in") {
+            let name = path.strip_prefix(job.workdir.path("")).unwrap().to_str().unwrap().to_owned();
             job.server.put(&format!("bucket/{name}"), bytes);
         }
         job.pipeline(pipeline);
@@ -52,7 +52,7 @@ impl OnS3 {
             "store = {{ endpoint = \"{}\", allow_http = true, retries = 5, timeout_seconds = 20 }}",
             self.server.endpoint()
         );
-        self.bench.pipeline(&text.replace("{store}", &store))
+        self.workdir.pipeline(&text.replace("{store}", &store))
     }
 
     pub fn run(&self) -> Ran {
@@ -67,7 +67,7 @@ impl OnS3 {
     }
 
     pub fn run_as<W: Watch + 'static>(&self, watch: &Arc<W>, said: Said) -> Ran {
-        let plan = match plan_as(&self.bench.path("pipeline.toml"), watch, said) {
+        let plan = match plan_as(&self.workdir.path("pipeline.toml"), watch, said) {
             Ok(plan) => plan,
             Err(error) => return Ran { summary: None, error: Some(error) },
         };
@@ -82,7 +82,7 @@ impl OnS3 {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.bench.command(args);
+        let mut command = self.workdir.command(args);
         command.envs(variables()).env("AWS_ENDPOINT_URL", self.server.endpoint()).env("AWS_ALLOW_HTTP", "true");
         command
     }

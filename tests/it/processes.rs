@@ -333,7 +333,7 @@ fn k5_four_processes_share_a_job_and_each_is_killed_at_random() {
         println!("{alive} of {kills} kills on {kind:?} hit a task at work");
         assert!(alive * 2 > kills, "most tasks had ended");
         tasks.into_iter().flatten().for_each(|task| drop(task.wait().expect(0)));
-        place.assert_exactly_once(&undisturbed(kind, &files, PIPELINE), "four tasks");
+        place.assert_exactly_once(&undisturbed(kind, &files, PIPELINE), &format!("{kind:?}, four tasks"));
     }
 }
 
@@ -370,7 +370,7 @@ fn p5_the_number_of_tasks_changes_while_old_tasks_still_run() {
         }
         assert!(ended.iter().any(|task| task.code == Some(5)), "nobody lost a lane");
         three.into_iter().for_each(|task| drop(task.wait().expect(0)));
-        place.assert_exactly_once(&each_twice(0..6000), "three tasks beside four");
+        place.assert_exactly_once(&each_twice(0..6000), &format!("{kind:?}, three tasks beside four"));
     }
 }
 

@@ -165,7 +165,9 @@ impl Place {
     /// Everything that must hold after a job ended in order, however it got there.
     #[track_caller]
     pub fn assert_exactly_once(&self, expected: &Multiset, context: &str) {
-        assert!(self.output() == *expected, "{context}: {}", difference(&self.output(), expected));
+        let output = self.output();
+        let orphans: Vec<_> = self.uploaded().difference(&self.named()).cloned().collect();
+        assert!(output == *expected, "{context}: {}; no entry names {orphans:?}", difference(&output, expected));
         self.assert_manifest_is_folder(&self.view(), context);
         let before = (self.objects("checkpoint"), self.objects("out"));
         self.start(&[]).wait().expect(0);

@@ -126,8 +126,8 @@ struct Flow {
     is_ending: AtomicBool,
     /// Nothing of what is in flight can be committed any more.
     is_dead: AtomicBool,
-    /// The whole job is finished, and no row failed.
-    is_done: AtomicBool,
+    /// The whole job, if this run has found it complete.
+    complete: Mutex<Option<finish::Complete>>,
     readers_left: AtomicUsize,
     guest_counts: Mutex<BTreeMap<String, u64>>,
 }
@@ -167,13 +167,14 @@ pub fn run(
     let runtime = runtime.expect("the operating system starts threads");
     let job_name = plan.root.as_ref().map(|root| root.genesis.job.clone()).unwrap_or_default();
     let plan = Arc::new(plan);
-    let Opened { lanes, job, writer, heartbeat, known } = match runtime.block_on(open::open(&plan, progress)) {
+    let Opened { lanes, lost, job, writer, heartbeat, known } = match runtime.block_on(open::open(&plan, progress)) {
         Ok(Opening::Open(opened)) => *opened,
-        Ok(Opening::Finished { known_rows, failed_rows, dead_rows }) => {
+        Ok(Opening::Finished { known_rows, failed_rows, dead_rows, is_whole_job }) => {
             let outcome = outcome_of_finished(failed_rows + dead_rows);
             let mut summary = progress.summary(outcome, &job_name, None, started.elapsed());
             (summary.rows_known, summary.rows_failed_in_all) = (known_rows, failed_rows);
             summary.rows_dead_lettered_in_all = dead_rows;
+            summary.job_finished = Some(is_whole_job);
             return (summary, None);
         }
         Err(error) => {
@@ -185,15 +186,15 @@ pub fn run(
     tracing::info!(lanes = lanes.len(), pieces = job.pending.len(), "the work begins");
     let beating = heartbeat.map(|heartbeat| Beating::start(&runtime, heartbeat, writer, control));
     let (flow, ended_groups, threads) = start(&plan, job, &lanes, control, progress, &runtime);
-    let ended = runtime.block_on(flow.commit_loop(Held::new(lanes, known), ended_groups, (&run, started), &mut report));
+    let ended =
+        runtime.block_on(flow.commit_loop(Held::new(lanes, lost, known), ended_groups, (&run, started), &mut report));
     if let Some(beating) = beating {
         runtime.block_on(beating.end());
     }
-    let ended = ended.and_then(|outcome| match outcome {
-        Outcome::Finished if flow.is_done.load(Ordering::SeqCst) => {
-            runtime.block_on(finish::delete_if_wanted(&plan)).map(|()| outcome)
-        }
-        _ => Ok(outcome),
+    let complete = lock(&flow.complete).take();
+    let ended = ended.and_then(|outcome| match &complete {
+        Some(complete) => runtime.block_on(finish::delete_if_wanted(&plan, complete)).map(|()| outcome),
+        None => Ok(outcome),
     });
     if !flow.is_dead.load(Ordering::SeqCst) {
         threads.into_iter().for_each(|thread| drop(thread.join()));
@@ -208,7 +209,10 @@ pub fn run(
         }
     };
     report(progress);
-    let summary = flow.summary(outcome, &run, started);
+    let mut summary = flow.summary(outcome, &run, started);
+    if matches!(outcome, Outcome::Finished | Outcome::FinishedWithFailedRows) {
+        summary.job_finished = Some(complete.is_some());
+    }
     if flow.is_dead() {
         // Threads that are still inside a function or a request may use it until the process ends.
         std::mem::forget(runtime);
@@ -266,7 +270,7 @@ fn start(
         error: Mutex::new(None),
         is_ending: AtomicBool::new(false),
         is_dead: AtomicBool::new(false),
-        is_done: AtomicBool::new(false),
+        complete: Mutex::default(),
         readers_left: AtomicUsize::new(run.readers),
         guest_counts: Mutex::default(),
         plan: Arc::clone(plan),

@@ -198,6 +198,39 @@ fn p3_a_sink_that_fails_because_another_run_took_over_is_no_sink_error() {
     assert_exactly_once(&workdir, "after a run that was fenced in the sink");
 }
 
+/// Z's sink file lands after its successor has looked for what Z left; its side file, which the successor took away while it
+/// was staged, does not.
+#[derive(Debug)]
+struct LateFileThenNoSideFile(Arc<Pause>);
+
+impl Watch for LateFileThenNoSideFile {
+    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        self.0.before(act, store, object)?;
+        match self.0.is_paused() && act == Act::Put && object.starts_with("side/") {
+            true => Err(object_store::Error::NotFound { path: object.into(), source: "no such file".into() }),
+            false => Ok(()),
+        }
+    }
+
+    fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn p3_a_side_file_that_another_run_took_away_leaves_no_sink_file_behind() {
+    let workdir = workdir(&by_one_reader());
+    let pause = Pause::before("sink Put");
+    let (pipeline, watch) = (workdir.path("pipeline.toml"), Arc::new(LateFileThenNoSideFile(Arc::clone(&pause))));
+    let stopped = std::thread::spawn(move || run(&pipeline, &watch, false));
+    pause.wait_until_paused();
+    workdir.take_over().finished();
+    pause.go_on();
+    let fenced = stopped.join().unwrap();
+    assert_eq!(fenced.summary().outcome, Outcome::Fenced, "{:?}", fenced.error);
+    assert_exactly_once(&workdir, "after a run that was fenced at its side file");
+}
+
 #[test]
 fn p6_an_open_that_lands_after_another_commit_sees_it() {
     let workdir = workdir(&twice());

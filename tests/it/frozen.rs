@@ -27,7 +27,11 @@ fn a_checkpoint_of_format_1_says_what_it_said() {
     copy(&frozen().join("checkpoint"), &workdir.path("checkpoint"));
     let said: serde_json::Value =
         serde_json::from_slice(&std::fs::read(frozen().join("inspect.json")).unwrap()).unwrap();
-    assert_eq!(workdir.inspect(), said);
+    // Later builds may say more.
+    let (said, now) = (said.as_object().unwrap(), workdir.inspect());
+    for (key, value) in said {
+        assert_eq!(&now[key], value, "{key}");
+    }
 }
 
 #[test]

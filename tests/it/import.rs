@@ -220,7 +220,7 @@ fn lists_that_do_not_fit_the_job_are_refused() {
         "n,key\n1,a\n",
         expect![[r#"
         error: x.csv: there is no column `id`; its first line has: n, key
-          hint: nothing was imported; name the id columns with --column
+          hint: nothing was imported; the first line must name the columns: put it there if it is missing, or say with --column how the id columns are called
     "#]],
     );
     refuse_text(

@@ -26,6 +26,7 @@ pub(super) fn verify(options: &args::Verify) -> u8 {
         if !options.repair || verified.findings.is_empty() {
             return Ok(verified);
         }
+        commit::refuse_to_give_up_all(&verified, &sink)?;
         if !options.take_over {
             refuse_if_alive(&found, &LaneSet::All).await?;
         }
@@ -59,8 +60,9 @@ fn print(verified: &Verified) {
 fn verdict(verified: &Verified, options: &args::Verify) -> u8 {
     let groups: BTreeSet<(u32, u64)> = verified.findings.iter().map(|found| (found.lane, found.number)).collect();
     if !verified.beyond_repair.is_empty() {
-        let message = Message::new("files that no group can be given up for are missing or damaged");
-        say!("{}", message.hint("restore them from a copy; nothing was changed in them"));
+        let mended = if options.repair && !groups.is_empty() { "the rest was mended" } else { "nothing was changed" };
+        let message = Message::new(format!("not all of this can be repaired; {mended}"));
+        say!("{}", message.hint("do what is said above, or put the checkpoint back from a copy"));
         return FAILED;
     }
     if groups.is_empty() {
@@ -157,7 +159,12 @@ pub(super) fn stop(options: &args::Stop) -> u8 {
     }
     match options.json {
         true => out!("{}", serde_json::to_string_pretty(&runs).expect("plain values are JSON")),
-        false => out!("{} asked to stop; each hears it with its next heartbeat", counted(runs.len() as u64, "run")),
+        false if runs.is_empty() => out!("no run is at work on this job"),
+        false => {
+            let names = runs.iter().cloned().collect::<Vec<_>>().join(", ");
+            let count = counted(runs.len() as u64, "run");
+            out!("{count} asked to stop ({names}): who is alive hears it with the next heartbeat");
+        }
     }
     FINISHED
 }

@@ -27,6 +27,10 @@ struct Report {
     /// Over all segments.
     counts: GroupCounts,
     closed: Option<Close>,
+    /// Lanes that were closed as finished.
+    lanes_finished: u32,
+    /// What is left to do; none if the job is finished.
+    unfinished: Option<String>,
     files: Vec<FileEntry>,
     dead_letters: Vec<FileEntry>,
     id_files: Vec<SideFile>,
@@ -66,6 +70,8 @@ fn make(view: View) -> Result<Report, CommitError> {
     let (rows_done, rows_known) = (view.rows(RowState::Done)?, view.rows(RowState::Known)?);
     let (rows_failed, rows_dead_lettered) = (view.rows(RowState::Failed)?, view.rows(RowState::DeadLettered)?);
     let (commits, counts, closed) = (view.groups(), view.counts(), view.closed());
+    let lanes_finished = view.lanes.iter().filter(|lane| lane.state.closed == Some(Close::Finished)).count() as u32;
+    let unfinished = view.unfinished()?;
     let (files, dead_letters) = (view.files().cloned().collect(), view.dead_letters().cloned().collect());
     let (genesis, places) = (view.root.genesis, view.root.places);
     let ids = genesis.ids.iter().flatten();
@@ -89,6 +95,8 @@ fn make(view: View) -> Result<Report, CommitError> {
         rows_dead_lettered,
         counts,
         closed,
+        lanes_finished,
+        unfinished,
         files,
         dead_letters,
         id_files,
@@ -124,6 +132,9 @@ fn print(report: &Report) {
         bytes(size)
     );
     out!("commits   {}", number(report.commits));
+    let state =
+        report.unfinished.as_deref().map_or("the job is finished".to_owned(), |what| format!("not finished: {what}"));
+    out!("state     {state}; {} of {} finished", report.lanes_finished, counted(u64::from(report.lanes), "lane"));
     for Entry { lane, number, entry } in &report.entries {
         let lane = if report.lanes == 1 { String::new() } else { format!("lane {lane}") };
         out!("  {lane:<8}{number:>6}  {}", line(entry));

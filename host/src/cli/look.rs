@@ -104,13 +104,21 @@ pub(super) fn open(name: &'static str, place: &str) -> Result<Store, u8> {
     open_with(name, place, &Settings::default())
 }
 
-/// The sink of a checkpoint that was `named` on the command line. If that is a pipeline file, it says how to reach it.
+/// The sink of a checkpoint that was `named` on the command line. If that is a pipeline file, it says where that is, perhaps
+/// after a move, and how to reach it.
 pub(super) fn open_sink(named: &str, place: &str) -> Result<Store, u8> {
-    let settings = match is_pipeline(named) {
-        true => load(Path::new(named))?.sink.store.map(|store| plan::settings_of(&store.value)),
-        false => None,
-    };
-    open_with("sink", place, &settings.unwrap_or_default())
+    if !is_pipeline(named) {
+        return open("sink", place);
+    }
+    let pipeline = Path::new(named);
+    let sink = load(pipeline)?.sink;
+    let settings = sink.store.map(|store| plan::settings_of(&store.value)).unwrap_or_default();
+    let written = sink.path.map_or_else(|| place.to_owned(), |path| place_of(pipeline, &path.value));
+    let store = open_with("sink", &written, &settings)?;
+    if store.url() != place {
+        say!("note: the job's sink was {place}; this looks at {}, as {named} says", store.url());
+    }
+    Ok(store)
 }
 
 fn open_with(name: &'static str, place: &str, settings: &Settings) -> Result<Store, u8> {
@@ -139,11 +147,16 @@ fn place_in(pipeline: &Path) -> Result<(String, Settings), u8> {
             "add [checkpoint] with a `path`; without one the manifest below the sink, in _wasmpipe/, lists files, and dead letters lie in _wasmpipe/dead-letters/",
         ));
     };
-    if path.value.contains("://") {
-        return Ok((path.value.clone(), settings));
+    Ok((place_of(pipeline, &path.value), settings))
+}
+
+/// A place of a pipeline file, where relative paths start at the file's folder.
+fn place_of(pipeline: &Path, written: &str) -> String {
+    if written.contains("://") {
+        return written.to_owned();
     }
     let folder = pipeline.parent().unwrap_or(Path::new("")).join(".");
-    Ok((resolve(&folder.join(&path.value)).display().to_string(), settings))
+    resolve(&folder.join(written)).display().to_string()
 }
 
 pub(super) fn refused(what: &str, hint: &str) -> u8 {

@@ -23,7 +23,9 @@
 macro_rules! out {
     ($($text:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($text)*);
+        if let Err(error) = writeln!(std::io::stdout(), $($text)*) {
+            crate::cli::output_failed(&error);
+        }
     }};
 }
 
@@ -59,6 +61,7 @@ mod udf_test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use args::{Args, CheckpointCommand, Command, DeadLettersCommand, OutputCommand, UdfCommand};
 use clap::Parser;
@@ -82,6 +85,8 @@ const FENCED: u8 = 5;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     start_log();
+    // What becomes of a job does not depend on who reads about it.
+    let is_run = matches!(args.command, Command::Run(_));
     let code = match args.command {
         Command::Run(options) => run::run(&options),
         Command::Plan(options) => run::plan(&options),
@@ -102,7 +107,17 @@ pub fn main() -> ExitCode {
         Command::Output(OutputCommand::Verify(options)) => output::verify(&options),
         Command::DeadLetters(DeadLettersCommand::Show(options)) => dead_letters::show(&options),
     };
-    ExitCode::from(code)
+    let is_cut_short = OUTPUT_FAILED.load(Ordering::Relaxed) && !is_run;
+    ExitCode::from(if is_cut_short && code == FINISHED { FAILED } else { code })
+}
+
+static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// A list that was cut short must not pass for a whole one. Who has read enough of it and left is content.
+fn output_failed(error: &std::io::Error) {
+    if error.kind() != std::io::ErrorKind::BrokenPipe && !OUTPUT_FAILED.swap(true, Ordering::Relaxed) {
+        say!("error: stdout: {error}\nhint: what was printed is not all; write it where there is room");
+    }
 }
 
 /// Log lines go to stderr. `WASMPIPE_LOG` chooses them, `info` or `wasmpipe=debug,guest=trace`.

@@ -178,6 +178,9 @@ fn print_summary(summary: &Summary, is_durable: bool) {
         Outcome::Fenced => "fenced: another run took over",
     };
     out!("{outcome}");
+    if summary.job_finished == Some(false) {
+        out!("of the lanes of this run; the job is not finished, other lanes are open");
+    }
     if summary.run.is_none() {
         let (known, failed) = (summary.rows_known, summary.rows_failed_in_all);
         let dead = summary.rows_dead_lettered_in_all;

@@ -144,6 +144,13 @@ impl Lane {
         Ok(parse::<LaneEntry>(&bytes).map_or(true, |entry| entry.token() != self.token))
     }
 
+    /// Whether this writer's open is still there. It goes away with the whole checkpoint only: the job was finished by another
+    /// run and the checkpoint deleted, or a person removed it, and perhaps another job has begun there.
+    async fn is_open(&self) -> Result<bool, CommitError> {
+        let Some(bytes) = get(&self.store, &entry_name(self.lane, self.opened)).await? else { return Ok(false) };
+        Ok(parse::<LaneEntry>(&bytes).is_ok_and(|entry| entry.token() == self.token))
+    }
+
     /// That another run has opened the lane.
     pub fn fenced(&self) -> CommitError {
         CommitError::Fenced { lane: self.lane, number: self.next }
@@ -211,6 +218,12 @@ impl Lane {
             )));
         }
         match create(&self.store, &entry_name(self.lane, number), &bytes).await? {
+            // The whole log went away, and with it whatever this writer would have run into. A store that does not answer says
+            // nothing of the kind.
+            Put::Mine if matches!(self.is_open().await, Ok(false)) => {
+                delete(&self.store, vec![Path::from(entry_name(self.lane, number))]).await?;
+                Err(self.fenced())
+            }
             Put::Mine => {
                 self.next += 1;
                 Ok(number)

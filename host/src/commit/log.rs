@@ -160,7 +160,7 @@ pub(super) async fn list(store: &Store, folder: &str) -> Result<Vec<u64>, Commit
 }
 
 /// The last number of a lane, by a listing.
-pub(super) async fn last(store: &Store, lane: u32) -> Result<Option<u64>, CommitError> {
+pub async fn last(store: &Store, lane: u32) -> Result<Option<u64>, CommitError> {
     Ok(list(store, &format!("lane/{lane}")).await?.last().copied())
 }
 

@@ -23,6 +23,15 @@ pub async fn refuse_older_root(
     for state in lanes {
         let (opens, groups) = (state.opens.values(), state.groups.values());
         let newest = opens.map(|open| open.root).chain(groups.map(|group| group.root)).max().unwrap_or(0);
+        let mark = root.asked.as_ref().and_then(|asked| asked.opens.get(state.lane as usize));
+        if let Some(mark) = mark.filter(|mark| !state.opens.contains_key(mark)) {
+            return Err(CommitError::Refused(format!(
+                "lane {} of the checkpoint has no entry {mark}, by which it was held when the source was rewritten: it lost entries, \
+                 or is an older copy\n\
+                 hint: put the checkpoint back as it was, all of its folders from one time",
+                state.lane
+            )));
+        }
         // What was appended since the root was read is no loss.
         if newest > root.last && newest > Root::last_number(store).await? {
             return Err(CommitError::Refused(format!(

@@ -77,22 +77,26 @@ pub use group::{Group, GroupCounts, GroupLimits};
 pub use lane::{Lane, Writer, lane_of, now_ms, piece_bytes, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
 pub use liveness::{Alive, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
-pub use log::{Defect, LaneLog, Logged, read_lane};
+pub use log::{Defect, LaneLog, Logged, last as last_number, read_lane};
 pub use loss::{refuse_older_root, refuse_unknown_writers};
 pub use output::{Orphan, OutputCheck, Wrong, check_output, manifest_files};
 pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep};
-pub use repair::{Finding, Verified, repair, verify};
+pub use repair::{Finding, Verified, refuse_to_give_up_all, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};
 pub use root::{Asked, Listing, Pinned, Places, Root, random_name, schema_from_hex, schema_to_hex};
 pub use side::{read_ids, read_imported, write_ids, write_imported, write_listing};
 pub use view::{DoneFile, LaneView, View, view};
+
+use crate::store::{advice, told};
 
 /// What can go wrong with a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The store refused or failed.
     #[error(
-        "checkpoint: cannot {what} {name}: {cause}\nhint: nothing is lost; run the same command again when the store answers"
+        "checkpoint: cannot {what} {name}: {}\nhint: {}",
+        told(cause),
+        advice(cause, "nothing is lost; run the same command again when the store answers")
     )]
     Store {
         /// The verb.
@@ -104,9 +108,7 @@ pub enum CommitError {
         cause: object_store::Error,
     },
     /// An entry or side file is not what it must be.
-    #[error(
-        "checkpoint: {name} is damaged: {message}\nhint: nothing was changed; restore the file from a copy, or let `wasmpipe checkpoint verify --repair` withdraw what it held"
-    )]
+    #[error("checkpoint: {name} is damaged: {message}\nhint: nothing was changed; {}", way_out(name))]
     Damaged {
         /// Name relative to the checkpoint.
         name: String,
@@ -132,6 +134,17 @@ pub enum CommitError {
         "the job of this checkpoint is finished and the checkpoint is being deleted\nhint: `wasmpipe checkpoint delete` completes that"
     )]
     Deleted,
+}
+
+/// A lane can be mended; without its root there is no job.
+fn way_out(name: &str) -> &'static str {
+    match name.starts_with("root/") || name.contains("-listing-") {
+        true => {
+            "put it back from a copy; if there is none, begin a new job with an empty checkpoint and sink (with `id`, \
+             `wasmpipe checkpoint import --from-output` takes what is done)"
+        }
+        false => "restore the file from a copy, or let `wasmpipe checkpoint verify --repair` withdraw what it held",
+    }
 }
 
 impl CommitError {

@@ -162,7 +162,19 @@ impl LaneState {
     pub async fn replay(store: &Store, lane: u32, log: &LaneLog) -> Result<LaneState, CommitError> {
         let withdrawn: HashSet<u64> = withdrawn(&log.entries).collect();
         let mut state = LaneState { lane, ..LaneState::default() };
+        let mut writer: Option<&str> = None;
         for logged in &log.entries {
+            // Where a number was given up, there may have been an open.
+            if state.last.is_some_and(|last| logged.number != last + 1) {
+                writer = None;
+            }
+            let token = logged.entry.token();
+            let is_open = matches!(logged.entry, LaneEntry::Open { .. });
+            if writer.is_some_and(|writer| writer != token) && !is_open && !withdrawn.contains(&logged.number) {
+                let message = "it is of another writer than the one that opened the lane last".to_owned();
+                return Err(state.damaged(logged.number, message));
+            }
+            writer = Some(token);
             state.last = Some(logged.number);
             state.closed = None;
             match &logged.entry {

@@ -54,7 +54,7 @@ fn places(list: &List, wanted: &Wanted, headers: &csv::StringRecord) -> Result<V
                 let headers = headers.iter().take(20).collect::<Vec<_>>().join(", ");
                 Err(ExchangeError::refused(
                     format!("{}: there is no column `{name}`; its first line has: {headers}", list.name()),
-                    "nothing was imported; name the id columns with --column",
+                    "nothing was imported; the first line must name the columns: put it there if it is missing, or say with --column how the id columns are called",
                 ))
             }
         }

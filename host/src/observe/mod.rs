@@ -105,6 +105,9 @@ pub struct Summary {
     pub outcome: Outcome,
     /// The job.
     pub job: String,
+    /// Whether the whole job is finished, other lanes included; absent if this run did not come to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_finished: Option<bool>,
     /// This run's name; none if there was nothing to do.
     pub run: Option<String>,
     /// Source rows known of: skipped, read and known.
@@ -162,6 +165,7 @@ impl Progress {
         Summary {
             outcome,
             job: job.into(),
+            job_finished: None,
             run: run.map(Into::into),
             rows_total: get(&self.rows_skipped) + get(&self.rows_read) + get(&self.rows_known),
             rows_skipped: get(&self.rows_skipped),

@@ -54,7 +54,7 @@ impl Flow {
                 Some((lane, result)) = durable.next(), if !durable.is_empty() => {
                     let committed = match result {
                         Ok((group, receipt)) => self.commit(&mut held, lane, group, receipt).await,
-                        Err(error) => Err(error.into()),
+                        Err((error, files)) => Err(self.leave(&held, lane, error.into(), files).await),
                     };
                     if let Err(error) = committed
                         && let Err(error) = self.lose_lane(&mut held, lane, error).await
@@ -97,10 +97,7 @@ impl Flow {
         let covered: u64 = group.objects.values().map(|object| object.coverage.len()).sum();
         let bytes = receipt.all().map(|file| file.bytes).sum();
         if let Err(error) = log.commit(group, receipt).await {
-            if matches!(error, CommitError::Fenced { .. }) {
-                self.remove(files).await;
-            }
-            return Err(error.into());
+            return Err(self.leave(held, lane, error.into(), files).await);
         }
         if has_output {
             self.lane(lane).has_output.store(true, Ordering::SeqCst);
@@ -153,18 +150,30 @@ impl Flow {
         mut ended: UnboundedReceiver<Ended>,
     ) -> RunError
     where
-        F: Future<Output = (u32, Result<(Group, Receipt), SinkError>)>,
+        F: Future<Output = (u32, Durable)>,
     {
         self.is_dead.store(true, Ordering::SeqCst);
         self.is_ending.store(true, Ordering::SeqCst);
         self.work.end();
         if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
             while let Some((_, result)) = durable.next().await {
-                if let Ok((_, receipt)) = result {
-                    self.remove(receipt.all().map(|file| Path::from(file.path.as_str())).collect()).await;
-                }
+                let files = match result {
+                    Ok((_, receipt)) => receipt.all().map(|file| Path::from(file.path.as_str())).collect(),
+                    Err((_, files)) => files,
+                };
+                self.remove(files).await;
             }
             ended.close();
+        }
+        error
+    }
+
+    /// A group will not be committed. If another run has the lane, nothing can make these files count any more, and they are
+    /// removed; else the next run finds out.
+    async fn leave(&self, held: &Held, lane: u32, error: RunError, files: Vec<Path>) -> RunError {
+        let error = held.cause_in(lane, error).await;
+        if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
+            self.remove(files).await;
         }
         error
     }
@@ -198,8 +207,7 @@ impl Flow {
         let closed: Vec<Result<(), CommitError>> = closes.collect().await;
         // Whoever closes the last lane completes the job, even if it has lost another one.
         if how == Close::Finished {
-            let is_done = finish::complete_job(&self.plan, read).await?;
-            self.is_done.store(is_done && lost.is_none(), Ordering::SeqCst);
+            *lock(&self.complete) = finish::complete_job(&self.plan, read).await?;
         }
         closed.into_iter().collect::<Result<(), _>>()?;
         match lost {
@@ -218,7 +226,11 @@ impl Flow {
             }
         }
         let lanes: Vec<u32> = held.lanes.keys().copied().collect();
-        let read = finish::refuse_unfinished(&self.plan, &self.job, &lanes, std::mem::take(&mut held.known)).await?;
+        let known = std::mem::take(&mut held.known);
+        let read = match finish::refuse_unfinished(&self.plan, &self.job, &lanes, known).await {
+            Ok(read) => read,
+            Err(error) => return Err(held.cause(error).await),
+        };
         let failed = self.job.failed_before + get(&self.progress.rows_failed);
         let dead = self.job.dead_before + get(&self.progress.rows_dead_lettered);
         Ok((outcome_of_finished(failed + dead), read))
@@ -235,8 +247,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(lanes: Vec<Lane>, known: Logs) -> Held {
-        Held { lanes: lanes.into_iter().map(|lane| (lane.number(), lane)).collect(), lost: None, known }
+    pub(super) fn new(lanes: Vec<Lane>, lost: Option<(u32, u64)>, known: Logs) -> Held {
+        Held { lanes: lanes.into_iter().map(|lane| (lane.number(), lane)).collect(), lost, known }
     }
 
     /// Whoever opened a lane after this run removes what this run has not committed, so a store that cannot find a file
@@ -261,20 +273,32 @@ impl Held {
     }
 }
 
+/// A group whose files are durable; or why one could not be, and those that are.
+type Durable = Result<(Group, Receipt), (SinkError, Vec<Path>)>;
+
 /// Closing a file encodes its last row group, so it happens on a thread that may be kept busy.
-async fn make_durable(group: Arc<InFlight>) -> (u32, Result<(Group, Receipt), SinkError>) {
-    (group.lane.number, close_and_complete(group).await)
+async fn make_durable(group: Arc<InFlight>) -> (u32, Durable) {
+    let lane = group.lane.number;
+    let closed = tokio::task::spawn_blocking(move || group.close()).await;
+    match closed.expect("closing a group does not panic") {
+        Ok(closed) => (lane, complete(closed).await),
+        Err(error) => (lane, Err((error, Vec::new()))),
+    }
 }
 
-async fn close_and_complete(group: Arc<InFlight>) -> Result<(Group, Receipt), SinkError> {
-    let closed = tokio::task::spawn_blocking(move || group.close()).await;
-    let Closed { group, files, dead_letters } = closed.expect("closing a group does not panic")?;
+async fn complete(closed: Closed) -> Durable {
+    let Closed { group, files, dead_letters } = closed;
     let mut receipt = Receipt::default();
-    for file in files {
-        receipt.files.push(file.complete().await?);
-    }
-    for file in dead_letters {
-        receipt.dead_letters.push(file.complete().await?);
+    let all = files.into_iter().map(|file| (file, false)).chain(dead_letters.into_iter().map(|file| (file, true)));
+    for (file, is_letters) in all {
+        match file.complete().await {
+            Ok(file) if is_letters => receipt.dead_letters.push(file),
+            Ok(file) => receipt.files.push(file),
+            Err(error) => {
+                let done = receipt.all().map(|file| Path::from(file.path.as_str())).collect();
+                return Err((error, done));
+            }
+        }
     }
     Ok((group, receipt))
 }

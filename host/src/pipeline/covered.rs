@@ -32,11 +32,35 @@ impl Lanes {
         Ok(Lanes(futures::stream::iter(reads).buffer_unordered(LANES_AT_ONCE).try_collect().await?))
     }
 
-    /// The lanes that this process has just opened, as they were below its opens.
-    pub(super) async fn read_again(mut self, plan: &Plan, opened: &[Lane]) -> Result<Lanes, CommitError> {
-        let mut known_of = |lane| self.0.remove(&lane).map(|(log, state)| Known { log, state: Some(state) });
-        let known = |lane: &Lane| (lane.number(), known_of(lane.number()).unwrap_or_default(), Some(lane.opened()));
-        Lanes::read(plan, opened.iter().map(known).collect::<Vec<_>>()).await
+    /// The lanes that this process has just opened, as they were below its opens. Those that another run has opened since are
+    /// not among them any more; the first of these is said.
+    pub(super) async fn read_again(
+        mut self,
+        plan: &Plan,
+        opened: &mut Vec<Lane>,
+    ) -> Result<(Lanes, Option<(u32, u64)>), CommitError> {
+        let read = async |lane: u32, opened: u64, known: Known| {
+            (lane, read_state(&plan.checkpoint, lane, known, Some(opened)).await)
+        };
+        let mut reads = Vec::new();
+        for lane in opened.iter() {
+            let known = self.0.remove(&lane.number()).map(|(log, state)| Known { log, state: Some(state) });
+            reads.push(read(lane.number(), lane.opened(), known.unwrap_or_default()));
+        }
+        let mut results = futures::stream::iter(reads).buffer_unordered(LANES_AT_ONCE);
+        let (mut lanes, mut lost) = (BTreeMap::new(), None);
+        while let Some((lane, result)) = results.next().await {
+            match result {
+                Ok(read) => drop(lanes.insert(lane, read)),
+                Err(CommitError::Fenced { lane, number }) => drop(lost.get_or_insert((lane, number))),
+                Err(error) => return Err(error),
+            }
+        }
+        opened.retain(|lane| lanes.contains_key(&lane.number()));
+        match lost {
+            Some((lane, number)) if opened.is_empty() => Err(CommitError::Fenced { lane, number }),
+            _ => Ok((Lanes(lanes), lost)),
+        }
     }
 
     pub(super) fn states(&self) -> impl Iterator<Item = &LaneState> + Clone {

@@ -10,6 +10,7 @@ use super::record::write_json_if_other;
 use crate::commit::{self, Close, CommitError, FORMAT, LaneState, Root, RowState};
 use crate::plan::{Failed, Plan};
 use crate::sink::Receipt;
+use crate::store::Store;
 
 /// Looks once more, with the eyes of a later run, before lanes are called finished: every row covered, every file there. Of
 /// the listing that this run works under: what another process has added meanwhile is for the next run. `known` is what
@@ -37,6 +38,9 @@ pub(super) async fn refuse_unfinished(
     Ok(lanes)
 }
 
+/// Times that the manifest is written anew because the job went on meanwhile.
+const MANIFEST_ATTEMPTS: usize = 10;
+
 /// What a reader of the sink needs: exactly the files that count. Dead letters are no output.
 #[derive(Serialize)]
 struct Manifest<'a> {
@@ -48,11 +52,21 @@ struct Manifest<'a> {
 }
 
 /// If every lane of the job is finished, by whichever process, the manifest `_wasmpipe/<job>.json` is put into the sink.
-/// Answers whether the job is done for good: finished, and no row failed that could be done again.
-pub(super) async fn complete_job(plan: &Plan, mut known: Lanes) -> Result<bool, RunError> {
+/// A run that was held up may put an older manifest over a newer one, so it looks again afterwards.
+pub(super) async fn complete_job(plan: &Plan, mut known: Lanes) -> Result<Option<Complete>, RunError> {
+    for _ in 0..MANIFEST_ATTEMPTS {
+        let Some(complete) = complete_once(plan, std::mem::take(&mut known)).await? else { return Ok(None) };
+        if !plan.is_durable || complete.is_still_so(&plan.checkpoint).await? {
+            return Ok(Some(complete));
+        }
+    }
+    Ok(None)
+}
+
+async fn complete_once(plan: &Plan, mut known: Lanes) -> Result<Option<Complete>, RunError> {
     let root = match Root::read(&plan.checkpoint).await {
         // Another process has completed it, and deleted the checkpoint.
-        Ok(None) | Err(CommitError::Deleted) => return Ok(false),
+        Ok(None) | Err(CommitError::Deleted) => return Ok(None),
         Ok(Some(root)) => root,
         Err(error) => return Err(error.into()),
     };
@@ -60,12 +74,12 @@ pub(super) async fn complete_job(plan: &Plan, mut known: Lanes) -> Result<bool, 
     let logs: Vec<_> = (0..root.genesis.lanes).map(|lane| (lane, log_of(lane).into(), None)).collect();
     let lanes = Lanes::read(plan, logs).await?;
     if lanes.states().any(|state| state.closed != Some(Close::Finished)) {
-        return Ok(false);
+        return Ok(None);
     }
     let pinned = root.pinned(&plan.checkpoint).await?;
     let covered = Covered::of(plan, &root, &pinned, &lanes, Failed::Stay).await?;
     if covered.open().next().is_some() {
-        return Ok(false);
+        return Ok(None);
     }
     let files: Vec<_> = lanes.states().flat_map(LaneState::files).collect();
     let rows = files.iter().map(|file| file.rows).sum();
@@ -73,24 +87,47 @@ pub(super) async fn complete_job(plan: &Plan, mut known: Lanes) -> Result<bool, 
     let manifest = Manifest { format: FORMAT, job: &root.genesis.job, rows, files, dead_letters };
     let name = format!("_wasmpipe/{}.json", root.genesis.job);
     write_json_if_other(&plan.sink.store, &name, &manifest).await?;
-    Ok(covered.rows(RowState::Failed) + covered.rows(RowState::DeadLettered) == 0)
+    let is_done = covered.rows(RowState::Failed) + covered.rows(RowState::DeadLettered) == 0;
+    let last = lanes.states().map(|state| (state.lane, state.last)).collect();
+    Ok(Some(Complete { is_done, last, root }))
 }
 
-/// Deletes the checkpoint of a job that is done for good, if that is wanted.
-pub(super) async fn delete_if_wanted(plan: &Plan) -> Result<(), RunError> {
-    if !plan.delete_on_success || !plan.is_durable {
+/// Deletes the checkpoint of a job that is done for good, if that is wanted. If anything was appended to the root or a lane
+/// since it was found to be done, the job goes on.
+pub(super) async fn delete_if_wanted(plan: &Plan, done: &Complete) -> Result<(), RunError> {
+    let store = &plan.checkpoint;
+    if !plan.delete_on_success || !plan.is_durable || !done.is_done {
         return Ok(());
     }
-    match Root::read(&plan.checkpoint).await {
-        Ok(None) => return Ok(()),
-        Err(CommitError::Deleted) => {}
-        // Somebody has appended to the root: the job goes on.
-        Ok(Some(root)) if !commit::mark_deleted(&plan.checkpoint, &root).await? => return Ok(()),
-        Ok(Some(_)) => {}
-        Err(error) => return Err(error.into()),
+    if done.is_still_so(store).await? && commit::mark_deleted(store, &done.root).await? {
+        commit::delete_all(store).await?;
     }
-    commit::delete_all(&plan.checkpoint).await?;
     Ok(())
+}
+
+/// A job of which every row is covered and every lane closed as finished.
+pub(super) struct Complete {
+    /// Finished for good: no row failed that could be done again.
+    pub(super) is_done: bool,
+    /// The root that says so.
+    root: Root,
+    /// The last number of each lane then.
+    last: Vec<(u32, Option<u64>)>,
+}
+
+impl Complete {
+    async fn is_still_so(&self, store: &Store) -> Result<bool, CommitError> {
+        for (lane, last) in &self.last {
+            if commit::last_number(store, *lane).await? != *last {
+                return Ok(false);
+            }
+        }
+        match Root::last_number(store).await {
+            Ok(last) => Ok(last == self.root.last),
+            Err(CommitError::Deleted) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// A file without rows, so that a job whose every row was dropped still has the output's schema.

@@ -34,18 +34,18 @@ pub(super) async fn look(plan: &Plan, root: &Root, wanted: &[u32]) -> Result<Loo
     let listing = list_sink(plan).await?;
     commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing)?;
     commit::refuse_unknown_writers(&plan.checkpoint, root, lanes.states(), &listing).await?;
-    let mut drift = compare(&pinned, &plan.source.objects);
     let is_all = wanted.len() == root.genesis.lanes as usize;
-    drift.refuse_for_some_lanes(is_all)?;
-    if drift.is_refusable(plan) {
-        drift.keep_copies_apart(plan, &pinned, |pinned| lanes.content(pinned)).await?;
-        drift.refuse_in_position_mode()?;
-    }
     let is_moved = root.places != plan.places();
     if is_moved && !is_all {
         let message =
             "the job was moved, and this run holds some lanes only\nhint: run once with --relocate and without --lane";
         return Err(CommitError::Refused(message.into()).into());
+    }
+    let mut drift = compare(&pinned, &plan.source.objects);
+    drift.refuse_for_some_lanes(is_all)?;
+    if drift.is_refusable(plan) {
+        drift.keep_copies_apart(plan, &pinned, |pinned| lanes.content(pinned)).await?;
+        drift.refuse_in_position_mode()?;
     }
     if !drift.is_same() || root.fingerprint != plan.fingerprint || is_moved {
         return Ok(Looked { lanes, needed: wanted.to_vec(), finished: None });

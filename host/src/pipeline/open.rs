@@ -36,7 +36,7 @@ pub(super) const RETURNED_GROUP: u64 = 0;
 /// What opening a job comes to.
 pub(super) enum Opening {
     /// Every row is covered and the lanes are closed: nothing is written, not even an open.
-    Finished { known_rows: u64, failed_rows: u64, dead_rows: u64 },
+    Finished { known_rows: u64, failed_rows: u64, dead_rows: u64, is_whole_job: bool },
     /// The lanes are ours.
     Open(Box<Opened>),
 }
@@ -44,6 +44,8 @@ pub(super) enum Opening {
 /// Lanes that this process holds, and what is to do in them.
 pub(super) struct Opened {
     pub(super) lanes: Vec<Lane>,
+    /// The first lane that another run has opened meanwhile, and where.
+    pub(super) lost: Option<(u32, u64)>,
     pub(super) job: Job,
     pub(super) writer: Writer,
     pub(super) heartbeat: Option<Heartbeat>,
@@ -109,13 +111,15 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     if let Some(covered) = looked.finished {
         add(&progress.rows_skipped, covered.all_rows());
         add(&progress.objects, covered.pieces.len() as u64);
-        if complete_job(plan, looked.lanes).await? {
-            delete_if_wanted(plan).await?;
+        let complete = complete_job(plan, looked.lanes).await?;
+        if let Some(complete) = &complete {
+            delete_if_wanted(plan, complete).await?;
         }
         return Ok(Opening::Finished {
             known_rows: covered.rows(RowState::Known),
             failed_rows: covered.rows(RowState::Failed),
             dead_rows: covered.rows(RowState::DeadLettered),
+            is_whole_job: complete.is_some(),
         });
     }
     let writer = Writer::new();
@@ -133,9 +137,9 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         Err(error) => Err(error),
     };
     match opened {
-        Ok((lanes, job, known)) => {
+        Ok((lanes, lost, job, known)) => {
             commit::forget_dead(&plan.checkpoint, &dead).await?;
-            Ok(Opening::Open(Box::new(Opened { lanes, job, writer, heartbeat, known })))
+            Ok(Opening::Open(Box::new(Opened { lanes, lost, job, writer, heartbeat, known })))
         }
         Err(error) => {
             if let Some(heartbeat) = heartbeat {
@@ -171,7 +175,7 @@ async fn open_lanes(
     writer: &Writer,
     needed: Vec<u32>,
     known: Lanes,
-) -> Result<(Vec<Lane>, Job, Logs), RunError> {
+) -> Result<(Vec<Lane>, Option<(u32, u64)>, Job, Logs), RunError> {
     let store = &plan.checkpoint;
     let opens: Vec<_> =
         needed.iter().map(|&lane| Lane::open(store, lane, writer, async || Root::last_number(store).await)).collect();
@@ -181,7 +185,7 @@ async fn open_lanes(
         Ok(root) => root,
     };
     let looked: HashMap<u32, Option<u64>> = known.states().map(|state| (state.lane, state.last)).collect();
-    let lanes = known.read_again(plan, &opened).await?;
+    let (lanes, lost) = known.read_again(plan, &mut opened).await?;
     let (root, pinned) = follow_source(plan, &opened, root, &lanes).await?;
     for lane in &mut opened {
         lane.follow_root(root.last);
@@ -221,7 +225,7 @@ async fn open_lanes(
         pinned,
     };
     let logs = lanes.0.into_iter().map(|(lane, (log, _))| (lane, log)).collect();
-    Ok((opened, job, logs))
+    Ok((opened, lost, job, logs))
 }
 
 /// The job was finished by another run, and its checkpoint is being deleted, or has just been: nothing of this run may stay

@@ -38,7 +38,7 @@ use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Places, Roo
 use crate::config::Problems;
 use crate::sink;
 use crate::source::{BlockSize, Columns, Object, Pattern, SourceError};
-use crate::store::{Environment, Store, Watch};
+use crate::store::{Environment, Store, Watch, advice, told};
 use crate::udf;
 
 /// A job with every decision made.
@@ -254,7 +254,11 @@ pub enum PlanError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     /// A store could not be read.
-    #[error("{what}: {cause}\nhint: nothing was changed; run the same command again when the store answers")]
+    #[error(
+        "{what}: {}\nhint: {}",
+        told(cause),
+        advice(cause, "nothing was changed; run the same command again when the store answers")
+    )]
     Store {
         /// What was attempted.
         what: String,

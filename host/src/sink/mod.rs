@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 pub use file::{ClosedFile, Compression, FileWriter};
 pub use stream::Stream;
 
-use crate::store::Store;
+use crate::store::{Store, advice, told};
 
 /// Where and how output is written.
 #[derive(Clone, Debug)]
@@ -162,7 +162,11 @@ impl FileName {
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The store refused or failed.
-    #[error("sink: cannot write {name}: {cause}\nhint: nothing is lost; mend the sink and run the same command again")]
+    #[error(
+        "sink: cannot write {name}: {}\nhint: {}",
+        told(cause),
+        advice(cause, "nothing is lost; mend the sink and run the same command again")
+    )]
     Store {
         /// The file.
         name: String,

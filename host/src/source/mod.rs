@@ -14,12 +14,16 @@ pub use list::{Object, Pattern, list};
 pub use open::{Columns, Fetch, Opened, Unit, open, schema_of};
 pub use read::{BlockSize, Rows, UnitReader};
 
+use crate::store::{advice, told};
+
 /// What went wrong with an object of the source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The store did not give what it was asked for.
     #[error(
-        "source object {object}: {cause}\nhint: nothing is lost; run the same command again when the store answers"
+        "source object {object}: {}\nhint: {}",
+        told(cause),
+        advice(cause, "nothing is lost; run the same command again when the store answers")
     )]
     Store {
         /// Path relative to the source root.

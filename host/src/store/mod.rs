@@ -5,8 +5,10 @@
 //! * `local` - folders of this machine.
 //! * `s3` - buckets: endpoint, region, limits, errors without secrets, uploads that nobody will complete.
 //! * `profile` - who we are: the environment and profile files.
+//! * `advice` - what a store's error means to a person.
 //! * `watch` - the storage seam, through which every request goes.
 
+mod advice;
 mod local;
 mod profile;
 mod s3;
@@ -17,6 +19,7 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use advice::{advice, told};
 use bytes::Bytes;
 pub use local::{resolve, staged_for};
 use object_store::memory::InMemory;

@@ -74,7 +74,7 @@ pub(super) fn keys(named: Option<&str>, environment: &Environment) -> Result<Key
     match (id, secret) {
         (Some(id), Some(secret)) => {
             let token = environment.get("AWS_SESSION_TOKEN").map(Into::into);
-            return Ok(Keys::Fixed(AwsCredential { key_id: id.into(), secret_key: secret.into(), token }));
+            return sound(AwsCredential { key_id: id.into(), secret_key: secret.into(), token }).map(Keys::Fixed);
         }
         (Some(_), None) => return Err(half("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
         (None, Some(_)) => return Err(half("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")),
@@ -89,6 +89,20 @@ pub(super) fn keys(named: Option<&str>, environment: &Environment) -> Result<Key
             profile_keys("default", environment)
         }
         None => Ok(Keys::OfMachine),
+    }
+}
+
+/// A line break at the end of a mounted secret would end up in a header.
+fn sound(credential: AwsCredential) -> Result<AwsCredential, String> {
+    let is_odd = |value: &str| !value.bytes().all(|byte| byte.is_ascii_graphic());
+    let AwsCredential { key_id, secret_key, token } = &credential;
+    let parts = [("key id", Some(key_id)), ("secret key", Some(secret_key)), ("session token", token.as_ref())];
+    let odd = parts.into_iter().find(|(_, value)| value.is_some_and(|value| is_odd(value))).map(|(name, _)| name);
+    match odd {
+        Some(name) => Err(format!(
+            "the {name} holds a space, a line break or another character that none has\nhint: give it without, and not in quotes"
+        )),
+        None => Ok(credential),
     }
 }
 
@@ -125,7 +139,7 @@ impl ProfileKeys {
         }
         let profile = Profile::read(&self.profile, &self.environment)?;
         let credential = profile.credential().ok_or_else(|| profile.without_keys(&self.profile))?;
-        let credential = Arc::new(credential);
+        let credential = Arc::new(sound(credential)?);
         *read = Some((Instant::now(), Arc::clone(&credential)));
         Ok(credential)
     }

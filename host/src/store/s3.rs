@@ -88,6 +88,10 @@ impl Bucket {
         if let Some(endpoint) = &endpoint {
             check_endpoint(endpoint, allows_http)?;
         }
+        if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err("the region is no word of letters, digits and -\nhint: write it like eu-central-1".into());
+        }
+        let keys = keys(settings.profile.as_deref(), environment)?;
         let retries = settings.retries.unwrap_or(RETRIES);
         let options = ClientOptions::new()
             .with_allow_http(allows_http)
@@ -104,7 +108,7 @@ impl Bucket {
         if let Some(endpoint) = &endpoint {
             builder = builder.with_endpoint(endpoint);
         }
-        let builder = match keys(settings.profile.as_deref(), environment)? {
+        let builder = match keys {
             Keys::Fixed(credential) => {
                 builder.with_credentials(Arc::new(object_store::StaticCredentialProvider::new(credential)))
             }

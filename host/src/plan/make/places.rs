@@ -191,11 +191,18 @@ impl Draft<'_> {
         let others = commit::other_jobs(sink, root.map(|root| root.genesis.job.as_str())).await;
         let others = others.map_err(|cause| PlanError::Store { what: "cannot list the sink".into(), cause })?;
         let Some(first) = others.first() else { return Ok(()) };
-        let message = format!("the sink {} holds output of another job ({first})", sink.url());
+        let manifest = commit::manifest_files(sink, first).await;
+        let is_finished = self.config.checkpoint.is_some() && matches!(manifest, Ok(Some(_)));
+        let finished = if is_finished { ", which is finished" } else { "" };
+        let message = format!("the sink {} holds output of another job ({first}){finished}", sink.url());
         let hint = match self.config.checkpoint {
+            Some(_) if is_finished => {
+                "if this is that job and its checkpoint was deleted, there is nothing to do; to do it again, or for other rows, \
+                 choose an empty folder (`shared = true` under [sink] would keep both outputs side by side)"
+            }
             Some(_) => {
-                "choose an empty folder; or name the checkpoint of that job to go on with it; or let jobs share the folder with \
-                 `shared = true` under [sink]"
+                "choose an empty folder; or put that job's checkpoint back to go on with it (`shared = true` under [sink] would \
+                 keep both outputs side by side)"
             }
             None => "empty it or choose another: a pipeline without [checkpoint] is a new job each time it runs",
         };

@@ -12,6 +12,8 @@ use crate::{frozen, plain};
 
 /// The most documents that bytes are cut into.
 const DOCUMENTS_MAX: usize = 48;
+/// The longest hole, longer than what is read at a time. Longer ones only take longer.
+const HOLE_MAX: u64 = 300;
 /// What ends a document. JSON has no such byte.
 const END: u8 = 0;
 
@@ -45,8 +47,8 @@ impl Checkpoint {
                 }
                 b'h' => {
                     let Some((place @ b'0'..=b'9', digits)) = rest.split_first() else { continue };
-                    let hole = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u32>().ok());
-                    *lane(*place, &mut next).1 += u64::from(hole.unwrap_or(1));
+                    let hole = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
+                    *lane(*place, &mut next).1 += hole.unwrap_or(1).min(HOLE_MAX);
                 }
                 _ => {}
             }

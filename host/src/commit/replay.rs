@@ -303,7 +303,7 @@ impl LaneState {
             (Some(_), Some(_)) => return Err(self.damaged(number, "it says twice what it covers".into())),
         };
         for object in covered {
-            self.cover(number, segment.root, object)?;
+            self.cover(number, number, segment.root, object)?;
         }
         self.refuse_files_of_the_other_kind(number, segment)?;
         self.name(number, segment.coverage_file.iter().chain(&segment.ids))?;
@@ -366,25 +366,21 @@ impl LaneState {
             return Err(self.damaged(number, format!("it covers {above}, which is not below it")));
         }
         for side::CoverageRow { group, root, object } in side::read_coverage(store, &entry.coverage).await? {
-            self.cover(group, root, &object)?;
+            self.refuse_rows_of_no_group(number, group, &object)?;
+            self.cover(number, group, root, &object)?;
         }
-        self.refuse_rows_of_no_group(number)
+        Ok(())
     }
 
     /// A row whose state was given by no group would never be done, and nobody could take that state away.
-    fn refuse_rows_of_no_group(&self, number: u64) -> Result<(), CommitError> {
-        for (path, content) in
-            self.objects.iter().flat_map(|(path, all)| all.iter().map(move |content| (path, content)))
-        {
-            let mut given = content.coverage.given();
-            if let Some((range, _, group)) = given.find(|(_, _, group)| !self.groups.contains_key(group)) {
-                let (start, end) = (range.start, range.end);
-                let message =
-                    format!("rows {start}..{end} of {path} have their state from group {group}, which is not there");
-                return Err(self.damaged(number, message));
-            }
+    fn refuse_rows_of_no_group(&self, number: u64, group: u64, object: &CoveredObject) -> Result<(), CommitError> {
+        let CoveredObject { object: path, done, known, failed, dead, .. } = object;
+        let Some((start, end)) = [done, known, failed, dead].into_iter().flatten().next() else { return Ok(()) };
+        if self.groups.contains_key(&group) {
+            return Ok(());
         }
-        Ok(())
+        let message = format!("rows {start}..{end} of {path} have their state from group {group}, which is not there");
+        Err(self.damaged(number, message))
     }
 
     /// Groups of a compaction that are withdrawn after it.
@@ -400,13 +396,14 @@ impl LaneState {
         }
     }
 
-    fn cover(&mut self, group: u64, root: u64, entry: &CoveredObject) -> Result<(), CommitError> {
-        let mut new = ObjectCoverage::from_entry(entry, group).map_err(|message| self.damaged(group, message))?;
+    /// What the entry of this number says that a group gave.
+    fn cover(&mut self, number: u64, group: u64, root: u64, entry: &CoveredObject) -> Result<(), CommitError> {
+        let mut new = ObjectCoverage::from_entry(entry, group).map_err(|message| self.damaged(number, message))?;
         new.root = root;
         match self.objects.entry(entry.object.clone()).or_default().iter_mut().find(|known| known.is_of(&new)) {
             Some(known) if known.own != new.own => {
                 let message = format!("piece {} of {} has other rows than before", new.piece, entry.object);
-                return Err(self.damaged(group, message));
+                return Err(self.damaged(number, message));
             }
             Some(known) => {
                 known.root = known.root.max(root);
@@ -564,7 +561,8 @@ mod tests {
         let close = LaneEntry::Close { format: FORMAT, token: "t".into(), how: Close::Stopped };
         assert!(replay(&store, vec![close.clone(), compaction(&store, 0, 0)]).is_ok());
         let error = replay(&store, vec![close.clone(), compaction(&store, 0, 3)]).unwrap_err().to_string();
-        assert!(error.contains("rows 0..5 of a have their state from group 3, which is not there"), "{error}");
+        let said = "lane/0/0000000001 is damaged: rows 0..5 of a have their state from group 3, which is not there";
+        assert!(error.contains(said), "{error}");
         let error = replay(&store, vec![close, compaction(&store, 1, 1)]).unwrap_err().to_string();
         assert!(error.contains("it covers 1, which is not below it"), "{error}");
     }

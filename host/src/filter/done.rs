@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
+use arrow::buffer::{BooleanBuffer, Buffer};
 use memmap2::Mmap;
 use wasmpipe_ids::{BuildError, Builder, Damage, Ids};
 
@@ -76,11 +77,12 @@ impl DoneIds {
     }
 
     /// For each row whether its id is done. A file that turns out damaged is removed, so that the next run builds it.
-    pub fn are_done(&self, ids: &RecordBatch) -> Result<Vec<bool>, FilterError> {
-        self.ids.ask(Keys::encode(ids).iter()).map_err(|cause| {
+    pub fn are_done(&self, ids: &RecordBatch) -> Result<BooleanBuffer, FilterError> {
+        let answers = self.ids.ask(Keys::encode(ids).column()).map_err(|cause| {
             let _ = std::fs::remove_file(&self.path);
             damaged(&self.path, cause)
-        })
+        })?;
+        Ok(BooleanBuffer::new(Buffer::from_vec(answers), 0, ids.num_rows()))
     }
 }
 
@@ -94,15 +96,13 @@ impl DoneIdsBuilder {
     /// For the file `name` in `folder`, which is made if need be.
     pub fn new(folder: &Path, name: &str, memory_bytes_max: usize) -> Result<DoneIdsBuilder, FilterError> {
         std::fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
-        Ok(DoneIdsBuilder { builder: Builder::new(folder, memory_bytes_max), path: folder.join(name) })
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(DoneIdsBuilder { builder: Builder::new(folder, memory_bytes_max, threads), path: folder.join(name) })
     }
 
     /// Adds the ids of a batch, in any order.
-    pub fn add(&mut self, ids: &RecordBatch) -> Result<(), FilterError> {
-        for key in Keys::encode(ids).iter() {
-            self.builder.add(key).map_err(|cause| cannot_build(&self.path, cause))?;
-        }
-        Ok(())
+    pub fn add(&self, ids: &RecordBatch) -> Result<(), FilterError> {
+        self.builder.add(Keys::encode(ids).column()).map_err(|cause| cannot_build(&self.path, cause))
     }
 
     /// Puts the file in its place and opens it.

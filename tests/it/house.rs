@@ -145,6 +145,7 @@ const PAST_THE_SEAM: &[(&str, &str)] = &[
     ("commit/delete.rs", "folders that are empty, and lock files"),
     ("commit/lane.rs", "this machine's name and boot"),
     ("commit/liveness.rs", "locks"),
+    ("filter/cache.rs", "the cache of ids"),
     ("filter/done.rs", "the cache of ids"),
     ("source/list.rs", "what a path or glob on this machine names"),
 ];

@@ -25,7 +25,7 @@ def main(results, picture):
     figure, panels = plt.subplots(1, 2, sharey=True, figsize=(11, 0.55 * len(bars) + 1.5), layout="constrained")
     figure.suptitle(told["title"])
     draw(panels[0], names, [bar["seconds"] for bar in bars], colours, "wall seconds", "{:.1f} s")
-    draw(panels[1], names, [bar["bytes"] / 2**30 for bar in bars], colours, "peak memory, GiB", "{:.2f} GiB")
+    draw(panels[1], names, [bar["bytes"] / 2**30 for bar in bars], colours, "peak memory, GiB, shared pages counted once", "{:.2f} GiB")
     figure.savefig(picture, dpi=110, metadata={"Software": None})
 
 

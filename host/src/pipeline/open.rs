@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::RunError;
 use super::asked::done_ids;
 use super::covered::{Covered, Lanes};
 use super::drift::compare;
 use super::finish::{complete_job, delete_if_wanted};
 use super::look::{list_sink, look};
 use super::record::write_run_file;
+use super::{Control, RunError};
 use crate::commit::{
     self, CommitError, FORMAT, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage,
     Pinned, Root, RootEntry, RowState, SideFile, Writer, piece_bytes, random_name,
@@ -101,7 +101,7 @@ impl Pending {
 }
 
 /// Opens the job.
-pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, RunError> {
+pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) -> Result<Opening, RunError> {
     let root = match &plan.root {
         Some(root) => root.clone(),
         None => begin(plan, Vec::new()).await?,
@@ -133,7 +133,9 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
     };
     let opened = relocate_if_moved(plan).await;
     let opened = match opened {
-        Ok(()) => open_lanes(plan, progress, &writer, looked.needed, looked.lanes).await.map_err(after_opening),
+        Ok(()) => {
+            open_lanes(plan, (progress, control), &writer, looked.needed, looked.lanes).await.map_err(after_opening)
+        }
         Err(error) => Err(error),
     };
     match opened {
@@ -171,7 +173,7 @@ async fn refuse_if_alive(
 
 async fn open_lanes(
     plan: &Plan,
-    progress: &Progress,
+    (progress, control): (&Progress, &Control),
     writer: &Writer,
     needed: Vec<u32>,
     known: Lanes,
@@ -205,7 +207,7 @@ async fn open_lanes(
     if swept != commit::Swept::default() {
         tracing::info!(sink_files = swept.sink_files, side_files = swept.side_files, "removed what dead runs left");
     }
-    let done = done_ids(plan, &root, &lanes).await?;
+    let done = done_ids(plan, &root, &lanes, control).await?;
     write_run_file(plan, &writer.run, "plan.json", &plan.fingerprint).await?;
     let covered = Covered::of(plan, &root, &pinned, &lanes, plan.failed()).await?;
     name_returned(&mut opened, &covered).await?;

@@ -229,7 +229,7 @@ impl Course<'_> {
             .iter()
             .map(|(contender, used)| {
                 let middle = middle(used);
-                json!({"name": contender.title(), "seconds": middle.seconds, "bytes": middle.memory})
+                json!({"name": contender.title(), "seconds": middle.seconds, "bytes": middle.fair_memory()})
             })
             .collect();
         let title =

@@ -42,6 +42,11 @@ pub(crate) struct Used {
 }
 
 impl Used {
+    /// Its memory where that of several processes was looked at page by page, which can only be less.
+    pub(crate) fn fair_memory(&self) -> u64 {
+        if self.shared_once > 0 { self.shared_once } else { self.memory }
+    }
+
     /// One program after another.
     pub(crate) fn then(self, next: Used) -> Used {
         let (most, _) = if self.memory >= next.memory { (self, next) } else { (next, self) };

@@ -60,7 +60,6 @@ use crate::plan::Plan;
 use crate::sink::{Sink, SinkError};
 use crate::source::SourceError;
 use crate::udf;
-use beating::Beating;
 use budget::Budget;
 use commits::Held;
 use groups::{Ended, Groups, Ticket};
@@ -175,7 +174,7 @@ pub fn run(
     let runtime = runtime.expect("the operating system starts threads");
     let job_name = plan.root.as_ref().map(|root| root.genesis.job.clone()).unwrap_or_default();
     let plan = Arc::new(plan);
-    let Opened { lanes, lost, job, writer, heartbeat, known } =
+    let Opened { lanes, lost, job, writer, beating, known } =
         match runtime.block_on(open::open(&plan, progress, control)) {
             Ok(Opening::Open(opened)) => *opened,
             Ok(Opening::Finished { known_rows, failed_rows, dead_rows, is_whole_job }) => {
@@ -193,7 +192,6 @@ pub fn run(
         };
     let run = writer.run.clone();
     tracing::info!(lanes = lanes.len(), pieces = job.pending.len(), "the work begins");
-    let beating = heartbeat.map(|heartbeat| Beating::start(&runtime, heartbeat, writer, control));
     let (flow, ended_groups, threads) = start(&plan, job, &lanes, control, progress, &runtime);
     let ended =
         runtime.block_on(flow.commit_loop(Held::new(lanes, lost, known), ended_groups, (&run, started), &mut report));

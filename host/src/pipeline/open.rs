@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::asked::done_ids;
+use super::beating::Beating;
 use super::covered::{Covered, Lanes};
 use super::drift::compare;
 use super::finish::{complete_job, delete_if_wanted};
@@ -48,7 +49,8 @@ pub(super) struct Opened {
     pub(super) lost: Option<(u32, u64)>,
     pub(super) job: Job,
     pub(super) writer: Writer,
-    pub(super) heartbeat: Option<Heartbeat>,
+    /// Since before any lane was opened: to open a job can take long.
+    pub(super) beating: Option<Beating>,
     /// What the lanes held when they were opened, so that nobody reads it again at the end.
     pub(super) known: Logs,
 }
@@ -127,8 +129,11 @@ pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) ->
         true => Vec::new(),
         false => refuse_if_alive(plan, &looked.lanes, &looked.needed, &writer).await?,
     };
-    let heartbeat = match plan.is_durable {
-        true => Some(Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?),
+    let beating = match plan.is_durable {
+        true => {
+            let heartbeat = Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?;
+            Some(Beating::start(heartbeat, writer.clone(), control))
+        }
         false => None,
     };
     let opened = relocate_if_moved(plan).await;
@@ -141,11 +146,11 @@ pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) ->
     match opened {
         Ok((lanes, lost, job, known)) => {
             commit::forget_dead(&plan.checkpoint, &dead).await?;
-            Ok(Opening::Open(Box::new(Opened { lanes, lost, job, writer, heartbeat, known })))
+            Ok(Opening::Open(Box::new(Opened { lanes, lost, job, writer, beating, known })))
         }
         Err(error) => {
-            if let Some(heartbeat) = heartbeat {
-                let _ = heartbeat.end().await;
+            if let Some(beating) = beating {
+                beating.end().await;
             }
             Err(error)
         }

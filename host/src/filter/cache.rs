@@ -219,3 +219,71 @@ fn remove_folder(path: &Path) {
         tracing::warn!(%error, path = %path.display(), "cannot remove what a build left");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(folder: &Path) -> IdCache {
+        IdCache::open(folder, u64::MAX).unwrap()
+    }
+
+    fn name(digest: &str) -> IdsName {
+        IdsName::new("job", blake3::hash(digest.as_bytes()))
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn network_file_systems_are_told_apart_from_disks() {
+        assert_eq!(network(0x6969), Some("NFS"));
+        assert_eq!(network(0xFF53_4D42), Some("CIFS"));
+        for disk in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1] {
+            assert_eq!(network(disk), None, "ext4, XFS, Btrfs, tmpfs, overlay, ZFS");
+        }
+    }
+
+    #[test]
+    fn one_builds_and_the_others_await_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (cache(folder.path()), cache(folder.path()));
+        let Looked::Ours(builder) = one.look(&name("a"), 1 << 20).unwrap() else { panic!("nobody builds it") };
+        let own = std::process::id();
+        assert!(matches!(other.look(&name("a"), 1 << 20).unwrap(), Looked::Awaited { process: Some(id) } if id == own));
+        assert!(matches!(other.look(&name("b"), 1 << 20).unwrap(), Looked::Ours(_)), "another file");
+        drop(builder);
+        let Looked::Ours(builder) = other.look(&name("a"), 1 << 20).unwrap() else {
+            panic!("nobody builds it any more")
+        };
+        let _built = builder.finish().unwrap();
+        assert!(matches!(one.look(&name("a"), 1 << 20).unwrap(), Looked::There(_)));
+        assert_eq!(files(folder.path()), [name("a").file("ids")], "no locks and no scratch are left");
+    }
+
+    #[test]
+    fn what_dead_builders_left_and_files_from_other_ids_go_unless_they_are_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let build = |digest: &str| match cache.look(&name(digest), 1 << 20).unwrap() {
+            Looked::Ours(builder) => builder.finish().unwrap(),
+            _ => panic!("{digest} is built"),
+        };
+        let first = build("first");
+        drop(build("second"));
+        fs::write(folder.path().join("gone-00.lock"), "1").unwrap();
+        fs::create_dir(folder.path().join("gone-00.building")).unwrap();
+        fs::write(folder.path().join("other-00.ids"), "of another job").unwrap();
+        let third = build("third");
+        let mut left = [name("first").file("ids"), name("third").file("ids"), "other-00.ids".to_owned()];
+        left.sort();
+        assert_eq!(files(folder.path()), left);
+        drop((first, third));
+        drop(build("fourth"));
+        assert_eq!(files(folder.path()), [name("fourth").file("ids"), "other-00.ids".to_owned()]);
+    }
+}

@@ -2,6 +2,7 @@
 //! everything it was built from, so a file that is there is the right one, and it is built again if it is damaged.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use memmap2::Mmap;
@@ -86,7 +87,7 @@ impl DoneIds {
 
 /// Builds an id file from batches of ids, in bounded memory.
 pub struct DoneIdsBuilder {
-    builder: Builder,
+    builder: Mutex<Builder>,
     path: PathBuf,
 }
 
@@ -94,13 +95,16 @@ impl DoneIdsBuilder {
     /// For the file `name` in `folder`, which is made if need be.
     pub fn new(folder: &Path, name: &str, memory_bytes_max: usize) -> Result<DoneIdsBuilder, FilterError> {
         std::fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
-        Ok(DoneIdsBuilder { builder: Builder::new(folder, memory_bytes_max), path: folder.join(name) })
+        let builder = Mutex::new(Builder::new(folder, memory_bytes_max));
+        Ok(DoneIdsBuilder { builder, path: folder.join(name) })
     }
 
-    /// Adds the ids of a batch, in any order.
-    pub fn add(&mut self, ids: &RecordBatch) -> Result<(), FilterError> {
-        for key in Keys::encode(ids).iter() {
-            self.builder.add(key).map_err(|cause| cannot_build(&self.path, cause))?;
+    /// Adds the ids of a batch, in any order; from any thread.
+    pub fn add(&self, ids: &RecordBatch) -> Result<(), FilterError> {
+        let keys = Keys::encode(ids);
+        let mut builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys.iter() {
+            builder.add(key).map_err(|cause| cannot_build(&self.path, cause))?;
         }
         Ok(())
     }
@@ -108,6 +112,7 @@ impl DoneIdsBuilder {
     /// Puts the file in its place and opens it.
     pub fn finish(self) -> Result<DoneIds, FilterError> {
         let DoneIdsBuilder { builder, path } = self;
+        let builder = builder.into_inner().unwrap_or_else(PoisonError::into_inner);
         builder.finish(&path).map_err(|cause| cannot_build(&path, cause))?;
         DoneIds::open(&path)?.ok_or_else(|| io(&path, std::io::ErrorKind::NotFound.into()))
     }

@@ -1,10 +1,19 @@
 //! The ids that are asked: those of an import, and those of all lanes once the source was rewritten.
 
-use super::RunError;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use tokio::runtime::Handle;
+
 use super::covered::Lanes;
-use crate::commit::{self, Asked, CommitError, Known, LaneState, Root};
-use crate::filter::{DoneIds, DoneIdsBuilder};
+use super::{RunError, lock};
+use crate::commit::{self, Asked, CommitError, IdFile, Known, LaneState, Root, SideFile};
+use crate::filter::{DoneIds, DoneIdsBuilder, FilterError};
 use crate::plan::Plan;
+use crate::store::Store;
 
 /// Memory for building the id file.
 const IDS_MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -18,10 +27,7 @@ pub(super) async fn done_ids(plan: &Plan, root: &Root, opened: &Lanes) -> Result
     }
     let lanes = asked_lanes(plan, root, opened).await?;
     let below = root.asked.as_ref().map_or(0, |asked| asked.below);
-    let mut digest = blake3::Hasher::new();
-    for file in imported {
-        digest.update(file.digest.as_bytes());
-    }
+    let mut digest = of_imported(imported);
     for state in lanes.states() {
         for (number, _) in state.groups.iter().filter(|(_, group)| group.root < below) {
             digest.update(&state.lane.to_le_bytes()).update(&number.to_le_bytes());
@@ -30,26 +36,107 @@ pub(super) async fn done_ids(plan: &Plan, root: &Root, opened: &Lanes) -> Result
             digest.update(ids.file.digest.as_bytes());
         }
     }
-    let name = format!("{}-{}.ids", root.genesis.job, &digest.finalize().to_hex()[..32]);
-    let folder = plan.cache.join("ids");
+    let (folder, name) = (folder(plan), name(root, &digest));
     if let Some(done) = DoneIds::find(&folder, &name)? {
         return Ok(Some(done));
     }
-    let mut builder = DoneIdsBuilder::new(&folder, &name, IDS_MEMORY_BYTES_MAX)?;
-    for file in imported {
-        for batch in commit::read_imported(&plan.checkpoint, file).await? {
-            builder.add(&batch)?;
-        }
-    }
-    for state in lanes.states() {
-        let is_asked = |group: u64| state.groups.get(&group).is_some_and(|group| group.root < below);
-        for file in &state.ids {
-            for batch in commit::read_ids(&plan.checkpoint, file, is_asked).await? {
-                builder.add(&batch)?;
-            }
-        }
-    }
+    let builder = Arc::new(DoneIdsBuilder::new(&folder, &name, IDS_MEMORY_BYTES_MAX)?);
+    let of_state = |state: &LaneState| {
+        let groups = state.groups.iter().filter(|(_, group)| group.root < below).map(|(number, _)| *number);
+        let groups: Arc<BTreeSet<u64>> = Arc::new(groups.collect());
+        state.ids.iter().map(|file| Place::Own(file.clone(), Arc::clone(&groups))).collect::<Vec<_>>()
+    };
+    let files = imported.iter().cloned().map(Place::Import).chain(lanes.states().flat_map(of_state));
+    let adds: Vec<_> = files.map(|file| add(plan.checkpoint.clone(), file, Arc::clone(&builder))).collect();
+    futures::stream::iter(adds).buffer_unordered(plan.run.readers).try_collect::<()>().await?;
+    let builder = Arc::into_inner(builder).expect("all files were added");
     Ok(Some(builder.finish()?))
+}
+
+/// Where ids stand.
+enum Place {
+    Import(SideFile),
+    /// The groups that are asked.
+    Own(IdFile, Arc<BTreeSet<u64>>),
+}
+
+/// To read ids and to add them keeps a processor busy, so it happens on a thread of its own.
+async fn add(store: Store, file: Place, builder: Arc<DoneIdsBuilder>) -> Result<(), RunError> {
+    let runtime = Handle::current();
+    let added = tokio::task::spawn_blocking(move || {
+        let batches = runtime.block_on(async {
+            match &file {
+                Place::Import(file) => commit::read_imported(&store, file).await,
+                Place::Own(file, groups) => commit::read_ids(&store, file, |group| groups.contains(&group)).await,
+            }
+        })?;
+        Ok(batches.iter().try_for_each(|batch| builder.add(batch))?)
+    });
+    added.await.expect("adding ids does not panic")
+}
+
+fn folder(plan: &Plan) -> PathBuf {
+    plan.cache.join("ids")
+}
+
+fn name(root: &Root, digest: &blake3::Hasher) -> String {
+    format!("{}-{}.ids", root.genesis.job, &digest.finalize().to_hex()[..32])
+}
+
+fn of_imported(imported: &[SideFile]) -> blake3::Hasher {
+    let mut digest = blake3::Hasher::new();
+    for file in imported {
+        digest.update(file.digest.as_bytes());
+    }
+    digest
+}
+
+/// The id file of a job that is yet to begin, made of its imports while they are read: the first run on this host finds it and
+/// reads no id again. Nobody needs it, so what goes wrong with it is a warning.
+pub struct ImportedIds {
+    folder: PathBuf,
+    /// Until the job has a name.
+    name: String,
+    builder: Result<DoneIdsBuilder, FilterError>,
+    failed: Mutex<Option<FilterError>>,
+}
+
+impl ImportedIds {
+    /// Of the plan's job.
+    pub fn new(plan: &Plan) -> ImportedIds {
+        let (folder, name) = (folder(plan), format!("{}.ids", commit::random_name()));
+        let builder = DoneIdsBuilder::new(&folder, &name, IDS_MEMORY_BYTES_MAX);
+        ImportedIds { folder, name, builder, failed: Mutex::default() }
+    }
+
+    /// Adds the ids of a batch; from any thread.
+    pub fn add(&self, ids: &RecordBatch) {
+        let Ok(builder) = &self.builder else { return };
+        if lock(&self.failed).is_some() {
+            return;
+        }
+        if let Err(error) = builder.add(ids) {
+            lock(&self.failed).get_or_insert(error);
+        }
+    }
+
+    /// Keeps the file for the job, which begins with nothing but these ids.
+    pub fn keep(self, root: &Root) {
+        let place = self.folder.join(name(root, &of_imported(&root.genesis.imported)));
+        if let Err(error) = self.put(&place) {
+            tracing::warn!(%error, "the first run builds the id file, since the import could not");
+        }
+    }
+
+    fn put(self, place: &Path) -> Result<(), FilterError> {
+        let ImportedIds { folder, name, builder, failed } = self;
+        if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        builder?.finish()?;
+        let moved = std::fs::rename(folder.join(name), place);
+        moved.map_err(|cause| FilterError::Io { path: place.display().to_string(), cause })
+    }
 }
 
 /// Lanes whose ids are asked: all of them, once nobody can add to these ids any more; none if the source was never

@@ -60,6 +60,7 @@ use crate::plan::Plan;
 use crate::sink::{Sink, SinkError};
 use crate::source::SourceError;
 use crate::udf;
+pub use asked::ImportedIds;
 use budget::Budget;
 use commits::Held;
 use groups::{Ended, Groups, Ticket};

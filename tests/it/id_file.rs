@@ -310,26 +310,21 @@ fn who_waits_uses_the_file_that_the_other_has_built() {
 #[test]
 fn id_files_that_were_not_used_for_long_make_room_and_those_in_use_stay() {
     let host = Host::with_half_done(2000, &copying());
-    let job = |name: &str| {
-        let sections =
-            copying().sink(&format!("path = \"out-{name}\"")).checkpoint(&format!("path = \"checkpoint-{name}\""));
-        host.0.pipeline_at(&format!("{name}.toml"), &sections);
-        host.said(&["checkpoint", "import", &format!("{name}.toml"), "done.parquet"], 0);
+    let said = |words: &[&str], bytes_max: &str, code: i32| {
+        let mut command = host.command(words);
+        command.env("WASMPIPE_CACHE_IDS_MAX", bytes_max);
+        Process::start(command).wait().expect(code)
     };
-    let run = |name: &str, bytes_max: &str, code: i32| {
-        let mut command = host.command(&["run", "--quiet", &format!("{name}.toml")]);
-        Process::start({
-            command.env("WASMPIPE_CACHE_IDS_MAX", bytes_max);
-            command
-        })
-        .wait()
-        .expect(code)
+    let job = |name: &str, bytes_max: &str| {
+        let sink = format!("path = \"out-{name}\"");
+        let sections = copying().sink(&sink).checkpoint(&format!("path = \"checkpoint-{name}\""));
+        let file = format!("{name}.toml");
+        host.0.pipeline_at(&file, &sections);
+        said(&["checkpoint", "import", &file, "done.parquet"], bytes_max, 0);
+        said(&["run", "--quiet", &file], bytes_max, 0);
     };
     let files = || host.cached(".ids").iter().map(|path| path.metadata().unwrap().ino()).collect::<BTreeSet<_>>();
-    ["a", "b", "c", "d"].iter().for_each(|name| job(name));
-    for name in ["a", "b", "c"] {
-        run(name, "", 0);
-    }
+    ["a", "b", "c"].iter().for_each(|name| job(name, ""));
     let [a, b, c] = ["a", "b", "c"].map(|name| {
         let job = host.0.json(&["checkpoint", "inspect", "--json", &format!("checkpoint-{name}")], 0);
         let job = job["job"].as_str().unwrap().to_owned();
@@ -341,10 +336,10 @@ fn id_files_that_were_not_used_for_long_make_room_and_those_in_use_stay() {
     in_use.lock_shared().unwrap();
     let size = a.metadata().unwrap().len();
     let room_for_three = format!("{} KB", size * 3 / 1000 + 1);
-    run("d", &room_for_three, 0);
+    job("d", &room_for_three);
     assert_eq!([a.exists(), b.exists(), c.exists()], [true, false, true], "the oldest that nobody uses is gone");
     assert_eq!(files().len(), 3);
-    let refused = run("d", "much", 2);
+    let refused = said(&["run", "d.toml"], "much", 2);
     expect![[r#"
         error: WASMPIPE_CACHE_IDS_MAX is not a size: "much"
           hint: write a whole number and a unit, as in "512 MiB"; units are KiB, MiB, GiB (1024) and KB, MB, GB (1000)

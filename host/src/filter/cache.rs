@@ -83,7 +83,7 @@ impl IdCache {
 
     /// The file, if it is there; or the right to build it, if nobody does. Building may take `memory_bytes_max`.
     pub fn look(&self, name: &IdsName, memory_bytes_max: usize) -> Result<Looked, FilterError> {
-        let path = self.folder.join(name.file("ids"));
+        let path = self.path(name);
         if let Some(done) = DoneIds::find(&path)? {
             return Ok(Looked::There(done));
         }
@@ -102,6 +102,10 @@ impl IdCache {
         remove_folder(&building);
         let builder = DoneIdsBuilder::new(building, path, lock, self.clone(), name, memory_bytes_max)?;
         Ok(Looked::Ours(Box::new(builder)))
+    }
+
+    pub(super) fn path(&self, name: &IdsName) -> PathBuf {
+        self.folder.join(name.file("ids"))
     }
 
     fn claim(&self, name: &IdsName) -> Result<Claim, FilterError> {
@@ -135,7 +139,7 @@ impl IdCache {
     }
 
     fn remove_oldest(&self, own: &IdsName, mut files: Vec<(PathBuf, fs::Metadata)>) {
-        let own = self.folder.join(own.file("ids")).metadata().map_or(0, |about| about.len());
+        let own = self.path(own).metadata().map_or(0, |about| about.len());
         let mut bytes: u64 = own + files.iter().map(|(_, about)| about.len()).sum::<u64>();
         files.sort_by_key(|(_, about)| about.modified().unwrap_or(SystemTime::UNIX_EPOCH));
         for (path, about) in files {

@@ -164,7 +164,7 @@ impl Mapped {
 
 /// Builds an id file from batches of ids, in bounded memory. Until it is finished or dropped, nobody else builds that file.
 pub struct DoneIdsBuilder {
-    builder: Builder,
+    builder: Mutex<Builder>,
     started: Instant,
     place: Place,
 }
@@ -190,14 +190,22 @@ impl DoneIdsBuilder {
     ) -> Result<DoneIdsBuilder, FilterError> {
         let place = Place { building, path, lock: Some(lock), cache, name: name.clone() };
         std::fs::create_dir_all(&place.building).map_err(|cause| io(&place.building, cause))?;
-        let builder = Builder::new(&place.building, memory_bytes_max);
+        let builder = Mutex::new(Builder::new(&place.building, memory_bytes_max));
         Ok(DoneIdsBuilder { builder, started: Instant::now(), place })
     }
 
-    /// Adds the ids of a batch, in any order.
-    pub fn add(&mut self, ids: &RecordBatch) -> Result<(), FilterError> {
-        for key in Keys::encode(ids).iter() {
-            self.builder.add(key).map_err(|cause| cannot_build(&self.place.path, cause))?;
+    /// The file gets another name than was thought.
+    pub fn rename(&mut self, name: &IdsName) {
+        self.place.path = self.place.cache.path(name);
+        self.place.name = name.clone();
+    }
+
+    /// Adds the ids of a batch, in any order; from any thread.
+    pub fn add(&self, ids: &RecordBatch) -> Result<(), FilterError> {
+        let keys = Keys::encode(ids);
+        let mut builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys.iter() {
+            builder.add(key).map_err(|cause| cannot_build(&self.place.path, cause))?;
         }
         Ok(())
     }
@@ -207,6 +215,7 @@ impl DoneIdsBuilder {
         let DoneIdsBuilder { builder, started, place } = self;
         let path = &place.path;
         let built = place.building.join("whole");
+        let builder = builder.into_inner().unwrap_or_else(PoisonError::into_inner);
         let summary = builder.finish(&built).map_err(|cause| cannot_build(path, cause))?;
         // Opened before it has its name, under which others may remove it.
         let mapped = Mapped::open(&built)?.ok_or_else(|| io(&built, std::io::ErrorKind::NotFound.into()))?;

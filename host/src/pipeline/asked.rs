@@ -1,15 +1,17 @@
 //! The ids that are asked: those of an import, and those of all lanes once the source was rewritten.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use tokio::runtime::Handle;
 
 use super::covered::Lanes;
-use super::{Control, RunError};
+use super::{Control, RunError, lock};
 use crate::commit::{self, Asked, CommitError, IdFile, Known, LaneState, Root, SideFile};
-use crate::filter::{DoneIds, DoneIdsBuilder, IdCache, IdsName, Looked};
+use crate::filter::{DoneIds, DoneIdsBuilder, FilterError, IdCache, IdsName, Looked};
 use crate::plan::Plan;
 use crate::store::Store;
 
@@ -30,18 +32,23 @@ pub(super) async fn done_ids(
     let lanes = asked_lanes(plan, root, opened).await?;
     let build = Arc::new(Build {
         checkpoint: plan.checkpoint.clone(),
-        cache: IdCache::open(&plan.cache.join("ids"), plan.cache_ids_bytes_max)?,
+        cache: cache(plan)?,
         memory_bytes_max: plan.run.ids_memory_bytes_max as usize,
+        readers: plan.run.readers,
         name: IdsName::new(&root.genesis.job, digest(root, &lanes)),
         lists: lists(root, &lanes),
         control: control.clone(),
     });
     let done = build.ensure().await?;
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
     Ok(Some(done.or_rebuild(move || {
         let built = runtime.block_on(build.ensure());
         built.inspect_err(|error| tracing::warn!(%error, "the id file was not built anew")).ok()
     })))
+}
+
+fn cache(plan: &Plan) -> Result<IdCache, FilterError> {
+    IdCache::open(&plan.cache.join("ids"), plan.cache_ids_bytes_max)
 }
 
 /// Over everything that the ids come from.
@@ -68,6 +75,7 @@ fn asked_below(root: &Root) -> u64 {
 }
 
 /// Ids beside the log.
+#[derive(Clone)]
 enum List {
     Imported(SideFile),
     /// Of a lane's groups, of which these are asked.
@@ -90,6 +98,8 @@ struct Build {
     checkpoint: Store,
     cache: IdCache,
     memory_bytes_max: usize,
+    /// Lists that are read at once.
+    readers: usize,
     name: IdsName,
     lists: Vec<List>,
     control: Control,
@@ -113,21 +123,81 @@ impl Build {
         }
     }
 
-    async fn build(&self, mut builder: DoneIdsBuilder) -> Result<DoneIds, RunError> {
-        for list in &self.lists {
-            self.control.refuse_if_stopped("it built the id file")?;
-            for batch in self.read(list).await? {
-                builder.add(&batch)?;
-            }
-        }
-        Ok(builder.finish()?)
+    async fn build(&self, builder: DoneIdsBuilder) -> Result<DoneIds, RunError> {
+        let builder = Arc::new(builder);
+        let adds: Vec<_> = self.lists.iter().map(|list| self.add(list.clone(), Arc::clone(&builder))).collect();
+        futures::stream::iter(adds).buffer_unordered(self.readers).try_collect::<()>().await?;
+        Ok(Arc::into_inner(builder).expect("all lists were added").finish()?)
     }
 
-    async fn read(&self, list: &List) -> Result<Vec<RecordBatch>, CommitError> {
-        match list {
-            List::Imported(file) => commit::read_imported(&self.checkpoint, file).await,
-            List::Own(file, asked) => commit::read_ids(&self.checkpoint, file, |group| asked.contains(&group)).await,
+    /// To read ids and to add them keeps a processor busy, so it happens on a thread of its own.
+    async fn add(&self, list: List, builder: Arc<DoneIdsBuilder>) -> Result<(), RunError> {
+        self.control.refuse_if_stopped("it built the id file")?;
+        let (runtime, store) = (Handle::current(), self.checkpoint.clone());
+        let added = tokio::task::spawn_blocking(move || {
+            let batches = runtime.block_on(list.read(&store))?;
+            Ok(batches.iter().try_for_each(|batch| builder.add(batch))?)
+        });
+        added.await.expect("adding ids does not panic")
+    }
+}
+
+impl List {
+    async fn read(&self, store: &Store) -> Result<Vec<RecordBatch>, CommitError> {
+        match self {
+            List::Imported(file) => commit::read_imported(store, file).await,
+            List::Own(file, asked) => commit::read_ids(store, file, |group| asked.contains(&group)).await,
         }
+    }
+}
+
+/// The id file of a job that is yet to begin, made of its imports while they are read: the first run on this host finds it and
+/// reads no id again. Nobody needs it, so what goes wrong with it is a warning.
+pub struct ImportedIds {
+    /// None if another process makes a file of the same name, which a random one never is.
+    builder: Result<Option<Box<DoneIdsBuilder>>, FilterError>,
+    failed: Mutex<Option<FilterError>>,
+}
+
+impl ImportedIds {
+    /// Of the plan's job.
+    pub fn new(plan: &Plan) -> ImportedIds {
+        // Until the job has a name.
+        let name = IdsName::new(&commit::random_name(), blake3::hash(b"import"));
+        let looked = cache(plan).and_then(|cache| cache.look(&name, plan.run.ids_memory_bytes_max as usize));
+        let builder = looked.map(|looked| match looked {
+            Looked::Ours(builder) => Some(builder),
+            Looked::There(_) | Looked::Awaited { .. } => None,
+        });
+        ImportedIds { builder, failed: Mutex::default() }
+    }
+
+    /// Adds the ids of a batch; from any thread.
+    pub fn add(&self, ids: &RecordBatch) {
+        let Ok(Some(builder)) = &self.builder else { return };
+        if lock(&self.failed).is_some() {
+            return;
+        }
+        if let Err(error) = builder.add(ids) {
+            lock(&self.failed).get_or_insert(error);
+        }
+    }
+
+    /// Keeps the file for the job, which begins with nothing but these ids.
+    pub fn keep(self, root: &Root) {
+        let name = IdsName::new(&root.genesis.job, digest(root, &Lanes::default()));
+        if let Err(error) = self.finish(&name) {
+            tracing::warn!(%error, "the first run builds the id file, since the import could not");
+        }
+    }
+
+    fn finish(self, name: &IdsName) -> Result<(), FilterError> {
+        if let Some(error) = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let Some(mut builder) = self.builder? else { return Ok(()) };
+        builder.rename(name);
+        builder.finish().map(drop)
     }
 }
 

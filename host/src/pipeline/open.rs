@@ -263,7 +263,7 @@ async fn name_returned(opened: &mut [Lane], covered: &Covered) -> Result<(), Com
             }
         }
         if !group.objects.is_empty() {
-            lane.commit(group, Receipt::default()).await?;
+            lane.commit(group, None, Receipt::default()).await?;
         }
     }
     Ok(())

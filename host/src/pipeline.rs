@@ -60,7 +60,7 @@ use crate::plan::Plan;
 use crate::sink::{Sink, SinkError};
 use crate::source::SourceError;
 use crate::udf;
-use beating::Beating;
+pub use asked::ImportedIds;
 use budget::Budget;
 use commits::Held;
 use groups::{Ended, Groups, Ticket};
@@ -90,6 +90,9 @@ pub enum RunError {
     /// A row or a function.
     #[error("{0}")]
     Failed(String),
+    /// It was asked to stop before its work began.
+    #[error("stopped while {0}, before any row was read\nhint: nothing is lost; run the same command again")]
+    Interrupted(&'static str),
 }
 
 /// Asks a run to stop, from another thread.
@@ -106,6 +109,11 @@ impl Control {
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+
+    /// For waits before the work begins.
+    fn refuse_if_stopped(&self, meanwhile: &'static str) -> Result<(), RunError> {
+        if self.is_stopped() { Err(RunError::Interrupted(meanwhile)) } else { Ok(()) }
     }
 }
 
@@ -167,24 +175,24 @@ pub fn run(
     let runtime = runtime.expect("the operating system starts threads");
     let job_name = plan.root.as_ref().map(|root| root.genesis.job.clone()).unwrap_or_default();
     let plan = Arc::new(plan);
-    let Opened { lanes, lost, job, writer, heartbeat, known } = match runtime.block_on(open::open(&plan, progress)) {
-        Ok(Opening::Open(opened)) => *opened,
-        Ok(Opening::Finished { known_rows, failed_rows, dead_rows, is_whole_job }) => {
-            let outcome = outcome_of_finished(failed_rows + dead_rows);
-            let mut summary = progress.summary(outcome, &job_name, None, started.elapsed());
-            (summary.rows_known, summary.rows_failed_in_all) = (known_rows, failed_rows);
-            summary.rows_dead_lettered_in_all = dead_rows;
-            summary.job_finished = Some(is_whole_job);
-            return (summary, None);
-        }
-        Err(error) => {
-            let summary = progress.summary(outcome_of_error(&error), &job_name, None, started.elapsed());
-            return (summary, Some(error));
-        }
-    };
+    let Opened { lanes, lost, job, writer, beating, known } =
+        match runtime.block_on(open::open(&plan, progress, control)) {
+            Ok(Opening::Open(opened)) => *opened,
+            Ok(Opening::Finished { known_rows, failed_rows, dead_rows, is_whole_job }) => {
+                let outcome = outcome_of_finished(failed_rows + dead_rows);
+                let mut summary = progress.summary(outcome, &job_name, None, started.elapsed());
+                (summary.rows_known, summary.rows_failed_in_all) = (known_rows, failed_rows);
+                summary.rows_dead_lettered_in_all = dead_rows;
+                summary.job_finished = Some(is_whole_job);
+                return (summary, None);
+            }
+            Err(error) => {
+                let summary = progress.summary(outcome_of_error(&error), &job_name, None, started.elapsed());
+                return (summary, Some(error));
+            }
+        };
     let run = writer.run.clone();
     tracing::info!(lanes = lanes.len(), pieces = job.pending.len(), "the work begins");
-    let beating = heartbeat.map(|heartbeat| Beating::start(&runtime, heartbeat, writer, control));
     let (flow, ended_groups, threads) = start(&plan, job, &lanes, control, progress, &runtime);
     let ended =
         runtime.block_on(flow.commit_loop(Held::new(lanes, lost, known), ended_groups, (&run, started), &mut report));
@@ -227,6 +235,7 @@ fn outcome_of_finished(failed_rows: u64) -> Outcome {
 fn outcome_of_error(error: &RunError) -> Outcome {
     match error {
         RunError::Commit(CommitError::Fenced { .. }) => Outcome::Fenced,
+        RunError::Interrupted(_) => Outcome::Interrupted,
         _ => Outcome::Failed,
     }
 }

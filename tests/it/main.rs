@@ -13,6 +13,7 @@
 //! * `protocol` - stops at every durable step of a job that has everything (K, P).
 //! * `scenarios` - the protocol's scenarios, one by one, and damage of all kinds (K, P).
 //! * `processes` - real processes: killed in every phase, stopped and gone on, many at one job, moved (K5, P1, P5).
+//! * `id_file` - the sorted id file on a host: built once, shared, damaged, larger than its memory (F4, K7, X4).
 //! * `author` - what the author of a function types.
 //! * `contract` - a guest written by hand, from the contract's words alone.
 //! * `s3` - the same with source, sink and checkpoint in a bucket, on a server that misbehaves (K10, K13).
@@ -33,6 +34,7 @@ mod dead_letters;
 mod examples;
 mod frozen;
 mod house;
+mod id_file;
 mod import;
 mod messages;
 mod other_readers;

@@ -18,8 +18,8 @@ pub(super) struct Args {
 const EXIT_CODES: &str = "\
 Exit codes: 0 finished, 1 failed, 2 refused, 3 finished with failed rows, 4 interrupted, 5 fenced by another run.
 After 1, 4 and 5 the same command goes on where the run stopped.
-Environment: WASMPIPE_LOG chooses log lines (default warn), WASMPIPE_CACHE the folder for derived files; with \
-WASMPIPE_PERF_MAP=1 perf can name the functions of guests.";
+Environment: WASMPIPE_LOG chooses log lines (default warn), WASMPIPE_CACHE the folder for derived files and \
+WASMPIPE_CACHE_IDS_MAX the size of id files there (default 64 GiB); with WASMPIPE_PERF_MAP=1 perf can name the functions of guests.";
 
 const SHARED_TARGET: &str = "\
 The first build of a crate compiles about 60 crates that it depends on. With WASMPIPE_GUEST_TARGET_DIR naming a folder, all \

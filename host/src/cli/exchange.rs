@@ -27,12 +27,15 @@ pub(super) fn import(options: &args::Import) -> u8 {
         Err(code) => return code,
     };
     let runtime = look::runtime();
-    let imported = match exchange::import(&plan, &lists(options), &look::watch(), runtime.handle()) {
+    let ids = pipeline::ImportedIds::new(&plan);
+    let taken = |batch: &_| ids.add(batch);
+    let imported = match exchange::import(&plan, &lists(options), &look::watch(), runtime.handle(), &taken) {
         Ok(imported) => imported,
         Err(error) => return failed(&error),
     };
     match runtime.block_on(pipeline::begin(&plan, imported.files.clone())) {
         Ok(root) => {
+            ids.keep(&root);
             let (checkpoint, ids) = (plan.checkpoint.url().to_owned(), imported.ids());
             let (files_read, files) = (imported.lists, imported.files);
             print_begun(&Begun { job: root.genesis.job, checkpoint, ids, files_read, files }, options);

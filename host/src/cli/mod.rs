@@ -132,6 +132,19 @@ fn start_log() {
         .init();
 }
 
+/// Limits the id files in the cache folder.
+const CACHE_IDS_MAX: &str = "WASMPIPE_CACHE_IDS_MAX";
+
+/// The most that id files in the cache folder may have together: `WASMPIPE_CACHE_IDS_MAX`, else 64 GiB.
+fn cache_ids_bytes_max() -> Result<u64, Refused> {
+    let Some(written) = std::env::var_os(CACHE_IDS_MAX).filter(|value| !value.is_empty()) else {
+        return Ok(64 << 30);
+    };
+    let written = written.to_string_lossy();
+    crate::config::size(&written)
+        .map_err(|hint| Refused(format!("{CACHE_IDS_MAX} is not a size: \"{written}\"\nhint: {hint}")))
+}
+
 /// The local folder for derived files: `WASMPIPE_CACHE`, else `wasmpipe` in `XDG_CACHE_HOME` or `~/.cache`.
 fn cache_folder() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::progress::Display;
 use super::text::{bytes, counted, number, seconds};
 use super::{
-    FAILED, FENCED, FINISHED, FINISHED_WITH_FAILED_ROWS, INTERRUPTED, REFUSED, args, cache_folder, print_error, screen,
+    FAILED, FENCED, FINISHED, FINISHED_WITH_FAILED_ROWS, INTERRUPTED, REFUSED, args, cache_folder, cache_ids_bytes_max,
+    print_error, screen,
 };
 use crate::config;
 use crate::message::Message;
@@ -126,6 +127,10 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
         REFUSED
     })?;
     let cache = cache_folder();
+    let cache_ids_bytes_max = cache_ids_bytes_max().map_err(|refused| {
+        print_error(&refused);
+        REFUSED
+    })?;
     let engine = pipeline::engine(&cache).map_err(|error| {
         print_error(&error);
         FAILED
@@ -140,6 +145,7 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
         lanes,
         engine,
         cache,
+        cache_ids_bytes_max,
         watch: Arc::new(Unwatched),
         environment: Environment::of_process(),
     };

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use object_store::path::Path;
 
-use super::entry::{Close, CoveredObject, FORMAT, FileEntry, LaneEntry, SegmentEntry};
+use super::entry::{Close, CoveredObject, FORMAT, FileEntry, LaneEntry, SegmentEntry, SideFile};
 use super::group::Group;
 use super::log::{NUMBER_MAX, Put, create, entry_name, get, last, parse, probe};
 use super::recover::delete;
@@ -166,9 +166,8 @@ impl Lane {
         self.root = root;
     }
 
-    /// Makes a group count: side files, then the segment. Its sink files are durable already.
-    pub async fn commit(&mut self, group: Group, receipt: Receipt) -> Result<u64, CommitError> {
-        let ids = side::write_ids(&self.store, &self.token, group.number, &group.ids).await?;
+    /// Makes a group count: long coverage, then the segment. Its sink files and its ids are durable already.
+    pub async fn commit(&mut self, group: Group, ids: Option<SideFile>, receipt: Receipt) -> Result<u64, CommitError> {
         let coverage: Vec<CoveredObject> =
             group.objects.iter().map(|((path, _), covered)| covered.to_entry(path)).collect();
         let bytes = serde_json::to_vec_pretty(&coverage).expect("coverage is JSON").len();

@@ -84,7 +84,7 @@ pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep};
 pub use repair::{Finding, Verified, refuse_to_give_up_all, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};
 pub use root::{Asked, Listing, Pinned, Places, Root, random_name, schema_from_hex, schema_to_hex};
-pub use side::{read_ids, read_imported, write_ids, write_imported, write_listing};
+pub use side::{GroupIds, read_ids, read_imported, write_imported, write_listing};
 pub use view::{DoneFile, LaneView, View, view};
 
 use crate::store::{advice, told};

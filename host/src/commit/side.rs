@@ -2,6 +2,7 @@
 //! can read it. Columns of each table are in its schema.
 //!
 //! * `ids` - ids of rows that are done.
+//! * `order` - ids put into order.
 //! * `listing` - the source's objects.
 //! * `coverage` - long coverage.
 //! * `compaction` - groups, files and opens that a compaction covers.
@@ -10,15 +11,18 @@ mod compaction;
 mod coverage;
 mod ids;
 mod listing;
+mod order;
 
-use arrow::array::{Array, RecordBatch, StringArray, UInt64Array};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 
 use super::CommitError;
 use super::decode::decode;
@@ -28,7 +32,7 @@ use crate::store::Store;
 pub(super) use compaction::{read_groups, read_opens, write_groups, write_opens};
 pub(super) use coverage::{CoverageRow, read_coverage, write_coverage};
 pub(super) use ids::merge_ids;
-pub use ids::{read_ids, read_imported, write_ids, write_imported};
+pub use ids::{GroupIds, read_ids, read_imported, write_imported};
 pub(super) use listing::read_listing;
 pub use listing::write_listing;
 
@@ -40,29 +44,81 @@ fn numbers(batch: &RecordBatch, column: usize) -> &UInt64Array {
     batch.column(column).as_any().downcast_ref().expect("schema checked")
 }
 
+/// A side file that is not written yet.
+#[derive(Debug)]
+struct Encoded {
+    bytes: Bytes,
+    rows: u64,
+}
+
 async fn write(store: &Store, path: String, batch: &RecordBatch) -> Result<SideFile, CommitError> {
-    let bytes = encode(batch).map_err(|error| CommitError::damaged(&path, error))?;
-    let file = SideFile {
-        path,
-        rows: batch.num_rows() as u64,
-        bytes: bytes.len() as u64,
-        digest: blake3::hash(&bytes).to_hex().to_string(),
-    };
+    let encoded =
+        encode(std::slice::from_ref(batch), properties()).map_err(|error| CommitError::damaged(&path, error))?;
+    write_bytes(store, path, encoded).await
+}
+
+async fn write_bytes(store: &Store, path: String, encoded: Encoded) -> Result<SideFile, CommitError> {
+    let Encoded { bytes, rows } = encoded;
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    let file = SideFile { path, rows, bytes: bytes.len() as u64, digest };
     let name = Path::from(file.path.as_str());
     let put = store.objects().put_opts(&name, bytes.into(), PutMode::Overwrite.into()).await;
     put.map_err(|cause| CommitError::store("write", &file.path, cause))?;
     Ok(file)
 }
 
-/// Sorted values share prefixes, so delta encodings beat dictionaries here.
-fn encode(batch: &RecordBatch) -> Result<Vec<u8>, parquet::errors::ParquetError> {
-    let properties = WriterProperties::builder()
-        .set_dictionary_enabled(false)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
-    writer.write(batch)?;
-    writer.into_inner()
+/// Of batches that have one schema.
+fn encode(batches: &[RecordBatch], properties: WriterPropertiesBuilder) -> Result<Encoded, ParquetError> {
+    let Some(first) = batches.first() else { return Ok(Encoded { bytes: Bytes::new(), rows: 0 }) };
+    let mut writer = ArrowWriter::try_new(Vec::new(), first.schema(), Some(properties.build()))?;
+    batches.iter().try_for_each(|batch| writer.write(batch))?;
+    let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+    Ok(Encoded { bytes: writer.into_inner()?.into(), rows })
+}
+
+/// Values stand here in order, each once or a few times, so dictionaries would be as large as the values.
+fn properties() -> WriterPropertiesBuilder {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).expect("a level that zstd has"));
+    WriterProperties::builder().set_dictionary_enabled(false).set_compression(zstd)
+}
+
+/// Ids in order: each is written as what it does not share with the one before. For `str(i)` that takes less time than plain
+/// values (20 ns each, not 24), and a sixth of their bytes, which are 0.07 each. Nobody looks for an id by the least and largest of a page.
+fn encode_ids(batches: &[RecordBatch]) -> Result<Encoded, ParquetError> {
+    let mut properties = properties().set_statistics_enabled(EnabledStatistics::None);
+    let Some(first) = batches.first() else { return encode(batches, properties) };
+    for (place, field) in first.schema().fields().iter().enumerate() {
+        let columns = batches.iter().map(|batch| batch.column(place));
+        if let Some(encoding) = encoding_of_ids(field.data_type(), columns) {
+            properties = properties.set_column_encoding(ColumnPath::from(field.name().clone()), encoding);
+        }
+    }
+    encode(batches, properties)
+}
+
+/// Bytes of an id on average, beyond which prefixes are left to zstd. A page of long ids that are all alike would hold so
+/// little beside what becomes of it that a reader takes it for a lie; see `decode`.
+const DELTA_BYTES_MAX: usize = 64;
+
+fn encoding_of_ids<'a>(data_type: &DataType, columns: impl Iterator<Item = &'a ArrayRef> + Clone) -> Option<Encoding> {
+    use DataType::{
+        Binary, Date32, Int16, Int32, Int64, LargeBinary, LargeUtf8, Timestamp, UInt16, UInt32, UInt64, Utf8,
+    };
+    match data_type {
+        Int16 | Int32 | Int64 | UInt16 | UInt32 | UInt64 | Date32 | Timestamp(..) => {
+            Some(Encoding::DELTA_BINARY_PACKED)
+        }
+        Utf8 | LargeUtf8 | Binary | LargeBinary => {
+            let bytes: usize = columns.clone().map(values_bytes).sum();
+            let rows: usize = columns.map(Array::len).sum();
+            (bytes <= rows.saturating_mul(DELTA_BYTES_MAX)).then_some(Encoding::DELTA_BYTE_ARRAY)
+        }
+        _ => None,
+    }
+}
+
+fn values_bytes(column: &ArrayRef) -> usize {
+    column.to_data().get_slice_memory_size().unwrap_or(usize::MAX)
 }
 
 /// Whether a side file is what the log says; all of it is read.
@@ -116,7 +172,7 @@ mod tests {
     fn a_side_file_that_was_altered_is_refused() {
         let store = Store::memory("checkpoint");
         let ids = ids(vec![5, 1]);
-        let file = wait(write_ids(&store, "t", 0, &[ids])).unwrap().unwrap();
+        let file = wait(GroupIds::encode("t", 0, &[ids]).unwrap().unwrap().write(&store)).unwrap();
         wait(store.objects().put(&Path::from(file.path.as_str()), "x".into())).unwrap();
         assert!(matches!(wait(read(&store, &file)), Err(CommitError::Damaged { .. })));
     }
@@ -124,7 +180,7 @@ mod tests {
     #[test]
     fn nothing_but_a_side_file_is_read_as_one() {
         let store = Store::memory("checkpoint");
-        let file = wait(write_ids(&store, "t", 0, &[ids(vec![5, 1])])).unwrap().unwrap();
+        let file = wait(GroupIds::encode("t", 0, &[ids(vec![5, 1])]).unwrap().unwrap().write(&store)).unwrap();
         let bytes = wait(store.whole(&file.path)).unwrap();
         wait(store.objects().put(&Path::from("root/0"), bytes.into())).unwrap();
         let other = SideFile { path: "root/0".into(), ..file.clone() };

@@ -33,6 +33,7 @@ pub(crate) use section::{list, shown};
 pub(crate) use settings::below;
 pub use settings::{Place, Settings};
 pub(crate) use suggest::nearest;
+pub use value::size;
 
 /// The longest pipeline file that is read: 1 MiB. Something longer is some other file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -215,6 +216,8 @@ pub struct Run {
     pub block_bytes_max: Option<At<u64>>,
     /// `memory_bytes_max = "1 GiB"`: the most bytes of all blocks in flight together. At least 1.
     pub memory_bytes_max: Option<At<u64>>,
+    /// `ids_memory_bytes_max = "256 MiB"`: the most bytes of ids that are sorted together when an id file is built. At least 1.
+    pub ids_memory_bytes_max: Option<At<u64>>,
 }
 
 /// What the files of a source or a sink are.

@@ -273,6 +273,7 @@ fn run(section: &Section<'_>, report: &mut Report<'_>) -> Run {
         block_rows_max: section.optional("block_rows_max", report, |value, report| count(value, u32::MAX, report)),
         block_bytes_max: section.optional("block_bytes_max", report, bytes),
         memory_bytes_max: section.optional("memory_bytes_max", report, bytes),
+        ids_memory_bytes_max: section.optional("ids_memory_bytes_max", report, bytes),
     }
 }
 

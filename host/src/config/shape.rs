@@ -102,6 +102,7 @@ pub(super) const RUN: Shape = Shape {
         ("block_rows_max", "block_rows_max = 65536"),
         ("block_bytes_max", r#"block_bytes_max = "2 MiB""#),
         ("memory_bytes_max", r#"memory_bytes_max = "1 GiB""#),
+        ("ids_memory_bytes_max", r#"ids_memory_bytes_max = "256 MiB""#),
     ],
 };
 

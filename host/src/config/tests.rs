@@ -110,6 +110,7 @@ drain_seconds = 0
 block_rows_max = 65536
 block_bytes_max = "2 MiB"
 memory_bytes_max = "1 GiB"
+ids_memory_bytes_max = "256 MiB"
 "#;
 
 #[test]
@@ -173,6 +174,7 @@ fn every_key_is_read() {
     assert_eq!(run.block_rows_max.unwrap().value, 65536);
     assert_eq!(run.block_bytes_max.unwrap().value, 2 << 20);
     assert_eq!(run.memory_bytes_max.unwrap().value, 1 << 30);
+    assert_eq!(run.ids_memory_bytes_max.unwrap().value, 256 << 20);
 }
 
 /// The text above holds every key that there is, and so the test above reads every key.
@@ -419,12 +421,12 @@ fn unknown_keys() {
         pipeline.toml:6:1: unknown key `zzz` in [run]
              6 | zzz = 1
                | ^^^
-          hint: [run] takes workers, readers, drain_seconds, block_rows_max, block_bytes_max and memory_bytes_max
+          hint: [run] takes workers, readers, drain_seconds, block_rows_max, block_bytes_max, memory_bytes_max and ids_memory_bytes_max
 
         pipeline.toml:7:1: unknown key `a \u{1b} b` in [run]
              7 | "a \u001b b" = 1
                | ^^^^^^^^^^^^
-          hint: [run] takes workers, readers, drain_seconds, block_rows_max, block_bytes_max and memory_bytes_max
+          hint: [run] takes workers, readers, drain_seconds, block_rows_max, block_bytes_max, memory_bytes_max and ids_memory_bytes_max
 
         2 problems in pipeline.toml"#]],
     );

@@ -202,7 +202,7 @@ pub(super) fn bytes(value: Value<'_>, report: &mut Report<'_>) -> Option<u64> {
 }
 
 /// The bytes of `512 MiB`, or what to do about what is written.
-fn size(written: &str) -> Result<u64, String> {
+pub fn size(written: &str) -> Result<u64, String> {
     let form =
         "write a whole number and a unit, as in \"512 MiB\"; units are KiB, MiB, GiB (1024) and KB, MB, GB (1000)";
     let digits_end = written.find(|c: char| !c.is_ascii_digit()).unwrap_or(written.len());

@@ -3,12 +3,14 @@
 //! names.
 //!
 //! * `lists` - which files hold ids, and of what format.
+//! * `crew` - threads that share the reading.
 //! * `table` - the ids of a Parquet file.
 //! * `lines` - the ids of a CSV or JSON Lines file, read as a stream.
 //! * `text` - a text becomes exactly one value of an id's type, or none.
 //! * `runs` - ids become sorted files of bounded size beside the log.
 //! * `export` - the ids of a job as Parquet files, which Ray Data takes for a checkpoint of its own.
 
+mod crew;
 mod export;
 mod lines;
 mod lists;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, SchemaRef};
+use crew::Crew;
 pub use export::{Exported, export};
 use tokio::runtime::Handle;
 
@@ -28,10 +31,9 @@ use crate::plan::{Ids, Plan};
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::store::{Store, Watch};
-use lists::{Format, List};
-use runs::Runs;
+use lists::List;
 
-/// Ids in memory that are sorted together.
+/// Ids in memory, over all threads: those of one thread are sorted together.
 const RUN_BYTES_MAX: usize = 64 << 20;
 
 /// Nothing was imported or exported.
@@ -120,14 +122,24 @@ impl Wanted {
 /// Takes batches of ids.
 type Each<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<(), ExchangeError>;
 
+/// Sees batches of ids, from several threads.
+pub type Taken<'a> = &'a (dyn Fn(&RecordBatch) + Sync);
+
 /// Writes the ids of the lists beside the log of the plan's job, which must not have begun. If that fails, nothing is left.
-pub fn import(plan: &Plan, lists: &Lists, watch: &Arc<dyn Watch>, runtime: &Handle) -> Result<Imported, ExchangeError> {
+/// `taken` sees each batch of ids, in the job's types.
+pub fn import(
+    plan: &Plan,
+    lists: &Lists,
+    watch: &Arc<dyn Watch>,
+    runtime: &Handle,
+    taken: Taken<'_>,
+) -> Result<Imported, ExchangeError> {
     let ids = may_begin(plan)?;
     let wanted = Wanted { names: names(ids, &lists.columns)?, schema: Arc::clone(&ids.schema) };
     let found = runtime.block_on(lists::find(lists, watch))?;
-    let mut runs = Runs::new(&plan.checkpoint, RUN_BYTES_MAX, runtime);
-    let read = found.iter().try_for_each(|list| read(list, &wanted, runtime, &mut |batch| runs.add(batch)));
-    let files = runs.finish(read)?;
+    let (store, bytes_max) = (&plan.checkpoint, RUN_BYTES_MAX);
+    let crew = Crew { lists: &found, wanted: &wanted, store, bytes_max, runtime, taken };
+    let files = crew.read(plan.run.readers)?;
     Ok(Imported { files, lists: found.len() as u64, store: plan.checkpoint.clone() })
 }
 
@@ -167,14 +179,6 @@ fn names(ids: &Ids, columns: &[String]) -> Result<Vec<String>, ExchangeError> {
             format!("{count} times --column, but the job has {} id column(s): {}", own.len(), own.join(", ")),
             "give --column once for each id column, in this order; or leave it out if the names are the same",
         )),
-    }
-}
-
-fn read(list: &List, wanted: &Wanted, runtime: &Handle, each: Each<'_>) -> Result<(), ExchangeError> {
-    match list.format {
-        Format::Parquet => table::read(list, wanted, runtime, each),
-        Format::Csv => lines::read_csv(list, wanted, runtime, each),
-        Format::JsonLines => lines::read_json(list, wanted, runtime, each),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Ids become sorted files of bounded size beside the log. Files overlap: who asks them sorts them together once, into the
 //! id file of the job.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use arrow::array::RecordBatch;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -11,21 +13,34 @@ use crate::block::batch_bytes;
 use crate::commit::{SideFile, random_name, write_imported};
 use crate::store::Store;
 
-/// Collects ids.
+/// Names of files, of which each is used once.
+pub(super) struct Names {
+    name: String,
+    next: AtomicUsize,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names { name: random_name(), next: AtomicUsize::new(0) }
+    }
+}
+
+/// Collects the ids that one thread reads.
 pub(super) struct Runs<'a> {
     store: &'a Store,
-    runtime: &'a Handle,
-    name: String,
+    names: &'a Names,
     bytes_max: usize,
+    runtime: &'a Handle,
     batches: Vec<RecordBatch>,
     bytes: usize,
-    files: Vec<SideFile>,
+    /// What was written so far.
+    pub(super) files: Vec<SideFile>,
 }
 
 impl<'a> Runs<'a> {
     /// `bytes_max` is what is sorted together.
-    pub(super) fn new(store: &'a Store, bytes_max: usize, runtime: &'a Handle) -> Runs<'a> {
-        Runs { store, runtime, name: random_name(), bytes_max, batches: Vec::new(), bytes: 0, files: Vec::new() }
+    pub(super) fn new(store: &'a Store, names: &'a Names, bytes_max: usize, runtime: &'a Handle) -> Runs<'a> {
+        Runs { store, names, bytes_max, runtime, batches: Vec::new(), bytes: 0, files: Vec::new() }
     }
 
     pub(super) fn add(&mut self, ids: RecordBatch) -> Result<(), ExchangeError> {
@@ -34,23 +49,17 @@ impl<'a> Runs<'a> {
         if self.bytes < self.bytes_max { Ok(()) } else { self.write() }
     }
 
-    fn write(&mut self) -> Result<(), ExchangeError> {
+    /// Writes what was collected since the last file.
+    pub(super) fn write(&mut self) -> Result<(), ExchangeError> {
         let batches = std::mem::take(&mut self.batches);
         self.bytes = 0;
-        let written = write_imported(self.store, &self.name, self.files.len(), &batches);
-        self.files.extend(self.runtime.block_on(written)?);
-        Ok(())
-    }
-
-    /// All files, if everything could be read; else none.
-    pub(super) fn finish(mut self, read: Result<(), ExchangeError>) -> Result<Vec<SideFile>, ExchangeError> {
-        match read.and_then(|()| self.write()) {
-            Ok(()) => Ok(self.files),
-            Err(error) => {
-                remove(self.store, &self.files, self.runtime);
-                Err(error)
-            }
+        if batches.is_empty() {
+            return Ok(());
         }
+        let number = self.names.next.fetch_add(1, Ordering::Relaxed);
+        let written = write_imported(self.store, &self.names.name, number, &batches);
+        self.files.extend(self.store.wait(self.runtime, written)?);
+        Ok(())
     }
 }
 
@@ -89,12 +98,13 @@ mod tests {
     #[test]
     fn many_ids_become_several_sorted_files() {
         let (store, runtime) = (Store::memory("checkpoint"), runtime());
-        let mut runs = Runs::new(&store, 8 * 100, runtime.handle());
-        let read = (0..10).try_for_each(|block| runs.add(ids((0..50).map(|n| (block * 50 + n) * 7 % 500))));
-        let files = runs.finish(read).unwrap();
-        assert_eq!(files.len(), 5);
+        let names = Names::default();
+        let mut runs = Runs::new(&store, &names, 8 * 100, runtime.handle());
+        (0..10).for_each(|block| runs.add(ids((0..50).map(|n| (block * 50 + n) * 7 % 500))).unwrap());
+        runs.write().unwrap();
+        assert_eq!(runs.files.len(), 5);
         let mut all = Vec::new();
-        for file in &files {
+        for file in &runs.files {
             let own = numbers(&runtime.block_on(read_imported(&store, file)).unwrap());
             assert!(own.is_sorted() && own.len() == 100, "{own:?}");
             all.extend(own);
@@ -104,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn after_an_error_nothing_is_left() {
-        let (store, runtime) = (Store::memory("checkpoint"), runtime());
-        let mut runs = Runs::new(&store, 8 * 10, runtime.handle());
-        let read = runs.add(ids(0..30)).and(Err(ExchangeError::refused("a null", "give it an id")));
+    fn what_is_removed_is_gone() {
+        let (store, runtime, names) = (Store::memory("checkpoint"), runtime(), Names::default());
+        let mut runs = Runs::new(&store, &names, 8 * 10, runtime.handle());
+        runs.add(ids(0..30)).unwrap();
         assert_eq!(runs.files.len(), 1);
-        assert!(runs.finish(read).is_err());
+        remove(&store, &runs.files, runtime.handle());
         let left = runtime.block_on(store.objects().list_with_delimiter(Some(&Path::from("side")))).unwrap();
         assert!(left.objects.is_empty(), "{left:?}");
     }

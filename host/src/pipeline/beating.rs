@@ -10,14 +10,10 @@ pub(super) struct Beating {
 }
 
 impl Beating {
-    pub(super) fn start(
-        runtime: &tokio::runtime::Runtime,
-        heartbeat: Heartbeat,
-        writer: Writer,
-        control: &Control,
-    ) -> Beating {
+    /// Starts it on the runtime of the caller.
+    pub(super) fn start(heartbeat: Heartbeat, writer: Writer, control: &Control) -> Beating {
         let (end, ended) = tokio::sync::oneshot::channel();
-        let task = runtime.spawn(beat(heartbeat, writer, control.clone(), ended));
+        let task = tokio::runtime::Handle::current().spawn(beat(heartbeat, writer, control.clone(), ended));
         Beating { task, end }
     }
 

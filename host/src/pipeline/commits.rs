@@ -16,9 +16,10 @@ use super::covered::Lanes;
 use super::groups::{Closed, Ended, InFlight};
 use super::open::Logs;
 use super::{Flow, RunError, finish, lock, outcome_of_finished, record};
-use crate::commit::{Close, CommitError, Group, Lane, LaneLog};
+use crate::commit::{Close, CommitError, Group, Lane, LaneLog, SideFile};
 use crate::observe::{Outcome, Progress, add, add_time, get};
-use crate::sink::{Receipt, SinkError};
+use crate::sink::{ClosedFile, Receipt};
+use crate::store::Store;
 
 /// Groups whose files are being made durable at once.
 const GROUPS_DURABLE_AT_ONCE: usize = 4;
@@ -43,7 +44,7 @@ impl Flow {
         while !(sent_all && durable.is_empty()) {
             tokio::select! {
                 group = ended.recv(), if !sent_all && durable.len() < GROUPS_DURABLE_AT_ONCE => match group {
-                    Some(Ended::Complete(group)) => durable.push(make_durable(group)),
+                    Some(Ended::Complete(group)) => durable.push(make_durable(group, &self.plan.checkpoint)),
                     Some(Ended::Broken { lane, error }) => {
                         if let Err(error) = self.lose_lane(&mut held, lane, error.into()).await {
                             return Err(self.abandon(error, durable, ended).await);
@@ -53,8 +54,8 @@ impl Flow {
                 },
                 Some((lane, result)) = durable.next(), if !durable.is_empty() => {
                     let committed = match result {
-                        Ok((group, receipt)) => self.commit(&mut held, lane, group, receipt).await,
-                        Err((error, files)) => Err(self.leave(&held, lane, error.into(), files).await),
+                        Ok(ready) => self.commit(&mut held, lane, ready).await,
+                        Err((error, files)) => Err(self.leave(&held, lane, error, files).await),
                     };
                     if let Err(error) = committed
                         && let Err(error) = self.lose_lane(&mut held, lane, error).await
@@ -85,8 +86,9 @@ impl Flow {
         self.close(held, run, started).await
     }
 
-    async fn commit(&self, held: &mut Held, lane: u32, group: Group, receipt: Receipt) -> Result<(), RunError> {
+    async fn commit(&self, held: &mut Held, lane: u32, ready: Ready) -> Result<(), RunError> {
         let start = Instant::now();
+        let Ready { group, ids, receipt } = ready;
         let files = receipt.all().map(|file| Path::from(file.path.as_str())).collect::<Vec<_>>();
         let has_output = !receipt.files.is_empty();
         let Some(log) = held.lanes.get_mut(&lane) else {
@@ -96,7 +98,7 @@ impl Flow {
         let counts = group.counts;
         let covered: u64 = group.objects.values().map(|object| object.coverage.len()).sum();
         let bytes = receipt.all().map(|file| file.bytes).sum();
-        if let Err(error) = log.commit(group, receipt).await {
+        if let Err(error) = log.commit(group, ids, receipt).await {
             return Err(self.leave(held, lane, error.into(), files).await);
         }
         if has_output {
@@ -158,7 +160,7 @@ impl Flow {
         if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
             while let Some((_, result)) = durable.next().await {
                 let files = match result {
-                    Ok((_, receipt)) => receipt.all().map(|file| Path::from(file.path.as_str())).collect(),
+                    Ok(ready) => ready.receipt.all().map(|file| Path::from(file.path.as_str())).collect(),
                     Err((_, files)) => files,
                 };
                 self.remove(files).await;
@@ -220,7 +222,8 @@ impl Flow {
         // Lane 0 is there in every job: if it has no output, it gets a file without rows.
         if held.lanes.contains_key(&0) && !self.lane(0).has_output.load(Ordering::SeqCst) {
             let receipt = finish::schema_file(&self.lane(0).sink).await?;
-            let committed = self.commit(held, 0, Group::new(self.groups.next_number()), receipt).await;
+            let ready = Ready { group: Group::new(self.groups.next_number()), ids: None, receipt };
+            let committed = self.commit(held, 0, ready).await;
             if let Err(error) = committed {
                 self.lose_lane(held, 0, error).await?;
             }
@@ -273,21 +276,41 @@ impl Held {
     }
 }
 
-/// A group whose files are durable; or why one could not be, and those that are.
-type Durable = Result<(Group, Receipt), (SinkError, Vec<Path>)>;
+/// A group whose files are durable, its ids among them.
+struct Ready {
+    group: Group,
+    ids: Option<SideFile>,
+    receipt: Receipt,
+}
+
+/// Or why a file could not be, and the sink files that are.
+type Durable = Result<Ready, (RunError, Vec<Path>)>;
 
 /// Closing a file encodes its last row group, so it happens on a thread that may be kept busy.
-async fn make_durable(group: Arc<InFlight>) -> (u32, Durable) {
+async fn make_durable(group: Arc<InFlight>, checkpoint: &Store) -> (u32, Durable) {
     let lane = group.lane.number;
     let closed = tokio::task::spawn_blocking(move || group.close()).await;
     match closed.expect("closing a group does not panic") {
-        Ok(closed) => (lane, complete(closed).await),
+        Ok(closed) => (lane, complete(closed, checkpoint).await),
         Err(error) => (lane, Err((error, Vec::new()))),
     }
 }
 
-async fn complete(closed: Closed) -> Durable {
-    let Closed { group, files, dead_letters } = closed;
+/// Sink files first, then what lies beside the log.
+async fn complete(closed: Closed, checkpoint: &Store) -> Durable {
+    let Closed { group, ids, files, dead_letters } = closed;
+    let receipt = complete_files(files, dead_letters).await?;
+    let Some(ids) = ids else { return Ok(Ready { group, ids: None, receipt }) };
+    match ids.write(checkpoint).await {
+        Ok(ids) => Ok(Ready { group, ids: Some(ids), receipt }),
+        Err(error) => Err((error.into(), receipt.all().map(|file| Path::from(file.path.as_str())).collect())),
+    }
+}
+
+async fn complete_files(
+    files: Vec<ClosedFile>,
+    dead_letters: Vec<ClosedFile>,
+) -> Result<Receipt, (RunError, Vec<Path>)> {
     let mut receipt = Receipt::default();
     let all = files.into_iter().map(|file| (file, false)).chain(dead_letters.into_iter().map(|file| (file, true)));
     for (file, is_letters) in all {
@@ -296,9 +319,9 @@ async fn complete(closed: Closed) -> Durable {
             Ok(file) => receipt.files.push(file),
             Err(error) => {
                 let done = receipt.all().map(|file| Path::from(file.path.as_str())).collect();
-                return Err((error, done));
+                return Err((error.into(), done));
             }
         }
     }
-    Ok((group, receipt))
+    Ok(receipt)
 }

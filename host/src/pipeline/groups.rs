@@ -11,8 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::budget::Share;
 use super::open::RETURNED_GROUP;
-use super::{LaneFlow, lock};
-use crate::commit::{Coverage, Group, GroupLimits, ObjectCoverage, RowState};
+use super::{LaneFlow, RunError, lock};
+use crate::commit::{Coverage, Group, GroupIds, GroupLimits, ObjectCoverage, RowState};
 use crate::sink::{ClosedFile, SinkError, Stream};
 use crate::source::{Opened, Rows};
 
@@ -86,6 +86,8 @@ struct Tally {
 /// A group whose files get no more rows.
 pub(super) struct Closed {
     pub(super) group: Group,
+    /// Its ids, encoded.
+    pub(super) ids: Option<GroupIds>,
     pub(super) files: Vec<ClosedFile>,
     pub(super) dead_letters: Vec<ClosedFile>,
 }
@@ -329,10 +331,13 @@ impl InFlight {
         lock(&self.tally).is_given_up || self.lane.is_lost()
     }
 
-    /// Encodes what is left of the group's files, and takes the group out. Only for a group that was sent to the commit.
-    pub(super) fn close(&self) -> Result<Closed, SinkError> {
+    /// Encodes what is left of the group's files, and its ids, and takes the group out. Only for a group that was sent to the
+    /// commit.
+    pub(super) fn close(&self) -> Result<Closed, RunError> {
         let (files, dead_letters) = (close_all(&self.streams)?, close_all(&self.dead_letters)?);
-        Ok(Closed { group: std::mem::take(&mut *lock(&self.value)), files, dead_letters })
+        let mut group = std::mem::take(&mut *lock(&self.value));
+        let ids = GroupIds::encode(self.lane.sink.token(), group.number, &std::mem::take(&mut group.ids))?;
+        Ok(Closed { group, ids, files, dead_letters })
     }
 }
 

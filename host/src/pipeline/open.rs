@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::RunError;
 use super::asked::done_ids;
+use super::beating::Beating;
 use super::covered::{Covered, Lanes};
 use super::drift::compare;
 use super::finish::{complete_job, delete_if_wanted};
 use super::look::{list_sink, look};
 use super::record::write_run_file;
+use super::{Control, RunError};
 use crate::commit::{
     self, CommitError, FORMAT, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage,
     Pinned, Root, RootEntry, RowState, SideFile, Writer, piece_bytes, random_name,
@@ -48,7 +49,8 @@ pub(super) struct Opened {
     pub(super) lost: Option<(u32, u64)>,
     pub(super) job: Job,
     pub(super) writer: Writer,
-    pub(super) heartbeat: Option<Heartbeat>,
+    /// Since before any lane was opened: to open a job can take long.
+    pub(super) beating: Option<Beating>,
     /// What the lanes held when they were opened, so that nobody reads it again at the end.
     pub(super) known: Logs,
 }
@@ -101,7 +103,7 @@ impl Pending {
 }
 
 /// Opens the job.
-pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, RunError> {
+pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) -> Result<Opening, RunError> {
     let root = match &plan.root {
         Some(root) => root.clone(),
         None => begin(plan, Vec::new()).await?,
@@ -127,23 +129,28 @@ pub(super) async fn open(plan: &Plan, progress: &Progress) -> Result<Opening, Ru
         true => Vec::new(),
         false => refuse_if_alive(plan, &looked.lanes, &looked.needed, &writer).await?,
     };
-    let heartbeat = match plan.is_durable {
-        true => Some(Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?),
+    let beating = match plan.is_durable {
+        true => {
+            let heartbeat = Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?;
+            Some(Beating::start(heartbeat, writer.clone(), control))
+        }
         false => None,
     };
     let opened = relocate_if_moved(plan).await;
     let opened = match opened {
-        Ok(()) => open_lanes(plan, progress, &writer, looked.needed, looked.lanes).await.map_err(after_opening),
+        Ok(()) => {
+            open_lanes(plan, (progress, control), &writer, looked.needed, looked.lanes).await.map_err(after_opening)
+        }
         Err(error) => Err(error),
     };
     match opened {
         Ok((lanes, lost, job, known)) => {
             commit::forget_dead(&plan.checkpoint, &dead).await?;
-            Ok(Opening::Open(Box::new(Opened { lanes, lost, job, writer, heartbeat, known })))
+            Ok(Opening::Open(Box::new(Opened { lanes, lost, job, writer, beating, known })))
         }
         Err(error) => {
-            if let Some(heartbeat) = heartbeat {
-                let _ = heartbeat.end().await;
+            if let Some(beating) = beating {
+                beating.end().await;
             }
             Err(error)
         }
@@ -171,7 +178,7 @@ async fn refuse_if_alive(
 
 async fn open_lanes(
     plan: &Plan,
-    progress: &Progress,
+    (progress, control): (&Progress, &Control),
     writer: &Writer,
     needed: Vec<u32>,
     known: Lanes,
@@ -205,7 +212,7 @@ async fn open_lanes(
     if swept != commit::Swept::default() {
         tracing::info!(sink_files = swept.sink_files, side_files = swept.side_files, "removed what dead runs left");
     }
-    let done = done_ids(plan, &root, &lanes).await?;
+    let done = done_ids(plan, &root, &lanes, control).await?;
     write_run_file(plan, &writer.run, "plan.json", &plan.fingerprint).await?;
     let covered = Covered::of(plan, &root, &pinned, &lanes, plan.failed()).await?;
     name_returned(&mut opened, &covered).await?;
@@ -256,7 +263,7 @@ async fn name_returned(opened: &mut [Lane], covered: &Covered) -> Result<(), Com
             }
         }
         if !group.objects.is_empty() {
-            lane.commit(group, Receipt::default()).await?;
+            lane.commit(group, None, Receipt::default()).await?;
         }
     }
     Ok(())

@@ -1,10 +1,14 @@
 //! What a reader thread does: take the next object or unit, find the rows of it that are to do, emit them as blocks.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
 use crossbeam_channel::Sender;
 
 use super::groups::Piece;
@@ -12,7 +16,9 @@ use super::open::{Job, Pending};
 use super::{Emitted, Flow, RunError, lock};
 use crate::block::{Block, Kept, Origin, batch_bytes};
 use crate::commit::{piece_bytes, pieces};
+use crate::filter::DoneIds;
 use crate::observe::{add, add_time};
+use crate::plan::Ids;
 use crate::source::{self, Opened, Rows, SourceError, Unit, UnitReader};
 
 /// Objects and units that are waiting for a reader. Units of an opened object go first, so that readers share one huge
@@ -153,7 +159,8 @@ fn read_all(flow: &Flow, reader: usize, blocks: &Sender<Emitted>) -> Result<(), 
 fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     let start = Instant::now();
     let pending = &flow.job.pending[index as usize];
-    let opened = flow.runtime.block_on(source::open(&flow.plan.source.store, &pending.object, index))?;
+    let store = &flow.plan.source.store;
+    let opened = store.wait(&flow.runtime, source::open_to_read(store, &pending.object, index))?;
     add(&flow.progress.objects_opened, 1);
     opened.check(&flow.plan.source.columns)?;
     refuse_other_content(pending, &opened)?;
@@ -208,10 +215,27 @@ impl UnitWork<'_> {
         let unit = &self.task.unit;
         let pending = &self.flow.job.pending[self.task.index as usize];
         let wanted = Rows::new(pending.missing(unit.rows.clone()));
-        let wanted = if self.flow.job.done.is_some() { self.ask_ids(wanted)? } else { Some(wanted) };
-        let Some(wanted) = wanted else { return Ok(false) };
         let schema = &self.flow.plan.source.columns.schema;
-        let mut rows = UnitReader::new(unit, schema, wanted, self.flow.plan.run.block, &self.flow.runtime);
+        match (&self.flow.job.done, &self.flow.plan.ids) {
+            (Some(done), Some(ids)) if ids.places.len() == schema.fields().len() => {
+                self.read_each(schema, wanted, |batch, rows| self.emit_unknown(batch, rows, done, ids))
+            }
+            (Some(done), Some(ids)) => match self.ask_ids(wanted, done, ids)? {
+                Some(wanted) => self.read_each(schema, wanted, |batch, rows| self.emit(batch, rows)),
+                None => Ok(false),
+            },
+            _ => self.read_each(schema, wanted, |batch, rows| self.emit(batch, rows)),
+        }
+    }
+
+    /// Gives `each` the wanted rows. Answers whether it came to their end.
+    fn read_each(
+        &self,
+        schema: &SchemaRef,
+        wanted: Rows,
+        each: impl Fn(RecordBatch, Rows) -> Result<(), RunError>,
+    ) -> Result<bool, RunError> {
+        let mut rows = UnitReader::new(&self.task.unit, schema, wanted, self.flow.plan.run.block, &self.flow.runtime);
         loop {
             if self.flow.is_ending() {
                 return Ok(false);
@@ -223,36 +247,61 @@ impl UnitWork<'_> {
             let next = rows.next();
             add_time(&self.flow.progress.times.read, start);
             let Some((batch, rows)) = next? else { return Ok(true) };
-            self.emit(batch, rows)?;
+            each(batch, rows)?;
         }
     }
 
     /// Reads the ids of the wanted rows, before any other column, and keeps those rows that are not done by id. None if
     /// the run ends meanwhile.
-    fn ask_ids(&self, wanted: Rows) -> Result<Option<Rows>, RunError> {
-        let start = Instant::now();
-        let (Some(done), Some(ids)) = (&self.flow.job.done, &self.flow.plan.ids) else { return Ok(Some(wanted)) };
-        let mut left = Vec::new();
-        let mut known = Vec::new();
+    fn ask_ids(&self, wanted: Rows, done: &DoneIds, ids: &Ids) -> Result<Option<Rows>, RunError> {
+        let left = RefCell::new(Vec::new());
+        let known = RefCell::new(Vec::new());
         let schema = self.flow.plan.source.columns.schema.project(&ids.places).expect("places of columns");
-        let places: Vec<usize> = (0..ids.places.len()).collect();
-        let size = self.flow.plan.run.block;
-        let mut reader = UnitReader::new(&self.task.unit, &Arc::new(schema), wanted, size, &self.flow.runtime);
-        while let Some((batch, rows)) = reader.next()? {
-            if self.flow.is_ending() {
-                return Ok(None);
+        let is_whole = self.read_each(&Arc::new(schema), wanted, |batch, rows| {
+            let (yes, no) = rows.split(&self.ask(&batch, &rows, done)?);
+            known.borrow_mut().extend_from_slice(yes.ranges());
+            left.borrow_mut().extend_from_slice(no.ranges());
+            Ok(())
+        })?;
+        if !is_whole {
+            return Ok(None);
+        }
+        self.cover_known(&Rows::new(known.into_inner()));
+        Ok(Some(Rows::new(left.into_inner())))
+    }
+
+    /// Rows of which all that is read is the id: they are decoded once, asked, and emitted if they are not done.
+    fn emit_unknown(&self, batch: RecordBatch, rows: Rows, done: &DoneIds, ids: &Ids) -> Result<(), RunError> {
+        let are_done = self.ask(&batch.project(&ids.places).expect("places of columns"), &rows, done)?;
+        match are_done.count_set_bits() {
+            0 => self.emit(batch, rows),
+            count if count == are_done.len() => {
+                self.cover_known(&rows);
+                Ok(())
             }
-            refuse_null_ids(&batch, &places, &self.task.unit.object, &rows)?;
-            let (yes, no) = rows.split(&done.are_done(&batch)?);
-            known.extend_from_slice(yes.ranges());
-            left.extend_from_slice(no.ranges());
+            _ => {
+                let (known, left) = rows.split(&are_done);
+                self.cover_known(&known);
+                let keep = BooleanArray::new(!&are_done, None);
+                self.emit(filter_record_batch(&batch, &keep).expect("one answer per row"), left)
+            }
         }
-        let known = Rows::new(known);
-        if !known.is_empty() {
-            self.flow.groups.cover_known(&self.task.piece, &known);
-        }
+    }
+
+    /// For each row of a batch of ids whether it is done.
+    fn ask(&self, ids: &RecordBatch, rows: &Rows, done: &DoneIds) -> Result<BooleanBuffer, RunError> {
+        let start = Instant::now();
+        let places: Vec<usize> = (0..ids.num_columns()).collect();
+        refuse_null_ids(ids, &places, &self.task.unit.object, rows)?;
+        let are_done = BooleanBuffer::from(done.are_done(ids)?);
         add_time(&self.flow.progress.times.read, start);
-        Ok(Some(Rows::new(left)))
+        Ok(are_done)
+    }
+
+    fn cover_known(&self, rows: &Rows) {
+        if !rows.is_empty() {
+            self.flow.groups.cover_known(&self.task.piece, rows);
+        }
     }
 
     fn emit(&self, batch: RecordBatch, rows: Rows) -> Result<(), RunError> {
@@ -289,7 +338,7 @@ impl UnitWork<'_> {
     }
 }
 
-fn with_schema(batch: &RecordBatch, ids: &crate::plan::Ids) -> RecordBatch {
+fn with_schema(batch: &RecordBatch, ids: &Ids) -> RecordBatch {
     let columns = ids.places.iter().map(|&place| Arc::clone(batch.column(place))).collect();
     RecordBatch::try_new(Arc::clone(&ids.schema), columns).expect("types agreed, nulls refused")
 }

@@ -260,7 +260,7 @@ pub(super) fn accept(index: usize, stage: &Stage, block: Block, answer: Answer) 
 /// What became of the block's source rows goes into its group, before the block counts as arrived.
 fn record(stages: &[Stage], block: &Block, ticket: &Ticket) {
     let origin = &block.origin;
-    let mut states = vec![RowState::Done; origin.len()];
+    let mut states = vec![RowState::Done; if block.failures.is_empty() { 0 } else { origin.len() }];
     for failure in &block.failures {
         let is_letter = stages[failure.stage].on_error == OnError::DeadLetter;
         states[failure.row as usize] = if is_letter { RowState::DeadLettered } else { RowState::Failed };

@@ -132,6 +132,7 @@ impl Draft<'_> {
             group,
             run: run_settings(&config.run, group),
             cache: self.options.cache.clone(),
+            cache_ids_bytes_max: self.options.cache_ids_bytes_max,
         }))
     }
 

@@ -93,6 +93,8 @@ pub struct Plan {
     pub run: Run,
     /// Local folder for derived files: compiled components, id files.
     pub cache: PathBuf,
+    /// The most that id files there may have together.
+    pub cache_ids_bytes_max: u64,
 }
 
 impl Plan {
@@ -212,6 +214,8 @@ pub struct Run {
     pub block: BlockSize,
     /// Bytes of blocks in flight.
     pub memory_bytes_max: u64,
+    /// The most bytes of ids that are sorted together when an id file is built.
+    pub ids_memory_bytes_max: u64,
 }
 
 /// What a plan is made with besides the pipeline file.
@@ -232,6 +236,8 @@ pub struct Options {
     pub engine: Arc<udf::Engine>,
     /// Local folder for derived files.
     pub cache: PathBuf,
+    /// The most that id files there may have together.
+    pub cache_ids_bytes_max: u64,
     /// Sees every request to a store.
     pub watch: Arc<dyn Watch>,
     /// How stores are reached and who we are, where the pipeline file does not say.

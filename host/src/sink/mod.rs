@@ -78,6 +78,11 @@ impl Sink {
         FileWriter::new(&self.spec, name.to_string(), self.runtime.clone())
     }
 
+    /// The writer's random name.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Columns of every file.
     pub fn schema(&self) -> &SchemaRef {
         &self.spec.schema

@@ -11,7 +11,7 @@ mod open;
 mod read;
 
 pub use list::{Object, Pattern, list};
-pub use open::{Columns, Fetch, Opened, Unit, open, schema_of};
+pub use open::{Columns, Fetch, Opened, Unit, open, open_to_read, schema_of};
 pub use read::{BlockSize, Rows, UnitReader};
 
 use crate::store::{advice, told};

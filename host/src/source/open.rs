@@ -15,6 +15,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 use parquet::file::statistics::Statistics;
+use tokio::runtime::Handle;
 
 use super::{Object, SourceError};
 use crate::columns;
@@ -35,16 +36,39 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub struct Fetch {
     store: Store,
     object: Object,
+    /// Bytes that were read already, by where they begin.
+    kept: Vec<(u64, Bytes)>,
 }
 
 impl Fetch {
     /// Reads of `object`, which must stay as it was listed.
     pub fn new(store: &Store, object: &Object) -> Fetch {
-        Fetch { store: store.clone(), object: object.clone() }
+        Fetch { store: store.clone(), object: object.clone(), kept: Vec::new() }
+    }
+
+    /// As [`Fetch::ranges`], for a thread that may wait.
+    pub fn wait_for(&self, ranges: &[Range<u64>], runtime: &Handle) -> Result<Vec<Bytes>, SourceError> {
+        self.store.wait(runtime, self.ranges(ranges))
     }
 
     /// The bytes of each range, in order. Neighbours are joined into one request.
     pub async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, SourceError> {
+        match ranges.iter().map(|range| self.kept(range)).collect() {
+            Some(kept) => Ok(kept),
+            None => {
+                let (joined, parts) = self.joined(ranges).await?;
+                Ok(ranges.iter().map(|range| cut(range, &joined, &parts)).collect())
+            }
+        }
+    }
+
+    fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
+        let holds = |(start, bytes): &&(u64, Bytes)| *start <= range.start && range.end <= start + bytes.len() as u64;
+        let (start, bytes) = self.kept.iter().find(holds)?;
+        Some(bytes.slice((range.start - start) as usize..(range.end - start) as usize))
+    }
+
+    async fn joined(&self, ranges: &[Range<u64>]) -> Result<(Vec<Range<u64>>, Vec<Bytes>), SourceError> {
         let joined = join_near(ranges);
         let requests: Vec<_> = joined.iter().cloned().map(|range| self.range(range)).collect();
         let parts: Vec<Bytes> = futures::stream::iter(requests)
@@ -52,7 +76,7 @@ impl Fetch {
             .try_collect()
             .await
             .map_err(|cause| SourceError::from_store(&self.object.path, cause))?;
-        Ok(ranges.iter().map(|range| cut(range, &joined, &parts)).collect())
+        Ok((joined, parts))
     }
 
     /// A request that fails is sent again: the decoder that waits for its bytes keeps what it has, so no row is read or
@@ -63,7 +87,7 @@ impl Fetch {
             match self.request(range.clone()).await {
                 Err(error) if is_transient(&error) => {
                     tracing::warn!(object = %self.object.path, %error, "the store failed, asking again");
-                    tokio::time::sleep(pause).await;
+                    self.store.pause(pause).await;
                     pause *= 2;
                 }
                 result => return result,
@@ -147,8 +171,16 @@ pub struct Unit {
 
 /// Reads an object's footer and digest.
 pub async fn open(store: &Store, object: &Object, index: u32) -> Result<Opened, SourceError> {
-    let fetch = Fetch::new(store, object);
-    let (metadata, digest) = read_footer(&fetch).await?;
+    let mut opened = open_to_read(store, object, index).await?;
+    opened.fetch.kept.clear();
+    Ok(opened)
+}
+
+/// As [`open`], for who reads the object's rows at once: what was read for footer and digest is kept, which of a small object
+/// is all of it.
+pub async fn open_to_read(store: &Store, object: &Object, index: u32) -> Result<Opened, SourceError> {
+    let mut fetch = Fetch::new(store, object);
+    let (metadata, digest) = read_footer(&mut fetch).await?;
     let rows = count_rows(&metadata).map_err(|message| SourceError::bad(&object.path, message))?;
     let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
         .map_err(|error| SourceError::bad(&object.path, error))?;
@@ -171,11 +203,19 @@ pub fn schema_of(opened: &Opened) -> SchemaRef {
     columns::plain_schema(opened.metadata.schema())
 }
 
-async fn read_footer(fetch: &Fetch) -> Result<(ParquetMetaData, String), SourceError> {
-    let (object, size) = (&fetch.object, fetch.object.size);
+async fn read_footer(fetch: &mut Fetch) -> Result<(ParquetMetaData, String), SourceError> {
+    let size = fetch.object.size;
     if size < 12 {
-        return Err(SourceError::bad(&object.path, format!("{size} bytes are not a Parquet file")));
+        return Err(SourceError::bad(&fetch.object.path, format!("{size} bytes are not a Parquet file")));
     }
+    let edges = [0..size.min(EDGE_BYTES), size.saturating_sub(EDGE_BYTES)..size];
+    let (joined, parts) = fetch.joined(&edges).await?;
+    fetch.kept = joined.into_iter().map(|range| range.start).zip(parts).collect();
+    decode_footer(fetch).await
+}
+
+async fn decode_footer(fetch: &Fetch) -> Result<(ParquetMetaData, String), SourceError> {
+    let (object, size) = (&fetch.object, fetch.object.size);
     let tail = size.saturating_sub(EDGE_BYTES)..size;
     let edges = fetch.ranges(&[0..size.min(EDGE_BYTES), tail.clone()]).await?;
     let bad = |error: parquet::errors::ParquetError| SourceError::bad(&object.path, error);

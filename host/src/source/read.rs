@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::RowSelection;
@@ -76,12 +77,21 @@ impl Rows {
         Rows(front)
     }
 
-    /// Splits by an answer per row: those with `true`, and those with `false`.
-    pub fn split(&self, answers: &[bool]) -> (Rows, Rows) {
+    /// Splits by an answer per row: those with `true`, and those with `false`. Costs by runs of equal answers, not by rows.
+    pub fn split(&self, answers: &BooleanBuffer) -> (Rows, Rows) {
         let (mut yes, mut no) = (Vec::new(), Vec::new());
-        let ordinals = self.0.iter().flat_map(Clone::clone);
-        for (row, &answer) in ordinals.zip(answers) {
-            push_row(if answer { &mut yes } else { &mut no }, row);
+        let mut asked = 0;
+        for range in &self.0 {
+            let length = (range.end - range.start) as usize;
+            let mut next = range.start;
+            for (start, end) in answers.slice(asked, length).set_slices() {
+                let (start, end) = (range.start + start as u64, range.start + end as u64);
+                push(&mut no, next..start);
+                push(&mut yes, start..end);
+                next = end;
+            }
+            push(&mut no, next..range.end);
+            asked += length;
         }
         (Rows(yes), Rows(no))
     }
@@ -93,10 +103,11 @@ impl Rows {
     }
 }
 
-fn push_row(ranges: &mut Vec<Range<u64>>, row: u64) {
+fn push(ranges: &mut Vec<Range<u64>>, more: Range<u64>) {
     match ranges.last_mut() {
-        Some(last) if last.end == row => last.end += 1,
-        _ => ranges.push(row..row + 1),
+        _ if more.is_empty() => {}
+        Some(last) if last.end == more.start => last.end = more.end,
+        _ => ranges.push(more),
     }
 }
 
@@ -182,7 +193,7 @@ impl<'a> UnitReader<'a> {
             let decoded = decoded.map_err(|_| SourceError::bad(path, "its footer contradicts its pages"))?;
             match decoded.map_err(|error| SourceError::bad(path, error))? {
                 DecodeResult::NeedsData(ranges) => {
-                    let bytes = self.runtime.block_on(self.unit.object.fetch.ranges(&ranges))?;
+                    let bytes = self.unit.object.fetch.wait_for(&ranges, self.runtime)?;
                     decoder.push_ranges(ranges, bytes).map_err(|error| SourceError::bad(path, error))?;
                 }
                 DecodeResult::Data(batch) => {
@@ -243,8 +254,11 @@ mod tests {
 
     #[test]
     fn answers_split_rows() {
-        let (yes, no) = Rows::new(vec![0..2, 5..8]).split(&[true, false, false, true, true]);
+        let split = |rows: Vec<Range<u64>>, answers: &[bool]| Rows::new(rows).split(&BooleanBuffer::from(answers));
+        let (yes, no) = split(vec![0..2, 5..8], &[true, false, false, true, true]);
         assert_eq!(yes, Rows::new(vec![0..1, 6..8]));
         assert_eq!(no, Rows::new(vec![1..2, 5..6]));
+        let (yes, no) = split(vec![0..2, 2..4], &[true; 4]);
+        assert_eq!((yes, no), (Rows::new(std::iter::once(0..4).collect()), Rows::default()));
     }
 }

@@ -2,6 +2,10 @@
 
 use std::io::ErrorKind;
 use std::path::{Component, Path as FsPath, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
@@ -85,6 +89,31 @@ fn all_names_in(folder: &FsPath) -> std::io::Result<Vec<String>> {
 pub fn staged_for(name: &str) -> Option<&str> {
     let (target, digits) = name.rsplit_once('#')?;
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(target)
+}
+
+/// Polls a future here, outside any runtime: there a local store does its work at once, instead of handing it to a thread.
+pub(super) fn wait<T>(asked: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let (mut asked, mut context) = (pin!(asked), Context::from_waker(&waker));
+    loop {
+        match asked.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Whether this thread is one that a runtime works on, which has a clock.
+pub(super) fn is_in_runtime() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
 }
 
 /// A file, whole.

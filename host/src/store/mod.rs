@@ -145,9 +145,19 @@ impl Store {
         }
     }
 
+    /// Waits on a thread that may wait for what is asked of this store. A local disk is asked on this very thread: with ten
+    /// thousand small objects, to hand each request to another thread and be woken costs more than to read.
+    pub fn wait<T>(&self, runtime: &tokio::runtime::Handle, asked: impl Future<Output = T>) -> T {
+        match self.root {
+            Root::Local(_) => local::wait(asked),
+            Root::S3 { .. } | Root::Memory => runtime.block_on(asked),
+        }
+    }
+
     /// Lets time pass before something is asked for again. A store in memory shows at once what it has.
     pub async fn pause(&self, time: Duration) {
         match self.root {
+            Root::Local(_) if !local::is_in_runtime() => std::thread::sleep(time),
             Root::Local(_) | Root::S3 { .. } => tokio::time::sleep(time).await,
             Root::Memory => {}
         }

@@ -279,6 +279,7 @@ pub fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) 
         lanes,
         engine: engine(),
         cache: cache(),
+        cache_ids_bytes_max: u64::MAX,
         watch: Arc::<W>::clone(watch),
         environment: s3::environment(),
     };

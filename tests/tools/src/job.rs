@@ -23,6 +23,8 @@ pub(crate) struct Cut {
     /// None: as usual.
     pub(crate) group_rows: Option<usize>,
     pub(crate) checkpoint: bool,
+    /// Whether rows are known by their path in the corpus, not by their position in a file.
+    pub(crate) id: bool,
 }
 
 /// A job in the work folder: `<name>.toml`, `<name>-out/`, `<name>-checkpoint/`, `<name>.log`.
@@ -96,9 +98,10 @@ impl Job<'_> {
     }
 
     fn pipeline(&self, cut: Cut) -> String {
-        let Cut { workers, group_rows, checkpoint } = cut;
+        let Cut { workers, group_rows, checkpoint, id } = cut;
         let name = self.name;
         let group = group_rows.map(|rows| format!("group_rows_max = {rows}\n")).unwrap_or_default();
+        let id = if id { "id = \"path\"\n" } else { "" };
         let checkpoint = match checkpoint {
             true => format!("[checkpoint]\npath = \"{name}-checkpoint/\"\n{group}"),
             false => String::new(),
@@ -108,8 +111,7 @@ impl Job<'_> {
 
 [source]
 path = "corpus/*.parquet"
-id = "path"
-
+{id}
 [[stage]]
 component = "code.wasm"
 function = "handwritten"

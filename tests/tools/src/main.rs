@@ -7,6 +7,8 @@
 //!  - `quickstart.rs`  the story: run, kill, resume, prove
 //!  - `bench.rs`       the same corpus, with the clock running
 //!  - `log.rs`         a job with a long log, with the clock running
+//!  - `resume.rs`      a job that another system began, beside that system and others, with the clock running
+//!  - `tree.rs`        what a program and all that it starts use
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program of the project's own")]
 
@@ -16,6 +18,8 @@ mod corpus;
 mod job;
 mod log;
 mod quickstart;
+mod resume;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,14 +35,30 @@ What `cargo xtask` does to data.
   wasmpipe-tools compare A B           compare two folders of Parquet files as multisets of rows
   wasmpipe-tools quickstart OPTIONS    run, kill, resume, and prove that nothing was lost or doubled
   wasmpipe-tools bench OPTIONS         measure a job end to end, and print a Markdown table
+  wasmpipe-tools id OPTIONS            measure what `id` costs against rows known by position
   wasmpipe-tools log OPTIONS           measure how soon a job with a long log goes on
+  wasmpipe-tools resume OPTIONS        measure a job that another system began, beside that system and others
 
-OPTIONS of quickstart, bench and log:
+OPTIONS of quickstart, bench, id and log:
   --wasmpipe FILE     the binary
   --component FILE    the guest built from udfs/code
   --work DIR          the folder to work in
   --small             an eighth of the corpus, a twentieth of the log
-  --copies N          bench: the corpus N times, in groups of the usual size
+  --copies N          bench, id: the corpus N times, in groups of the usual size
+
+OPTIONS of resume:
+  --wasmpipe FILE     the binary
+  --component FILE    the guest built from udfs/identity
+  --work DIR          the folder to work in
+  --data DIR          the folder where the data are kept for later runs
+  --scripts DIR       the folder of peers.py and plot.py
+  --python FILE       an interpreter with DuckDB, Polars and matplotlib
+  --python-ray FILE   one with Ray Data
+  --plot FILE         the picture (resume.png in the work folder)
+  --scale N           an Nth of the published size (1)
+  --rounds N          (3)
+  --ray-rounds N      of Ray Data, which takes minutes (1)
+  --only NAMES        of wasmpipe,duckdb,polars,ray
 ";
 
 fn main() -> ExitCode {
@@ -59,8 +79,10 @@ fn answer(words: &[String]) -> Result {
         ["pack", out, "--small"] => pack(Path::new(out), corpus::Size::Small),
         ["compare", a, b] => same(Path::new(a), Path::new(b)),
         ["quickstart", options @ ..] => quickstart::tell(&Options::parse(options)?),
-        ["bench", options @ ..] => bench::measure(&Options::parse(options)?),
+        ["bench", options @ ..] => bench::checkpoint(&Options::parse(options)?),
+        ["id", options @ ..] => bench::id(&Options::parse(options)?),
         ["log", options @ ..] => log::measure(&Options::parse(options)?),
+        ["resume", options @ ..] => resume::measure(options),
         ["--help" | "help"] => {
             print!("{HELP}");
             Ok(())
@@ -80,7 +102,50 @@ fn same(a: &Path, b: &Path) -> Result {
     Ok(())
 }
 
-/// What `quickstart`, `bench` and `log` are told.
+/// Options as they were given.
+struct Given<'a> {
+    values: BTreeMap<&'a str, &'a str>,
+}
+
+/// Reads `--name value` pairs, and words that stand for themselves.
+fn given<'a>(words: &[&'a str], names: &[&str], flags: &[&str]) -> Result<Given<'a>> {
+    let mut values = BTreeMap::new();
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let value = if flags.contains(&word) {
+            ""
+        } else if names.contains(&word) {
+            words.next().ok_or_else(|| format!("{word} needs a value"))?
+        } else {
+            return Err(format!("unknown option {word}\n\n{HELP}").into());
+        };
+        values.insert(word, value);
+    }
+    Ok(Given { values })
+}
+
+impl<'a> Given<'a> {
+    fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.values.get(name).copied()
+    }
+
+    /// A path that must be given.
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        let value = self.text(name).ok_or_else(|| format!("{name} is missing\n\n{HELP}"))?;
+        Ok(std::path::absolute(value).map_err(|e| format!("{name}: {e}"))?)
+    }
+
+    fn number(&self, name: &str, otherwise: usize) -> Result<usize> {
+        let parsed = self.text(name).map_or(Ok(otherwise), str::parse);
+        Ok(parsed.map_err(|_| format!("{name} wants a number"))?)
+    }
+}
+
+/// What `quickstart`, `bench`, `id` and `log` are told.
 struct Options {
     wasmpipe: PathBuf,
     component: PathBuf,
@@ -95,24 +160,10 @@ impl Options {
     }
 
     fn parse(words: &[&str]) -> Result<Options> {
-        let mut given = BTreeMap::new();
-        let mut size = corpus::Size::Full;
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            match word {
-                "--small" => size = corpus::Size::Small,
-                "--wasmpipe" | "--component" | "--work" | "--copies" => {
-                    given.insert(word, words.next().ok_or_else(|| format!("{word} needs a value"))?);
-                }
-                _ => return Err(format!("unknown option {word}\n\n{HELP}").into()),
-            }
-        }
-        let path = |name: &str| {
-            let value = given.get(name).ok_or_else(|| format!("{name} is missing\n\n{HELP}"))?;
-            std::path::absolute(value).map_err(|e| format!("{name}: {e}"))
-        };
-        let copies = given.get("--copies").map_or(Ok(1), |number| number.parse::<usize>())?;
-        let (wasmpipe, component, work) = (path("--wasmpipe")?, path("--component")?, path("--work")?);
-        Ok(Options { wasmpipe, component, work, size, copies: copies.max(1) })
+        let given = given(words, &["--wasmpipe", "--component", "--work", "--copies"], &["--small"])?;
+        let size = if given.has("--small") { corpus::Size::Small } else { corpus::Size::Full };
+        let (wasmpipe, component, work) =
+            (given.path("--wasmpipe")?, given.path("--component")?, given.path("--work")?);
+        Ok(Options { wasmpipe, component, work, size, copies: given.number("--copies", 1)?.max(1) })
     }
 }

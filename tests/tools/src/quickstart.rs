@@ -53,7 +53,7 @@ pub(crate) fn pack(options: &Options) -> Result<Packed> {
 
 /// Commits often enough to be killed between two commits.
 pub(crate) fn gentle(packed: &Packed) -> Cut {
-    Cut { workers: 2, group_rows: Some(packed.rows.div_ceil(COMMITS_WANTED)), checkpoint: true }
+    Cut { workers: 2, group_rows: Some(packed.rows.div_ceil(COMMITS_WANTED)), checkpoint: true, id: true }
 }
 
 /// A machine may be so fast that the job is over before the kill: then again, slower and in smaller groups.

@@ -28,6 +28,26 @@ pub(crate) fn bench_log(options: &[&str]) -> Result {
     run_tools("log", options)
 }
 
+pub(crate) fn bench_id(options: &[&str]) -> Result {
+    toolchain::ensure()?;
+    run_tools("id", options)
+}
+
+/// The picture in the clone is the one of the whole benchmark, as it is run without options.
+pub(crate) fn bench_resume(options: &[&str]) -> Result {
+    toolchain::ensure()?;
+    let only = options.iter().skip_while(|option| **option != "--only").nth(1);
+    let python = python::ensure_peers()?;
+    let ray = if only.is_none_or(|names| names.contains("ray")) { python::ensure_ray()? } else { python.clone() };
+    let mut tools = tools("resume", "udfs/identity")?;
+    tools.arg("--data").arg(place::published()?).arg("--scripts").arg(place::root().join("tests/tools"));
+    tools.arg("--python").arg(python).arg("--python-ray").arg(ray);
+    if options.is_empty() {
+        tools.arg("--plot").arg(place::root().join("tests/bench/resume.png"));
+    }
+    process::run(tools.args(options))
+}
+
 pub(crate) fn bench_functions(filter: Option<&str>) -> Result {
     let (mut bench, component) = bench_with("tests/guests/bench")?;
     process::run(bench.arg(component).args(filter))
@@ -41,10 +61,9 @@ pub(crate) fn bench_planes() -> Result {
 /// Builds `wasmpipe-bench` and the guest that it measures.
 fn bench_with(guest: &str) -> Result<(Command, PathBuf)> {
     toolchain::ensure()?;
-    let (root, target) = (place::root(), place::target()?);
-    cargo(&root, &target, |cargo| cargo.args(["build", "--release", "-p", "wasmpipe", "-p", "wasmpipe-bench"]))?;
-    let component = guests::one(&target.join("release/wasmpipe"), guest)?;
-    Ok((Command::new(target.join("release/wasmpipe-bench")), component))
+    let release = build_release()?;
+    let component = guests::one(&release.join("wasmpipe"), guest)?;
+    Ok((Command::new(release.join("wasmpipe-bench")), component))
 }
 
 pub(crate) fn test(filters: &[&str]) -> Result {
@@ -144,15 +163,29 @@ fn test_guests_natively() -> Result {
     Ok(())
 }
 
-/// Builds the released binary and the guest, and lets `wasmpipe-tools` work with them.
+/// Lets `wasmpipe-tools` work with the released binary and the guest of the quickstart.
 fn run_tools(what: &str, options: &[&str]) -> Result {
-    let (root, target) = (place::root(), place::target()?);
+    process::run(tools(what, "udfs/code")?.args(options))
+}
+
+/// `wasmpipe-tools` with the released binary, the guest and a work folder.
+fn tools(what: &str, guest: &str) -> Result<Command> {
     // Every crate of the lock file, also those for other systems: the registry is the corpus.
-    cargo(&root, &target, |cargo| cargo.args(["fetch", "--quiet"]))?;
-    cargo(&root, &target, |cargo| cargo.args(["build", "--release", "-p", "wasmpipe", "-p", "wasmpipe-tools"]))?;
-    let wasmpipe = target.join("release/wasmpipe");
-    let component = guests::one(&wasmpipe, "udfs/code")?;
-    let mut tools = Command::new(target.join("release/wasmpipe-tools"));
+    cargo(&place::root(), &place::target()?, |cargo| cargo.args(["fetch", "--quiet"]))?;
+    let release = build_release()?;
+    let wasmpipe = release.join("wasmpipe");
+    let component = guests::one(&wasmpipe, guest)?;
+    let mut tools = Command::new(release.join("wasmpipe-tools"));
     tools.arg(what).arg("--wasmpipe").arg(wasmpipe).arg("--component").arg(component);
-    process::run(tools.arg("--work").arg(place::made(what)).args(options))
+    tools.arg("--work").arg(place::made(what));
+    Ok(tools)
+}
+
+/// The folder of the released programs. All are built together, always: what one of them asks of a dependency, all get, and for
+/// other programs together the dependencies would be compiled again.
+fn build_release() -> Result<PathBuf> {
+    let target = place::target()?;
+    let programs = ["-p", "wasmpipe", "-p", "wasmpipe-tools", "-p", "wasmpipe-bench"];
+    cargo(&place::root(), &target, |cargo| cargo.args(["build", "--release"]).args(programs))?;
+    Ok(target.join("release"))
 }

@@ -38,6 +38,9 @@ The project's automation.
   cargo xtask ray                    jobs that Ray Data begins and wasmpipe finishes, and the other way round; installs Ray
   cargo xtask fuzz [SECONDS]         look for checkpoints that no run survives, with libFuzzer and the address sanitizer; 60 s each
   cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md; with --copies 40 a long one
+  cargo xtask bench id [--small]     measure what knowing rows by `id` costs against knowing them by position
+  cargo xtask bench resume           measure a job that Ray Data began, beside Ray Data, DuckDB and Polars, which it installs;
+                                     10 minutes and 2 GB of disk; quickly: --scale 100 --only wasmpipe,duckdb --rounds 1
   cargo xtask bench log [--small]    measure how soon a job with a long log goes on
   cargo xtask bench udf [FILTER]     measure functions in the host against the same functions natively
   cargo xtask bench planes           measure the ways in which a block could cross the boundary
@@ -71,6 +74,8 @@ fn obey(words: &[String]) -> Result {
         ["bench", "udf", filter] => commands::bench_functions(Some(filter)),
         ["bench", "planes"] => commands::bench_planes(),
         ["bench", "log", options @ ..] => commands::bench_log(options),
+        ["bench", "id", options @ ..] => commands::bench_id(options),
+        ["bench", "resume", options @ ..] => commands::bench_resume(options),
         ["bench", options @ ..] => commands::bench(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -44,6 +44,11 @@ pub(crate) fn fuzz() -> Result<PathBuf> {
     Ok(cache()?.join("fuzz"))
 }
 
+/// Data of the published benchmark, which take a minute to make.
+pub(crate) fn published() -> Result<PathBuf> {
+    Ok(cache()?.join("bench-resume"))
+}
+
 /// Folders of this clone for what is made here.
 pub(crate) fn made(name: &str) -> PathBuf {
     root().join("target").join(name)

@@ -1,6 +1,6 @@
 //! Pythons with packages from PyPI, each in a folder of the cache: with pyarrow, which reads what wasmpipe wrote, and moto, an
-//! S3 server, so that not only our own reader and our own server vouch for what we do; and with Ray Data, which begins and
-//! finishes our jobs.
+//! S3 server, so that not only our own reader and our own server vouch for what we do; with Ray Data, which begins and
+//! finishes our jobs; and with DuckDB and Polars, which some of our times stand beside.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,12 @@ const RAY: Environment = Environment {
     modules: "ray.data.checkpoint",
 };
 
+const PEERS: Environment = Environment {
+    folder: "venv-peers",
+    packages: &["duckdb==2.0.0", "polars==2.1.0", "matplotlib==3.11.2"],
+    modules: "duckdb, polars, matplotlib.pyplot",
+};
+
 /// A Python interpreter that has pyarrow and moto.
 pub(crate) fn ensure() -> Result<PathBuf> {
     READERS.ensure()
@@ -40,6 +46,11 @@ pub(crate) fn ensure() -> Result<PathBuf> {
 /// A Python interpreter that has Ray Data and pyarrow.
 pub(crate) fn ensure_ray() -> Result<PathBuf> {
     RAY.ensure()
+}
+
+/// A Python interpreter that has DuckDB, Polars and matplotlib.
+pub(crate) fn ensure_peers() -> Result<PathBuf> {
+    PEERS.ensure()
 }
 
 impl Environment {

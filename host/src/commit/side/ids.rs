@@ -5,35 +5,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch, UInt64Array};
-use arrow::compute::{
-    SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, partition, take_record_batch,
-};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema};
 use futures::{StreamExt, TryStreamExt};
 
 use super::super::CommitError;
 use super::super::entry::{IdFile, SideFile};
 use super::super::replay::GroupState;
-use super::{read, write};
+use super::order::{sorted, unique};
+use super::{Encoded, encode_ids, read, write_bytes};
 use crate::store::Store;
 
 /// Side files read at a time.
 const READS_MAX: usize = 32;
 
-/// Writes the ids of a group, sorted by their columns in order. `None` if there are none.
-pub async fn write_ids(
-    store: &Store,
-    token: &str,
-    group: u64,
-    batches: &[RecordBatch],
-) -> Result<Option<SideFile>, CommitError> {
-    let Some(first) = batches.first() else { return Ok(None) };
-    let path = format!("side/{token}-ids-{group}.parquet");
-    let sorted = sorted(&first.schema(), batches).map_err(|error| CommitError::damaged(&path, error))?;
-    if sorted.num_rows() == 0 {
-        return Ok(None);
+/// The ids of a group as a side file that is not written yet: sorted by their columns in order.
+#[derive(Debug)]
+pub struct GroupIds {
+    path: String,
+    file: Encoded,
+}
+
+impl GroupIds {
+    /// Sorts and encodes, which keeps a processor busy. `None` if there are no ids.
+    pub fn encode(token: &str, group: u64, batches: &[RecordBatch]) -> Result<Option<GroupIds>, CommitError> {
+        let path = format!("side/{token}-ids-{group}.parquet");
+        let file = sorted(batches).and_then(|sorted| Ok(encode_ids(&sorted)?));
+        let file = file.map_err(|error| CommitError::damaged(&path, error))?;
+        Ok((file.rows > 0).then_some(GroupIds { path, file }))
     }
-    write(store, path, &sorted).await.map(Some)
+
+    /// Puts the file beside the log.
+    pub async fn write(self, store: &Store) -> Result<SideFile, CommitError> {
+        write_bytes(store, self.path, self.file).await
+    }
 }
 
 /// Writes ids that were done elsewhere, sorted, each once. `name` is random, and nobody else's.
@@ -43,24 +48,13 @@ pub async fn write_imported(
     number: usize,
     batches: &[RecordBatch],
 ) -> Result<Option<SideFile>, CommitError> {
-    let Some(first) = batches.first() else { return Ok(None) };
     let path = format!("side/{name}-imported-{number}.parquet");
-    let unique = sorted(&first.schema(), batches).and_then(|sorted| unique(&sorted));
-    let unique = unique.map_err(|error| CommitError::damaged(&path, error))?;
-    write(store, path, &unique).await.map(Some)
-}
-
-/// The first of equal rows that lie side by side.
-fn unique(sorted: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let firsts: UInt64Array = partition(sorted.columns())?.ranges().iter().map(|range| range.start as u64).collect();
-    take_record_batch(sorted, &firsts)
-}
-
-fn sorted(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let all = concat_batches(schema, batches)?;
-    let columns: Vec<SortColumn> =
-        all.columns().iter().map(|values| SortColumn { values: Arc::clone(values), options: None }).collect();
-    take_record_batch(&all, &lexsort_to_indices(&columns, None)?)
+    let file = unique(batches).and_then(|unique| Ok(encode_ids(&unique)?));
+    let file = file.map_err(|error| CommitError::damaged(&path, error))?;
+    if file.rows == 0 {
+        return Ok(None);
+    }
+    write_bytes(store, path, file).await.map(Some)
 }
 
 /// The ids of a file, those of wanted groups only, without the column that names their groups.
@@ -97,9 +91,12 @@ pub(in crate::commit) async fn merge_ids(
     let reads: Vec<_> = reads.collect();
     let batches: Vec<Vec<RecordBatch>> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
     let batches = batches.concat();
-    let Some(first) = batches.first() else { return Ok(None) };
-    let sorted = sorted(&first.schema(), &batches).map_err(|error| CommitError::damaged(&path, error))?;
-    write(store, path, &sorted).await.map(Some)
+    let file = sorted(&batches).and_then(|sorted| Ok(encode_ids(&sorted)?));
+    let file = file.map_err(|error| CommitError::damaged(&path, error))?;
+    if file.rows == 0 {
+        return Ok(None);
+    }
+    write_bytes(store, path, file).await.map(Some)
 }
 
 /// The ids of a file with a last column `_group`, those of wanted groups only.
@@ -138,7 +135,7 @@ const GROUP_COLUMN: &str = "_group";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
 
     fn wait<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
@@ -153,9 +150,23 @@ mod tests {
         let store = Store::memory("checkpoint");
         let a = ids(vec![5, 1]);
         let b = ids(vec![3]);
-        let file = wait(write_ids(&store, "t", 0, &[a, b])).unwrap().unwrap();
+        let file = wait(GroupIds::encode("t", 0, &[a, b]).unwrap().unwrap().write(&store)).unwrap();
         let back = wait(read_ids(&store, &IdFile { group: Some(1), file }, |_| true)).unwrap();
         assert_eq!(back[0].column(0).as_ref(), &Int64Array::from(vec![1, 3, 5]));
+    }
+
+    /// Values that are long and alike are packed so tightly by their prefixes that a reader takes the file for a lie.
+    #[test]
+    fn ids_that_are_long_and_alike_come_back() {
+        let store = Store::memory("checkpoint");
+        let long = "a".repeat(3000);
+        let (first, second): (Vec<&str>, Vec<i64>) = (0..60_000).map(|n| (long.as_str(), n)).unzip();
+        let columns =
+            [("a", Arc::new(StringArray::from(first)) as ArrayRef), ("b", Arc::new(Int64Array::from(second)))];
+        let ids = RecordBatch::try_from_iter(columns).unwrap();
+        let file = wait(GroupIds::encode("t", 0, &[ids]).unwrap().unwrap().write(&store)).unwrap();
+        let back = wait(read_ids(&store, &IdFile { group: Some(1), file }, |_| true)).unwrap();
+        assert_eq!(back.iter().map(RecordBatch::num_rows).sum::<usize>(), 60_000);
     }
 
     #[test]

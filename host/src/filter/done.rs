@@ -109,6 +109,12 @@ impl DoneIdsBuilder {
         Ok(())
     }
 
+    /// As [`DoneIdsBuilder::finish`], under another name in the same folder.
+    pub fn finish_as(mut self, name: &str) -> Result<DoneIds, FilterError> {
+        self.path.set_file_name(name);
+        self.finish()
+    }
+
     /// Puts the file in its place and opens it.
     pub fn finish(self) -> Result<DoneIds, FilterError> {
         let DoneIdsBuilder { builder, path } = self;

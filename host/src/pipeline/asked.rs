@@ -1,7 +1,7 @@
 //! The ids that are asked: those of an import, and those of all lanes once the source was rewritten.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -94,9 +94,6 @@ fn of_imported(imported: &[SideFile]) -> blake3::Hasher {
 /// The id file of a job that is yet to begin, made of its imports while they are read: the first run on this host finds it and
 /// reads no id again. Nobody needs it, so what goes wrong with it is a warning.
 pub struct ImportedIds {
-    folder: PathBuf,
-    /// Until the job has a name.
-    name: String,
     builder: Result<DoneIdsBuilder, FilterError>,
     failed: Mutex<Option<FilterError>>,
 }
@@ -104,9 +101,10 @@ pub struct ImportedIds {
 impl ImportedIds {
     /// Of the plan's job.
     pub fn new(plan: &Plan) -> ImportedIds {
-        let (folder, name) = (folder(plan), format!("{}.ids", commit::random_name()));
-        let builder = DoneIdsBuilder::new(&folder, &name, IDS_MEMORY_BYTES_MAX);
-        ImportedIds { folder, name, builder, failed: Mutex::default() }
+        // The job has no name yet.
+        let builder =
+            DoneIdsBuilder::new(&folder(plan), &format!("{}.ids", commit::random_name()), IDS_MEMORY_BYTES_MAX);
+        ImportedIds { builder, failed: Mutex::default() }
     }
 
     /// Adds the ids of a batch; from any thread.
@@ -122,20 +120,16 @@ impl ImportedIds {
 
     /// Keeps the file for the job, which begins with nothing but these ids.
     pub fn keep(self, root: &Root) {
-        let place = self.folder.join(name(root, &of_imported(&root.genesis.imported)));
-        if let Err(error) = self.put(&place) {
+        let kept = match self.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => {
+                let name = name(root, &of_imported(&root.genesis.imported));
+                self.builder.and_then(|builder| builder.finish_as(&name).map(drop))
+            }
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, "the first run builds the id file, since the import could not");
         }
-    }
-
-    fn put(self, place: &Path) -> Result<(), FilterError> {
-        let ImportedIds { folder, name, builder, failed } = self;
-        if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(error);
-        }
-        builder?.finish()?;
-        let moved = std::fs::rename(folder.join(name), place);
-        moved.map_err(|cause| FilterError::Io { path: place.display().to_string(), cause })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Which objects the source has. The order is that of the paths, so every run sees the same order.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::DirEntry;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -176,9 +178,12 @@ impl From<ObjectMeta> for Object {
 /// Two listed paths that are one file, by a symbolic link, would double its rows; a link into the sink would do so
 /// without end.
 fn refuse_twins(folder: &FsPath, pattern: &Pattern, objects: &[Object]) -> Result<(), SourceError> {
-    let mut seen = BTreeMap::new();
+    let (mut folders, mut seen) = (HashMap::new(), HashMap::new());
     for object in objects {
-        let Ok(real) = folder.join(object.path.as_ref()).canonicalize() else { continue };
+        let path = folder.join(object.path.as_ref());
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let real = folders.entry(parent.to_path_buf()).or_insert_with(|| Folder::look(parent)).real(name);
+        let Some(real) = real else { continue };
         if let Some(own) = pattern.avoided.iter().find(|own| real.starts_with(own)) {
             let message = format!("lies in {}, which this job writes", own.display());
             let hint = "take it out of the source: output that is input again doubles rows without end";
@@ -191,6 +196,30 @@ fn refuse_twins(folder: &FsPath, pattern: &Pattern, objects: &[Object]) -> Resul
         }
     }
     Ok(())
+}
+
+/// A folder of the source, looked at once: most files are no links, and then their real path is known without asking.
+struct Folder {
+    path: PathBuf,
+    real: Option<PathBuf>,
+    /// Names that may be links.
+    links: HashSet<OsString>,
+}
+
+impl Folder {
+    fn look(path: &FsPath) -> Folder {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let may_be_link = |entry: &DirEntry| !entry.file_type().is_ok_and(|kind| kind.is_file());
+        let links = entries.filter(may_be_link).map(|entry| entry.file_name()).collect();
+        Folder { path: path.into(), real: path.canonicalize().ok(), links }
+    }
+
+    fn real(&self, name: &OsStr) -> Option<PathBuf> {
+        if self.links.contains(name) {
+            return self.path.join(name).canonicalize().ok();
+        }
+        self.real.as_ref().map(|real| real.join(name))
+    }
 }
 
 fn refuse_hidden(folder: &FsPath, pattern: &Pattern) -> Result<(), SourceError> {

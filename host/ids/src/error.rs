@@ -13,6 +13,12 @@ pub enum BuildError {
     /// An id is longer than [`ID_BYTES_MAX`](crate::ID_BYTES_MAX).
     #[error("an id of {bytes} bytes exceeds id_bytes_max = {max}\nhint: choose a shorter column as id")]
     IdTooLong { bytes: usize, max: usize },
+    /// An earlier error lost ids.
+    #[error("ids are missing, since adding them failed\nhint: build again")]
+    Incomplete,
+    /// More than a `u64` can count; or 2^64 numbers of a kind.
+    #[error("the ids are more than 2^64 - 1\nhint: use several files")]
+    TooManyIds,
     /// A scratch file does not hold what was written to it.
     #[error("scratch file {} changed while it was in use\nhint: keep others out of the scratch folder, check the disk, build again", path.display())]
     ScratchDamaged { path: PathBuf },
@@ -45,8 +51,10 @@ pub enum Part {
     Header,
     /// Data block, counted from 0.
     Block(u64),
-    /// Separators and records.
+    /// What says where the blocks of a section are.
     Index,
+    /// What says which sections there are.
+    Directory,
     Footer,
 }
 
@@ -56,7 +64,19 @@ impl fmt::Display for Part {
             Part::Header => f.write_str("header"),
             Part::Block(number) => write!(f, "block {number}"),
             Part::Index => f.write_str("index"),
+            Part::Directory => f.write_str("directory"),
             Part::Footer => f.write_str("footer"),
         }
     }
+}
+
+/// A defect, and its offset in a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) at: usize,
+    pub(crate) what: &'static str,
+}
+
+pub(crate) fn block_damage(number: u64, block_at: u64, fault: Fault) -> Damage {
+    Damage { part: Part::Block(number), at: block_at.saturating_add(fault.at as u64), what: fault.what }
 }

@@ -1,27 +1,24 @@
 //! Numbers, checksums and fixed-size parts of the format that the crate's documentation draws. Decides nothing.
 
+use twox_hash::XxHash3_64;
+
+use crate::error::BuildError;
+use crate::scratch::File;
+
 /// The longest id in bytes: 64 MiB.
 pub const ID_BYTES_MAX: usize = 64 << 20;
 
 pub(crate) const MAGIC: [u8; 8] = *b"WPIPEIDS";
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 pub(crate) const HEADER_BYTES: usize = 16;
-pub(crate) const RECORD_BYTES: usize = 32;
-pub(crate) const FOOTER_BYTES: usize = 56;
+pub(crate) const FOOTER_BYTES: usize = 48;
 /// Footer bytes that its checksum covers.
-pub(crate) const FOOTER_SEALED_BYTES: usize = 40;
-/// A block is closed before it grows past this, unless one id alone does.
-pub(crate) const BLOCK_BYTES: usize = 4096;
-pub(crate) const RESTART_IDS: usize = 16;
+pub(crate) const FOOTER_SEALED_BYTES: usize = 32;
+const SECTION_BYTES: usize = 72;
 
-/// BLAKE3, cut to 64 bits.
+/// XXH3, 64 bits, seed 0.
 pub(crate) fn checksum(bytes: &[u8]) -> u64 {
-    cut(&blake3::hash(bytes))
-}
-
-pub(crate) fn cut(hash: &blake3::Hash) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    XxHash3_64::oneshot(bytes)
 }
 
 pub(crate) fn header() -> [u8; HEADER_BYTES] {
@@ -31,35 +28,77 @@ pub(crate) fn header() -> [u8; HEADER_BYTES] {
     bytes
 }
 
-/// Where a block and its separator are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Record {
-    pub(crate) block_at: u64,
-    pub(crate) block_bytes: u32,
-    pub(crate) separator_bytes: u32,
-    pub(crate) separator_at: u64,
-    pub(crate) checksum: u64,
+/// What the ids of a section are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SectionKind {
+    /// Byte strings as they are.
+    Strings,
+    /// Numbers of 8 bytes, or strings that a template makes such numbers.
+    Numbers,
+    /// As `Numbers`, of 16 bytes.
+    WideNumbers,
 }
 
-impl Record {
-    pub(crate) fn to_bytes(self) -> [u8; RECORD_BYTES] {
-        let mut bytes = [0; RECORD_BYTES];
-        bytes[..8].copy_from_slice(&self.block_at.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.block_bytes.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.separator_bytes.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.separator_at.to_le_bytes());
-        bytes[24..].copy_from_slice(&self.checksum.to_le_bytes());
-        bytes
+/// An entry of the directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Section {
+    pub(crate) kind: SectionKind,
+    pub(crate) ids: u64,
+    pub(crate) blocks: u64,
+    /// Blocks of sections before it: for messages.
+    pub(crate) first_block: u64,
+    pub(crate) blocks_at: u64,
+    /// Right behind the last block.
+    pub(crate) index_at: u64,
+    pub(crate) index_bytes: u64,
+    pub(crate) index_checksum: u64,
+    /// Of strings: there may be some with templates among them.
+    pub(crate) is_mixed: bool,
+    /// The key of the template; empty for strings, and for numbers that are ids themselves.
+    pub(crate) template: Vec<u8>,
+}
+
+impl Section {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let kind = match self.kind {
+            SectionKind::Strings => 0u32,
+            SectionKind::Numbers => 1,
+            SectionKind::WideNumbers => 2,
+        };
+        out.extend_from_slice(&kind.to_le_bytes());
+        out.extend_from_slice(&(self.template.len() as u32).to_le_bytes());
+        let numbers = [self.ids, self.blocks, self.first_block, self.blocks_at, self.index_at, self.index_bytes];
+        numbers
+            .iter()
+            .chain([&self.index_checksum, &u64::from(self.is_mixed)])
+            .for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+        out.extend_from_slice(&self.template);
     }
 
-    pub(crate) fn read(bytes: &[u8]) -> Option<Record> {
-        Some(Record {
-            block_at: u64_at(bytes, 0)?,
-            block_bytes: u32_at(bytes, 8)?,
-            separator_bytes: u32_at(bytes, 12)?,
-            separator_at: u64_at(bytes, 16)?,
-            checksum: u64_at(bytes, 24)?,
-        })
+    /// The section at the start of `bytes`, and what follows it.
+    pub(crate) fn read(bytes: &[u8]) -> Option<(Section, &[u8])> {
+        let kind = match u32_at(bytes, 0)? {
+            0 => SectionKind::Strings,
+            1 => SectionKind::Numbers,
+            2 => SectionKind::WideNumbers,
+            _ => return None,
+        };
+        let template_until = SECTION_BYTES.checked_add(u32_at(bytes, 4)? as usize)?;
+        let template = bytes.get(SECTION_BYTES..template_until)?.to_vec();
+        let number = |place: usize| u64_at(bytes, 8 * (place + 1));
+        let section = Section {
+            kind,
+            ids: number(0)?,
+            blocks: number(1)?,
+            first_block: number(2)?,
+            blocks_at: number(3)?,
+            index_at: number(4)?,
+            index_bytes: number(5)?,
+            index_checksum: number(6)?,
+            is_mixed: number(7)? != 0,
+            template,
+        };
+        Some((section, &bytes[template_until..]))
     }
 }
 
@@ -67,39 +106,90 @@ impl Record {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Footer {
     pub(crate) ids: u64,
-    pub(crate) blocks: u64,
-    pub(crate) separators_at: u64,
-    pub(crate) records_at: u64,
-    pub(crate) index_checksum: u64,
+    pub(crate) directory_at: u64,
+    pub(crate) directory_checksum: u64,
+    pub(crate) sections: u64,
 }
 
 impl Footer {
     pub(crate) fn to_bytes(self) -> [u8; FOOTER_BYTES] {
-        let numbers = [self.ids, self.blocks, self.separators_at, self.records_at, self.index_checksum];
+        let numbers = [self.ids, self.directory_at, self.directory_checksum, self.sections];
         let mut bytes = [0; FOOTER_BYTES];
         for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
         }
         let seal = seal(&header(), &bytes[..FOOTER_SEALED_BYTES]);
-        bytes[40..48].copy_from_slice(&seal.to_le_bytes());
-        bytes[48..].copy_from_slice(&MAGIC);
+        bytes[32..40].copy_from_slice(&seal.to_le_bytes());
+        bytes[40..].copy_from_slice(&MAGIC);
         bytes
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Option<Footer> {
         Some(Footer {
             ids: u64_at(bytes, 0)?,
-            blocks: u64_at(bytes, 8)?,
-            separators_at: u64_at(bytes, 16)?,
-            records_at: u64_at(bytes, 24)?,
-            index_checksum: u64_at(bytes, 32)?,
+            directory_at: u64_at(bytes, 8)?,
+            directory_checksum: u64_at(bytes, 16)?,
+            sections: u64_at(bytes, 24)?,
         })
     }
 }
 
 /// The footer's checksum: over the header and the footer before it.
 pub(crate) fn seal(header: &[u8], sealed: &[u8]) -> u64 {
-    cut(&blake3::Hasher::new().update(header).update(sealed).finalize())
+    checksum(&[header, sealed].concat())
+}
+
+/// The file being written, and how far.
+pub(crate) struct Output {
+    file: File,
+    at: u64,
+    blocks: u64,
+}
+
+impl Output {
+    pub(crate) fn new(file: File) -> Output {
+        Output { file, at: 0, blocks: 0 }
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), BuildError> {
+        self.at += bytes.len() as u64;
+        self.file.write(bytes)
+    }
+
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    pub(crate) fn add_blocks(&mut self, blocks: u64) {
+        self.blocks += blocks;
+    }
+
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+}
+
+pub(crate) fn slice(bytes: &[u8], at: u64, length: u64) -> Option<&[u8]> {
+    let from = usize::try_from(at).ok()?;
+    let until = usize::try_from(at.checked_add(length)?).ok()?;
+    bytes.get(from..until)
+}
+
+/// Asks for the cache line at `at`, if there is one.
+#[inline]
+pub(crate) fn prefetch(bytes: &[u8], at: u64) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(byte) = bytes.get(at as usize) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the address is that of a byte that may be read; a prefetch changes nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, at);
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -110,51 +200,4 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(8)?)?;
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
-}
-
-pub(crate) fn write_varint(out: &mut Vec<u8>, mut number: u32) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// The number at `at`, and where the next thing starts.
-pub(crate) fn varint_at(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
-    let mut number = 0u64;
-    for (i, byte) in bytes.get(at..)?.iter().take(5).enumerate() {
-        number |= u64::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            return Some((u32::try_from(number).ok()?, at + i + 1));
-        }
-    }
-    None
-}
-
-/// How many first bytes `a` and `b` have in common.
-pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn varints_come_back() {
-        for number in [0, 1, 127, 128, 16_383, 16_384, 1 << 21, 1 << 28, u32::MAX] {
-            let mut bytes = vec![0xaa];
-            write_varint(&mut bytes, number);
-            assert_eq!(varint_at(&bytes, 1), Some((number, bytes.len())));
-            assert_eq!(varint_at(&bytes[..bytes.len() - 1], 1), None, "{number} cut short");
-        }
-    }
-
-    #[test]
-    fn varints_that_are_too_large_are_refused() {
-        assert_eq!(varint_at(&[0xff, 0xff, 0xff, 0xff, 0x1f], 0), None);
-        assert_eq!(varint_at(&[0x80; 9], 0), None);
-        assert_eq!(varint_at(&[], usize::MAX), None);
-    }
 }

@@ -102,7 +102,8 @@ pub(crate) fn remove(path: &Path) {
 
 /// The output under another name in the same folder (`.ids-<process>-<number>.tmp`), deleted on drop unless it was published.
 pub(crate) struct NewFile {
-    pub(crate) file: File,
+    file: Option<File>,
+    path: PathBuf,
     target: PathBuf,
     published: bool,
 }
@@ -110,43 +111,34 @@ pub(crate) struct NewFile {
 impl NewFile {
     pub(crate) fn create(target: &Path, buffer_bytes: usize) -> Result<NewFile, BuildError> {
         let name = |number| target.with_file_name(format!(".ids-{}-{number}.tmp", std::process::id()));
-        let (_, file) = first_free(name, |path| File::create(path.to_owned(), buffer_bytes))?;
-        Ok(NewFile { file, target: target.to_owned(), published: false })
+        let (path, file) = first_free(name, |path| File::create(path.to_owned(), buffer_bytes))?;
+        Ok(NewFile { file: Some(file), path, target: target.to_owned(), published: false })
     }
 
-    /// Gives the file its name. Synced before the rename, so that the name never stands for half a file; the folder after it, so
-    /// that the name stays.
-    pub(crate) fn publish(mut self) -> Result<(), BuildError> {
-        self.file.flush()?;
-        self.file.file.get_ref().sync_all().map_err(BuildError::io("sync", &self.file.path))?;
-        fs::rename(&self.file.path, &self.target).map_err(BuildError::io("rename to", &self.target))?;
+    /// The file, to be written.
+    ///
+    /// # Panics
+    ///
+    /// The second time.
+    pub(crate) fn take(&mut self) -> File {
+        self.file.take().expect("it is taken once")
+    }
+
+    /// Gives the file its name. It is not synced: if a power cut leaves holes, their checksums do not match.
+    pub(crate) fn publish(mut self, mut file: File) -> Result<(), BuildError> {
+        file.flush()?;
+        fs::rename(&self.path, &self.target).map_err(BuildError::io("rename to", &self.target))?;
         self.published = true;
-        sync_folder(&self.target)
+        Ok(())
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.published {
-            remove(&self.file.path);
+            remove(&self.path);
         }
     }
-}
-
-#[cfg(unix)]
-fn sync_folder(file: &Path) -> Result<(), BuildError> {
-    let folder = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(BuildError::io("sync", folder))
-}
-
-/// Folders cannot be synced here; a rename is as durable as the file system makes it.
-#[cfg(not(unix))]
-fn sync_folder(_file: &Path) -> Result<(), BuildError> {
-    Ok(())
 }
 
 /// Makes what has the first name that is not taken: by a build of this process, or of a killed one with the same number.

@@ -3,23 +3,49 @@
 
 mod support;
 
-use support::{Random, build};
+use support::{Owned, Random, ask, build_batches};
+use twox_hash::XxHash3_64;
 use wasmpipe_ids::{Damage, Ids, Part};
 
-/// A file of several blocks, and ids in and near it.
-fn sample() -> (Vec<u8>, Vec<Vec<u8>>, Vec<bool>) {
-    let mut random = Random(3);
-    let ids: Vec<Vec<u8>> =
-        (0..260).map(|i| [format!("row-{i:04}-").into_bytes(), random.bytes(i % 40, 256)].concat()).collect();
-    let (_, bytes) = build(&ids, 1 << 20);
-    let asked: Vec<Vec<u8>> =
-        ids.iter().step_by(9).flat_map(|id| [id.clone(), [id.as_slice(), b"!"].concat()]).collect();
-    let answers = (0..asked.len()).map(|i| i % 2 == 0).collect();
-    (bytes, asked, answers)
+struct Sample {
+    bytes: Vec<u8>,
+    asked: Owned,
+    answers: Vec<bool>,
 }
 
-fn ask(bytes: &[u8], asked: &[Vec<u8>]) -> Result<Vec<bool>, Damage> {
-    Ids::open(bytes)?.ask(asked.iter().map(Vec::as_slice))
+/// Files of several blocks and sections, and ids in and near them.
+fn samples() -> Vec<Sample> {
+    let mut random = Random(3);
+    let text: Vec<Vec<u8>> = (0..160)
+        .flat_map(|i| {
+            let (letter, number) = (b'a' + (i % 26) as u8, random.next());
+            [
+                [&[letter; 30], random.bytes(i % 40, 26).as_slice()].concat(),
+                format!("row-{}", i * i).into_bytes(),
+                format!("{number:016x}{:016x}", number ^ 77).into_bytes(),
+            ]
+        })
+        .collect();
+    let near = text.iter().map(|id| [id.as_slice(), b"!"].concat());
+    let strings = sample(Owned::strings(&text), Owned::strings(text.iter().cloned().chain(near)));
+
+    let mut numbers: Vec<u64> = (0..300).map(|i| i * 3).chain(5000..5200).collect();
+    numbers.extend((0..1500).map(|_| random.next() | 1 << 63));
+    let near: Vec<u64> = numbers.iter().map(|number| number ^ 1 << 40).collect();
+    let numbers_and_near = Owned::Numbers([numbers.clone(), near].concat());
+    vec![strings, sample(Owned::Numbers(numbers), numbers_and_near)]
+}
+
+/// The first half of what is asked is there, the other is not.
+fn sample(ids: Owned, asked: Owned) -> Sample {
+    let (_, bytes) = build_batches(&[ids], 1 << 20);
+    let count = asked.column().len();
+    let answers = (0..count).map(|i| i < count / 2).collect();
+    Sample { bytes, asked, answers }
+}
+
+fn ask_bytes(bytes: &[u8], asked: &Owned) -> Result<Vec<bool>, Damage> {
+    ask(&Ids::open(bytes)?, asked)
 }
 
 fn verify(bytes: &[u8]) -> Result<(), Damage> {
@@ -28,22 +54,24 @@ fn verify(bytes: &[u8]) -> Result<(), Damage> {
 
 #[test]
 fn every_changed_byte_is_noticed() {
-    let (mut bytes, asked, answers) = sample();
-    assert_eq!(ask(&bytes, &asked).as_ref(), Ok(&answers));
-    for at in 0..bytes.len() {
-        for change in [0x01, 0x80, 0xff] {
-            bytes[at] ^= change;
-            assert!(verify(&bytes).is_err(), "byte {at} ^ {change}: verify");
-            let found = ask(&bytes, &asked);
-            assert!(found.is_err() || found.as_ref() == Ok(&answers), "byte {at} ^ {change}: wrong answers");
-            bytes[at] ^= change;
+    for Sample { mut bytes, asked, answers } in samples() {
+        assert_eq!(ask_bytes(&bytes, &asked).as_ref(), Ok(&answers));
+        for at in 0..bytes.len() {
+            for change in [0x01, 0x80, 0xff] {
+                bytes[at] ^= change;
+                assert!(verify(&bytes).is_err(), "byte {at} ^ {change}: verify");
+                let found = ask_bytes(&bytes, &asked);
+                assert!(found.is_err() || found.as_ref() == Ok(&answers), "byte {at} ^ {change}: wrong answers");
+                bytes[at] ^= change;
+            }
         }
     }
 }
 
 #[test]
 fn every_other_length_is_noticed() {
-    for mut bytes in [sample().0, build([[]; 0] as [[u8; 0]; 0], 0).1] {
+    let empty = build_batches(&[], 0).1;
+    for mut bytes in samples().into_iter().map(|sample| sample.bytes).chain([empty]) {
         for length in 0..bytes.len() {
             assert!(Ids::open(&bytes[..length]).is_err(), "cut to {length}");
         }
@@ -56,35 +84,32 @@ fn every_other_length_is_noticed() {
 
 #[test]
 fn a_block_is_checked_when_it_is_touched() {
-    let (mut bytes, asked, _) = sample();
-    let second_id = separator_of_second(&bytes);
-    let records = u64_at(&bytes, bytes.len() - 56 + 24) as usize;
-    let second_block = u64_at(&bytes, records + 32) as usize;
+    let ids: Vec<u64> = (0..3000).map(|i| i * i * 1000).collect();
+    let (_, mut bytes) = build_batches(&[Owned::Numbers(ids)], 1 << 20);
+    let records = Directory::of(&bytes).sections[0].index_at;
+    let second_block = u64_at(&bytes, records + 32 + 16) as usize & 0xffff_ffff_ffff;
     bytes[second_block + 200] ^= 1;
     let set = Ids::open(bytes.as_slice()).expect("the index is whole");
-    assert_eq!(set.contains(&asked[0]), Ok(true), "another block is whole");
-    let damage = set.contains(&second_id).expect_err("the damaged block");
-    assert_eq!(damage.part, Part::Block(1), "{damage}");
-    assert_eq!(set.contains(&second_id), Err(damage.clone()), "and stays damaged");
-    assert_eq!(set.verify(), Err(damage));
-    let mut walk = set.iter();
-    assert!(walk.by_ref().any(|id| id.is_err()));
-    assert_eq!(walk.next(), None, "a walk ends with its error");
+    assert_eq!(ask(&set, &Owned::Numbers(vec![0, 1000])), Ok(vec![true; 2]), "another block is whole");
+    let damage = ask(&set, &Owned::Numbers(vec![1500 * 1500 * 1000])).expect_err("the damaged block");
+    assert_eq!((damage.part, damage.at), (Part::Block(1), second_block as u64), "{damage}");
+    assert_eq!(set.verify(), Err(damage), "and stays damaged");
 }
 
 #[test]
 fn messages_say_where_and_what_to_do() {
-    let (bytes, _, _) = sample();
+    let Sample { bytes, .. } = samples().swap_remove(0);
     let hint = "\nhint: delete the file; it is derived and will be built again";
-    let footer = bytes.len() - 56;
-    let index = u64_at(&bytes, footer + 16) as usize;
-    let second_block = u64_at(&bytes, u64_at(&bytes, footer + 24) as usize + 32) as usize;
+    let footer = bytes.len() - 48;
+    let Directory { at: directory, sections } = Directory::of(&bytes);
+    let (index, second) = (sections[0].index_at, sections[1].index_at);
     let cases = [
         (0, "header, at byte 0: this is not an id file".to_owned()),
-        (8, "header, at byte 8: its format version is not 1, the one that is known here".to_owned()),
+        (8, "header, at byte 8: its format version is not 2, the one that is known here".to_owned()),
         (20, "block 0, at byte 16: its checksum does not match".to_owned()),
-        (second_block + 99, format!("block 1, at byte {second_block}: its checksum does not match")),
         (index, format!("index, at byte {index}: its checksum does not match")),
+        (second, format!("index, at byte {second}: its checksum does not match")),
+        (directory, format!("directory, at byte {directory}: its checksum does not match")),
         (footer, format!("footer, at byte {footer}: its checksum does not match")),
         (
             bytes.len() - 1,
@@ -101,53 +126,41 @@ fn messages_say_where_and_what_to_do() {
 
 #[test]
 fn forged_files_do_not_panic() {
-    let (bytes, asked, answers) = sample();
     let mut random = Random(4);
-    let (mut opened, mut whole) = (0, 0);
-    for _ in 0..20_000 {
-        let mut forged = bytes.clone();
-        for _ in 0..=random.below(3) {
-            mutate(&mut forged, &mut random);
+    for Sample { bytes, asked, answers } in samples() {
+        let (mut opened, mut whole) = (0, 0);
+        for _ in 0..10_000 {
+            let mut forged = bytes.clone();
+            for _ in 0..=random.below(3) {
+                mutate(&mut forged, &mut random);
+            }
+            seal(&mut forged);
+            opened += usize::from(Ids::open(&forged).is_ok());
+            let _ = ask_bytes(&forged, &asked);
+            whole += usize::from(verify(&forged).is_ok());
         }
-        seal(&mut forged);
-        opened += usize::from(Ids::open(&forged).is_ok());
-        let _ = ask(&forged, &asked);
-        whole += usize::from(verify(&forged).is_ok());
+        assert!(opened > 1000, "forging gets past the checksums: {opened}");
+        assert!(whole < opened, "verify sees more than open: {whole} of {opened}");
+        let mut same = bytes.clone();
+        seal(&mut same);
+        assert!(same == bytes, "sealing is what the writer does");
+        assert_eq!(ask_bytes(&same, &asked), Ok(answers));
     }
-    assert!(opened > 2000, "forging gets past the checksums: {opened}");
-    assert!(whole < opened, "verify sees more than open: {whole}");
-    let mut same = bytes.clone();
-    seal(&mut same);
-    assert!(same == bytes, "sealing is what the writer does");
-    assert_eq!(ask(&same, &asked), Ok(answers));
-}
-
-#[test]
-fn verify_sees_what_checksums_hide() {
-    let (bytes, _, _) = sample();
-    let footer = bytes.len() - 56;
-    let seen = |at: usize, value: u8| {
-        let mut forged = bytes.clone();
-        forged[at] = value;
-        seal(&mut forged);
-        verify(&forged).expect_err("seen").what
-    };
-    let first_entry = 16 + u32_at(&bytes, 20) as usize;
-    assert_eq!(seen(footer, 1), "its number of ids is not that of the blocks");
-    assert_eq!(seen(16, 1), "a restart points elsewhere");
-    assert_eq!(seen(20, 0), "a restart points elsewhere");
-    assert_eq!(seen(first_entry + 2, b's'), "an id is not after the one before it");
-    let separators = u64_at(&bytes, footer + 16) as usize;
-    assert_eq!(seen(separators, b'a'), "its separator is not after the ids before it");
-    assert_eq!(seen(separators, b's'), "its separator is after its first id");
 }
 
 /// Changes a byte or a number somewhere, more often where structure is.
 fn mutate(bytes: &mut [u8], random: &mut Random) {
-    let footer = bytes.len() - 56;
-    let index = usize::try_from(u64_at(bytes, footer + 16)).unwrap_or(0).min(footer);
-    let (from, until) = [(16, bytes.len()), (16, 200), (index, bytes.len()), (footer, footer + 40)][random.below(4)];
-    let at = (from + random.below(until - from)).min(bytes.len() - 8);
+    let directory = Directory::of(bytes);
+    let footer = bytes.len() - 48;
+    let Some(section) = directory.sections.get(random.below(directory.sections.len().max(1))) else { return };
+    let ranges = [
+        (16, footer),
+        (section.index_at, section.index_at + section.index_bytes),
+        (directory.at, footer),
+        (footer, footer + 32),
+    ];
+    let (from, until) = ranges[[0, 0, 1, 1, 2, 3][random.below(6)]];
+    let at = (from + random.below((until - from).max(1))).min(bytes.len() - 8);
     match random.below(4) {
         0 => bytes[at] = random.next() as u8,
         1 => bytes[at] = bytes[at].wrapping_add(1),
@@ -156,31 +169,130 @@ fn mutate(bytes: &mut [u8], random: &mut Random) {
     }
 }
 
-/// Makes all checksums right again, where the file says that they are: written from the documentation alone.
-fn seal(bytes: &mut [u8]) {
-    let footer = bytes.len() - 56;
-    let checksum = |bytes: &[u8]| -> [u8; 8] { blake3::hash(bytes).as_bytes()[..8].try_into().expect("8 bytes") };
-    let records = u64_at(bytes, footer + 24) as usize;
-    for record in (records.min(footer)..footer).step_by(32).filter(|record| record + 32 <= footer) {
-        let at = u64_at(bytes, record) as usize;
-        let block = at.checked_add(u32_at(bytes, record + 8) as usize).and_then(|until| bytes.get(at..until));
-        if let Some(sum) = block.map(checksum) {
-            bytes[record + 24..record + 32].copy_from_slice(&sum);
-        }
-    }
-    if let Some(sum) = bytes.get(u64_at(bytes, footer + 16) as usize..footer).map(checksum) {
-        bytes[footer + 32..footer + 40].copy_from_slice(&sum);
-    }
-    let sum = checksum(&[&bytes[..16], &bytes[footer..footer + 40]].concat());
-    bytes[footer + 40..footer + 48].copy_from_slice(&sum);
+/// Where things are, read as the documentation says; nothing where it cannot be.
+struct Directory {
+    at: usize,
+    sections: Vec<Section>,
 }
 
-/// The smallest id that only block 1 can hold.
-fn separator_of_second(bytes: &[u8]) -> Vec<u8> {
-    let footer = bytes.len() - 56;
-    let record = u64_at(bytes, footer + 24) as usize + 32;
-    let at = (u64_at(bytes, footer + 16) + u64_at(bytes, record + 16)) as usize;
-    bytes[at..at + u32_at(bytes, record + 12) as usize].to_vec()
+struct Section {
+    at: usize,
+    is_wide: bool,
+    is_strings: bool,
+    blocks: usize,
+    index_at: usize,
+    index_bytes: usize,
+}
+
+impl Directory {
+    fn of(bytes: &[u8]) -> Directory {
+        let footer = bytes.len() - 48;
+        let start = (u64_at(bytes, footer + 8) as usize).min(footer);
+        let mut sections = Vec::new();
+        let mut at = start;
+        while at + 72 <= footer && sections.len() < 1000 {
+            let (index_at, index_bytes) = (u64_at(bytes, at + 40) as usize, u64_at(bytes, at + 48) as usize);
+            sections.push(Section {
+                at,
+                is_wide: bytes[at] == 2,
+                is_strings: bytes[at] == 0,
+                blocks: (u64_at(bytes, at + 16) as usize).min(1000),
+                index_at: index_at.min(start),
+                index_bytes: index_bytes.min(start - index_at.min(start)),
+            });
+            at += 72 + u32_at(bytes, at + 4) as usize % 1000;
+        }
+        Directory { at: start, sections }
+    }
+}
+
+/// Makes all checksums right again, where the file says that they are: written from the documentation alone.
+fn seal(bytes: &mut [u8]) {
+    let footer = bytes.len() - 48;
+    let Directory { at, sections } = Directory::of(bytes);
+    for section in &sections {
+        seal_blocks(bytes, section);
+        let sum = checksum(&bytes[section.index_at..section.index_at + section.index_bytes]);
+        if section.at + 64 <= footer {
+            bytes[section.at + 56..section.at + 64].copy_from_slice(&sum);
+        }
+    }
+    let sum = checksum(&bytes[at..footer]);
+    bytes[footer + 16..footer + 24].copy_from_slice(&sum);
+    let sum = checksum(&[&bytes[..16], &bytes[footer..footer + 32]].concat());
+    bytes[footer + 32..footer + 40].copy_from_slice(&sum);
+}
+
+fn seal_blocks(bytes: &mut [u8], section: &Section) {
+    let (record_bytes, sum_at) = if section.is_wide { (48, 40) } else { (32, 24) };
+    let records_bytes = (section.blocks * record_bytes).min(section.index_bytes);
+    let end = section.index_at + section.index_bytes;
+    for record in (end - records_bytes..end).step_by(record_bytes).filter(|record| record + record_bytes <= end) {
+        let (at, length) = match (section.is_strings, section.is_wide) {
+            (true, _) => (u64_at(bytes, record) as usize, Some(u32_at(bytes, record + 8) as usize)),
+            (false, false) => {
+                let span = u64_at(bytes, record + 8).wrapping_sub(u64_at(bytes, record));
+                place(u64_at(bytes, record + 16), span.into())
+            }
+            (false, true) => {
+                let span = u128_at(bytes, record + 16).wrapping_sub(u128_at(bytes, record));
+                place(u64_at(bytes, record + 32), span)
+            }
+        };
+        let block = length.and_then(|length| bytes.get(at..at.checked_add(length)?));
+        if let Some(sum) = block.map(checksum) {
+            bytes[record + sum_at..record + sum_at + 8].copy_from_slice(&sum);
+        }
+    }
+}
+
+/// Where a block of numbers is, and how long it is.
+fn place(place: u64, span: u128) -> (usize, Option<usize>) {
+    let (at, count) = ((place & 0xffff_ffff_ffff) as usize, (place >> 48 & 1023) as usize + 1);
+    let length = match place >> 58 {
+        1 if span < 1 << 20 => Some(span as usize / 8 + 1),
+        2 => {
+            let bucket_bits = (usize::BITS - (count - 1).leading_zeros()).saturating_sub(1);
+            let low_bits = (u128::BITS - span.leading_zeros()).saturating_sub(bucket_bits);
+            Some(2 * (span.checked_shr(low_bits).unwrap_or(0) as usize + 1) + count * low_bits.div_ceil(8) as usize)
+        }
+        _ => None,
+    };
+    (at, length)
+}
+
+#[test]
+fn verify_sees_what_checksums_hide() {
+    let seen = |bytes: &[u8], at: usize, value: u8| {
+        let mut forged = bytes.to_vec();
+        assert_ne!(forged[at], value);
+        forged[at] = value;
+        seal(&mut forged);
+        verify(&forged).expect_err("seen").what
+    };
+    let strings =
+        build_batches(&[Owned::strings((0..200).map(|i| format!("{}-row", "abcdefghij".repeat(i))))], 1 << 20).1;
+    let section = &Directory::of(&strings).sections[0];
+    let first_entry = 16 + u32_at(&strings, 20) as usize;
+    assert_eq!(seen(&strings, 20, 0), "a restart points elsewhere");
+    assert_eq!(seen(&strings, first_entry + 2, b'z'), "an id is not after the one before it");
+    assert_eq!(seen(&strings, section.index_at, b'0'), "its separator is not after the ids before it");
+
+    let numbers = build_batches(&[Owned::Numbers((0..3000).map(|i| i * i * 1000).collect())], 1 << 20).1;
+    let section = &Directory::of(&numbers).sections[0];
+    assert_eq!(seen(&numbers, 18, 9), "its numbers are not those of its record");
+    assert_eq!(seen(&numbers, section.at + 8, 1), "its records do not describe all blocks");
+    assert_eq!(seen(&strings, strings.len() - 48, 1), "it does not describe the whole file");
+    assert_eq!(seen(&numbers, section.index_at, 1), "its numbers are not those of its record");
+    assert_eq!(seen(&numbers, section.index_at + 32 + 7, 0xff), "a record is none that was written");
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 8] {
+    XxHash3_64::oneshot(bytes).to_le_bytes()
+}
+
+fn u128_at(bytes: &[u8], at: usize) -> u128 {
+    u128::from_le_bytes(bytes[at..at + 16].try_into().expect("16 bytes"))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wasmpipe_ids::{Builder, Ids};
+use wasmpipe_ids::{Builder, Column, Ids};
 
 struct Counting;
 
@@ -42,20 +42,32 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn building_stays_within_the_budget() {
-    const SLACK_BYTES: usize = 512 << 10;
-    for (memory_bytes_max, count) in [(100_000, 60_000u64), (1 << 20, 400_000)] {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let out = folder.path().join("out.ids");
-        let before = NOW.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
-        let mut builder = Builder::new(folder.path(), memory_bytes_max);
-        for i in 0..count {
-            // An odd factor permutes the numbers: each comes once, in no order.
-            builder.add(&i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).expect("add");
+    const SLACK_BYTES: usize = 1 << 20;
+    for (memory_bytes_max, count) in [(100_000, 60_000u64), (4 << 20, 2_000_000)] {
+        for is_text in [false, true] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let out = folder.path().join("out.ids");
+            let before = NOW.load(Ordering::Relaxed);
+            PEAK.store(before, Ordering::Relaxed);
+            let builder = Builder::new(folder.path(), memory_bytes_max, 2);
+            for i in 0..count {
+                // An odd factor permutes the numbers: each comes once, in no order.
+                let number = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                if is_text {
+                    // Not digits: strings as they are.
+                    let text = number.to_be_bytes().map(|byte| byte | 0x80);
+                    builder.add(Column::strings(&[0, 8], &text)).expect("add");
+                } else {
+                    builder.add(Column::Numbers(&[number])).expect("add");
+                }
+            }
+            builder.finish(&out).expect("finish");
+            let used = PEAK.load(Ordering::Relaxed) - before;
+            assert!(
+                used <= memory_bytes_max + SLACK_BYTES,
+                "{used} bytes used, budget {memory_bytes_max}, text: {is_text}"
+            );
+            Ids::open(std::fs::read(&out).expect("read")).expect("whole").verify().expect("whole");
         }
-        assert_eq!(builder.finish(&out).expect("finish").ids, count);
-        let used = PEAK.load(Ordering::Relaxed) - before;
-        assert!(used <= memory_bytes_max + SLACK_BYTES, "{used} bytes used, budget {memory_bytes_max}");
-        Ids::open(std::fs::read(&out).expect("read")).expect("whole").verify().expect("whole");
     }
 }

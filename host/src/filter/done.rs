@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
 use arrow::array::RecordBatch;
+use arrow::buffer::{BooleanBuffer, Buffer};
 use memmap2::Mmap;
 use wasmpipe_ids::{BuildError, Builder, Damage, Ids};
 
@@ -104,17 +105,18 @@ impl DoneIds {
     }
 
     /// For each row whether its id is done. A file that turns out damaged is built again, once for all who ask.
-    pub fn are_done(&self, ids: &RecordBatch) -> Result<Vec<bool>, FilterError> {
+    pub fn are_done(&self, ids: &RecordBatch) -> Result<BooleanBuffer, FilterError> {
         let keys = Keys::encode(ids);
         let mapped = self.mapped();
-        match mapped.ids.ask(keys.iter()) {
-            Ok(answers) => Ok(answers),
+        let answers = match mapped.ids.ask(keys.column()) {
+            Ok(answers) => answers,
             Err(cause) => {
                 self.replace(&mapped, &cause).ok_or_else(|| damaged(&mapped.path, cause))?;
                 let mapped = self.mapped();
-                mapped.ids.ask(keys.iter()).map_err(|cause| damaged(&mapped.path, cause))
+                mapped.ids.ask(keys.column()).map_err(|cause| damaged(&mapped.path, cause))?
             }
-        }
+        };
+        Ok(BooleanBuffer::new(Buffer::from_vec(answers), 0, ids.num_rows()))
     }
 
     fn mapped(&self) -> Arc<Mapped> {
@@ -164,7 +166,7 @@ impl Mapped {
 
 /// Builds an id file from batches of ids, in bounded memory. Until it is finished or dropped, nobody else builds that file.
 pub struct DoneIdsBuilder {
-    builder: Mutex<Builder>,
+    builder: Builder,
     started: Instant,
     place: Place,
 }
@@ -190,7 +192,8 @@ impl DoneIdsBuilder {
     ) -> Result<DoneIdsBuilder, FilterError> {
         let place = Place { building, path, lock: Some(lock), cache, name: name.clone() };
         std::fs::create_dir_all(&place.building).map_err(|cause| io(&place.building, cause))?;
-        let builder = Mutex::new(Builder::new(&place.building, memory_bytes_max));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let builder = Builder::new(&place.building, memory_bytes_max, threads);
         Ok(DoneIdsBuilder { builder, started: Instant::now(), place })
     }
 
@@ -202,12 +205,7 @@ impl DoneIdsBuilder {
 
     /// Adds the ids of a batch, in any order; from any thread.
     pub fn add(&self, ids: &RecordBatch) -> Result<(), FilterError> {
-        let keys = Keys::encode(ids);
-        let mut builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in keys.iter() {
-            builder.add(key).map_err(|cause| cannot_build(&self.place.path, cause))?;
-        }
-        Ok(())
+        self.builder.add(Keys::encode(ids).column()).map_err(|cause| cannot_build(&self.place.path, cause))
     }
 
     /// Puts the file in its place and opens it.
@@ -215,7 +213,6 @@ impl DoneIdsBuilder {
         let DoneIdsBuilder { builder, started, place } = self;
         let path = &place.path;
         let built = place.building.join("whole");
-        let builder = builder.into_inner().unwrap_or_else(PoisonError::into_inner);
         let summary = builder.finish(&built).map_err(|cause| cannot_build(path, cause))?;
         // Opened before it has its name, under which others may remove it.
         let mapped = Mapped::open(&built)?.ok_or_else(|| io(&built, std::io::ErrorKind::NotFound.into()))?;

@@ -293,7 +293,7 @@ impl UnitWork<'_> {
         let start = Instant::now();
         let places: Vec<usize> = (0..ids.num_columns()).collect();
         refuse_null_ids(ids, &places, &self.task.unit.object, rows)?;
-        let are_done = BooleanBuffer::from(done.are_done(ids)?);
+        let are_done = done.are_done(ids)?;
         add_time(&self.flow.progress.times.read, start);
         Ok(are_done)
     }

@@ -1,56 +1,75 @@
 //! Sorted runs in scratch files, and many of them merged into one stream of different ids.
 //!
-//! A run is `u32` length, id, and so on, ascending, without repeats. It never outlives the build, so it has no header and no checksum;
-//! but a run that is not what was written is noticed where it matters, by the order of what comes out.
+//! A run is `u32` length, id, and so on, ascending, without repeats. It never outlives the build, so it has no header; its checksum is in
+//! memory.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::fs;
+use std::hash::Hasher;
 use std::io::{BufReader, Read};
 use std::path::PathBuf;
+
+use twox_hash::XxHash3_64;
 
 use crate::error::BuildError;
 use crate::format::ID_BYTES_MAX;
 use crate::scratch::{self, File};
 
-pub(crate) struct Run {
+#[derive(Debug)]
+pub(crate) struct StringRun {
     path: PathBuf,
     ids: u64,
+    bytes: u64,
+    checksum: u64,
 }
 
-impl Run {
+impl StringRun {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids == 0
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn remove(self) {
         scratch::remove(&self.path);
     }
 }
 
-pub(crate) struct RunWriter {
+pub(crate) struct StringRunWriter {
     file: File,
     ids: u64,
+    bytes: u64,
+    hasher: XxHash3_64,
 }
 
-impl RunWriter {
-    pub(crate) fn new(file: File) -> RunWriter {
-        RunWriter { file, ids: 0 }
+impl StringRunWriter {
+    pub(crate) fn new(file: File) -> StringRunWriter {
+        StringRunWriter { file, ids: 0, bytes: 0, hasher: XxHash3_64::new() }
     }
 
     pub(crate) fn push(&mut self, id: &[u8]) -> Result<(), BuildError> {
         let length = u32::try_from(id.len()).expect("ids are at most ID_BYTES_MAX");
         self.file.write(&length.to_le_bytes())?;
         self.file.write(id)?;
+        self.hasher.write(&length.to_le_bytes());
+        self.hasher.write(id);
         self.ids += 1;
+        self.bytes += 4 + id.len() as u64;
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<Run, BuildError> {
-        Ok(Run { path: self.file.close()?, ids: self.ids })
+    pub(crate) fn finish(self) -> Result<StringRun, BuildError> {
+        Ok(StringRun { path: self.file.close()?, ids: self.ids, bytes: self.bytes, checksum: self.hasher.finish() })
     }
 }
 
 /// Each different id of the runs once, ascending. Holds `buffer_bytes` and an id per run.
 pub(crate) fn merge(
-    runs: &[Run],
+    runs: &[&StringRun],
     buffer_bytes: usize,
     mut f: impl FnMut(&[u8]) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
@@ -78,24 +97,25 @@ pub(crate) fn merge(
 /// The next id of a run.
 struct Head<'a> {
     id: Vec<u8>,
-    run: &'a Run,
+    run: &'a StringRun,
     /// Ids behind this one.
     left: u64,
     file: BufReader<fs::File>,
+    hasher: XxHash3_64,
 }
 
 impl<'a> Head<'a> {
     /// `None` if the run is empty.
-    fn open(run: &'a Run, buffer_bytes: usize) -> Result<Option<Head<'a>>, BuildError> {
+    fn open(run: &'a StringRun, buffer_bytes: usize) -> Result<Option<Head<'a>>, BuildError> {
         let file = scratch::open(&run.path, buffer_bytes)?;
-        let mut head = Head { id: Vec::new(), run, left: run.ids, file };
+        let mut head = Head { id: Vec::new(), run, left: run.ids, file, hasher: XxHash3_64::new() };
         Ok(head.advance()?.then_some(head))
     }
 
     /// False after the last id.
     fn advance(&mut self) -> Result<bool, BuildError> {
         if self.left == 0 {
-            return Ok(false);
+            return if self.hasher.finish() == self.run.checksum { Ok(false) } else { Err(self.damaged()) };
         }
         let mut length = [0; 4];
         self.read(&mut length)?;
@@ -112,7 +132,9 @@ impl<'a> Head<'a> {
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), BuildError> {
-        self.file.read_exact(bytes).map_err(BuildError::io("read", &self.run.path))
+        self.file.read_exact(bytes).map_err(BuildError::io("read", &self.run.path))?;
+        self.hasher.write(bytes);
+        Ok(())
     }
 
     fn damaged(&self) -> BuildError {

@@ -17,15 +17,9 @@ struct Span {
 }
 
 impl Buffer {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// Whether one more id fits. An empty buffer takes any id. Vectors that grow by doubling hold up to twice what is in them, so
-    /// only half of the budget is filled.
-    pub(crate) fn has_room(&self, id_bytes: usize, memory_bytes_max: usize) -> bool {
-        let spans_bytes = (self.spans.len() + 1) * size_of::<Span>();
-        self.is_empty() || self.bytes.len() + id_bytes + spans_bytes <= memory_bytes_max / 2
+    /// Of memory in use. Vectors that grow by doubling hold up to twice what is in them.
+    pub(crate) fn bytes(&self) -> usize {
+        2 * (self.bytes.len() + self.spans.len() * size_of::<Span>())
     }
 
     pub(crate) fn push(&mut self, id: &[u8]) {
@@ -48,13 +42,6 @@ impl Buffer {
             last = Some(id);
         }
         Ok(())
-    }
-
-    /// Forgets the ids. Keeps its memory for the next ones, unless a very long id took more than the budget.
-    pub(crate) fn clear(&mut self, memory_bytes_max: usize) {
-        self.bytes.clear();
-        self.spans.clear();
-        self.bytes.shrink_to(memory_bytes_max / 2);
     }
 }
 

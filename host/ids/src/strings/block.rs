@@ -3,7 +3,13 @@
 
 use std::cmp::Ordering;
 
-use crate::format::{BLOCK_BYTES, RESTART_IDS, common_prefix, u32_at, varint_at, write_varint};
+use super::common_prefix;
+use crate::error::Fault;
+use crate::format::u32_at;
+
+/// A block is closed before it grows past this, unless one id alone does.
+const BLOCK_BYTES: usize = 4096;
+pub(crate) const RESTART_IDS: usize = 16;
 
 /// The most bytes that two varints and a restart add to an id.
 const ENTRY_OVERHEAD_BYTES: usize = 5 + 5 + 4;
@@ -58,13 +64,6 @@ fn narrow(number: usize) -> u32 {
     u32::try_from(number).expect("ids are at most ID_BYTES_MAX, so a block is below 4 GiB")
 }
 
-/// A defect, and its offset in the block.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fault {
-    pub(crate) at: usize,
-    pub(crate) what: &'static str,
-}
-
 fn fault<T>(at: usize, what: &'static str) -> Result<T, Fault> {
     Err(Fault { at, what })
 }
@@ -97,6 +96,11 @@ impl<'a> Block<'a> {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Where the first entry starts.
+    pub(crate) fn entries_at(&self) -> usize {
+        4 + 4 * self.ids.div_ceil(RESTART_IDS)
     }
 
     pub(crate) fn contains(&self, id: &[u8]) -> Result<bool, Fault> {
@@ -169,5 +173,47 @@ impl<'a> Block<'a> {
             }
         }
         Ok(false)
+    }
+}
+
+fn write_varint(out: &mut Vec<u8>, mut number: u32) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// The number at `at`, and where the next thing starts.
+fn varint_at(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
+    let mut number = 0u64;
+    for (i, byte) in bytes.get(at..)?.iter().take(5).enumerate() {
+        number |= u64::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            return Some((u32::try_from(number).ok()?, at + i + 1));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_come_back() {
+        for number in [0, 1, 127, 128, 16_383, 16_384, 1 << 21, 1 << 28, u32::MAX] {
+            let mut bytes = vec![0xaa];
+            write_varint(&mut bytes, number);
+            assert_eq!(varint_at(&bytes, 1), Some((number, bytes.len())));
+            assert_eq!(varint_at(&bytes[..bytes.len() - 1], 1), None, "{number} cut short");
+        }
+    }
+
+    #[test]
+    fn varints_that_are_too_large_are_refused() {
+        assert_eq!(varint_at(&[0xff, 0xff, 0xff, 0xff, 0x1f], 0), None);
+        assert_eq!(varint_at(&[0x80; 9], 0), None);
+        assert_eq!(varint_at(&[], usize::MAX), None);
     }
 }

@@ -1,0 +1,145 @@
+//! Numbers of one class from many runs become blocks. The reading thread takes from each run what is not above the smallest of their
+//! last numbers read; what it took, ascending stretches one behind the other, is sorted and cut into blocks by other threads.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+
+use super::chunk::Numbers;
+use super::run::{BlockReader, Run};
+use crate::error::BuildError;
+use crate::number::Number;
+use crate::numbers::block::Blocks;
+
+/// How much is merged at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    /// Of all runs together.
+    pub(super) numbers: usize,
+    pub(super) runs: usize,
+    /// Of each run's file.
+    pub(super) buffer_bytes: usize,
+}
+
+pub(super) struct Merge<N> {
+    heads: Vec<Head<N>>,
+}
+
+/// The next numbers of a run.
+struct Head<N> {
+    reader: BlockReader<N>,
+    numbers: Numbers<N>,
+    /// How many of `numbers` are read ahead.
+    ahead: usize,
+    has_ended: bool,
+}
+
+/// A piece to sort, and whom to give its blocks.
+type Job<N> = (Numbers<N>, Sender<Vec<Blocks<N>>>);
+
+impl<N: Number> Merge<N> {
+    /// `None` if no run has such numbers.
+    pub(super) fn open(runs: &[Run], class: usize, piece: Piece) -> Result<Option<Merge<N>>, BuildError> {
+        let mut heads = Vec::new();
+        for run in runs {
+            if let Some(reader) = BlockReader::open(run, class, piece.buffer_bytes)? {
+                let ahead = (piece.numbers / piece.runs.max(1)).max(1);
+                heads.push(Head { reader, numbers: Numbers::default(), ahead, has_ended: false });
+            }
+        }
+        Ok((!heads.is_empty()).then_some(Merge { heads }))
+    }
+
+    /// Gives blocks, ascending.
+    pub(super) fn run(
+        mut self,
+        threads: usize,
+        mut f: impl FnMut(Blocks<N>) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        let (jobs, taken) = channel::<Job<N>>();
+        let taken = Mutex::new(taken);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| sort_all(&taken));
+            }
+            // Dropped at the end of this closure, which ends the threads.
+            let jobs = jobs;
+            let mut waiting: VecDeque<Receiver<Vec<Blocks<N>>>> = VecDeque::new();
+            while let Some(piece) = self.next()? {
+                let (done, blocks) = channel();
+                jobs.send((piece, done)).expect("the threads wait for it");
+                waiting.push_back(blocks);
+                if waiting.len() > threads {
+                    receive(&mut waiting, &mut f)?;
+                }
+            }
+            while !waiting.is_empty() {
+                receive(&mut waiting, &mut f)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The smallest numbers of all runs, unsorted; none if there are none left.
+    fn next(&mut self) -> Result<Option<Numbers<N>>, BuildError> {
+        for head in &mut self.heads {
+            head.read()?;
+        }
+        let until = self.heads.iter().filter(|head| !head.has_ended).filter_map(Head::last).min();
+        let mut piece = Numbers::default();
+        for head in &mut self.heads {
+            head.take(until.unwrap_or(N::MAX), &mut piece);
+        }
+        Ok((piece.count() > 0).then_some(piece))
+    }
+}
+
+fn receive<N>(
+    waiting: &mut VecDeque<Receiver<Vec<Blocks<N>>>>,
+    f: &mut impl FnMut(Blocks<N>) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    let Some(blocks) = waiting.pop_front() else { return Ok(()) };
+    blocks.recv().expect("a sorting thread does not end before its work").into_iter().try_for_each(f)
+}
+
+fn sort_all<N: Number>(jobs: &Mutex<Receiver<Job<N>>>) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((numbers, done)) = job else { return };
+        let mut all = Vec::new();
+        let sorted = numbers.sort_into(true, |blocks| {
+            all.push(blocks);
+            Ok::<(), ()>(())
+        });
+        debug_assert!(sorted.is_ok());
+        // Nobody waits for it after an error.
+        let _ = done.send(all);
+    }
+}
+
+impl<N: Number> Head<N> {
+    fn read(&mut self) -> Result<(), BuildError> {
+        while !self.has_ended && self.numbers.single.len() + self.numbers.stretches.len() < self.ahead {
+            self.has_ended = !self.reader.read(&mut self.numbers)?;
+        }
+        Ok(())
+    }
+
+    /// The last number that was read.
+    fn last(&self) -> Option<N> {
+        let stretch = self.numbers.stretches.last().map(|(_, last)| *last);
+        self.numbers.single.last().copied().max(stretch)
+    }
+
+    /// Moves what is not above `until`.
+    fn take(&mut self, until: N, piece: &mut Numbers<N>) {
+        let count = self.numbers.single.partition_point(|number| *number <= until);
+        piece.single.extend(self.numbers.single.drain(..count));
+        let count = self.numbers.stretches.partition_point(|(_, last)| *last <= until);
+        piece.stretches.extend(self.numbers.stretches.drain(..count));
+        if let Some((first, _)) = self.numbers.stretches.first_mut().filter(|(first, _)| *first <= until) {
+            piece.stretches.push((*first, until));
+            *first = until.next().unwrap_or(N::MAX);
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! One block of numbers: up to 1024 of them as a bitmap or in buckets, or any number of consecutive ones. [`BlockWriter`] cuts
+//! ascending numbers into blocks, [`Record`] and [`find`] read them again. Knows nothing of files.
+//!
+//! Buckets are Elias-Fano coding (Elias 1974; Fano 1971) over few numbers: the high bits choose a bucket, two bytes for each say
+//! where it starts, and only the low bits are stored. With half as many buckets as numbers, a lookup reads two starts and about two
+//! numbers.
+
+use super::super::number::Number;
+use crate::error::Fault;
+use crate::format::checksum;
+
+/// Numbers in a bitmap or in buckets. More make the index smaller, and the first touch of a block dearer.
+pub(crate) const NUMBERS_MAX: usize = 1024;
+/// Fewer consecutive numbers go with others: a bitmap of them is smaller than a record of their own.
+pub(crate) const RUN_MIN: usize = 64;
+
+/// A block's first and last number, and where and what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record<N> {
+    pub(crate) first: N,
+    pub(crate) last: N,
+    /// Where its bytes start.
+    pub(crate) at: u64,
+    pub(crate) kind: Kind,
+    /// Of its bytes.
+    pub(crate) checksum: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Every number from the first to the last. No bytes.
+    Run,
+    /// A bit for each number from the first to the last.
+    Bitmap { count: u16 },
+    /// Where each bucket starts, then the low bits of each number.
+    Buckets { count: u16 },
+}
+
+const AT_BITS: u32 = 48;
+const COUNT_BITS: u32 = 10;
+
+impl<N: Number> Record<N> {
+    pub(crate) const BYTES: usize = 2 * N::BYTES + 16;
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let (kind, count) = match self.kind {
+            Kind::Run => (0, 1),
+            Kind::Bitmap { count } => (1, count),
+            Kind::Buckets { count } => (2, count),
+        };
+        assert!(self.at < 1 << AT_BITS, "an id file is below 256 TiB");
+        let place = self.at | u64::from(count - 1) << AT_BITS | kind << (AT_BITS + COUNT_BITS);
+        self.first.write(out);
+        self.last.write(out);
+        out.extend_from_slice(&place.to_le_bytes());
+        out.extend_from_slice(&self.checksum.to_le_bytes());
+    }
+
+    #[inline]
+    pub(crate) fn read(bytes: &[u8], at: usize) -> Option<Record<N>> {
+        let record = Self::read_checked(bytes, at)?;
+        record.is_possible().then_some(record)
+    }
+
+    /// Of an index in which all records are possible.
+    #[inline]
+    pub(crate) fn read_checked(bytes: &[u8], at: usize) -> Option<Record<N>> {
+        let bytes = bytes.get(at..at.checked_add(Self::BYTES)?)?;
+        let place = u64::read(bytes, 2 * N::BYTES)?;
+        let count = (place >> AT_BITS) as u16 % NUMBERS_MAX as u16 + 1;
+        let kind = match place >> (AT_BITS + COUNT_BITS) {
+            0 => Kind::Run,
+            1 => Kind::Bitmap { count },
+            2 => Kind::Buckets { count },
+            _ => return None,
+        };
+        let (first, last) = (N::read(bytes, 0)?, N::read(bytes, N::BYTES)?);
+        Some(Record {
+            first,
+            last,
+            at: place & ((1 << AT_BITS) - 1),
+            kind,
+            checksum: u64::read(bytes, 2 * N::BYTES + 8)?,
+        })
+    }
+
+    fn is_possible(&self) -> bool {
+        let span = self.last.minus(self.first);
+        self.first <= self.last
+            && match self.kind {
+                Kind::Run => true,
+                // Larger ones are never smaller than buckets.
+                Kind::Bitmap { .. } => span.bits() <= 16,
+                Kind::Buckets { count } => count > 1 && span.bits() > 0,
+            }
+    }
+
+    /// How many numbers it holds; they can be 2^128.
+    pub(crate) fn count(&self) -> u128 {
+        match self.kind {
+            Kind::Run => self.last.minus(self.first).to_u128().saturating_add(1),
+            Kind::Bitmap { count } | Kind::Buckets { count } => u128::from(count),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> u64 {
+        let span = self.last.minus(self.first);
+        match self.kind {
+            Kind::Run => 0,
+            Kind::Bitmap { .. } => span.to_u128() as u64 / 8 + 1,
+            Kind::Buckets { count } => Buckets::new(span, count).bytes() as u64,
+        }
+    }
+}
+
+/// How the numbers of a block with buckets are laid out; it follows from their span and count.
+#[derive(Clone, Copy)]
+struct Buckets {
+    count: usize,
+    buckets: usize,
+    low_bits: u32,
+    low_bytes: usize,
+}
+
+impl Buckets {
+    #[inline]
+    fn new<N: Number>(span: N, count: u16) -> Buckets {
+        let bucket_bits = (u16::BITS - (count - 1).leading_zeros()).saturating_sub(1);
+        let low_bits = span.bits().saturating_sub(bucket_bits);
+        let buckets = span.high(low_bits).wrapping_add(1);
+        Buckets { count: count.into(), buckets, low_bits, low_bytes: low_bits.div_ceil(8) as usize }
+    }
+
+    fn bytes(&self) -> usize {
+        self.numbers_at() + self.count * self.low_bytes
+    }
+
+    /// Behind the starts.
+    #[inline]
+    fn numbers_at(&self) -> usize {
+        2 * self.buckets
+    }
+
+    /// The places of a bucket's numbers.
+    #[inline]
+    fn places(&self, block: &[u8], bucket: usize) -> Option<(usize, usize)> {
+        let from = start(block, bucket)?;
+        let until = if bucket + 1 < self.buckets { start(block, bucket + 1)? } else { self.count };
+        Some((from, until))
+    }
+
+    /// The low bits of a number. Reads up to 15 bytes behind it, which are there: an index follows all blocks.
+    #[inline]
+    fn low<N: Number>(&self, block: &[u8], place: usize) -> Option<N> {
+        Some(N::read(block, self.numbers_at() + place * self.low_bytes)?.low(8 * self.low_bytes as u32))
+    }
+}
+
+#[inline]
+fn start(block: &[u8], bucket: usize) -> Option<usize> {
+    let bytes = block.get(2 * bucket..)?.first_chunk::<2>()?;
+    Some(u16::from_le_bytes(*bytes).into())
+}
+
+/// Whether a number is in a block; `bytes` are the file's from the block's first byte on.
+#[inline]
+pub(crate) fn find<N: Number>(record: &Record<N>, bytes: &[u8], number: N) -> Result<bool, Fault> {
+    let offset = number.minus(record.first);
+    let found = match record.kind {
+        Kind::Run => Some(true),
+        Kind::Bitmap { .. } => {
+            let bit = offset.to_u128() as usize;
+            bytes.get(bit / 8).map(|byte| byte >> (bit % 8) & 1 == 1)
+        }
+        Kind::Buckets { count } => find_in_buckets(Buckets::new(record.last.minus(record.first), count), bytes, offset),
+    };
+    found.ok_or(Fault { at: 0, what: "it ends behind the file" })
+}
+
+#[inline]
+fn find_in_buckets<N: Number>(buckets: Buckets, bytes: &[u8], offset: N) -> Option<bool> {
+    let (from, until) = buckets.places(bytes, offset.high(buckets.low_bits))?;
+    let low = offset.low(buckets.low_bits);
+    if until.saturating_sub(from) > 16 {
+        return search(buckets, bytes, low, from, until);
+    }
+    for place in from..until {
+        if buckets.low::<N>(bytes, place)? == low {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+/// In a bucket with many numbers, which ascend.
+#[cold]
+fn search<N: Number>(buckets: Buckets, bytes: &[u8], low: N, mut from: usize, mut until: usize) -> Option<bool> {
+    while from < until {
+        let middle = from + (until - from) / 2;
+        let there = buckets.low::<N>(bytes, middle)?;
+        if there == low {
+            return Some(true);
+        }
+        if there < low {
+            from = middle + 1;
+        } else {
+            until = middle;
+        }
+    }
+    Some(false)
+}
+
+/// Where the first byte is that [`find`] will need: of a bucket's start, or of a bitmap.
+#[inline]
+pub(crate) fn first_needed<N: Number>(record: &Record<N>, number: N) -> u64 {
+    let offset = number.minus(record.first);
+    record.at
+        + match record.kind {
+            Kind::Run => 0,
+            Kind::Bitmap { .. } => offset.to_u128() as u64 / 8,
+            Kind::Buckets { count } => {
+                2 * offset.high(Buckets::new(record.last.minus(record.first), count).low_bits).min(NUMBERS_MAX) as u64
+            }
+        }
+}
+
+/// Where the numbers are that [`find`] will need: the first one's first byte, and the second one's last.
+#[inline]
+pub(crate) fn next_needed<N: Number>(record: &Record<N>, bytes: &[u8], first_needed: u64) -> Option<(u64, u64)> {
+    let Kind::Buckets { count } = record.kind else { return None };
+    let buckets = Buckets::new(record.last.minus(record.first), count);
+    let place = start(bytes.get(first_needed as usize..)?, 0)?;
+    let at = record.at + (buckets.numbers_at() + place * buckets.low_bytes) as u64;
+    Some((at, at + 2 * buckets.low_bytes as u64))
+}
+
+/// All numbers of a block, ascending; `bytes` as for [`find`].
+pub(crate) fn list<N: Number>(record: &Record<N>, bytes: &[u8], numbers: &mut Vec<N>) -> Result<(), Fault> {
+    let before = numbers.len();
+    let listed = match record.kind {
+        Kind::Run => None,
+        Kind::Bitmap { .. } => list_bitmap(record, bytes, numbers),
+        Kind::Buckets { count } => list_buckets(record, count, bytes, numbers),
+    };
+    if listed.is_none() {
+        return Err(Fault { at: 0, what: "it ends behind the file" });
+    }
+    let listed = &numbers[before..];
+    let is_whole = listed.len() as u128 == record.count()
+        && listed.first() == Some(&record.first)
+        && listed.last() == Some(&record.last)
+        && listed.is_sorted_by(|a, b| a < b);
+    if is_whole { Ok(()) } else { Err(Fault { at: 0, what: "its numbers are not those of its record" }) }
+}
+
+fn list_bitmap<N: Number>(record: &Record<N>, bytes: &[u8], numbers: &mut Vec<N>) -> Option<()> {
+    let first = record.first.to_u128();
+    for (i, byte) in bytes.get(..record.bytes() as usize)?.iter().enumerate() {
+        let mut left = *byte;
+        while left != 0 {
+            let number = first.checked_add(8 * i as u128 + u128::from(left.trailing_zeros()))?;
+            numbers.push(N::from_u128(number));
+            left &= left - 1;
+        }
+    }
+    Some(())
+}
+
+fn list_buckets<N: Number>(record: &Record<N>, count: u16, bytes: &[u8], numbers: &mut Vec<N>) -> Option<()> {
+    let buckets = Buckets::new(record.last.minus(record.first), count);
+    let mut before = 0;
+    for bucket in 0..buckets.buckets {
+        let (from, until) = buckets.places(bytes, bucket)?;
+        if from != before || until < from || until > buckets.count {
+            return Some(());
+        }
+        before = until;
+        let high = (bucket as u128).checked_shl(buckets.low_bits).unwrap_or(0);
+        for place in from..until {
+            let number =
+                record.first.to_u128().wrapping_add(high).wrapping_add(buckets.low::<N>(bytes, place)?.to_u128());
+            numbers.push(N::from_u128(number));
+        }
+    }
+    Some(())
+}
+
+/// Blocks, one behind the other; `at` of their records counts from the first one's first byte.
+#[derive(Debug)]
+pub(crate) struct Blocks<N> {
+    pub(crate) records: Vec<Record<N>>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Cuts ascending numbers into blocks.
+#[derive(Debug)]
+pub(crate) struct BlockWriter<N> {
+    blocks: Blocks<N>,
+    waiting: Vec<N>,
+}
+
+impl<N: Number> BlockWriter<N> {
+    pub(crate) fn new() -> BlockWriter<N> {
+        BlockWriter {
+            blocks: Blocks { records: Vec::new(), bytes: Vec::new() },
+            waiting: Vec::with_capacity(NUMBERS_MAX),
+        }
+    }
+
+    /// Numbers after all before.
+    #[inline]
+    pub(crate) fn push(&mut self, first: N, last: N) {
+        if last.minus(first).to_u128() >= (RUN_MIN - 1) as u128 {
+            self.close();
+            let at = self.blocks.bytes.len() as u64;
+            self.blocks.records.push(Record { first, last, at, kind: Kind::Run, checksum: 0 });
+            return;
+        }
+        let mut number = first;
+        loop {
+            self.waiting.push(number);
+            if self.waiting.len() == NUMBERS_MAX {
+                self.close();
+            }
+            match number.next() {
+                Some(next) if number < last => number = next,
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether there is enough to be worth a call of the file system.
+    pub(crate) fn is_large(&self) -> bool {
+        self.blocks.bytes.len() + self.blocks.records.len() * Record::<N>::BYTES >= 256 << 10
+    }
+
+    pub(crate) fn finish(mut self) -> Blocks<N> {
+        self.close();
+        self.blocks
+    }
+
+    fn close(&mut self) {
+        let (Some(&first), Some(&last)) = (self.waiting.first(), self.waiting.last()) else { return };
+        let count = self.waiting.len();
+        let (span, at) = (last.minus(first), self.blocks.bytes.len());
+        let kind = kind(span, count);
+        let out = &mut self.blocks.bytes;
+        match kind {
+            Kind::Run => {}
+            Kind::Bitmap { .. } => write_bitmap(&self.waiting, span, out),
+            Kind::Buckets { count } => write_buckets(&self.waiting, Buckets::new(span, count), out),
+        }
+        let checksum = if kind == Kind::Run { 0 } else { checksum(&out[at..]) };
+        self.blocks.records.push(Record { first, last, at: at as u64, kind, checksum });
+        self.waiting.clear();
+    }
+}
+
+/// The smallest.
+fn kind<N: Number>(span: N, count: usize) -> Kind {
+    if span.to_u128() == count as u128 - 1 {
+        return Kind::Run;
+    }
+    let count = count as u16;
+    let in_buckets = Buckets::new(span, count).bytes() as u128;
+    if span.to_u128() / 8 < in_buckets { Kind::Bitmap { count } } else { Kind::Buckets { count } }
+}
+
+fn write_bitmap<N: Number>(numbers: &[N], span: N, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.resize(at + span.to_u128() as usize / 8 + 1, 0);
+    for number in numbers {
+        let bit = number.minus(numbers[0]).to_u128() as usize;
+        out[at + bit / 8] |= 1 << (bit % 8);
+    }
+}
+
+fn write_buckets<N: Number>(numbers: &[N], buckets: Buckets, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.resize(at + buckets.numbers_at(), 0);
+    let mut open = 0;
+    for (place, number) in numbers.iter().enumerate() {
+        let bucket = number.minus(numbers[0]).high(buckets.low_bits);
+        while open < bucket {
+            open += 1;
+            out[at + 2 * open..][..2].copy_from_slice(&(place as u16).to_le_bytes());
+        }
+    }
+    for number in numbers {
+        number.minus(numbers[0]).low(buckets.low_bits).write(out);
+        out.truncate(out.len() - N::BYTES + buckets.low_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<N: Number>(numbers: &[u128], expected: &[Kind]) {
+        let numbers: Vec<N> = numbers.iter().map(|number| N::from_u128(*number)).collect();
+        let mut writer = BlockWriter::new();
+        let mut rest = numbers.as_slice();
+        while let Some(first) = rest.first() {
+            let length = 1 + rest.windows(2).take_while(|pair| pair[0].next() == Some(pair[1])).count();
+            writer.push(*first, rest[length - 1]);
+            rest = &rest[length..];
+        }
+        let Blocks { records, mut bytes } = writer.finish();
+        let kinds: Vec<Kind> = records.iter().map(|record| record.kind).collect();
+        assert_eq!(kinds, expected);
+        bytes.extend_from_slice(&[0xee; 16]);
+        let mut all = Vec::new();
+        for record in &records {
+            let mut written = Vec::new();
+            record.write(&mut written);
+            assert_eq!(Record::read(&written, 0), Some(*record));
+            match record.kind {
+                Kind::Run => all.extend((record.first.to_u128()..=record.last.to_u128()).map(N::from_u128)),
+                _ => list(record, &bytes[record.at as usize..], &mut all).expect("whole"),
+            }
+        }
+        assert!(all == numbers);
+        for number in &numbers {
+            for near in [number.before(), Some(*number), number.next()].into_iter().flatten() {
+                let record = records.iter().find(|record| (record.first..=record.last).contains(&near));
+                let found =
+                    record.is_some_and(|record| find(record, &bytes[record.at as usize..], near).expect("whole"));
+                assert_eq!(found, numbers.binary_search(&near).is_ok(), "{near:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_come_back() {
+        check::<u64>(&[], &[]);
+        check::<u64>(&[7], &[Kind::Run]);
+        check::<u64>(&[u64::MAX.into()], &[Kind::Run]);
+        check::<u64>(&[0, u64::MAX.into()], &[Kind::Buckets { count: 2 }]);
+        check::<u128>(&[0, 1, u128::MAX - 1, u128::MAX], &[Kind::Buckets { count: 4 }]);
+        check::<u64>(&[3, 5, 6, 9], &[Kind::Bitmap { count: 4 }]);
+        check::<u64>(&(100..1000).collect::<Vec<_>>(), &[Kind::Run]);
+        let two = [Kind::Bitmap { count: 1024 }, Kind::Bitmap { count: 44 }];
+        check::<u64>(&(0..1068).map(|i| i * 3).collect::<Vec<_>>(), &two);
+        let mixed: Vec<u128> = (0..10).chain(100..200).chain([1000, 1002]).collect();
+        check::<u64>(&mixed, &[Kind::Run, Kind::Run, Kind::Bitmap { count: 2 }]);
+        let squares: Vec<u128> = (1000..1200u128).map(|i| i * i * i * i).collect();
+        check::<u64>(&squares, &[Kind::Buckets { count: 200 }]);
+        check::<u128>(&squares, &[Kind::Buckets { count: 200 }]);
+        let skewed: Vec<u128> = (0..200).map(|i| i * 5).chain((0..9).map(|i| 1 << (50 + i))).collect();
+        check::<u64>(&skewed, &[Kind::Buckets { count: 209 }]);
+    }
+}

@@ -1,0 +1,292 @@
+//! A file's numbers of one kind, asked 64 at a time: [`NumberSection`]. Its records are the index; a table of its own, made when the
+//! file is opened, says about which record a number belongs to.
+//!
+//! A lookup costs a table entry, a record, the start of a bucket, and its numbers; the last three are in memory that no cache
+//! holds, if the file is large.
+
+use super::super::number::Number;
+use super::block::{self, Kind, Record};
+use crate::error::{Damage, Fault, Part, block_damage};
+use crate::format::{Section, checksum, prefetch, slice};
+use crate::seen::Seen;
+
+/// Entries of the table, at most: a megabyte.
+const TABLE_MAX: u64 = 1 << 18;
+
+#[derive(Debug)]
+pub(crate) struct NumberSection<N> {
+    section: Section,
+    table: Table<N>,
+    seen: Seen,
+}
+
+/// For each range of 2^`shift` numbers from `first` on, the last record that begins before or with it.
+#[derive(Debug)]
+struct Table<N> {
+    first: N,
+    shift: u32,
+    records: Box<[u32]>,
+}
+
+/// What is known of the numbers from `first` to `last`.
+#[derive(Clone, Copy)]
+struct Stretch<N> {
+    first: N,
+    last: N,
+    holds: Holds,
+}
+
+#[derive(Clone, Copy)]
+enum Holds {
+    None,
+    All,
+    Block(u64),
+}
+
+/// A number that a block can hold.
+#[derive(Clone, Copy)]
+struct Asked<N> {
+    block: u64,
+    record: Record<N>,
+    /// The first byte that is needed.
+    needed: u64,
+}
+
+impl<N: Number> NumberSection<N> {
+    /// Checks the index.
+    pub(crate) fn open(bytes: &[u8], section: Section) -> Result<NumberSection<N>, Damage> {
+        let index = slice(bytes, section.index_at, section.index_bytes);
+        let index = index.filter(|index| checksum(index) == section.index_checksum);
+        let Some(index) = index else { return Err(section.damage("its checksum does not match")) };
+        if section.blocks.checked_mul(Record::<N>::BYTES as u64) != Some(section.index_bytes)
+            || section.blocks >= u32::MAX.into()
+        {
+            return Err(section.damage("its size is not that of its blocks"));
+        }
+        let table = check_records(index, &section)?;
+        Ok(NumberSection { table, seen: Seen::new(section.blocks), section })
+    }
+
+    #[inline]
+    fn record(&self, bytes: &[u8], number: u64) -> Result<Record<N>, Damage> {
+        let record = Record::read_checked(bytes, self.record_at(number) as usize);
+        record.ok_or_else(|| self.section.damage("a record changed"))
+    }
+
+    #[inline]
+    fn record_at(&self, number: u64) -> u64 {
+        self.section.index_at + number * Record::<N>::BYTES as u64
+    }
+
+    /// A bit for each of up to 64 numbers, that are likely to be near each other.
+    #[inline]
+    pub(crate) fn ask(&self, bytes: &[u8], numbers: &[N]) -> Result<u64, Damage> {
+        let mut stretch = Stretch { first: N::MAX, last: N::default(), holds: Holds::None };
+        let mut answers = 0;
+        for (i, number) in numbers.iter().enumerate() {
+            if *number < stretch.first || *number > stretch.last {
+                stretch = self.stretch(bytes, *number)?;
+            }
+            match stretch.holds {
+                Holds::None => {}
+                Holds::All => answers |= 1 << i,
+                Holds::Block(block) => answers |= u64::from(self.is_in_block(bytes, block, *number)?) << i,
+            }
+        }
+        Ok(answers)
+    }
+
+    /// As [`ask`](NumberSection::ask), for numbers that are far from each other. Each round asks memory for what the next one needs,
+    /// for all numbers, so that nothing waits for one miss at a time.
+    pub(crate) fn ask_scattered(&self, bytes: &[u8], numbers: &[N]) -> Result<u64, Damage> {
+        for number in numbers {
+            prefetch(bytes, self.record_at(self.table.between(*number).0));
+        }
+        let mut answers = 0;
+        let mut asked = [None; 64];
+        for (i, number) in numbers.iter().enumerate() {
+            match self.stretch(bytes, *number)?.holds {
+                Holds::None => {}
+                Holds::All => answers |= 1 << i,
+                Holds::Block(block) => {
+                    let record = self.record(bytes, block)?;
+                    let needed = block::first_needed(&record, *number);
+                    prefetch(bytes, needed);
+                    asked[i] = Some(Asked { block, record, needed });
+                }
+            }
+        }
+        for Asked { record, needed, .. } in asked.iter().flatten() {
+            if let Some((from, until)) = block::next_needed(record, bytes, *needed) {
+                prefetch(bytes, from);
+                prefetch(bytes, until);
+            }
+        }
+        for (i, asked) in asked.iter().enumerate() {
+            if let Some(Asked { block, record, .. }) = asked {
+                answers |= u64::from(self.find(bytes, *block, record, numbers[i])?) << i;
+            }
+        }
+        Ok(answers)
+    }
+
+    #[inline]
+    fn is_in_block(&self, bytes: &[u8], number: u64, id: N) -> Result<bool, Damage> {
+        self.find(bytes, number, &self.record(bytes, number)?, id)
+    }
+
+    #[inline]
+    fn find(&self, bytes: &[u8], number: u64, record: &Record<N>, id: N) -> Result<bool, Damage> {
+        let block = self.block(bytes, number, record)?;
+        block::find(record, block, id).map_err(|fault| self.damage(number, record, fault))
+    }
+
+    /// The file from a block's first byte on; its own bytes are what was written.
+    #[inline]
+    fn block<'a>(&self, bytes: &'a [u8], number: u64, record: &Record<N>) -> Result<&'a [u8], Damage> {
+        if !self.seen.has(number) {
+            self.check(bytes, number, record)?;
+        }
+        Ok(bytes.get(record.at as usize..).unwrap_or_default())
+    }
+
+    #[cold]
+    fn check(&self, bytes: &[u8], number: u64, record: &Record<N>) -> Result<(), Damage> {
+        let what = match slice(bytes, record.at, record.bytes()) {
+            None => "it ends behind the file",
+            Some(own) if record.kind != Kind::Run && checksum(own) != record.checksum => "its checksum does not match",
+            Some(_) => {
+                self.seen.add(number);
+                return Ok(());
+            }
+        };
+        Err(self.damage(number, record, Fault { at: 0, what }))
+    }
+
+    /// All that is known around a number.
+    #[inline]
+    fn stretch(&self, bytes: &[u8], number: N) -> Result<Stretch<N>, Damage> {
+        let Some(block) = self.last_record_before(bytes, number)? else {
+            let last = self.table.first.before().unwrap_or_default();
+            return Ok(Stretch { first: N::default(), last, holds: Holds::None });
+        };
+        let record = self.record(bytes, block)?;
+        if number <= record.last {
+            let holds = if record.kind == Kind::Run { Holds::All } else { Holds::Block(block) };
+            return Ok(Stretch { first: record.first, last: record.last, holds });
+        }
+        let first = record.last.next().unwrap_or(N::MAX);
+        let last = if block + 1 < self.section.blocks {
+            self.record(bytes, block + 1)?.first.before().unwrap_or_default()
+        } else {
+            N::MAX
+        };
+        Ok(Stretch { first, last, holds: Holds::None })
+    }
+
+    /// The only record that can hold the number.
+    #[inline]
+    fn last_record_before(&self, bytes: &[u8], number: N) -> Result<Option<u64>, Damage> {
+        if number < self.table.first || self.section.blocks == 0 {
+            return Ok(None);
+        }
+        let (mut low, mut high) = self.table.between(number);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            if self.record(bytes, middle)?.first <= number {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(Some(low))
+    }
+
+    /// Calls `f` with stretches of consecutive numbers, ascending: each block is checked as a whole on the way.
+    pub(crate) fn for_each(&self, bytes: &[u8], mut f: impl FnMut(N, N)) -> Result<(), Damage> {
+        let mut numbers = Vec::new();
+        for number in 0..self.section.blocks {
+            let record = self.record(bytes, number)?;
+            if record.kind == Kind::Run {
+                f(record.first, record.last);
+                continue;
+            }
+            let block = self.block(bytes, number, &record)?;
+            numbers.clear();
+            block::list(&record, block, &mut numbers).map_err(|fault| self.damage(number, &record, fault))?;
+            numbers.iter().for_each(|number| f(*number, *number));
+        }
+        Ok(())
+    }
+
+    fn damage(&self, number: u64, record: &Record<N>, fault: Fault) -> Damage {
+        block_damage(self.section.first_block + number, record.at, fault)
+    }
+
+    /// About where a number is.
+    pub(crate) fn likely_block(&self, number: N) -> u64 {
+        if number < self.table.first { 0 } else { self.table.between(number).0 }
+    }
+
+    /// Which of `2^bits` equal ranges a number is in; numbers out of all ranges are in the first or last.
+    #[inline]
+    pub(crate) fn range(&self, number: N, bits: u32) -> usize {
+        let Table { first, shift, records } = &self.table;
+        let shift = (shift + records.len().ilog2()).saturating_sub(bits);
+        if number < *first { 0 } else { number.minus(*first).high(shift).min((1 << bits) - 1) }
+    }
+}
+
+impl<N: Number> Table<N> {
+    #[inline]
+    fn between(&self, number: N) -> (u64, u64) {
+        let last = self.records.len() - 1;
+        let place = number.minus(self.first).high(self.shift);
+        (u64::from(self.records[place.min(last)]), u64::from(self.records[place.saturating_add(1).min(last)]))
+    }
+}
+
+/// Records ascend, lie one behind the other, and hold as many ids as the directory says.
+fn check_records<N: Number>(index: &[u8], section: &Section) -> Result<Table<N>, Damage> {
+    let what = "a record does not follow the one before";
+    let at = |number: u64| number as usize * Record::<N>::BYTES;
+    let ends = [0, section.blocks.saturating_sub(1)].map(|number| Record::<N>::read(index, at(number)));
+    let [Some(first), Some(last)] = ends else {
+        return Err(section.damage("it is empty"));
+    };
+    let entries = section.blocks.next_power_of_two().min(TABLE_MAX);
+    let shift = last.first.minus(first.first).bits().saturating_sub(entries.trailing_zeros());
+    let mut records = Vec::with_capacity(entries as usize + 1);
+    let mut ids = 0u128;
+    let mut block_at = section.blocks_at;
+    let mut before: Option<N> = None;
+    for number in 0..section.blocks {
+        let record =
+            Record::<N>::read(index, at(number)).ok_or_else(|| section.damage("a record is none that was written"))?;
+        if before.is_some_and(|before| before >= record.first) || record.at != block_at {
+            return Err(section.damage(what));
+        }
+        let place = record.first.minus(first.first);
+        // Ranges that begin up to here belong to the record before.
+        let begins = |range: usize| (range as u64) < entries && (range as u128) << shift <= place.to_u128();
+        while begins(records.len()) {
+            let is_own = (records.len() as u128) << shift == place.to_u128();
+            records.push(if is_own { number } else { number.saturating_sub(1) } as u32);
+        }
+        ids = ids.saturating_add(record.count());
+        block_at = block_at.saturating_add(record.bytes());
+        before = Some(record.last);
+    }
+    records.push(section.blocks as u32 - 1);
+    if ids != u128::from(section.ids) || block_at != section.index_at {
+        return Err(section.damage("its records do not describe all blocks"));
+    }
+    Ok(Table { first: first.first, shift, records: records.into() })
+}
+
+/// The part of the file that a damaged index is in.
+impl Section {
+    pub(crate) fn damage(&self, what: &'static str) -> Damage {
+        Damage { part: Part::Index, at: self.index_at, what }
+    }
+}

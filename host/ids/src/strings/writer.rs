@@ -1,0 +1,102 @@
+//! Sorted byte strings into an id file. One pass; the index, which grows with the set, waits in scratch files.
+
+use super::block::BlockWriter;
+use super::common_prefix;
+use super::section::Record;
+use crate::error::BuildError;
+use crate::format::{Output, Section, SectionKind, checksum};
+use crate::scratch::Scratch;
+use crate::spool::{self, Spool};
+
+pub(crate) struct StringWriter<'a> {
+    out: &'a mut Output,
+    blocks_at: u64,
+    first_block: u64,
+    ids: u64,
+    blocks: u64,
+    last: Vec<u8>,
+    block: BlockWriter,
+    /// Of the block in the making.
+    separator: Vec<u8>,
+    block_bytes: Vec<u8>,
+    separators: Spool,
+    records: Spool,
+}
+
+impl<'a> StringWriter<'a> {
+    pub(crate) fn new(out: &'a mut Output, scratch: &mut Scratch) -> Result<StringWriter<'a>, BuildError> {
+        Ok(StringWriter {
+            blocks_at: out.at(),
+            first_block: out.blocks(),
+            out,
+            ids: 0,
+            blocks: 0,
+            last: Vec::new(),
+            block: BlockWriter::default(),
+            separator: Vec::new(),
+            block_bytes: Vec::new(),
+            separators: Spool::new(scratch)?,
+            records: Spool::new(scratch)?,
+        })
+    }
+
+    /// Strings must ascend.
+    pub(crate) fn push(&mut self, id: &[u8]) -> Result<(), BuildError> {
+        debug_assert!(self.ids == 0 || self.last.as_slice() < id, "ids ascend");
+        let shared = common_prefix(&self.last, id);
+        if !self.block.has_room(id.len() - shared) {
+            self.close_block()?;
+        }
+        if self.block.is_empty() && self.ids > 0 {
+            // One byte more than they share is enough to tell this block from the one before.
+            self.separator.extend_from_slice(&id[..shared + 1]);
+        }
+        self.block.push(shared, id);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(&id[shared..]);
+        self.ids += 1;
+        Ok(())
+    }
+
+    /// `None` if nothing was pushed: no section is empty.
+    pub(crate) fn finish(mut self, is_mixed: bool) -> Result<Option<Section>, BuildError> {
+        if !self.block.is_empty() {
+            self.close_block()?;
+        }
+        let StringWriter { out, blocks_at, first_block, ids, blocks, separators, records, .. } = self;
+        let index_at = out.at();
+        let (index_bytes, index_checksum) = spool::append([separators, records], out)?;
+        out.add_blocks(blocks);
+        let (kind, template) = (SectionKind::Strings, Vec::new());
+        let section = Section {
+            kind,
+            ids,
+            blocks,
+            first_block,
+            blocks_at,
+            index_at,
+            index_bytes,
+            index_checksum,
+            is_mixed,
+            template,
+        };
+        Ok((blocks > 0).then_some(section))
+    }
+
+    fn close_block(&mut self) -> Result<(), BuildError> {
+        self.block.close(&mut self.block_bytes);
+        let record = Record {
+            block_at: self.out.at(),
+            block_bytes: u32::try_from(self.block_bytes.len()).expect("a block is below 4 GiB"),
+            separator_bytes: u32::try_from(self.separator.len()).expect("separators are no longer than ids"),
+            separator_at: self.separators.bytes(),
+            checksum: checksum(&self.block_bytes),
+        };
+        self.out.write(&self.block_bytes)?;
+        self.separators.write(&self.separator)?;
+        self.records.write(&record.to_bytes())?;
+        self.blocks += 1;
+        self.separator.clear();
+        Ok(())
+    }
+}

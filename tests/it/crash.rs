@@ -563,8 +563,9 @@ fn a_zombie_does_not_pin_a_source_that_it_saw_too_late() {
     let (pipeline, watch) = (workdir.path("pipeline.toml"), Arc::clone(&pause));
     let zombie = std::thread::spawn(move || run(&pipeline, &watch, false));
     pause.wait_until_paused();
-    // R does more of the job and dies, then the source is repacked, then Z wakes up.
-    workdir.run_with(&Arc::new(Crash::at(Stop::Before(8))), false);
+    // R does more of the job and dies, then the source is repacked, then Z wakes up. Z's heart beats all the while.
+    let take_over = Said { take_over: true, ..Said::default() };
+    run_as(&workdir.path("pipeline.toml"), &Arc::new(Crash::at(Stop::Before(8))), take_over);
     std::fs::rename(workdir.path("in/a.parquet"), workdir.path("in/z.parquet")).unwrap();
     pause.go_on();
     assert_eq!(zombie.join().unwrap().summary().outcome, Outcome::Fenced);

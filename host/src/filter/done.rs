@@ -208,12 +208,6 @@ impl DoneIdsBuilder {
         self.builder.add(Keys::encode(ids).column()).map_err(|cause| cannot_build(&self.place.path, cause))
     }
 
-    /// As [`DoneIdsBuilder::finish`], under another name in the same folder.
-    pub fn finish_as(mut self, name: &str) -> Result<DoneIds, FilterError> {
-        self.path.set_file_name(name);
-        self.finish()
-    }
-
     /// Puts the file in its place and opens it.
     pub fn finish(self) -> Result<DoneIds, FilterError> {
         let DoneIdsBuilder { builder, started, place } = self;

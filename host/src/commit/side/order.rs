@@ -1,5 +1,6 @@
 //! Ids put into order. They mostly are: what is imported was written in order, and readers emit rows as they stand. So batches
-//! are looked at first, and only sorted if they must be; batches in order that do not overlap are given out as they are.
+//! are looked at first, and only sorted if they must be; only
+//! batches that overlap are sorted together.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -14,18 +15,90 @@ use arrow::error::ArrowError;
 
 /// All rows by their columns in order.
 pub(super) fn sorted(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, ArrowError> {
-    match in_order(batches)? {
-        Some((batches, _)) => Ok(batches),
-        None => Ok(vec![sort(batches)?]),
-    }
+    clusters(batches)?.into_iter().map(Cluster::sorted).collect()
 }
 
 /// The same, each row once.
 pub(super) fn unique(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, ArrowError> {
-    match in_order(batches)? {
-        Some((batches, Ordering::Less)) => Ok(batches),
-        _ => Ok(vec![firsts(&sort(batches)?)?]),
+    let unique = |cluster: Cluster| match cluster.most {
+        Ordering::Less => cluster.sorted(),
+        _ => firsts(&cluster.sorted()?),
+    };
+    clusters(batches)?.into_iter().map(unique).collect()
+}
+
+/// Batches whose rows lie among each other, or one alone.
+struct Cluster {
+    batches: Vec<RecordBatch>,
+    /// How at most each row compares to the next.
+    most: Ordering,
+}
+
+impl Cluster {
+    fn sorted(self) -> Result<RecordBatch, ArrowError> {
+        match self.most {
+            Ordering::Greater => sort(&self.batches),
+            _ => Ok(self.batches.into_iter().next().expect("a cluster has a batch")),
+        }
     }
+}
+
+/// All batches that have rows, so that no row of a cluster is after one of the next, nor equal to it.
+fn clusters(batches: &[RecordBatch]) -> Result<Vec<Cluster>, ArrowError> {
+    let batches = batches.iter().filter(|batch| batch.num_rows() > 0);
+    let mut ranges = batches.map(Range::of).collect::<Result<Vec<_>, _>>()?;
+    if ranges.iter().filter(|range| range.most == Ordering::Greater).count() * 2 > ranges.len() {
+        let batches = ranges.into_iter().map(|range| range.batch).collect();
+        return Ok(vec![Cluster { batches, most: Ordering::Greater }]);
+    }
+    for range in &mut ranges {
+        range.put_in_order()?;
+    }
+    sort_by_first(&mut ranges)?;
+    let mut clusters: Vec<(Cluster, RecordBatch)> = Vec::new();
+    for Range { batch, most } in ranges {
+        match clusters.last_mut() {
+            Some((cluster, last)) if compare(last, last.num_rows() - 1, &batch, 0)? != Ordering::Less => {
+                if compare(last, last.num_rows() - 1, &batch, batch.num_rows() - 1)? == Ordering::Less {
+                    *last = batch.clone();
+                }
+                cluster.batches.push(batch);
+                cluster.most = Ordering::Greater;
+            }
+            _ => clusters.push((Cluster { batches: vec![batch.clone()], most }, batch)),
+        }
+    }
+    Ok(clusters.into_iter().map(|(cluster, _)| cluster).collect())
+}
+
+struct Range {
+    batch: RecordBatch,
+    most: Ordering,
+}
+
+impl Range {
+    fn of(batch: &RecordBatch) -> Result<Range, ArrowError> {
+        Ok(Range { batch: batch.clone(), most: steps(batch.columns())? })
+    }
+
+    fn put_in_order(&mut self) -> Result<(), ArrowError> {
+        if self.most == Ordering::Greater {
+            self.batch = sort(std::slice::from_ref(&self.batch))?;
+            self.most = Ordering::Equal;
+        }
+        Ok(())
+    }
+}
+
+fn sort_by_first(ranges: &mut [Range]) -> Result<(), ArrowError> {
+    let mut failed = None;
+    ranges.sort_by(|a, b| {
+        compare(&a.batch, 0, &b.batch, 0).unwrap_or_else(|error| {
+            failed.get_or_insert(error);
+            Ordering::Equal
+        })
+    });
+    failed.map_or(Ok(()), Err)
 }
 
 fn sort(batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
@@ -39,33 +112,6 @@ fn sort(batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
 fn firsts(sorted: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let firsts: UInt64Array = partition(sorted.columns())?.ranges().iter().map(|range| range.start as u64).collect();
     take_record_batch(sorted, &firsts)
-}
-
-/// The batches so that their rows ascend, and how at least each row compares to the next: less, or perhaps equal. None if there
-/// is no such order of batches. Batches without rows are left out.
-fn in_order(batches: &[RecordBatch]) -> Result<Option<(Vec<RecordBatch>, Ordering)>, ArrowError> {
-    let mut batches: Vec<RecordBatch> = batches.iter().filter(|batch| batch.num_rows() > 0).cloned().collect();
-    let mut most = Ordering::Less;
-    for batch in &batches {
-        most = most.max(steps(batch.columns())?);
-        if most == Ordering::Greater {
-            return Ok(None);
-        }
-    }
-    let mut failed = None;
-    batches.sort_by(|a, b| {
-        compare(a, 0, b, 0).unwrap_or_else(|error| {
-            failed.get_or_insert(error);
-            Ordering::Equal
-        })
-    });
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    for pair in batches.windows(2) {
-        most = most.max(compare(&pair[0], pair[0].num_rows() - 1, &pair[1], 0)?);
-    }
-    Ok((most != Ordering::Greater).then_some((batches, most)))
 }
 
 /// One row of a batch against one of another.

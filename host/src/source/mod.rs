@@ -3,14 +3,12 @@
 //! * `list` - which objects the source has: a file, a folder or a glob.
 //! * `open` - one Parquet object: its footer, its digest, its row groups (the units).
 //! * `read` - the rows of a unit that are still to do, batch by batch.
-//! * `texts` - a column chunk of texts or bytes, which ids mostly are, decoded at once.
 //!
 //! Coverage and ids are not known here: the caller says which rows it wants.
 
 mod list;
 mod open;
 mod read;
-mod texts;
 
 pub use list::{Object, Pattern, list};
 pub use open::{Columns, Fetch, Opened, Unit, open, open_to_read, schema_of};

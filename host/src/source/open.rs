@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::GetOptions;
@@ -167,19 +167,6 @@ pub struct Unit {
     pub rows: Range<u64>,
     /// Where its first byte lies in the object.
     pub first_byte: u64,
-}
-
-impl Unit {
-    /// The chunk of the only column of `schema`, which its object was checked for, and what the object reads it as. None if there
-    /// are several, or the column has parts.
-    pub(super) fn only_column(&self, schema: &Schema) -> Option<(&ColumnChunkMetaData, &Field)> {
-        let [field] = schema.fields().as_ref() else { return None };
-        let metadata = &self.object.metadata;
-        let own = metadata.schema().field_with_name(field.name()).ok()?;
-        let mut chunks = metadata.metadata().row_group(self.row_group).columns().iter();
-        let chunk = chunks.find(|chunk| chunk.column_path().parts() == std::slice::from_ref(field.name()))?;
-        Some((chunk, own))
-    }
 }
 
 /// Reads an object's footer and digest.

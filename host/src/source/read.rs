@@ -7,18 +7,17 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::RowSelection;
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::open::arrange;
-use super::{SourceError, Unit, texts};
+use super::{SourceError, Unit};
 use crate::block::batch_bytes;
 
 /// How much one batch holds, and how much is fetched at once.
@@ -159,14 +158,10 @@ impl<'a> UnitReader<'a> {
                 if self.left.is_empty() {
                     return Ok(None);
                 }
-                if let Some(batch) = self.texts()? {
-                    self.parts = split(&batch, self.size);
-                    continue;
-                }
                 self.decoding = Some(self.start()?);
             }
             match self.decode()? {
-                Some(batch) => self.parts = split(&batch, self.size),
+                Some(batch) => self.parts = split(&batch, self.size.bytes_max),
                 None if self.decoding.as_ref().is_some_and(|decoding| decoding.left == self.left.len()) => {
                     let group = self.unit.row_group;
                     return Err(self.bad(format!("row group {group} has fewer rows than the footer says")));
@@ -174,31 +169,6 @@ impl<'a> UnitReader<'a> {
                 None => self.decoding = None,
             }
         }
-    }
-
-    /// The whole unit, if all of it is wanted, of one column that is decoded at once.
-    fn texts(&self) -> Result<Option<RecordBatch>, SourceError> {
-        let unit = self.unit;
-        if self.left.ranges() != std::slice::from_ref(&unit.rows) {
-            return Ok(None);
-        }
-        let Some((chunk, field)) = unit.only_column(&self.schema) else { return Ok(None) };
-        if !texts::fits(chunk, field.data_type()) {
-            return Ok(None);
-        }
-        let (start, length) = chunk.byte_range();
-        let range = start..start.saturating_add(length);
-        if range.end > unit.object.object.size {
-            return Ok(None);
-        }
-        let bytes = unit.object.fetch.wait_for(&[range], self.runtime)?.remove(0);
-        let rows = (unit.rows.end - unit.rows.start) as usize;
-        // The page reader panics on some lies of a footer; the general decoder says what is wrong.
-        let decoded = catch_unwind(AssertUnwindSafe(|| texts::decode(chunk, field.data_type(), rows, bytes)));
-        let Ok(Some(column)) = decoded else { return Ok(None) };
-        let schema = Arc::new(Schema::new(vec![field.clone().with_nullable(true)]));
-        let batch = RecordBatch::try_new(schema, vec![column]).and_then(|batch| arrange(&batch, &[0], &self.schema));
-        batch.map(Some).map_err(|error| self.bad(error))
     }
 
     /// A decoder for the next window of the rows that are left.
@@ -261,12 +231,11 @@ impl<'a> UnitReader<'a> {
     }
 }
 
-/// Slices of about the bytes that a block may have, of a batch that turned out larger than the footer promised, or was decoded
-/// at once.
-fn split(batch: &RecordBatch, size: BlockSize) -> VecDeque<RecordBatch> {
+/// Slices of about `bytes_max` each, of a batch that turned out larger than the footer promised.
+fn split(batch: &RecordBatch, bytes_max: usize) -> VecDeque<RecordBatch> {
     let rows = batch.num_rows();
-    let pieces = (batch_bytes(batch) / size.bytes_max.max(1)).clamp(1, rows.max(1));
-    let step = rows.div_ceil(pieces).clamp(1, size.rows_max.max(1));
+    let pieces = (batch_bytes(batch) / bytes_max.max(1)).clamp(1, rows.max(1));
+    let step = rows.div_ceil(pieces).max(1);
     (0..rows).step_by(step).map(|start| batch.slice(start, step.min(rows - start))).collect()
 }
 

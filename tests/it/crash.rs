@@ -30,6 +30,21 @@ fn workdir(pipeline: &Pipeline) -> Workdir {
     Workdir::with(pipeline, &[("a.parquet", 0..25, 8), ("b.parquet", 25..40, 6)])
 }
 
+/// As [`workdir`], with a column that nothing reads, so wide that the first read of an object takes its ends only: row groups
+/// between them are read one by one.
+fn workdir_of_large_objects(pipeline: &Pipeline) -> Workdir {
+    let workdir = Workdir::new();
+    for (name, numbers, group) in [("a.parquet", 0..25, 8), ("b.parquet", 25..40, 6)] {
+        let wide = numbers.clone().map(|number| Some(format!("{number:040000}")));
+        let batch = number_batch(numbers);
+        let wide: ArrayRef = Arc::new(wide.collect::<StringArray>());
+        let columns = [("id", batch["id"].clone()), ("n", batch["n"].clone()), ("wide", wide)];
+        workdir.file(name, &RecordBatch::try_from_iter(columns).unwrap(), group);
+    }
+    workdir.pipeline(pipeline);
+    workdir
+}
+
 /// Everything that must hold after a job ended in order, however it got there.
 #[track_caller]
 fn assert_exactly_once(workdir: &Workdir, context: &str) {
@@ -297,21 +312,31 @@ fn p10_blocks_of_one_unit_reach_several_files_and_small_blocks_pass_after_a_filt
     assert!(files > 10, "{files} files of one unit");
 }
 
+/// Reads of the source by a run that nothing disturbs.
+fn reads_of_large_objects() -> usize {
+    let reads = Arc::new(Reads::default());
+    workdir_of_large_objects(&by_one_reader()).run_with(&reads, false).finished();
+    assert!(reads.all() > 7, "row groups are read by themselves: {} reads", reads.all());
+    reads.all()
+}
+
 #[test]
 fn p12_a_lost_connection_in_the_middle_of_a_unit_goes_on_where_it_was() {
-    for failing in [vec![2], vec![3], vec![2, 3, 4], vec![3, 5, 7]] {
-        let workdir = workdir(&by_one_reader());
+    let each = (0..reads_of_large_objects()).map(|ordinal| vec![ordinal]);
+    for failing in each.chain([vec![2, 3, 4], vec![3, 5, 7]]) {
+        let workdir = workdir_of_large_objects(&by_one_reader());
         let reads = Arc::new(Reads::failing(failing.clone()));
         workdir.run_with(&reads, false).finished();
+        assert!(failing.iter().all(|ordinal| *ordinal < reads.all()), "{failing:?} of {} reads", reads.all());
         assert_exactly_once(&workdir, &format!("reads {failing:?} failed"));
     }
 }
 
 #[test]
 fn p12_a_store_that_stays_away_fails_the_run_resumably() {
-    let workdir = workdir(&by_one_reader());
-    let reads = Arc::new(Reads::failing(5..100));
-    let failed = workdir.run_with(&reads, false);
+    let last = reads_of_large_objects() - 1;
+    let workdir = workdir_of_large_objects(&by_one_reader());
+    let failed = workdir.run_with(&Arc::new(Reads::failing(last..last + 100)), false);
     assert!(failed.error().contains("connection reset") && failed.error().contains("hint:"), "{}", failed.error());
     assert!(failed.summary().commits > 0);
     workdir.run().finished();

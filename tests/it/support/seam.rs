@@ -236,6 +236,9 @@ pub struct Pause {
     changed: Condvar,
 }
 
+/// Of a test that nobody waits for any more.
+const PAUSE_MAX: Duration = Duration::from_secs(180);
+
 impl Pause {
     pub fn before(at: &str) -> Arc<Pause> {
         Pause::after_passing(at, 0)
@@ -272,7 +275,8 @@ impl Watch for Pause {
             }
             state.0 = true;
             self.changed.notify_all();
-            drop(self.changed.wait_while(state, |state| !state.1).unwrap());
+            // A test that failed lets nobody go on, and would wait for those who pause.
+            drop(self.changed.wait_timeout_while(state, PAUSE_MAX, |state| !state.1).unwrap());
         }
         Ok(())
     }

@@ -278,8 +278,11 @@ fn list_buckets<N: Number>(record: &Record<N>, count: u16, bytes: &[u8], numbers
         before = until;
         let high = (bucket as u128).checked_shl(buckets.low_bits).unwrap_or(0);
         for place in from..until {
-            let number =
-                record.first.to_u128().wrapping_add(high).wrapping_add(buckets.low::<N>(bytes, place)?.to_u128());
+            let low = buckets.low::<N>(bytes, place)?;
+            if low.bits() > buckets.low_bits {
+                return Some(());
+            }
+            let number = record.first.to_u128().wrapping_add(high).wrapping_add(low.to_u128());
             numbers.push(N::from_u128(number));
         }
     }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod forge;
+
 use std::fs;
 
 use wasmpipe_ids::{BuildError, Builder, Column, Damage, Ids, Summary};

@@ -1,15 +1,36 @@
-//! libFuzzer looks for checkpoints that break what must hold. It needs a nightly compiler, and the host is compiled anew
-//! for it, with the address sanitizer: a tool chain and a target folder of its own.
+//! libFuzzer looks for checkpoints, and for id files, that break what must hold. It needs a nightly compiler, and what it runs is
+//! compiled anew, with the address sanitizer: for checkpoints the host, which takes minutes, for id files one small crate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::process::{apt_install, is_there, output, run, succeeds};
 use crate::{Result, cargo, place};
 
-/// The targets: each a function of `wasmpipe-fuzz`.
-const TARGETS: [&str; 2] = ["entries", "side_files"];
+/// Programs that libFuzzer runs.
+pub(crate) struct Targets {
+    /// A workspace of its own.
+    folder: &'static str,
+    /// Below what fuzzing builds.
+    built: &'static str,
+    names: [&'static str; 2],
+    /// Beside the sanitizer's.
+    rustflags: &'static str,
+}
+
+/// Each is a function of `wasmpipe-fuzz`. Its manifest says which crates tell libFuzzer the branches they take.
+pub(crate) const CHECKPOINTS: Targets =
+    Targets { folder: "tests/fuzz/targets", built: "target", names: ["entries", "side_files"], rustflags: "" };
+/// All crates tell the branches they take: they are few, and none is large.
+pub(crate) const IDS: Targets = Targets {
+    folder: "tests/fuzz/ids",
+    built: "target-ids",
+    names: ["ids_open", "ids_model"],
+    rustflags: " -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+        -Cllvm-args=-sanitizer-coverage-trace-compares",
+};
 /// Unless said otherwise.
 const SECONDS: u32 = 60;
 /// Long enough for a compiler on a slow line.
@@ -22,14 +43,14 @@ const MEMORY_MB_MAX: u32 = 2048;
 const INPUT_BYTES_MAX: u32 = 16 << 10;
 
 /// Runs each target for so many seconds.
-pub(crate) fn fuzz(seconds: Option<&str>) -> Result {
+pub(crate) fn fuzz(targets: &Targets, seconds: Option<&str>) -> Result {
     let seconds: u32 = match seconds {
         Some(text) => text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?,
         None => SECONDS,
     };
     ensure()?;
-    let built = build()?;
-    TARGETS.iter().try_for_each(|target| look(&built, target, seconds))
+    let built = build(targets)?;
+    targets.names.iter().try_for_each(|target| look(targets, &built, target, seconds))
 }
 
 fn ensure() -> Result {
@@ -47,8 +68,8 @@ fn ensure() -> Result {
 }
 
 /// The folder of the targets' programs.
-fn build() -> Result<PathBuf> {
-    let (folder, target) = (place::root().join("tests/fuzz/targets"), place::fuzz()?.join("target"));
+fn build(targets: &Targets) -> Result<PathBuf> {
+    let (folder, target) = (place::root().join(targets.folder), place::fuzz()?.join(targets.built));
     // The host's versions; cargo adds what only the targets need.
     let lock = place::root().join("Cargo.lock");
     std::fs::copy(&lock, folder.join("Cargo.lock")).map_err(|e| format!("{}: {e}", lock.display()))?;
@@ -56,7 +77,8 @@ fn build() -> Result<PathBuf> {
     let mut build = Command::new("rustup");
     build.args(["run", "nightly", "cargo", "build", "--target", &host]).current_dir(&folder);
     // A target that is named keeps the sanitizer away from macros and build scripts.
-    build.env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", "-Zsanitizer=address").env("CARGO_INCREMENTAL", "0");
+    let flags = format!("-Zsanitizer=address{}", targets.rustflags);
+    build.env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", flags).env("CARGO_INCREMENTAL", "0");
     cargo::with_fresh_sources(&target, || run(&mut build))?;
     Ok(target.join(host).join("debug"))
 }
@@ -67,11 +89,14 @@ fn host() -> Result<String> {
     host.map(str::to_owned).ok_or_else(|| "rustc does not name its host".to_owned())
 }
 
-fn look(built: &std::path::Path, target: &str, seconds: u32) -> Result {
+fn look(targets: &Targets, built: &Path, target: &str, seconds: u32) -> Result {
     let base = place::fuzz()?;
-    let (seeds, corpus, found) =
-        (base.join("seeds").join(target), base.join("corpus").join(target), base.join("found"));
-    for folder in [&seeds, &corpus, &found] {
+    let [seeds, corpus] = ["seeds", "corpus"].map(|folder| base.join(folder).join(target));
+    let scratch = scratch(&base).join(target);
+    let found = base.join("found");
+    // A program that libFuzzer ends leaves its files.
+    let _ = std::fs::remove_dir_all(&scratch);
+    for folder in [&seeds, &corpus, &scratch, &found] {
         std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     }
     let mut look = Command::new(built.join(target));
@@ -79,17 +104,24 @@ fn look(built: &std::path::Path, target: &str, seconds: u32) -> Result {
     // return.
     look.env("ASAN_OPTIONS", "detect_stack_use_after_return=0:malloc_context_size=3")
         .env("WASMPIPE_FUZZ_SEEDS", &seeds)
+        .env("WASMPIPE_FUZZ_SCRATCH", &scratch)
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
         .arg(format!("-rss_limit_mb={MEMORY_MB_MAX}"))
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
         .arg(format!("-artifact_prefix={}/{target}-", found.display()))
         .arg("-print_final_stats=1");
-    let words = place::root().join("tests/fuzz/targets").join(target).with_extension("dict");
+    let words = place::root().join(targets.folder).join(target).with_extension("dict");
     if words.is_file() {
         look.arg(format!("-dict={}", words.display()));
     }
     let hint =
         format!("hint: the input lies in {}; give its name to the program instead of these options", found.display());
     run(look.arg(&corpus).arg(&seeds)).map_err(|error| format!("{error}\n{hint}"))
+}
+
+/// Where programs may write: in memory, if there is such a folder.
+fn scratch(base: &Path) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.join("wasmpipe-fuzz") } else { base.join("scratch") }
 }

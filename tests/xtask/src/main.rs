@@ -37,6 +37,7 @@ The project's automation.
   cargo xtask soak                   the tests at full size, and the quickstart
   cargo xtask ray                    jobs that Ray Data begins and wasmpipe finishes, and the other way round; installs Ray
   cargo xtask fuzz [SECONDS]         look for checkpoints that no run survives, with libFuzzer and the address sanitizer; 60 s each
+  cargo xtask fuzz ids [SECONDS]     the same for id files, their reader and their writer, which is built in seconds
   cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md; with --copies 40 a long one
   cargo xtask bench id [--small]     measure what knowing rows by `id` costs against knowing them by position
   cargo xtask bench resume           measure a job that Ray Data began, beside Ray Data, DuckDB and Polars, which it installs;
@@ -67,8 +68,10 @@ fn obey(words: &[String]) -> Result {
         ["test", filters @ ..] => commands::test(filters),
         ["lint"] => commands::lint(),
         ["soak"] => commands::soak(),
-        ["fuzz"] => fuzz::fuzz(None),
-        ["fuzz", seconds] => fuzz::fuzz(Some(seconds)),
+        ["fuzz"] => fuzz::fuzz(&fuzz::CHECKPOINTS, None),
+        ["fuzz", "ids"] => fuzz::fuzz(&fuzz::IDS, None),
+        ["fuzz", "ids", seconds] => fuzz::fuzz(&fuzz::IDS, Some(seconds)),
+        ["fuzz", seconds] => fuzz::fuzz(&fuzz::CHECKPOINTS, Some(seconds)),
         ["ray"] => commands::ray(),
         ["bench", "udf"] => commands::bench_functions(None),
         ["bench", "udf", filter] => commands::bench_functions(Some(filter)),

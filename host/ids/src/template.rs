@@ -242,7 +242,7 @@ impl Word {
 #[inline]
 fn within(word: u64, from: u8, to: u8) -> u64 {
     let above = (word | TOPS) - ONES * u64::from(from);
-    let below = (ONES * u64::from(to) | TOPS) - word;
+    let below = ((ONES * u64::from(to)) | TOPS) - word;
     above & below & TOPS
 }
 

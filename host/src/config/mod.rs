@@ -216,7 +216,7 @@ pub struct Run {
     pub block_bytes_max: Option<At<u64>>,
     /// `memory_bytes_max = "1 GiB"`: the most bytes of all blocks in flight together. At least 1.
     pub memory_bytes_max: Option<At<u64>>,
-    /// `ids_memory_bytes_max = "256 MiB"`: the most bytes of ids that are sorted together when an id file is built. At least 1.
+    /// `ids_memory_bytes_max = "256 MiB"`: memory for building an id file. At least 1.
     pub ids_memory_bytes_max: Option<At<u64>>,
 }
 

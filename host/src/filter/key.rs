@@ -20,9 +20,12 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, FixedSizeBinary
 use arrow::datatypes::*;
 use wasmpipe_ids::Column;
 
+/// How ids become keys. It is part of what an id file is known by: files of another version are not found.
+pub const KEYS_VERSION: u8 = 2;
+
 /// The keys of a batch of ids; strings stay where they are.
 #[derive(Debug)]
-pub enum Keys<'a> {
+pub(super) enum Keys<'a> {
     /// Numbers of up to 8 bytes.
     Numbers(Vec<u64>),
     /// Numbers of up to 16 bytes.
@@ -51,7 +54,7 @@ pub fn is_supported(data_type: &DataType) -> bool {
 
 impl<'a> Keys<'a> {
     /// Encodes the rows of a batch whose columns are the ids, in order. No column may have a null.
-    pub fn encode(ids: &'a RecordBatch) -> Keys<'a> {
+    pub(super) fn encode(ids: &'a RecordBatch) -> Keys<'a> {
         match ids.columns() {
             [column] => alone(column),
             columns => composite(columns, ids.num_rows()),
@@ -59,7 +62,7 @@ impl<'a> Keys<'a> {
     }
 
     /// As the id file takes them.
-    pub fn column(&self) -> Column<'_> {
+    pub(super) fn column(&self) -> Column<'_> {
         match self {
             Keys::Numbers(numbers) => Column::Numbers(numbers),
             Keys::WideNumbers(numbers) => Column::WideNumbers(numbers),
@@ -260,6 +263,6 @@ mod tests {
     fn parts_are_closed() {
         let bytes: Vec<&[u8]> = vec![b"", b"a\0b"];
         let own = composite_keys(vec![Arc::new(BinaryArray::from(bytes)), Arc::new(Int32Array::from(vec![-9, 12]))]);
-        assert_eq!(own, [b"\0\0-9\0".to_vec(), b"a\0\xffb\0\012\0".to_vec()]);
+        assert_eq!(own, [b"\0\0-9\0".to_vec(), b"a\0\xffb\0\x0012\0".to_vec()]);
     }
 }

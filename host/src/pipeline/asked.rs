@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::covered::Lanes;
 use super::{Control, RunError, lock};
 use crate::commit::{self, Asked, CommitError, IdFile, Known, LaneState, Root, SideFile};
-use crate::filter::{DoneIds, DoneIdsBuilder, FilterError, IdCache, IdsName, Looked};
+use crate::filter::{DoneIds, DoneIdsBuilder, FilterError, IdCache, IdsName, KEYS_VERSION, Looked};
 use crate::plan::Plan;
 use crate::store::Store;
 
@@ -55,6 +55,7 @@ fn cache(plan: &Plan) -> Result<IdCache, FilterError> {
 fn digest(root: &Root, lanes: &Lanes) -> blake3::Hash {
     let below = asked_below(root);
     let mut digest = blake3::Hasher::new();
+    digest.update(&[KEYS_VERSION]);
     for file in &root.genesis.imported {
         digest.update(file.digest.as_bytes());
     }

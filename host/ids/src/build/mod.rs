@@ -175,6 +175,8 @@ impl Builder {
             return None;
         }
         let mut templates = self.templates.write().unwrap_or_else(PoisonError::into_inner);
+        // Or all templates would be copied for each new one.
+        *known = Arc::default();
         let is_full = templates.len() >= self.templates_max();
         let found = templates.find(key).or_else(|| {
             let template = if is_full { None } else { Template::new(key) };
@@ -318,18 +320,27 @@ impl Finish {
     fn take_few(&mut self) -> Result<Vec<usize>, BuildError> {
         let mut few = Vec::new();
         let mut chunk = Chunk::default();
+        let mut written = Vec::new();
         for template in 0..self.templates.len() {
             let ids: u64 = self.runs.iter().map(|run| run.ids(TEMPLATES + template)).sum();
             if ids < TEMPLATE_IDS_MIN {
                 few.push(template);
                 self.for_each_of(template, |id| chunk.push_string(id))?;
             }
+            if chunk.bytes() > self.memory_bytes_max / 4 {
+                written.push(self.write_run(std::mem::take(&mut chunk))?);
+            }
         }
         if chunk.bytes() > 0 {
-            let [numbers, strings] = [0; 2].map(|_| self.scratch.create(self.buffer_bytes));
-            self.runs.push(Run::write(chunk, numbers?, strings?)?);
+            written.push(self.write_run(chunk)?);
         }
+        self.runs.extend(written);
         Ok(few)
+    }
+
+    fn write_run(&mut self, chunk: Chunk) -> Result<Run, BuildError> {
+        let [numbers, strings] = [0; 2].map(|_| self.scratch.create(self.buffer_bytes));
+        Run::write(chunk, numbers?, strings?)
     }
 
     fn for_each_of(&self, template: usize, mut f: impl FnMut(&[u8])) -> Result<(), BuildError> {

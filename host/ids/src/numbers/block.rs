@@ -1,5 +1,5 @@
 //! One block of numbers: up to 1024 of them as a bitmap or in buckets, or any number of consecutive ones. [`BlockWriter`] cuts
-//! ascending numbers into blocks, [`Record`] and [`find`] read them again. Knows nothing of files.
+//! ascending numbers into blocks, [`Record`], [`Finder`] and [`list`] read them again. Knows nothing of files.
 //!
 //! Buckets are Elias-Fano coding (Elias 1974; Fano 1971) over few numbers: the high bits choose a bucket, two bytes for each say
 //! where it starts, and only the low bits are stored. With half as many buckets as numbers, a lookup reads two starts and about two
@@ -115,7 +115,7 @@ impl<N: Number> Record<N> {
 }
 
 /// How the numbers of a block with buckets are laid out; it follows from their span and count.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Buckets {
     count: usize,
     buckets: usize,
@@ -163,19 +163,71 @@ fn start(block: &[u8], bucket: usize) -> Option<usize> {
     Some(u16::from_le_bytes(*bytes).into())
 }
 
-/// Whether a number is in a block; `bytes` are the file's from the block's first byte on.
-#[inline]
-pub(crate) fn find<N: Number>(record: &Record<N>, bytes: &[u8], number: N) -> Result<bool, Fault> {
-    let offset = number.minus(record.first);
-    let found = match record.kind {
-        Kind::Run => Some(true),
-        Kind::Bitmap { .. } => {
-            let bit = offset.to_u128() as usize;
-            bytes.get(bit / 8).map(|byte| byte >> (bit % 8) & 1 == 1)
+/// What a lookup in a block needs of its record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Finder<N> {
+    first: N,
+    at: u64,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    Run,
+    Bitmap,
+    Buckets(Buckets),
+}
+
+impl<N: Number> Finder<N> {
+    #[inline]
+    pub(crate) fn new(record: &Record<N>) -> Finder<N> {
+        let shape = match record.kind {
+            Kind::Run => Shape::Run,
+            Kind::Bitmap { .. } => Shape::Bitmap,
+            Kind::Buckets { count } => Shape::Buckets(Buckets::new(record.last.minus(record.first), count)),
+        };
+        Finder { first: record.first, at: record.at, shape }
+    }
+
+    /// Where the block starts.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether a number is in the block; `bytes` are the file's. The number is not outside of the record's.
+    #[inline]
+    pub(crate) fn find(&self, bytes: &[u8], number: N) -> Result<bool, Fault> {
+        let offset = number.minus(self.first);
+        let found = bytes.get(self.at as usize..).and_then(|block| match self.shape {
+            Shape::Run => Some(true),
+            Shape::Bitmap => {
+                let bit = offset.to_u128() as usize;
+                block.get(bit / 8).map(|byte| byte >> (bit % 8) & 1 == 1)
+            }
+            Shape::Buckets(buckets) => find_in_buckets(buckets, block, offset),
+        });
+        found.ok_or(Fault { at: 0, what: "it ends behind the file" })
+    }
+
+    /// Where the first byte is that [`find`](Finder::find) will need: of a bucket's start, or of a bitmap.
+    #[inline]
+    pub(crate) fn first_needed(&self, number: N) -> u64 {
+        let offset = number.minus(self.first);
+        match self.shape {
+            Shape::Run => self.at,
+            Shape::Bitmap => self.at + offset.to_u128() as u64 / 8,
+            Shape::Buckets(buckets) => self.at + 2 * offset.high(buckets.low_bits).min(NUMBERS_MAX) as u64,
         }
-        Kind::Buckets { count } => find_in_buckets(Buckets::new(record.last.minus(record.first), count), bytes, offset),
-    };
-    found.ok_or(Fault { at: 0, what: "it ends behind the file" })
+    }
+
+    /// Where the numbers are that it will need then: the first one's first byte, and the second one's last.
+    #[inline]
+    pub(crate) fn next_needed(&self, bytes: &[u8], first_needed: u64) -> Option<(u64, u64)> {
+        let Shape::Buckets(buckets) = self.shape else { return None };
+        let place = start(bytes.get(first_needed as usize..)?, 0)?;
+        let at = self.at + (buckets.numbers_at() + place * buckets.low_bytes) as u64;
+        Some((at, at + 2 * buckets.low_bytes as u64))
+    }
 }
 
 #[inline]
@@ -211,31 +263,7 @@ fn search<N: Number>(buckets: Buckets, bytes: &[u8], low: N, mut from: usize, mu
     Some(false)
 }
 
-/// Where the first byte is that [`find`] will need: of a bucket's start, or of a bitmap.
-#[inline]
-pub(crate) fn first_needed<N: Number>(record: &Record<N>, number: N) -> u64 {
-    let offset = number.minus(record.first);
-    record.at
-        + match record.kind {
-            Kind::Run => 0,
-            Kind::Bitmap { .. } => offset.to_u128() as u64 / 8,
-            Kind::Buckets { count } => {
-                2 * offset.high(Buckets::new(record.last.minus(record.first), count).low_bits).min(NUMBERS_MAX) as u64
-            }
-        }
-}
-
-/// Where the numbers are that [`find`] will need: the first one's first byte, and the second one's last.
-#[inline]
-pub(crate) fn next_needed<N: Number>(record: &Record<N>, bytes: &[u8], first_needed: u64) -> Option<(u64, u64)> {
-    let Kind::Buckets { count } = record.kind else { return None };
-    let buckets = Buckets::new(record.last.minus(record.first), count);
-    let place = start(bytes.get(first_needed as usize..)?, 0)?;
-    let at = record.at + (buckets.numbers_at() + place * buckets.low_bytes) as u64;
-    Some((at, at + 2 * buckets.low_bytes as u64))
-}
-
-/// All numbers of a block, ascending; `bytes` as for [`find`].
+/// All numbers of a block, ascending; `bytes` are the file's from the block's first byte on.
 pub(crate) fn list<N: Number>(record: &Record<N>, bytes: &[u8], numbers: &mut Vec<N>) -> Result<(), Fault> {
     let before = numbers.len();
     let listed = match record.kind {
@@ -427,8 +455,7 @@ mod tests {
         for number in &numbers {
             for near in [number.before(), Some(*number), number.next()].into_iter().flatten() {
                 let record = records.iter().find(|record| (record.first..=record.last).contains(&near));
-                let found =
-                    record.is_some_and(|record| find(record, &bytes[record.at as usize..], near).expect("whole"));
+                let found = record.is_some_and(|record| Finder::new(record).find(&bytes, near).expect("whole"));
                 assert_eq!(found, numbers.binary_search(&near).is_ok(), "{near:?}");
             }
         }

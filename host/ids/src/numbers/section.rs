@@ -5,7 +5,7 @@
 //! holds, if the file is large.
 
 use super::super::number::Number;
-use super::block::{self, Kind, Record};
+use super::block::{self, Finder, Kind, Record};
 use crate::error::{Damage, Fault, Part, block_damage};
 use crate::format::{Section, checksum, prefetch, slice};
 use crate::seen::Seen;
@@ -33,21 +33,22 @@ struct Table<N> {
 struct Stretch<N> {
     first: N,
     last: N,
-    holds: Holds,
+    holds: Holds<N>,
 }
 
 #[derive(Clone, Copy)]
-enum Holds {
+enum Holds<N> {
     None,
     All,
-    Block(u64),
+    /// Some of them, in this block.
+    Some(u64, Finder<N>),
 }
 
 /// A number that a block can hold.
 #[derive(Clone, Copy)]
 struct Asked<N> {
     block: u64,
-    record: Record<N>,
+    finder: Finder<N>,
     /// The first byte that is needed.
     needed: u64,
 }
@@ -90,7 +91,9 @@ impl<N: Number> NumberSection<N> {
             match stretch.holds {
                 Holds::None => {}
                 Holds::All => answers |= 1 << i,
-                Holds::Block(block) => answers |= u64::from(self.is_in_block(bytes, block, *number)?) << i,
+                Holds::Some(block, finder) => {
+                    answers |= u64::from(self.find(bytes, block, &finder, *number)?) << i;
+                }
             }
         }
         Ok(answers)
@@ -108,37 +111,33 @@ impl<N: Number> NumberSection<N> {
             match self.stretch(bytes, *number)?.holds {
                 Holds::None => {}
                 Holds::All => answers |= 1 << i,
-                Holds::Block(block) => {
-                    let record = self.record(bytes, block)?;
-                    let needed = block::first_needed(&record, *number);
+                Holds::Some(block, finder) => {
+                    let needed = finder.first_needed(*number);
                     prefetch(bytes, needed);
-                    asked[i] = Some(Asked { block, record, needed });
+                    asked[i] = Some(Asked { block, finder, needed });
                 }
             }
         }
-        for Asked { record, needed, .. } in asked.iter().flatten() {
-            if let Some((from, until)) = block::next_needed(record, bytes, *needed) {
+        for Asked { finder, needed, .. } in asked.iter().flatten() {
+            if let Some((from, until)) = finder.next_needed(bytes, *needed) {
                 prefetch(bytes, from);
                 prefetch(bytes, until);
             }
         }
         for (i, asked) in asked.iter().enumerate() {
-            if let Some(Asked { block, record, .. }) = asked {
-                answers |= u64::from(self.find(bytes, *block, record, numbers[i])?) << i;
+            if let Some(Asked { block, finder, .. }) = asked {
+                answers |= u64::from(self.find(bytes, *block, finder, numbers[i])?) << i;
             }
         }
         Ok(answers)
     }
 
     #[inline]
-    fn is_in_block(&self, bytes: &[u8], number: u64, id: N) -> Result<bool, Damage> {
-        self.find(bytes, number, &self.record(bytes, number)?, id)
-    }
-
-    #[inline]
-    fn find(&self, bytes: &[u8], number: u64, record: &Record<N>, id: N) -> Result<bool, Damage> {
-        let block = self.block(bytes, number, record)?;
-        block::find(record, block, id).map_err(|fault| self.damage(number, record, fault))
+    fn find(&self, bytes: &[u8], number: u64, finder: &Finder<N>, id: N) -> Result<bool, Damage> {
+        if !self.seen.has(number) {
+            self.check(bytes, number, &self.record(bytes, number)?)?;
+        }
+        finder.find(bytes, id).map_err(|fault| self.damage(number, finder.at(), fault))
     }
 
     /// The file from a block's first byte on; its own bytes are what was written.
@@ -160,7 +159,7 @@ impl<N: Number> NumberSection<N> {
                 return Ok(());
             }
         };
-        Err(self.damage(number, record, Fault { at: 0, what }))
+        Err(self.damage(number, record.at, Fault { at: 0, what }))
     }
 
     /// All that is known around a number.
@@ -172,7 +171,7 @@ impl<N: Number> NumberSection<N> {
         };
         let record = self.record(bytes, block)?;
         if number <= record.last {
-            let holds = if record.kind == Kind::Run { Holds::All } else { Holds::Block(block) };
+            let holds = if record.kind == Kind::Run { Holds::All } else { Holds::Some(block, Finder::new(&record)) };
             return Ok(Stretch { first: record.first, last: record.last, holds });
         }
         let first = record.last.next().unwrap_or(N::MAX);
@@ -213,14 +212,14 @@ impl<N: Number> NumberSection<N> {
             }
             let block = self.block(bytes, number, &record)?;
             numbers.clear();
-            block::list(&record, block, &mut numbers).map_err(|fault| self.damage(number, &record, fault))?;
+            block::list(&record, block, &mut numbers).map_err(|fault| self.damage(number, record.at, fault))?;
             numbers.iter().for_each(|number| f(*number, *number));
         }
         Ok(())
     }
 
-    fn damage(&self, number: u64, record: &Record<N>, fault: Fault) -> Damage {
-        block_damage(self.section.first_block + number, record.at, fault)
+    fn damage(&self, number: u64, at: u64, fault: Fault) -> Damage {
+        block_damage(self.section.first_block + number, at, fault)
     }
 
     /// About where a number is.

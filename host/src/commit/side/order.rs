@@ -1,6 +1,5 @@
 //! Ids put into order. They mostly are: what is imported was written in order, and readers emit rows as they stand. So batches
-//! are looked at first, and only sorted if they must be; only
-//! batches that overlap are sorted together.
+//! are looked at first, and only those that overlap are sorted together.
 
 use std::cmp::Ordering;
 use std::sync::Arc;

@@ -26,6 +26,8 @@ const BLOCK_BYTES_MAX: u64 = 2 << 20;
 const WINDOW_BYTES: u64 = 64 << 20;
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
 const IDS_MEMORY_BYTES_MAX: u64 = 256 << 20;
+/// With less, every few ids are a file of their own.
+const IDS_MEMORY_BYTES_MIN: u64 = 64 << 10;
 
 /// How to reach a store, as its section of the pipeline file says.
 pub fn settings_of(written: &config::Store) -> Settings {
@@ -107,7 +109,8 @@ pub(super) fn run_settings(run: &config::Run, group: GroupLimits) -> Run {
             window_bytes: WINDOW_BYTES,
         },
         memory_bytes_max: value_or(run.memory_bytes_max.as_ref(), MEMORY_BYTES_MAX),
-        ids_memory_bytes_max: value_or(run.ids_memory_bytes_max.as_ref(), IDS_MEMORY_BYTES_MAX),
+        ids_memory_bytes_max: value_or(run.ids_memory_bytes_max.as_ref(), IDS_MEMORY_BYTES_MAX)
+            .max(IDS_MEMORY_BYTES_MIN),
     }
 }
 

@@ -260,6 +260,6 @@ mod tests {
     fn parts_are_closed() {
         let bytes: Vec<&[u8]> = vec![b"", b"a\0b"];
         let own = composite_keys(vec![Arc::new(BinaryArray::from(bytes)), Arc::new(Int32Array::from(vec![-9, 12]))]);
-        assert_eq!(own, [b"\0\0-9\0".to_vec(), b"a\0\xffb\0\012\0".to_vec()]);
+        assert_eq!(own, [b"\0\0-9\0".to_vec(), b"a\0\xffb\0\x0012\0".to_vec()]);
     }
 }

@@ -99,6 +99,7 @@ pub(crate) fn ray() -> Result {
 pub(crate) fn lint() -> Result {
     let (root, target) = (place::root(), place::target()?);
     cargo(&root, &target, |cargo| cargo.args(["fmt", "--all", "--check"]))?;
+    cargo(&root.join("tests/fuzz/ids"), &target, |cargo| cargo.args(["fmt", "--check"]))?;
     cargo(&root, &target, |cargo| cargo.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     cargo(&root, &target, |cargo| {
         cargo.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps", "--document-private-items"])

@@ -68,8 +68,8 @@ impl Layout {
     pub(crate) fn ids_max(self, kind: Kind) -> u64 {
         match (self, kind) {
             (_, Kind::Url) => 8_000_000,
-            (Layout::HashSet | Layout::NumPy, Kind::Text | Kind::Shard | Kind::Uuid) => 20_000_000,
-            _ => u64::MAX,
+            (Layout::File | Layout::Fingerprints, _) | (_, Kind::Sequential | Kind::Random) => u64::MAX,
+            _ => 20_000_000,
         }
     }
 

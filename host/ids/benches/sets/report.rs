@@ -74,7 +74,7 @@ pub(crate) fn tables(measured: &[(Job, Vec<Figures>)]) {
     for line in LINES.iter().filter(|line| !line.what.starts_with("the first") && !line.what.starts_with("open")) {
         println!();
         head(line.what, &kinds);
-        for layout in Layout::ALL {
+        for layout in Layout::ALL.into_iter().filter(|layout| measured.iter().any(|(job, _)| job.layout == *layout)) {
             let figure = |kind| of(kind, layout).and_then(|of| median(line, of).map(|figure| (of, figure)));
             let cell =
                 |kind: &Kind| figure(*kind).map_or_else(none, |((job, _), is)| format!("{}{}", number(is), fewer(job)));
@@ -127,6 +127,7 @@ fn number(figure: f64) -> String {
     match figure {
         figure if figure >= 100.0 => format!("{figure:.0}"),
         figure if figure >= 1.0 => format!("{figure:.1}"),
-        figure => format!("{figure:.4}"),
+        figure if figure >= 0.01 => format!("{figure:.2}"),
+        figure => format!("{figure:.6}"),
     }
 }

@@ -48,6 +48,15 @@ pub(crate) fn bench_resume(options: &[&str]) -> Result {
     process::run(tools.args(options))
 }
 
+/// Needs no host: the sorted id file is a crate of its own.
+pub(crate) fn bench_ids(options: &[&str]) -> Result {
+    let python = python::ensure_peers()?;
+    cargo(&place::root(), &place::target()?, |cargo| {
+        cargo.args(["bench", "-p", "wasmpipe-ids", "--bench", "sets", "--", "--python"]).arg(python);
+        cargo.arg("--folder").arg(place::made("ids")).args(options)
+    })
+}
+
 pub(crate) fn bench_functions(filter: Option<&str>) -> Result {
     let (mut bench, component) = bench_with("tests/guests/bench")?;
     process::run(bench.arg(component).args(filter))

@@ -40,6 +40,8 @@ The project's automation.
   cargo xtask fuzz ids [SECONDS]     the same for id files, their reader and their writer, which is built in seconds
   cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md; with --copies 40 a long one
   cargo xtask bench id [--small]     measure what knowing rows by `id` costs against knowing them by position
+  cargo xtask bench ids [--billion]  measure the sorted id file beside NumPy, a hash set and other layouts, 80 million ids of each
+                                     kind; 10 GB of memory, an hour; quickly: --ids 1000000 --kind uuid --layout file
   cargo xtask bench resume           measure a job that Ray Data began, beside Ray Data, DuckDB and Polars, which it installs;
                                      10 minutes and 2 GB of disk; quickly: --scale 100 --only wasmpipe,duckdb --rounds 1
   cargo xtask bench log [--small]    measure how soon a job with a long log goes on
@@ -78,6 +80,7 @@ fn obey(words: &[String]) -> Result {
         ["bench", "planes"] => commands::bench_planes(),
         ["bench", "log", options @ ..] => commands::bench_log(options),
         ["bench", "id", options @ ..] => commands::bench_id(options),
+        ["bench", "ids", options @ ..] => commands::bench_ids(options),
         ["bench", "resume", options @ ..] => commands::bench_resume(options),
         ["bench", options @ ..] => commands::bench(options),
         [] | ["help" | "--help" | "-h"] => {

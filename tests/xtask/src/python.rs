@@ -1,6 +1,7 @@
 //! Pythons with packages from PyPI, each in a folder of the cache: with pyarrow, which reads what wasmpipe wrote, and moto, an
 //! S3 server, so that not only our own reader and our own server vouch for what we do; with Ray Data, which begins and
-//! finishes our jobs; and with DuckDB and Polars, which some of our times stand beside.
+//! finishes our jobs; and with DuckDB, Polars and NumPy, which some of our times stand
+//! beside.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ const RAY: Environment = Environment {
 
 const PEERS: Environment = Environment {
     folder: "venv-peers",
-    packages: &["duckdb==2.0.0", "polars==2.1.0", "matplotlib==3.11.2"],
-    modules: "duckdb, polars, matplotlib.pyplot",
+    packages: &["duckdb==2.0.0", "polars==2.1.0", "matplotlib==3.11.2", "numpy==2.4.6"],
+    modules: "duckdb, polars, matplotlib.pyplot, numpy",
 };
 
 /// A Python interpreter that has pyarrow and moto.
@@ -48,7 +49,7 @@ pub(crate) fn ensure_ray() -> Result<PathBuf> {
     RAY.ensure()
 }
 
-/// A Python interpreter that has DuckDB, Polars and matplotlib.
+/// A Python interpreter that has DuckDB, Polars, NumPy and matplotlib.
 pub(crate) fn ensure_peers() -> Result<PathBuf> {
     PEERS.ensure()
 }

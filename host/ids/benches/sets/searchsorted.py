@@ -10,7 +10,6 @@ import time
 import numpy
 
 
-
 def anonymous_mib():
     with open("/proc/self/status") as status:
         return int(re.search(r"RssAnon:\s+(\d+)", status.read()).group(1)) / 1024

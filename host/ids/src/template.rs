@@ -184,7 +184,11 @@ impl Template {
     #[inline]
     fn fits(&self, id: &[u8]) -> bool {
         id.len() == self.length
-            && self.words.iter().all(|word| word.fits(load(id, word.at)))
+            && if self.with_letter.is_empty() {
+                self.words.iter().all(|word| word.fits_decimals(load(id, word.at)))
+            } else {
+                self.words.iter().all(|word| word.fits(load(id, word.at)))
+            }
             && self.with_letter.iter().all(|(from, until)| has_letter(&id[*from..*until]))
     }
 
@@ -227,6 +231,13 @@ fn load(id: &[u8], at: usize) -> u64 {
 }
 
 impl Word {
+    /// As [`fits`](Word::fits), where no place is hexadecimal.
+    #[inline]
+    fn fits_decimals(&self, word: u64) -> bool {
+        let decimal = within(word & !TOPS, b'0', b'9') & !word;
+        word & self.literal_mask == self.literal && decimal & self.decimals == self.decimals
+    }
+
     #[inline]
     fn fits(&self, word: u64) -> bool {
         let low = word & !TOPS;

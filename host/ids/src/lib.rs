@@ -29,9 +29,12 @@
 //! take out is kept as it is, front-coded. Consecutive numbers, which is how most sources count, cost nothing; others cost their low
 //! bits.
 //!
-//! Compared were, with 80 million ids each: front coding of all ids in blocks of 4 KiB with a sparse index (the format's first
-//! version), sorted 128-bit fingerprints with interpolation search, and this. `tests/bench/RESULTS.md` has the table. Fingerprints
-//! take 16 bytes an id whatever it is, and lose the locality of the source; front coding decodes eight entries for a lookup.
+//! Compared by measurement (`cargo xtask bench ids`; `tests/bench/RESULTS.md` has the tables): front coding of all ids in blocks of
+//! 4 KiB with a sparse index, which was the format's first version and is what strings without templates get; sorted 128-bit
+//! fingerprints with interpolation search; and this. Fingerprints take 16 bytes an id whatever it is, and lose the locality of the
+//! source; front coding decodes eight entries for a lookup.
+//!
+//! No membership filter stands in front: a lookup of a number touches two places of a block, a filter would touch one more.
 //!
 //! # The bytes, version 2
 //!

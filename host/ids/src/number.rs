@@ -21,6 +21,8 @@ pub(crate) trait Number: Copy + Ord + Debug + Default + Send + Sync + Width + 's
     /// The lowest `bits` bits.
     fn low(self, bits: u32) -> Self;
     fn write(self, out: &mut Vec<u8>);
+    /// Over the first `BYTES` bytes, little endian.
+    fn put(self, out: &mut [u8]);
     /// Of the first `BYTES` bytes at `at`, little endian.
     fn read(bytes: &[u8], at: usize) -> Option<Self>;
     /// Sorts what may be several ascending stretches, one behind the other.
@@ -75,6 +77,11 @@ macro_rules! number {
 
             fn write(self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.to_le_bytes());
+            }
+
+            #[inline]
+            fn put(self, out: &mut [u8]) {
+                out[..Self::BYTES].copy_from_slice(&self.to_le_bytes());
             }
 
             #[inline]

@@ -151,6 +151,13 @@ struct Union<'a, N> {
 impl<N: Number> Union<'_, N> {
     #[inline]
     fn next(&mut self) -> Option<(N, N)> {
+        // Mostly one number that stands alone.
+        if let ([first, second, ..], []) = (self.single, self.stretches)
+            && first.next().is_some_and(|next| next < *second)
+        {
+            self.single = &self.single[1..];
+            return Some((*first, *first));
+        }
         let (first, mut last) = self.smallest()?;
         loop {
             let end = last.next().unwrap_or(last);

@@ -363,7 +363,7 @@ impl<N: Number> BlockWriter<N> {
 
     /// Whether there is enough to be worth a call of the file system.
     pub(crate) fn is_large(&self) -> bool {
-        self.blocks.bytes.len() + self.blocks.records.len() * Record::<N>::BYTES >= 256 << 10
+        self.waiting.is_empty() && self.blocks.bytes.len() + self.blocks.records.len() * Record::<N>::BYTES >= 256 << 10
     }
 
     pub(crate) fn finish(mut self) -> Blocks<N> {
@@ -418,10 +418,13 @@ fn write_buckets<N: Number>(numbers: &[N], buckets: Buckets, out: &mut Vec<u8>) 
             out[at + 2 * open..][..2].copy_from_slice(&(place as u16).to_le_bytes());
         }
     }
-    for number in numbers {
-        number.minus(numbers[0]).low(buckets.low_bits).write(out);
-        out.truncate(out.len() - N::BYTES + buckets.low_bytes);
+    let (from, end) = (out.len(), out.len() + numbers.len() * buckets.low_bytes);
+    // Each number is written whole; the next one is written over what it does not need.
+    out.resize(end + N::BYTES, 0);
+    for (place, number) in numbers.iter().enumerate() {
+        number.minus(numbers[0]).low(buckets.low_bits).put(&mut out[from + place * buckets.low_bytes..]);
     }
+    out.truncate(end);
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 //! where it starts, and only the low bits are stored. With half as many buckets as numbers, a lookup reads two starts and about two
 //! numbers.
 
-use super::super::number::Number;
 use crate::error::Fault;
 use crate::format::checksum;
+use crate::number::Number;
 
 /// Numbers in a bitmap or in buckets. More make the index smaller, and the first touch of a block dearer.
 pub(crate) const NUMBERS_MAX: usize = 1024;

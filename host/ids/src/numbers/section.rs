@@ -4,10 +4,10 @@
 //! A lookup costs a table entry, a record, the start of a bucket, and its numbers; the last three are in memory that no cache
 //! holds, if the file is large.
 
-use super::super::number::Number;
 use super::block::{self, Finder, Kind, Record};
 use crate::error::{Damage, Fault, Part, block_damage};
 use crate::format::{Section, checksum, prefetch, slice};
+use crate::number::Number;
 use crate::seen::Seen;
 
 /// Entries of the table, at most: a megabyte.

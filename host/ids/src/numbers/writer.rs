@@ -1,9 +1,9 @@
 //! Blocks of numbers into an id file. Their records, which grow with the set, wait in a scratch file until all blocks are written.
 
-use super::super::number::Number;
 use super::block::{Blocks, Kind, Record};
 use crate::error::BuildError;
 use crate::format::{Output, Section, SectionKind};
+use crate::number::Number;
 use crate::scratch::Scratch;
 use crate::spool::{self, Spool};
 

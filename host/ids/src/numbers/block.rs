@@ -13,6 +13,8 @@ use crate::number::Number;
 pub(crate) const NUMBERS_MAX: usize = 1024;
 /// Fewer consecutive numbers go with others: a bitmap of them is smaller than a record of their own.
 pub(crate) const RUN_MIN: usize = 64;
+/// Numbers of a bucket that are read one by one; more are searched.
+const READ_MAX: usize = 16;
 
 /// A block's first and last number, and where and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,8 +155,13 @@ impl Buckets {
     /// The low bits of a number. Reads up to 15 bytes behind it, which are there: an index follows all blocks.
     #[inline]
     fn low<N: Number>(&self, block: &[u8], place: usize) -> Option<N> {
-        Some(N::read(block, self.numbers_at() + place * self.low_bytes)?.low(8 * self.low_bytes as u32))
+        low(block, self.numbers_at() + place * self.low_bytes, self.low_bytes)
     }
+}
+
+#[inline]
+fn low<N: Number>(bytes: &[u8], at: usize, low_bytes: usize) -> Option<N> {
+    Some(N::read(bytes, at)?.low(8 * low_bytes as u32))
 }
 
 #[inline]
@@ -194,22 +201,32 @@ impl<N: Number> Finder<N> {
         self.at
     }
 
-    /// Whether a number is in the block; `bytes` are the file's. The number is not outside of the record's.
+    /// Whether a number is in the block, before any of its numbers are read; `bytes` are the file's. The number is not outside of the
+    /// record's.
     #[inline]
-    pub(crate) fn find(&self, bytes: &[u8], number: N) -> Result<bool, Fault> {
+    pub(crate) fn narrow(&self, bytes: &[u8], number: N) -> Result<Narrowed<N>, Fault> {
         let offset = number.minus(self.first);
-        let found = bytes.get(self.at as usize..).and_then(|block| match self.shape {
-            Shape::Run => Some(true),
+        let narrowed = bytes.get(self.at as usize..).and_then(|block| match self.shape {
+            Shape::Run => Some(Narrowed::Known(true)),
             Shape::Bitmap => {
                 let bit = offset.to_u128() as usize;
-                block.get(bit / 8).map(|byte| byte >> (bit % 8) & 1 == 1)
+                block.get(bit / 8).map(|byte| Narrowed::Known(byte >> (bit % 8) & 1 == 1))
             }
-            Shape::Buckets(buckets) => find_in_buckets(buckets, block, offset),
+            Shape::Buckets(buckets) => {
+                let (from, until) = buckets.places(block, offset.high(buckets.low_bits))?;
+                let bucket = Bucket {
+                    low: offset.low(buckets.low_bits),
+                    at: self.at + (buckets.numbers_at() + from * buckets.low_bytes) as u64,
+                    count: until.saturating_sub(from),
+                    low_bytes: buckets.low_bytes,
+                };
+                Some(if bucket.count == 0 { Narrowed::Known(false) } else { Narrowed::Bucket(bucket) })
+            }
         });
-        found.ok_or(Fault { at: 0, what: "it ends behind the file" })
+        narrowed.ok_or(ENDS_BEHIND)
     }
 
-    /// Where the first byte is that [`find`](Finder::find) will need: of a bucket's start, or of a bitmap.
+    /// Where the first byte is that [`narrow`](Finder::narrow) will need: of a bucket's start, or of a bitmap.
     #[inline]
     pub(crate) fn first_needed(&self, number: N) -> u64 {
         let offset = number.minus(self.first);
@@ -219,48 +236,72 @@ impl<N: Number> Finder<N> {
             Shape::Buckets(buckets) => self.at + 2 * offset.high(buckets.low_bits).min(NUMBERS_MAX) as u64,
         }
     }
+}
 
-    /// Where the numbers are that it will need then: the first one's first byte, and the second one's last.
+const ENDS_BEHIND: Fault = Fault { at: 0, what: "it ends behind the file" };
+
+/// Whether a block has a number: known, or in the bucket that would have it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Narrowed<N> {
+    Known(bool),
+    Bucket(Bucket<N>),
+}
+
+/// The numbers of one bucket, and the low bits that are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bucket<N> {
+    low: N,
+    /// Where its numbers start, in the file.
+    at: u64,
+    count: usize,
+    low_bytes: usize,
+}
+
+impl<N: Number> Bucket<N> {
+    /// Where the numbers are that are likely to be read: the first one's first byte, and the second one's last.
     #[inline]
-    pub(crate) fn next_needed(&self, bytes: &[u8], first_needed: u64) -> Option<(u64, u64)> {
-        let Shape::Buckets(buckets) = self.shape else { return None };
-        let place = start(bytes.get(first_needed as usize..)?, 0)?;
-        let at = self.at + (buckets.numbers_at() + place * buckets.low_bytes) as u64;
-        Some((at, at + 2 * buckets.low_bytes as u64))
+    pub(crate) fn needed(&self) -> (u64, u64) {
+        (self.at, self.at + 2 * self.low_bytes as u64)
     }
-}
 
-#[inline]
-fn find_in_buckets<N: Number>(buckets: Buckets, bytes: &[u8], offset: N) -> Option<bool> {
-    let (from, until) = buckets.places(bytes, offset.high(buckets.low_bits))?;
-    let low = offset.low(buckets.low_bits);
-    if until.saturating_sub(from) > 16 {
-        return search(buckets, bytes, low, from, until);
-    }
-    for place in from..until {
-        if buckets.low::<N>(bytes, place)? == low {
-            return Some(true);
+    /// Reads all numbers of a small bucket: a branch on each would wait for memory, and be guessed wrong as often as right.
+    #[inline]
+    pub(crate) fn has(&self, bytes: &[u8]) -> Result<bool, Fault> {
+        let bucket = bytes.get(self.at as usize..).unwrap_or_default();
+        if self.count > READ_MAX {
+            return self.search(bucket).ok_or(ENDS_BEHIND);
         }
+        let mut is_found = false;
+        for place in 0..self.count {
+            let Some(low) = self.get(bucket, place) else { return Err(ENDS_BEHIND) };
+            is_found |= low == self.low;
+        }
+        Ok(is_found)
     }
-    Some(false)
-}
 
-/// In a bucket with many numbers, which ascend.
-#[cold]
-fn search<N: Number>(buckets: Buckets, bytes: &[u8], low: N, mut from: usize, mut until: usize) -> Option<bool> {
-    while from < until {
-        let middle = from + (until - from) / 2;
-        let there = buckets.low::<N>(bytes, middle)?;
-        if there == low {
-            return Some(true);
-        }
-        if there < low {
-            from = middle + 1;
-        } else {
-            until = middle;
-        }
+    #[inline]
+    fn get(&self, bucket: &[u8], place: usize) -> Option<N> {
+        low(bucket, place * self.low_bytes, self.low_bytes)
     }
-    Some(false)
+
+    /// In a bucket with many numbers, which ascend.
+    #[cold]
+    fn search(&self, bucket: &[u8]) -> Option<bool> {
+        let (mut from, mut until) = (0, self.count);
+        while from < until {
+            let middle = from + (until - from) / 2;
+            let there = self.get(bucket, middle)?;
+            if there == self.low {
+                return Some(true);
+            }
+            if there < self.low {
+                from = middle + 1;
+            } else {
+                until = middle;
+            }
+        }
+        Some(false)
+    }
 }
 
 /// All numbers of a block, ascending; `bytes` are the file's from the block's first byte on.
@@ -272,7 +313,7 @@ pub(crate) fn list<N: Number>(record: &Record<N>, bytes: &[u8], numbers: &mut Ve
         Kind::Buckets { count } => list_buckets(record, count, bytes, numbers),
     };
     if listed.is_none() {
-        return Err(Fault { at: 0, what: "it ends behind the file" });
+        return Err(ENDS_BEHIND);
     }
     let listed = &numbers[before..];
     let is_whole = listed.len() as u128 == record.count()
@@ -458,7 +499,11 @@ mod tests {
         for number in &numbers {
             for near in [number.before(), Some(*number), number.next()].into_iter().flatten() {
                 let record = records.iter().find(|record| (record.first..=record.last).contains(&near));
-                let found = record.is_some_and(|record| Finder::new(record).find(&bytes, near).expect("whole"));
+                let found =
+                    record.is_some_and(|record| match Finder::new(record).narrow(&bytes, near).expect("whole") {
+                        Narrowed::Known(is_found) => is_found,
+                        Narrowed::Bucket(bucket) => bucket.has(&bytes).expect("whole"),
+                    });
                 assert_eq!(found, numbers.binary_search(&near).is_ok(), "{near:?}");
             }
         }

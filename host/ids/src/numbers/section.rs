@@ -4,7 +4,7 @@
 //! A lookup costs a table entry, a record, the start of a bucket, and its numbers; the last three are in memory that no cache
 //! holds, if the file is large.
 
-use super::block::{self, Finder, Kind, Record};
+use super::block::{self, Bucket, Finder, Kind, Narrowed, Record};
 use crate::error::{Damage, Fault, Part, block_damage};
 use crate::format::{Section, checksum, prefetch, slice};
 use crate::number::Number;
@@ -42,15 +42,6 @@ enum Holds<N> {
     All,
     /// Some of them, in this block.
     Some(u64, Finder<N>),
-}
-
-/// A number that a block can hold.
-#[derive(Clone, Copy)]
-struct Asked<N> {
-    block: u64,
-    finder: Finder<N>,
-    /// The first byte that is needed.
-    needed: u64,
 }
 
 impl<N: Number> NumberSection<N> {
@@ -106,38 +97,56 @@ impl<N: Number> NumberSection<N> {
             prefetch(bytes, self.record_at(self.table.between(*number).0));
         }
         let mut answers = 0;
-        let mut asked = [None; 64];
+        let mut asked = [const { None }; 64];
         for (i, number) in numbers.iter().enumerate() {
             match self.stretch(bytes, *number)?.holds {
                 Holds::None => {}
                 Holds::All => answers |= 1 << i,
                 Holds::Some(block, finder) => {
-                    let needed = finder.first_needed(*number);
-                    prefetch(bytes, needed);
-                    asked[i] = Some(Asked { block, finder, needed });
+                    prefetch(bytes, finder.first_needed(*number));
+                    asked[i] = Some((block, finder));
                 }
             }
         }
-        for Asked { finder, needed, .. } in asked.iter().flatten() {
-            if let Some((from, until)) = finder.next_needed(bytes, *needed) {
-                prefetch(bytes, from);
-                prefetch(bytes, until);
+        let mut left = [const { None }; 64];
+        for (i, asked) in asked.iter().enumerate() {
+            let Some((block, finder)) = asked else { continue };
+            match self.narrow(bytes, *block, finder, numbers[i])? {
+                Narrowed::Known(is_found) => answers |= u64::from(is_found) << i,
+                Narrowed::Bucket(bucket) => {
+                    let (from, until) = bucket.needed();
+                    prefetch(bytes, from);
+                    prefetch(bytes, until);
+                    left[i] = Some((*block, bucket));
+                }
             }
         }
-        for (i, asked) in asked.iter().enumerate() {
-            if let Some(Asked { block, finder, .. }) = asked {
-                answers |= u64::from(self.find(bytes, *block, finder, numbers[i])?) << i;
-            }
+        for (i, left) in left.iter().enumerate() {
+            let Some((block, bucket)) = left else { continue };
+            answers |= u64::from(self.has(bytes, *block, bucket)?) << i;
         }
         Ok(answers)
     }
 
     #[inline]
     fn find(&self, bytes: &[u8], number: u64, finder: &Finder<N>, id: N) -> Result<bool, Damage> {
+        match self.narrow(bytes, number, finder, id)? {
+            Narrowed::Known(is_found) => Ok(is_found),
+            Narrowed::Bucket(bucket) => self.has(bytes, number, &bucket),
+        }
+    }
+
+    #[inline]
+    fn narrow(&self, bytes: &[u8], number: u64, finder: &Finder<N>, id: N) -> Result<Narrowed<N>, Damage> {
         if !self.seen.has(number) {
             self.check(bytes, number, &self.record(bytes, number)?)?;
         }
-        finder.find(bytes, id).map_err(|fault| self.damage(number, finder.at(), fault))
+        finder.narrow(bytes, id).map_err(|fault| self.damage(number, finder.at(), fault))
+    }
+
+    #[inline]
+    fn has(&self, bytes: &[u8], number: u64, bucket: &Bucket<N>) -> Result<bool, Damage> {
+        bucket.has(bytes).map_err(|fault| self.damage(number, bucket.needed().0, fault))
     }
 
     /// The file from a block's first byte on; its own bytes are what was written.

@@ -125,19 +125,14 @@ fn guess(id: &[u8]) -> usize {
 
 /// Takes rows up to the first of another template; says how many.
 fn take(template: &Template, strings: &Strings<'_>, rows: Range<usize>, group: &mut Group) -> usize {
-    let before = group.rows.len();
+    let before = group.short.len() + group.wide.len();
+    let ids = rows.clone().map(|row| strings.get(row));
     if template.is_short() {
-        for row in rows {
-            let Some(number) = template.short_number(strings.get(row)) else { break };
-            group.short.push(number);
-            group.rows.push(row as u32);
-        }
+        group.short.extend(ids.map_while(|id| template.short_number(id)));
     } else {
-        for row in rows {
-            let Some(number) = template.number(strings.get(row)) else { break };
-            group.wide.push(number);
-            group.rows.push(row as u32);
-        }
+        group.wide.extend(ids.map_while(|id| template.number(id)));
     }
-    group.rows.len() - before
+    let taken = group.short.len() + group.wide.len() - before;
+    group.rows.extend((rows.start..rows.start + taken).map(|row| row as u32));
+    taken
 }

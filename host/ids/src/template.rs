@@ -41,10 +41,11 @@ pub(crate) struct Template {
 #[derive(Debug)]
 struct Word {
     at: usize,
-    literal_mask: u64,
-    literal: u64,
-    /// The top bit of each byte that is a decimal, or a hexadecimal, digit.
-    decimals: u64,
+    /// What each byte is, `0` in the place of a decimal digit, 0 in that of a hexadecimal one.
+    least: u64,
+    /// By how much each byte may differ from it, taken from 127.
+    slack: u64,
+    /// All bits of each byte that is a hexadecimal digit.
     hexes: u64,
 }
 
@@ -181,15 +182,17 @@ impl Template {
         Some(number)
     }
 
-    #[inline]
+    #[inline(always)]
     fn fits(&self, id: &[u8]) -> bool {
-        id.len() == self.length
-            && if self.with_letter.is_empty() {
-                self.words.iter().all(|word| word.fits_decimals(load(id, word.at)))
-            } else {
-                self.words.iter().all(|word| word.fits(load(id, word.at)))
-            }
-            && self.with_letter.iter().all(|(from, until)| has_letter(&id[*from..*until]))
+        if id.len() != self.length {
+            return false;
+        }
+        if self.with_letter.is_empty() {
+            let faults = self.words.iter().fold(0, |faults, word| faults | word.faults(load(id, word.at)));
+            return faults & TOPS == 0;
+        }
+        let faults = self.words.iter().fold(0, |faults, word| faults | word.faults_with_hexes(load(id, word.at)));
+        faults & TOPS == 0 && self.with_letter.iter().all(|(from, until)| has_letter(&id[*from..*until]))
     }
 
     /// The string with this number; its lowest digits, if the number is too great.
@@ -213,10 +216,14 @@ impl Template {
 /// The 8 bytes at `at`, which are the string's; a shorter string is followed by zeros.
 #[inline]
 fn load(id: &[u8], at: usize) -> u64 {
-    if let Some(word) = id.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        return u64::from_le_bytes(*word);
+    match id.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        Some(word) => u64::from_le_bytes(*word),
+        None => load_short(id),
     }
-    // Two overlapping loads, or three single bytes: no loop over what is short.
+}
+
+/// A string of less than 8 bytes. Two overlapping loads, or three single bytes: no loop over what is short.
+fn load_short(id: &[u8]) -> u64 {
     let length = id.len();
     if let (Some(first), Some(last)) = (id.first_chunk::<4>(), id.last_chunk::<4>()) {
         let low = u64::from(u32::from_le_bytes(*first));
@@ -231,21 +238,20 @@ fn load(id: &[u8], at: usize) -> u64 {
 }
 
 impl Word {
-    /// As [`fits`](Word::fits), where no place is hexadecimal.
+    /// The top bit is set in each byte that does not fit, where none is hexadecimal. Other bits say nothing.
     #[inline]
-    fn fits_decimals(&self, word: u64) -> bool {
-        let decimal = within(word & !TOPS, b'0', b'9') & !word;
-        word & self.literal_mask == self.literal && decimal & self.decimals == self.decimals
+    fn faults(&self, word: u64) -> u64 {
+        // A digit differs from `0` in its low four bits only, by its value; a byte that is greater than its bound makes the sum 128.
+        let difference = word ^ self.least;
+        ((difference & !TOPS) + self.slack) | difference
     }
 
+    /// As [`faults`](Word::faults), where some may be hexadecimal.
     #[inline]
-    fn fits(&self, word: u64) -> bool {
+    fn faults_with_hexes(&self, word: u64) -> u64 {
         let low = word & !TOPS;
-        let decimal = within(low, b'0', b'9') & !word;
-        let letter = within(low, b'a', b'f') & !word;
-        word & self.literal_mask == self.literal
-            && decimal & self.decimals == self.decimals
-            && (decimal | letter) & self.hexes == self.hexes
+        let digit = (within(low, b'0', b'9') | within(low, b'a', b'f')) & !word;
+        self.faults(word & !self.hexes) | (!digit & self.hexes)
     }
 }
 
@@ -317,14 +323,16 @@ fn words(kinds: &[u8], bytes: &[u8]) -> Vec<Word> {
 }
 
 fn word(kinds: &[u8], bytes: &[u8], at: usize) -> Word {
-    let mut word = Word { at, literal_mask: 0, literal: 0, decimals: 0, hexes: 0 };
+    let mut word = Word { at, least: 0, slack: 0, hexes: 0 };
     for (i, kind) in kinds[at..].iter().take(8).enumerate() {
-        match *kind {
-            DECIMAL => word.decimals |= 0x80 << (8 * i),
-            HEX => word.hexes |= 0x80 << (8 * i),
-            _ => word.literal_mask |= 0xff << (8 * i),
-        }
-        word.literal |= u64::from(bytes[at + i]) << (8 * i);
+        let (least, slack, hex) = match *kind {
+            DECIMAL => (b'0', 127 - 9, 0),
+            HEX => (0, 127, 0xff),
+            _ => (bytes[at + i], 127, 0),
+        };
+        word.least |= u64::from(least) << (8 * i);
+        word.slack |= slack << (8 * i);
+        word.hexes |= hex << (8 * i);
     }
     word
 }
@@ -442,13 +450,19 @@ mod tests {
         let uuid = template("550e8400-e29b-41d4-a716-446655440000").expect("a UUID");
         assert_eq!(uuid.number(b"12345678-1234-1234-1234-123456789012"), None, "no letter: another template");
         assert_eq!(uuid.number(b"550E8400-e29b-41d4-a716-446655440000"), None);
-        let row = template("row-17").expect("digits");
-        for other in ["row-1", "row-171", "row-1a", "row_17", "row-1\u{3a}", "row-1/"] {
-            assert_eq!(row.number(other.as_bytes()), None, "{other}");
+        for id in ["row-17", "shard-000123/doc-456", "550e8400-e29b-41d4-a716-446655440000", "0-41d8cd98f00b204e/7"] {
+            let template = template(id).expect("digits");
+            let mut key = Vec::new();
+            for (place, byte) in (0..id.len()).flat_map(|place| (0..=255).map(move |byte| (place, byte))) {
+                let mut other = id.as_bytes().to_vec();
+                other[place] = byte;
+                let same = key_of(&other, &mut key) && key == template.key();
+                assert_eq!(template.number(&other).is_some(), same, "{}", other.escape_ascii());
+            }
+            for other in [&id[1..], &id[..id.len() - 1], &format!("{id}1")] {
+                assert_eq!(template.number(other.as_bytes()), None, "{other}");
+            }
         }
-        let mut high = b"row-17".to_vec();
-        high[5] |= 0x80;
-        assert_eq!(row.number(&high), None);
     }
 
     #[test]

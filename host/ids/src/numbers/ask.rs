@@ -41,7 +41,7 @@ pub(crate) fn ask_some<N: Number>(
         return ask_scattered(section, bytes, in_ranges(section, numbers, |i| rows[i]), answers);
     }
     for (numbers, rows) in numbers.chunks(64).zip(rows.chunks(64)) {
-        put(section.ask(bytes, numbers)?, rows, answers);
+        put_ascending(section.ask(bytes, numbers)?, rows, answers);
     }
     Ok(())
 }
@@ -61,6 +61,19 @@ fn ask_scattered<N: Number>(
 fn put(found: u64, rows: &[u32], answers: &mut [u64]) {
     for (i, row) in rows.iter().enumerate() {
         answers[*row as usize / 64] |= (found >> i & 1) << (row % 64);
+    }
+}
+
+/// As [`put`], for rows that ascend: most often one follows the other.
+fn put_ascending(found: u64, rows: &[u32], answers: &mut [u64]) {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+    if (last - first) as usize != rows.len() - 1 {
+        return put(found, rows, answers);
+    }
+    let (word, bit) = (*first as usize / 64, first % 64);
+    answers[word] |= found << bit;
+    if let Some(behind) = found.checked_shr(64 - bit).filter(|behind| *behind != 0) {
+        answers[word + 1] |= behind;
     }
 }
 

@@ -14,10 +14,14 @@ pub(crate) trait Number: Copy + Ord + Debug + Default + Send + Sync + Width + 's
     /// How many low bits hold the number; 0 for 0.
     fn bits(self) -> u32;
     fn minus(self, other: Self) -> Self;
+    /// Wraps around.
+    fn plus(self, other: Self) -> Self;
     fn next(self) -> Option<Self>;
     fn before(self) -> Option<Self>;
     /// `self >> bits`, 0 if that is all of them; the greatest `usize` if it is more than that.
     fn high(self, bits: u32) -> usize;
+    /// `high << bits`, 0 if that is all of them.
+    fn from_high(high: usize, bits: u32) -> Self;
     /// The lowest `bits` bits.
     fn low(self, bits: u32) -> Self;
     fn write(self, out: &mut Vec<u8>);
@@ -25,8 +29,6 @@ pub(crate) trait Number: Copy + Ord + Debug + Default + Send + Sync + Width + 's
     fn put(self, out: &mut [u8]);
     /// Of the first `BYTES` bytes at `at`, little endian.
     fn read(bytes: &[u8], at: usize) -> Option<Self>;
-    /// Sorts what may be several ascending stretches, one behind the other.
-    fn sort_stretches(numbers: &mut [Self]);
 }
 
 macro_rules! number {
@@ -56,6 +58,11 @@ macro_rules! number {
             }
 
             #[inline]
+            fn plus(self, other: Self) -> Self {
+                self.wrapping_add(other)
+            }
+
+            #[inline]
             fn next(self) -> Option<Self> {
                 self.checked_add(1)
             }
@@ -68,6 +75,11 @@ macro_rules! number {
             #[inline]
             fn high(self, bits: u32) -> usize {
                 usize::try_from(self.checked_shr(bits).unwrap_or(0)).unwrap_or(usize::MAX)
+            }
+
+            #[inline]
+            fn from_high(high: usize, bits: u32) -> Self {
+                (high as $type).checked_shl(bits).unwrap_or(0)
             }
 
             #[inline]
@@ -88,10 +100,6 @@ macro_rules! number {
             fn read(bytes: &[u8], at: usize) -> Option<Self> {
                 let bytes = bytes.get(at..)?.first_chunk::<{ size_of::<$type>() }>()?;
                 Some(<$type>::from_le_bytes(*bytes))
-            }
-
-            fn sort_stretches(numbers: &mut [Self]) {
-                numbers.sort();
             }
         }
     };

@@ -76,6 +76,10 @@ impl Scratch {
         File::create(path.clone(), buffer_bytes).map_err(BuildError::io("create", &path))
     }
 
+    pub(crate) fn create_two(&mut self, buffer_bytes: usize) -> Result<[File; 2], BuildError> {
+        Ok([self.create(buffer_bytes)?, self.create(buffer_bytes)?])
+    }
+
     fn folder(&mut self) -> Result<PathBuf, BuildError> {
         if self.folder.is_none() {
             let name = |number| self.parent.join(format!("ids-{}-{number}", std::process::id()));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::kinds::{Kind, Owned};
+use crate::peak::touch_memory;
 use crate::questions::{Order, Questions};
 use crate::{file, memory, numpy};
 
@@ -22,6 +23,9 @@ pub(crate) enum Layout {
     /// `searchsorted` in a sorted array: numbers of 8 bytes, or strings of fixed length.
     NumPy,
 }
+
+/// About what a set of 80 million takes, scratch files and the page cache included.
+const MEMORY_TOUCHED: usize = 4 << 30;
 
 /// A set to make and to ask.
 #[derive(Debug, Clone)]
@@ -111,6 +115,7 @@ impl fmt::Display for Figures {
 
 pub(crate) fn measure(job: &Job) -> Figures {
     std::fs::create_dir_all(&job.folder).expect("a folder for the set");
+    touch_memory(MEMORY_TOUCHED);
     let mut figures = Figures::default();
     match job.layout {
         Layout::File => ask_both(job, &file::build(job, false, &mut figures), &mut figures),

@@ -9,6 +9,11 @@ pub(super) const NUMBERS: usize = 0;
 pub(super) const WIDE_NUMBERS: usize = 1;
 pub(super) const TEMPLATES: usize = 2;
 
+/// Numbers that are looked at together.
+const APART_MAX: usize = 1024;
+/// Fewer are sorted by one thread.
+const NUMBERS_PER_THREAD_MIN: usize = 64 << 10;
+
 #[derive(Default)]
 pub(super) struct Chunk {
     classes: Vec<Class>,
@@ -107,28 +112,47 @@ impl<N: Number> Numbers<N> {
         }
     }
 
-    /// Sorts, and cuts into blocks; `f` gets them when there are many.
-    pub(super) fn sort_into<E>(
-        mut self,
-        is_ascending_in_stretches: bool,
-        mut f: impl FnMut(Blocks<N>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if is_ascending_in_stretches {
-            N::sort_stretches(&mut self.single);
-        } else {
-            self.single.sort_unstable();
-        }
+    /// Sorts what came in any order.
+    pub(super) fn sort(&mut self, threads: usize) {
+        sort(&mut self.single, threads);
         self.stretches.sort_unstable();
+    }
+
+    /// Sorts what are ascending stretches, one behind the other.
+    pub(super) fn sort_stretches(&mut self) {
+        // The stable sort finds them.
+        self.single.sort();
+        self.stretches.sort();
+    }
+
+    /// Cuts what is sorted into blocks; `f` gets them when there are many.
+    pub(super) fn cut<E>(self, mut f: impl FnMut(Blocks<N>) -> Result<(), E>) -> Result<(), E> {
         let mut writer = BlockWriter::new();
         let mut union = Union { single: &self.single, stretches: &self.stretches };
-        while let Some((first, last)) = union.next() {
-            writer.push(first, last);
-            if writer.is_large() {
-                f(std::mem::replace(&mut writer, BlockWriter::new()).finish())?;
+        loop {
+            let apart = union.apart();
+            writer.push_apart(apart);
+            match union.next() {
+                Some((first, last)) => writer.push(first, last),
+                None if apart.is_empty() => break,
+                None => {}
             }
+            writer.take_many().map_or(Ok(()), &mut f)?;
         }
         f(writer.finish())
     }
+}
+
+/// Halves around the median are sorted side by side.
+fn sort<N: Number>(numbers: &mut [N], threads: usize) {
+    if threads < 2 || numbers.len() < NUMBERS_PER_THREAD_MIN {
+        return numbers.sort_unstable();
+    }
+    let (low, _, high) = numbers.select_nth_unstable(numbers.len() / 2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| sort(low, threads / 2));
+        sort(high, threads - threads / 2);
+    });
 }
 
 /// How many numbers from the first on are each one more than the one before; 0 if that is soon seen to be fewer than `RUN_MIN`.
@@ -148,16 +172,22 @@ struct Union<'a, N> {
     stretches: &'a [(N, N)],
 }
 
-impl<N: Number> Union<'_, N> {
+impl<'a, N: Number> Union<'a, N> {
+    /// Some numbers of which none is one more than the one before, as nearly all are in many sets.
+    fn apart(&mut self) -> &'a [N] {
+        if !self.stretches.is_empty() {
+            return &[];
+        }
+        let some = &self.single[..self.single.len().min(APART_MAX)];
+        let is_near = |pair: &[N]| pair[0].next().is_none_or(|next| next >= pair[1]);
+        let count = some.windows(2).position(is_near).unwrap_or(some.len().saturating_sub(1));
+        let (apart, rest) = self.single.split_at(count);
+        self.single = rest;
+        apart
+    }
+
     #[inline]
     fn next(&mut self) -> Option<(N, N)> {
-        // Mostly one number that stands alone.
-        if let ([first, second, ..], []) = (self.single, self.stretches)
-            && first.next().is_some_and(|next| next < *second)
-        {
-            self.single = &self.single[1..];
-            return Some((*first, *first));
-        }
         let (first, mut last) = self.smallest()?;
         loop {
             let end = last.next().unwrap_or(last);

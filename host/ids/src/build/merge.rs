@@ -1,8 +1,10 @@
-//! Numbers of one class from many runs become blocks. The reading thread takes from each run what is not above the smallest of their
-//! last numbers read; what it took, ascending stretches one behind the other, is sorted and cut into blocks by other threads.
+//! Numbers of one class from many runs become blocks. One thread reads: it takes from each run what is not above the smallest of their
+//! last numbers read. What it took, ascending stretches one behind the other, is sorted and cut into blocks by other threads; the caller's
+//! writes them.
 
-use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::convert::Infallible;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::chunk::Numbers;
@@ -52,32 +54,40 @@ impl<N: Number> Merge<N> {
 
     /// Gives blocks, ascending.
     pub(super) fn run(
-        mut self,
+        self,
         threads: usize,
         mut f: impl FnMut(Blocks<N>) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
-        let (jobs, taken) = channel::<Job<N>>();
+        let (jobs, taken) = channel();
         let taken = Mutex::new(taken);
+        let (pieces, sorted) = sync_channel::<Receiver<Vec<Blocks<N>>>>(threads);
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| sort_all(&taken));
             }
-            // Dropped at the end of this closure, which ends the threads.
-            let jobs = jobs;
-            let mut waiting: VecDeque<Receiver<Vec<Blocks<N>>>> = VecDeque::new();
-            while let Some(piece) = self.next()? {
-                let (done, blocks) = channel();
-                jobs.send((piece, done)).expect("the threads wait for it");
-                waiting.push_back(blocks);
-                if waiting.len() > threads {
-                    receive(&mut waiting, &mut f)?;
-                }
+            let reading = scope.spawn(|| self.read_all(jobs, pieces));
+            for piece in sorted {
+                let blocks = piece.recv().expect("a sorting thread does not end before its work");
+                blocks.into_iter().try_for_each(&mut f)?;
             }
-            while !waiting.is_empty() {
-                receive(&mut waiting, &mut f)?;
-            }
-            Ok(())
+            reading.join().unwrap_or_else(|panic| resume_unwind(panic))
         })
+    }
+
+    /// Gives each piece to the threads that sort, and what it becomes to the one that waits, in order.
+    fn read_all(
+        mut self,
+        jobs: Sender<Job<N>>,
+        pieces: SyncSender<Receiver<Vec<Blocks<N>>>>,
+    ) -> Result<(), BuildError> {
+        while let Some(piece) = self.next()? {
+            let (done, blocks) = channel();
+            // Nobody takes them after an error.
+            if jobs.send((piece, done)).is_err() || pieces.send(blocks).is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The smallest numbers of all runs, unsorted; none if there are none left.
@@ -94,24 +104,16 @@ impl<N: Number> Merge<N> {
     }
 }
 
-fn receive<N>(
-    waiting: &mut VecDeque<Receiver<Vec<Blocks<N>>>>,
-    f: &mut impl FnMut(Blocks<N>) -> Result<(), BuildError>,
-) -> Result<(), BuildError> {
-    let Some(blocks) = waiting.pop_front() else { return Ok(()) };
-    blocks.recv().expect("a sorting thread does not end before its work").into_iter().try_for_each(f)
-}
-
 fn sort_all<N: Number>(jobs: &Mutex<Receiver<Job<N>>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((numbers, done)) = job else { return };
+        let Ok((mut numbers, done)) = job else { return };
+        numbers.sort_stretches();
         let mut all = Vec::new();
-        let sorted = numbers.sort_into(true, |blocks| {
+        let Ok(()) = numbers.cut(|blocks| {
             all.push(blocks);
-            Ok::<(), ()>(())
+            Ok::<(), Infallible>(())
         });
-        debug_assert!(sorted.is_ok());
         // Nobody waits for it after an error.
         let _ = done.send(all);
     }

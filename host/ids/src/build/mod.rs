@@ -212,15 +212,25 @@ impl Builder {
             return Ok(());
         }
         let chunk = std::mem::take(&mut state.chunk);
-        let files = [0; 2].map(|_| state.scratch.create(self.buffer_bytes()));
+        let files = state.scratch.create_two(self.buffer_bytes());
         state.sorting += 1;
         drop(state);
-        let [numbers, strings] = files;
-        let run = numbers.and_then(|numbers| Run::write(chunk, numbers, strings?));
+        let run = files.and_then(|files| Run::write(chunk, files, 1));
         let mut state = self.state();
         state.sorting -= 1;
         self.changed.notify_all();
         state.runs.push(run?);
+        Ok(())
+    }
+
+    /// Nobody adds ids any more, so all threads sort the last ones.
+    fn spill_rest(&self) -> Result<(), BuildError> {
+        let mut state = self.state();
+        if state.chunk.bytes() > 0 {
+            let chunk = std::mem::take(&mut state.chunk);
+            let files = state.scratch.create_two(self.buffer_bytes())?;
+            state.runs.push(Run::write(chunk, files, self.threads)?);
+        }
         Ok(())
     }
 
@@ -229,7 +239,7 @@ impl Builder {
     /// It is not synced: after a power cut it can have holes, which checksums find.
     pub fn finish(self, out: &Path) -> Result<Summary, BuildError> {
         let mut new = NewFile::create(out, BUFFER_BYTES)?;
-        self.spill(self.state())?;
+        self.spill_rest()?;
         let buffer_bytes = self.buffer_bytes();
         let Builder { memory_bytes_max, threads, templates, templates_left_out, state, .. } = self;
         let State { runs, added, failed, scratch, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -339,8 +349,7 @@ impl Finish {
     }
 
     fn write_run(&mut self, chunk: Chunk) -> Result<Run, BuildError> {
-        let [numbers, strings] = [0; 2].map(|_| self.scratch.create(self.buffer_bytes));
-        Run::write(chunk, numbers?, strings?)
+        Run::write(chunk, self.scratch.create_two(self.buffer_bytes)?, self.threads)
     }
 
     fn for_each_of(&self, template: usize, mut f: impl FnMut(&[u8])) -> Result<(), BuildError> {
@@ -391,8 +400,8 @@ impl Finish {
             let taken = fan_in.min(self.runs.len() - fan_in + 1);
             self.runs.sort_by_key(|run| std::cmp::Reverse(run.bytes()));
             let runs = self.runs.split_off(self.runs.len() - taken);
-            let [numbers, strings] = [0; 2].map(|_| self.scratch.create(self.buffer_bytes));
-            let merged = run::merge(&runs, numbers?, strings?, self.piece(taken), self.threads)?;
+            let files = self.scratch.create_two(self.buffer_bytes)?;
+            let merged = run::merge(&runs, files, self.piece(taken), self.threads)?;
             self.runs.push(merged);
             runs.into_iter().for_each(Run::remove);
         }

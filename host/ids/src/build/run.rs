@@ -32,15 +32,16 @@ struct Segment {
 }
 
 impl Run {
-    pub(super) fn write(chunk: Chunk, numbers: File, strings: File) -> Result<Run, BuildError> {
+    /// Sorted by so many threads.
+    pub(super) fn write(chunk: Chunk, [numbers, strings]: [File; 2], threads: usize) -> Result<Run, BuildError> {
         let (classes, mut buffer) = chunk.into_parts();
         let mut writer = RunWriter::new(numbers);
         for Class { short, wide } in classes {
             let at = writer.at;
             let ids = short.count() + wide.count();
             let is_wide = wide.count() > 0;
-            write(&mut writer, short)?;
-            write(&mut writer, wide)?;
+            write(&mut writer, short, threads)?;
+            write(&mut writer, wide, threads)?;
             writer.segments.push(Segment { at, bytes: writer.at - at, ids, is_wide });
         }
         let mut string_writer = StringRunWriter::new(strings);
@@ -82,15 +83,18 @@ impl Run {
     }
 }
 
-fn write<N: Number>(writer: &mut RunWriter, numbers: Numbers<N>) -> Result<(), BuildError> {
-    if numbers.count() == 0 { Ok(()) } else { numbers.sort_into(false, |blocks| writer.push(&blocks)) }
+fn write<N: Number>(writer: &mut RunWriter, mut numbers: Numbers<N>, threads: usize) -> Result<(), BuildError> {
+    if numbers.count() == 0 {
+        return Ok(());
+    }
+    numbers.sort(threads);
+    numbers.cut(|blocks| writer.push(&blocks))
 }
 
 /// Several runs become one.
 pub(super) fn merge(
     runs: &[Run],
-    numbers: File,
-    strings: File,
+    [numbers, strings]: [File; 2],
     piece: Piece,
     threads: usize,
 ) -> Result<Run, BuildError> {

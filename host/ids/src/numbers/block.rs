@@ -13,6 +13,8 @@ use crate::number::Number;
 pub(crate) const NUMBERS_MAX: usize = 1024;
 /// Fewer consecutive numbers go with others: a bitmap of them is smaller than a record of their own.
 pub(crate) const RUN_MIN: usize = 64;
+/// Of blocks that are handed on together.
+const MANY_BYTES: usize = 256 << 10;
 /// Numbers of a bucket that are read one by one; more are searched.
 const READ_MAX: usize = 16;
 
@@ -336,24 +338,34 @@ fn list_bitmap<N: Number>(record: &Record<N>, bytes: &[u8], numbers: &mut Vec<N>
     Some(())
 }
 
+/// In steps that do not depend on how many numbers a bucket has, which no processor guesses: first the bucket of each number, as
+/// sums of how many buckets start at it.
 fn list_buckets<N: Number>(record: &Record<N>, count: u16, bytes: &[u8], numbers: &mut Vec<N>) -> Option<()> {
     let buckets = Buckets::new(record.last.minus(record.first), count);
-    let mut before = 0;
-    for bucket in 0..buckets.buckets {
-        let (from, until) = buckets.places(bytes, bucket)?;
-        if from != before || until < from || until > buckets.count {
-            return Some(());
-        }
-        before = until;
-        let high = (bucket as u128).checked_shl(buckets.low_bits).unwrap_or(0);
-        for place in from..until {
-            let low = buckets.low::<N>(bytes, place)?;
-            if low.bits() > buckets.low_bits {
-                return Some(());
-            }
-            let number = record.first.to_u128().wrapping_add(high).wrapping_add(low.to_u128());
-            numbers.push(N::from_u128(number));
-        }
+    let starts = bytes.get(..buckets.numbers_at())?.as_chunks::<2>().0;
+    let mut starting = [0u16; NUMBERS_MAX];
+    let (mut before, mut is_ascending) = (0, true);
+    for start in starts {
+        let start = u16::from_le_bytes(*start);
+        is_ascending &= before <= start && usize::from(start) < buckets.count;
+        before = start;
+        starting[usize::from(start) % NUMBERS_MAX] += 1;
+    }
+    if !is_ascending || starting[0] == 0 {
+        return Some(());
+    }
+    let (mut bucket, mut highest) = (0, N::default());
+    // The first bucket starts at the first number.
+    starting[0] -= 1;
+    let lows = bytes.get(buckets.numbers_at()..)?;
+    for (place, starting) in starting.iter().enumerate().take(buckets.count) {
+        bucket += usize::from(*starting);
+        let low = low::<N>(lows, place * buckets.low_bytes, buckets.low_bytes)?;
+        highest = highest.max(low);
+        numbers.push(record.first.plus(N::from_high(bucket, buckets.low_bits)).plus(low));
+    }
+    if highest.bits() > buckets.low_bits {
+        numbers.truncate(numbers.len() - buckets.count);
     }
     Some(())
 }
@@ -365,6 +377,12 @@ pub(crate) struct Blocks<N> {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl<N> Default for Blocks<N> {
+    fn default() -> Blocks<N> {
+        Blocks { records: Vec::new(), bytes: Vec::new() }
+    }
+}
+
 /// Cuts ascending numbers into blocks.
 #[derive(Debug)]
 pub(crate) struct BlockWriter<N> {
@@ -374,10 +392,7 @@ pub(crate) struct BlockWriter<N> {
 
 impl<N: Number> BlockWriter<N> {
     pub(crate) fn new() -> BlockWriter<N> {
-        BlockWriter {
-            blocks: Blocks { records: Vec::new(), bytes: Vec::new() },
-            waiting: Vec::with_capacity(NUMBERS_MAX),
-        }
+        BlockWriter { blocks: Blocks::default(), waiting: Vec::with_capacity(NUMBERS_MAX) }
     }
 
     /// Numbers after all before.
@@ -402,9 +417,22 @@ impl<N: Number> BlockWriter<N> {
         }
     }
 
-    /// Whether there is enough to be worth a call of the file system.
-    pub(crate) fn is_large(&self) -> bool {
-        self.waiting.is_empty() && self.blocks.bytes.len() + self.blocks.records.len() * Record::<N>::BYTES >= 256 << 10
+    /// As [`push`](BlockWriter::push), for numbers of which none is one more than the one before.
+    pub(crate) fn push_apart(&mut self, mut numbers: &[N]) {
+        while !numbers.is_empty() {
+            let (now, later) = numbers.split_at(numbers.len().min(NUMBERS_MAX - self.waiting.len()));
+            self.waiting.extend_from_slice(now);
+            if self.waiting.len() == NUMBERS_MAX {
+                self.close();
+            }
+            numbers = later;
+        }
+    }
+
+    /// The blocks so far, if they are worth a call of the file system.
+    pub(crate) fn take_many(&mut self) -> Option<Blocks<N>> {
+        let bytes = self.blocks.bytes.len() + self.blocks.records.len() * Record::<N>::BYTES;
+        (bytes >= MANY_BYTES).then(|| std::mem::take(&mut self.blocks))
     }
 
     pub(crate) fn finish(mut self) -> Blocks<N> {
@@ -449,23 +477,24 @@ fn write_bitmap<N: Number>(numbers: &[N], span: N, out: &mut Vec<u8>) {
 }
 
 fn write_buckets<N: Number>(numbers: &[N], buckets: Buckets, out: &mut Vec<u8>) {
-    let at = out.len();
-    out.resize(at + buckets.numbers_at(), 0);
-    let mut open = 0;
-    for (place, number) in numbers.iter().enumerate() {
-        let bucket = number.minus(numbers[0]).high(buckets.low_bits);
-        while open < bucket {
-            open += 1;
-            out[at + 2 * open..][..2].copy_from_slice(&(place as u16).to_le_bytes());
-        }
-    }
-    let (from, end) = (out.len(), out.len() + numbers.len() * buckets.low_bytes);
+    // Where each bucket ends, if it has numbers: the last of them is the last to say.
+    let mut ends = [0u16; NUMBERS_MAX];
+    let from = out.len() + buckets.numbers_at();
+    let end = from + numbers.len() * buckets.low_bytes;
     // Each number is written whole; the next one is written over what it does not need.
     out.resize(end + N::BYTES, 0);
     for (place, number) in numbers.iter().enumerate() {
-        number.minus(numbers[0]).low(buckets.low_bits).put(&mut out[from + place * buckets.low_bytes..]);
+        let offset = number.minus(numbers[0]);
+        ends[offset.high(buckets.low_bits)] = place as u16 + 1;
+        offset.low(buckets.low_bits).put(&mut out[from + place * buckets.low_bytes..]);
     }
     out.truncate(end);
+    let mut start = 0u16;
+    let starts = out[from - buckets.numbers_at()..from].as_chunks_mut::<2>().0;
+    for (bytes, end) in starts.iter_mut().zip(ends) {
+        *bytes = start.to_le_bytes();
+        start = start.max(end);
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use crate::format::{
 use crate::number::Number;
 use crate::numbers::ask::{ask_all, ask_some};
 use crate::numbers::section::NumberSection;
-use crate::strings::section::{Place, StringSection};
+use crate::strings::ask::ask_rows;
+use crate::strings::filter::Filter;
+use crate::strings::section::StringSection;
 use crate::template::Template;
 
 /// Rows that are sorted by template together.
@@ -35,6 +37,7 @@ pub struct Ids<B: AsRef<[u8]>> {
 struct Sections {
     strings: Option<StringSection>,
     strings_have_templates: bool,
+    filter: Option<Filter>,
     numbers: Option<NumberSection<u64>>,
     wide_numbers: Option<NumberSection<u128>>,
     templates: Arc<Templates>,
@@ -130,27 +133,25 @@ impl<B: AsRef<[u8]>> Ids<B> {
         rows: impl Iterator<Item = usize>,
         answers: &mut [u64],
     ) -> Result<(), Damage> {
-        let Some(section) = &self.sections.strings else { return Ok(()) };
-        let mut place: Option<Place<'_>> = None;
-        for row in rows {
-            let id = strings.get(row);
-            if !place.as_ref().is_some_and(|place| place.spans(id)) {
-                place = section.place(self.bytes.as_ref(), id)?;
-            }
-            if let Some(place) = &place
-                && section.is_at(place, id)?
-            {
-                answers[row / 64] |= 1 << (row % 64);
-            }
-        }
-        Ok(())
+        let Sections { strings: section, filter, .. } = &self.sections;
+        section
+            .as_ref()
+            .map_or(Ok(()), |section| ask_rows(section, filter.as_ref(), self.bytes.as_ref(), strings, rows, answers))
     }
 
     /// Reads everything: every block's checksum and structure, the order of all ids, and the counts.
     pub fn verify(&self) -> Result<(), Damage> {
         let bytes = self.bytes.as_ref();
-        let Sections { strings, numbers, wide_numbers, of_templates, .. } = &self.sections;
-        strings.as_ref().map_or(Ok(()), |section| section.for_each(bytes, |_| ()))?;
+        let Sections { strings, filter, numbers, wide_numbers, of_templates, .. } = &self.sections;
+        let mut filtered = filter.as_ref().map_or(Ok(()), |filter| filter.check_all(bytes));
+        strings.as_ref().map_or(Ok(()), |section| {
+            section.for_each(bytes, |id| {
+                if let (Some(filter), Ok(())) = (filter, &filtered) {
+                    filtered = filter.check_passes(bytes, id);
+                }
+            })
+        })?;
+        filtered?;
         numbers.as_ref().map_or(Ok(()), |section| section.for_each(bytes, |_, _| ()))?;
         wide_numbers.as_ref().map_or(Ok(()), |section| section.for_each(bytes, |_, _| ()))?;
         of_templates.iter().try_for_each(|section| match section {
@@ -248,6 +249,9 @@ impl Sections {
             let opened = StringSection::open(bytes, section)?;
             return if self.strings.replace(opened).is_none() { Ok(()) } else { Err(twice) };
         }
+        if section.kind == SectionKind::Filter {
+            return if self.filter.replace(Filter::open(bytes, section)?).is_none() { Ok(()) } else { Err(twice) };
+        }
         let is_wide = section.kind == SectionKind::WideNumbers;
         if section.template.is_empty() {
             let first = if is_wide {
@@ -280,7 +284,7 @@ fn check_ends(bytes: &[u8]) -> Result<(Footer, u64), Damage> {
         return damaged(Part::Header, 0, "this is not an id file");
     }
     if u32_at(header, MAGIC.len()) != Some(VERSION) {
-        return damaged(Part::Header, MAGIC.len(), "its format version is not 2, the one that is known here");
+        return damaged(Part::Header, MAGIC.len(), "its format version is not 3, the one that is known here");
     }
     let footer_at = bytes.len().saturating_sub(FOOTER_BYTES).max(HEADER_BYTES);
     let footer = bytes.get(footer_at..).unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::scratch::File;
 pub const ID_BYTES_MAX: usize = 64 << 20;
 
 pub(crate) const MAGIC: [u8; 8] = *b"WPIPEIDS";
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 pub(crate) const HEADER_BYTES: usize = 16;
 pub(crate) const FOOTER_BYTES: usize = 48;
 /// Footer bytes that its checksum covers.
@@ -37,6 +37,8 @@ pub(crate) enum SectionKind {
     Numbers,
     /// As `Numbers`, of 16 bytes.
     WideNumbers,
+    /// What strings are certainly not in the section of strings.
+    Filter,
 }
 
 /// An entry of the directory.
@@ -64,6 +66,7 @@ impl Section {
             SectionKind::Strings => 0u32,
             SectionKind::Numbers => 1,
             SectionKind::WideNumbers => 2,
+            SectionKind::Filter => 3,
         };
         out.extend_from_slice(&kind.to_le_bytes());
         out.extend_from_slice(&(self.template.len() as u32).to_le_bytes());
@@ -81,6 +84,7 @@ impl Section {
             0 => SectionKind::Strings,
             1 => SectionKind::Numbers,
             2 => SectionKind::WideNumbers,
+            3 => SectionKind::Filter,
             _ => return None,
         };
         let template_until = SECTION_BYTES.checked_add(u32_at(bytes, 4)? as usize)?;

@@ -34,9 +34,11 @@
 //! fingerprints with interpolation search; and this. Fingerprints take 16 bytes an id whatever it is, and lose the locality of the
 //! source; front coding decodes eight entries for a lookup.
 //!
-//! No membership filter stands in front: a lookup of a number touches two places of a block, a filter would touch one more.
+//! A membership filter stands in front of strings that are kept as they are, since finding the one block that can hold such a string is a
+//! search over all of them: ids that are new, which most are where a source is filtered by what was done, cost one cache line. Where most
+//! are not new, the filter is not asked. Numbers have none: a lookup touches two places of a block, a filter would touch one more.
 //!
-//! # The bytes, version 2
+//! # The bytes, version 3
 //!
 //! All numbers are unsigned and little endian; nothing is aligned or padded. Byte strings are compared as plain bytes, a prefix before
 //! what it begins. A checksum is XXH3 with 64 bits and seed 0. `w` is 8 bytes in sections of numbers, 16 in those of wide numbers.
@@ -46,7 +48,7 @@
 //! section   blocks, without gaps | index
 //!
 //! header     0  8  magic "WPIPEIDS"
-//!            8  4  version = 2
+//!            8  4  version = 3
 //!           12  4  zero
 //!
 //! Index of numbers: one record per block, in order.
@@ -87,11 +89,19 @@
 //!           16  8  where the separator starts, counted from the first separator's first byte
 //!           24  8  checksum of the block
 //!
-//! Directory: one entry per section, in order. Strings come first, then numbers, wide numbers, templates.
+//! Filter of strings: cells of 8 words of 4 bytes, each word with one bit for each of its strings (a split block Bloom filter; Putze,
+//! Sanders and Singler 2007; the salts are those of Parquet). With h = XXH3 of the string and c cells, 12 bits a string and rounded
+//! up, at most 2^32: its cell is ((h >> 32) * c) >> 32, its bit in word i is (h * salt[i] mod 2^32) >> 27. The blocks are pages of
+//! 4 KiB, the last one shorter; the index is their checksums of 8 bytes each. There is none if a build would read the hashes more
+//! than 64 times, since its memory holds so small a part of the filter.
 //!
-//! entry      0  4  kind: 0 strings, 1 numbers, 2 wide numbers
+//! salt       47b6137b 44974d91 8824ad5b a2b7289d 705495c7 2df1424b 9efc4947 5c6bfb31
+//!
+//! Directory: one entry per section, in order. Strings come first, then their filter, numbers, wide numbers, templates.
+//!
+//! entry      0  4  kind: 0 strings, 1 numbers, 2 wide numbers, 3 filter
 //!            4  4  bytes of the template, t
-//!            8  8  ids
+//!            8  8  ids; 0 for a filter
 //!           16  8  blocks
 //!           24  8  blocks of all sections before
 //!           32  8  where the first block starts in the file

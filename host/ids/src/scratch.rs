@@ -24,21 +24,22 @@ impl File {
         self.file.write_all(bytes).map_err(BuildError::io("write", &self.path))
     }
 
-    /// Everything that was written, piece by piece.
+    /// Everything that was written, in pieces of 16 KiB but for the last. To be written no more.
     pub(crate) fn read_back(
-        mut self,
+        &mut self,
         mut piece: impl FnMut(&[u8]) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
         self.flush()?;
         let file = self.file.get_mut();
         file.rewind().map_err(BuildError::io("read", &self.path))?;
-        let mut buffer = vec![0; 16 << 10];
+        let mut buffer = Vec::with_capacity(16 << 10);
         loop {
-            let bytes = file.read(&mut buffer).map_err(BuildError::io("read", &self.path))?;
-            if bytes == 0 {
+            buffer.clear();
+            let some = Read::by_ref(file).take(16 << 10).read_to_end(&mut buffer);
+            if some.map_err(BuildError::io("read", &self.path))? == 0 {
                 return Ok(());
             }
-            piece(&buffer[..bytes])?;
+            piece(&buffer)?;
         }
     }
 

@@ -1,4 +1,4 @@
-//! [`Spool`]: the part of an index that is being written, in a scratch file until its place in the output is known.
+//! [`Spool`]: a part of the file that is being written, in a scratch file until its place in the output is known.
 
 use std::hash::Hasher;
 
@@ -29,8 +29,13 @@ impl Spool {
         self.bytes
     }
 
-    fn append_to(self, out: &mut Output, hasher: &mut XxHash3_64) -> Result<(), BuildError> {
-        self.file.read_back(|bytes| {
+    /// In pieces of 16 KiB but for the last. To be written no more.
+    pub(crate) fn read_back(&mut self, piece: impl FnMut(&[u8]) -> Result<(), BuildError>) -> Result<(), BuildError> {
+        self.file.read_back(piece)
+    }
+
+    fn append_to(mut self, out: &mut Output, hasher: &mut XxHash3_64) -> Result<(), BuildError> {
+        self.read_back(|bytes| {
             hasher.write(bytes);
             out.write(bytes)
         })

@@ -105,7 +105,7 @@ fn messages_say_where_and_what_to_do() {
     let (index, second) = (sections[0].index_at, sections[1].index_at);
     let cases = [
         (0, "header, at byte 0: this is not an id file".to_owned()),
-        (8, "header, at byte 8: its format version is not 2, the one that is known here".to_owned()),
+        (8, "header, at byte 8: its format version is not 3, the one that is known here".to_owned()),
         (20, "block 0, at byte 16: its checksum does not match".to_owned()),
         (index, format!("index, at byte {index}: its checksum does not match")),
         (second, format!("index, at byte {second}: its checksum does not match")),

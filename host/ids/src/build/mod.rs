@@ -365,14 +365,14 @@ impl Finish {
         Ok(())
     }
 
-    fn strings(&mut self) -> Result<Option<Section>, BuildError> {
+    fn strings(&mut self) -> Result<Vec<Section>, BuildError> {
         let runs: Vec<_> = self.runs.iter().filter_map(Run::strings).collect();
         if runs.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let mut writer = StringWriter::new(&mut self.output, &mut self.scratch)?;
         merge_strings(&runs, self.buffer_bytes, |id| writer.push(id))?;
-        writer.finish(self.has_templates_left_out)
+        writer.finish(self.has_templates_left_out, self.memory_bytes_max / 2)
     }
 
     fn numbers<N: Number>(&mut self, class: usize, template: Vec<u8>) -> Result<Option<Section>, BuildError> {

@@ -153,14 +153,9 @@ impl Buckets {
         let until = if bucket + 1 < self.buckets { start(block, bucket + 1)? } else { self.count };
         Some((from, until))
     }
-
-    /// The low bits of a number. Reads up to 15 bytes behind it, which are there: an index follows all blocks.
-    #[inline]
-    fn low<N: Number>(&self, block: &[u8], place: usize) -> Option<N> {
-        low(block, self.numbers_at() + place * self.low_bytes, self.low_bytes)
-    }
 }
 
+/// The low bits of a number. Reads up to 15 bytes behind it, which are there: an index follows all blocks.
 #[inline]
 fn low<N: Number>(bytes: &[u8], at: usize, low_bytes: usize) -> Option<N> {
     Some(N::read(bytes, at)?.low(8 * low_bytes as u32))

@@ -1,7 +1,10 @@
-//! Sets of byte strings as they are: `block` front-codes some, `section` asks a file's, `writer` puts blocks and their index into a
-//! file; `sort` and `merge` bring strings into order in bounded memory.
+//! Sets of byte strings as they are: `block` front-codes some, `section` finds where one would be, `filter` knows most that are not
+//! in the set, `ask` asks many; `writer` puts blocks and their index into a file; `sort` and `merge` bring strings into order in bounded
+//! memory.
 
+pub(crate) mod ask;
 pub(crate) mod block;
+pub(crate) mod filter;
 pub(crate) mod merge;
 pub(crate) mod section;
 pub(crate) mod sort;

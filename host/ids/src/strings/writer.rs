@@ -1,7 +1,8 @@
-//! Sorted byte strings into an id file. One pass; the index, which grows with the set, waits in scratch files.
+//! Sorted byte strings, and a filter for them, into an id file. One pass; what grows with the set waits in scratch files.
 
 use super::block::BlockWriter;
 use super::common_prefix;
+use super::filter::FilterWriter;
 use super::section::Record;
 use crate::error::BuildError;
 use crate::format::{Output, Section, SectionKind, checksum};
@@ -21,6 +22,7 @@ pub(crate) struct StringWriter<'a> {
     block_bytes: Vec<u8>,
     separators: Spool,
     records: Spool,
+    filter: FilterWriter,
 }
 
 impl<'a> StringWriter<'a> {
@@ -37,6 +39,7 @@ impl<'a> StringWriter<'a> {
             block_bytes: Vec::new(),
             separators: Spool::new(scratch)?,
             records: Spool::new(scratch)?,
+            filter: FilterWriter::new(scratch)?,
         })
     }
 
@@ -55,20 +58,21 @@ impl<'a> StringWriter<'a> {
         self.last.truncate(shared);
         self.last.extend_from_slice(&id[shared..]);
         self.ids += 1;
-        Ok(())
+        self.filter.push(id)
     }
 
-    /// `None` if nothing was pushed: no section is empty.
-    pub(crate) fn finish(mut self, is_mixed: bool) -> Result<Option<Section>, BuildError> {
-        if !self.block.is_empty() {
-            self.close_block()?;
+    /// The sections that were written: none if nothing was pushed, since none is empty. The filter is made in so much memory.
+    pub(crate) fn finish(mut self, is_mixed: bool, filter_bytes: usize) -> Result<Vec<Section>, BuildError> {
+        if self.ids == 0 {
+            return Ok(Vec::new());
         }
-        let StringWriter { out, blocks_at, first_block, ids, blocks, separators, records, .. } = self;
+        self.close_block()?;
+        let StringWriter { out, blocks_at, first_block, ids, blocks, separators, records, filter, .. } = self;
         let index_at = out.at();
         let (index_bytes, index_checksum) = spool::append([separators, records], out)?;
         out.add_blocks(blocks);
         let (kind, template) = (SectionKind::Strings, Vec::new());
-        let section = Section {
+        let strings = Section {
             kind,
             ids,
             blocks,
@@ -80,7 +84,7 @@ impl<'a> StringWriter<'a> {
             is_mixed,
             template,
         };
-        Ok((blocks > 0).then_some(section))
+        Ok([strings].into_iter().chain(filter.finish(out, filter_bytes)?).collect())
     }
 
     fn close_block(&mut self) -> Result<(), BuildError> {

@@ -12,6 +12,7 @@ pub(crate) struct Section {
     pub(crate) at: usize,
     pub(crate) is_wide: bool,
     pub(crate) is_strings: bool,
+    pub(crate) is_filter: bool,
     pub(crate) blocks: usize,
     pub(crate) index_at: usize,
     pub(crate) index_bytes: usize,
@@ -29,6 +30,7 @@ impl Directory {
                 at,
                 is_wide: bytes[at] == 2,
                 is_strings: bytes[at] == 0,
+                is_filter: bytes[at] == 3,
                 blocks: (u64_at(bytes, at + 16) as usize).min(1000),
                 index_at: index_at.min(start),
                 index_bytes: index_bytes.min(start - index_at.min(start)),
@@ -57,6 +59,9 @@ pub(crate) fn seal(bytes: &mut [u8]) {
 }
 
 fn seal_blocks(bytes: &mut [u8], section: &Section) {
+    if section.is_filter {
+        return seal_pages(bytes, section);
+    }
     let (record_bytes, sum_at) = if section.is_wide { (48, 40) } else { (32, 24) };
     let records_bytes = (section.blocks * record_bytes).min(section.index_bytes);
     let end = section.index_at + section.index_bytes;
@@ -76,6 +81,15 @@ fn seal_blocks(bytes: &mut [u8], section: &Section) {
         if let Some(sum) = block.map(checksum) {
             bytes[record + sum_at..record + sum_at + 8].copy_from_slice(&sum);
         }
+    }
+}
+
+fn seal_pages(bytes: &mut [u8], section: &Section) {
+    let blocks_at = (u64_at(bytes, section.at + 32) as usize).min(section.index_at);
+    for page in 0..section.blocks.min(section.index_bytes / 8) {
+        let at = (blocks_at + page * 4096).min(section.index_at);
+        let sum = checksum(&bytes[at..section.index_at.min(at + 4096)]);
+        bytes[section.index_at + 8 * page..][..8].copy_from_slice(&sum);
     }
 }
 

@@ -21,6 +21,9 @@ const LITERAL: u8 = 0;
 const DECIMAL: u8 = 1;
 const HEX: u8 = 2;
 
+/// One for each place of a string.
+type Bits = [u64; LENGTH_MAX / 64];
+
 const ONES: u64 = 0x0101_0101_0101_0101;
 const TOPS: u64 = 0x8080_8080_8080_8080;
 
@@ -68,35 +71,76 @@ pub(crate) fn key_of(id: &[u8], key: &mut Vec<u8>) -> bool {
     if id.len() > LENGTH_MAX {
         return false;
     }
-    key.resize(id.len(), LITERAL);
-    let mut at = 0;
-    let mut found = false;
-    while at < id.len() {
-        let end = hex_run_end(id, at);
-        if end == at {
-            at += 1;
-            continue;
-        }
-        let (end, is_hex) = if is_uuid(id, at, end) {
-            (at + UUID_LENGTH, true)
-        } else {
-            (end, end - at >= HEX_RUN_MIN && has_letter(&id[at..end]))
-        };
-        for place in at..end {
-            key[place] = match id[place] {
-                b'-' => LITERAL,
-                _ if is_hex => HEX,
-                b'0'..=b'9' => DECIMAL,
-                _ => LITERAL,
-            };
-            found |= key[place] != LITERAL;
-        }
-        at = end;
+    let mut text = [0; LENGTH_MAX];
+    text[..id.len()].copy_from_slice(id);
+    let mut kinds = [0; LENGTH_MAX];
+    let mut hexes = Bits::default();
+    let words = text.as_chunks_mut::<8>().0.iter_mut().zip(kinds.as_chunks_mut::<8>().0);
+    for (i, (word, kinds)) in words.enumerate().take(id.len().div_ceil(8)) {
+        let own = u64::from_le_bytes(*word);
+        let decimals = decimals(own);
+        *kinds = (decimals >> 7 << DECIMAL.trailing_zeros()).to_le_bytes();
+        *word = (own & !whole_bytes(decimals)).to_le_bytes();
+        hexes[i / 8] |= one_bit_each(decimals | letters(own)) << (8 * (i % 8));
     }
-    for place in 0..id.len() {
-        key.push(if key[place] == LITERAL { id[place] } else { 0 });
+    take_long_runs(id, runs_of_8(hexes), &mut kinds, &mut text);
+    key.extend_from_slice(&kinds[..id.len()]);
+    key.extend_from_slice(&text[..id.len()]);
+    kinds.iter().any(|kind| *kind != LITERAL)
+}
+
+/// The top bit of each byte that is `0-9`.
+#[inline]
+fn decimals(word: u64) -> u64 {
+    within(word & !TOPS, b'0', b'9') & !word
+}
+
+/// The top bit of each byte that is `a-f`.
+#[inline]
+fn letters(word: u64) -> u64 {
+    within(word & !TOPS, b'a', b'f') & !word
+}
+
+/// All bits of the bytes whose top bits these are.
+fn whole_bytes(tops: u64) -> u64 {
+    (tops >> 7) * 0xff
+}
+
+/// Of 8 top bits, one bit each, the lowest byte's first.
+fn one_bit_each(tops: u64) -> u64 {
+    (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// The places from which 8 bits on are set.
+fn runs_of_8(bits: Bits) -> Bits {
+    let both = |bits: Bits, apart: u32| {
+        let next = |i: usize| bits.get(i + 1).map_or(0, |next| next << (64 - apart));
+        std::array::from_fn(|i| bits[i] & (bits[i] >> apart | next(i)))
+    };
+    both(both(both(bits, 1), 2), 4)
+}
+
+/// The first place from `from` on that is set.
+fn first_set(bits: &Bits, from: usize) -> Option<usize> {
+    let words = bits.iter().enumerate().skip(from / 64);
+    let mut left = words.map(|(i, word)| (i, if i == from / 64 { word >> (from % 64) << (from % 64) } else { *word }));
+    left.find(|(_, word)| *word != 0).map(|(i, word)| 64 * i + word.trailing_zeros() as usize)
+}
+
+/// UUIDs and long runs of hexadecimal digits, where decimal digits are taken out already.
+fn take_long_runs(id: &[u8], runs: Bits, kinds: &mut [u8], text: &mut [u8]) {
+    let mut from = 0;
+    while let Some(at) = first_set(&runs, from) {
+        let mut end = hex_run_end(id, at);
+        let mut is_hex = end - at >= HEX_RUN_MIN && has_letter(&id[at..end]);
+        if end - at == UUID_DASHES[0] && is_uuid(id, at) {
+            (end, is_hex) = (at + UUID_LENGTH, true);
+        }
+        for place in (at..end).filter(|place| is_hex && id[*place] != b'-') {
+            (kinds[place], text[place]) = (HEX, 0);
+        }
+        from = end;
     }
-    found
 }
 
 fn is_hex_digit(byte: u8) -> bool {
@@ -111,15 +155,14 @@ fn has_letter(digits: &[u8]) -> bool {
     digits.iter().any(|byte| *byte >= b'a')
 }
 
-/// Whether the run of hexadecimal digits that starts at `at` and ends at `end` begins a UUID with a letter.
-fn is_uuid(id: &[u8], at: usize, end: usize) -> bool {
+/// Whether the run of 8 hexadecimal digits at `at` begins a UUID with a letter.
+fn is_uuid(id: &[u8], at: usize) -> bool {
     let Some(text) = id.get(at..at + UUID_LENGTH) else { return false };
     let is_shaped = |(place, byte): (usize, &u8)| match UUID_DASHES.contains(&place) {
         true => *byte == b'-',
         false => is_hex_digit(*byte),
     };
-    end - at == UUID_DASHES[0]
-        && text.iter().enumerate().all(is_shaped)
+    text.iter().enumerate().all(is_shaped)
         && hex_run_end(id, at + UUID_DASHES[3] + 1) == at + UUID_LENGTH
         && has_letter(text)
 }
@@ -249,8 +292,7 @@ impl Word {
     /// As [`faults`](Word::faults), where some may be hexadecimal.
     #[inline]
     fn faults_with_hexes(&self, word: u64) -> u64 {
-        let low = word & !TOPS;
-        let digit = (within(low, b'0', b'9') | within(low, b'a', b'f')) & !word;
+        let digit = decimals(word) | letters(word);
         self.faults(word & !self.hexes) | (!digit & self.hexes)
     }
 }

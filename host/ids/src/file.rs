@@ -21,8 +21,8 @@ use crate::template::Template;
 
 /// Rows that are sorted by template together.
 const ROWS_AT_ONCE: usize = 64 << 10;
-/// Templates that a column has and the file does not, as many as are remembered.
-const ABSENT_TEMPLATES_MAX: usize = 64;
+/// Templates in all, if one that the file does not have is to be remembered: all are copied for it.
+const REMEMBERED_MAX: usize = 64;
 
 /// An opened id file. Threads may share it.
 ///
@@ -117,11 +117,10 @@ impl<B: AsRef<[u8]>> Ids<B> {
         Ok(())
     }
 
-    /// Strings of a template that the file does not have are none of its ids. The first such templates are remembered for the call, as
-    /// if they were known; the file has no section for them.
+    /// Strings of a template that the file does not have are none of its ids. If there are few templates, such ones are remembered for
+    /// the call, as if they were known; the file has no section for them.
     fn absent(&self, known: &mut Arc<Templates>, key: &[u8]) -> Option<usize> {
-        let is_room = known.len() < self.sections.of_templates.len() + ABSENT_TEMPLATES_MAX;
-        if self.sections.strings_have_templates || !is_room {
+        if self.sections.strings_have_templates || known.len() >= REMEMBERED_MAX {
             return None;
         }
         Template::new(key).map(|template| Arc::make_mut(known).add(template))
@@ -245,7 +244,7 @@ impl Sections {
     fn open(&mut self, bytes: &[u8], section: Section, templates: &mut Templates) -> Result<(), Damage> {
         let twice = section.damage("there is another section of its kind");
         if section.kind == SectionKind::Strings {
-            self.strings_have_templates = section.is_mixed;
+            self.strings_have_templates = section.strings_have_templates;
             let opened = StringSection::open(bytes, section)?;
             return if self.strings.replace(opened).is_none() { Ok(()) } else { Err(twice) };
         }

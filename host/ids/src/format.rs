@@ -55,7 +55,7 @@ pub(crate) struct Section {
     pub(crate) index_bytes: u64,
     pub(crate) index_checksum: u64,
     /// Of strings: there may be some with templates among them.
-    pub(crate) is_mixed: bool,
+    pub(crate) strings_have_templates: bool,
     /// The key of the template; empty for strings, and for numbers that are ids themselves.
     pub(crate) template: Vec<u8>,
 }
@@ -73,7 +73,7 @@ impl Section {
         let numbers = [self.ids, self.blocks, self.first_block, self.blocks_at, self.index_at, self.index_bytes];
         numbers
             .iter()
-            .chain([&self.index_checksum, &u64::from(self.is_mixed)])
+            .chain([&self.index_checksum, &u64::from(self.strings_have_templates)])
             .for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         out.extend_from_slice(&self.template);
     }
@@ -99,7 +99,7 @@ impl Section {
             index_at: number(4)?,
             index_bytes: number(5)?,
             index_checksum: number(6)?,
-            is_mixed: number(7)? != 0,
+            strings_have_templates: number(7)? != 0,
             template,
         };
         Some((section, &bytes[template_until..]))

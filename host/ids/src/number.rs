@@ -2,10 +2,8 @@
 
 use std::fmt::Debug;
 
-use crate::build::Width;
-
 /// An unsigned integer of 8 or 16 bytes.
-pub(crate) trait Number: Copy + Ord + Debug + Default + Send + Sync + Width + 'static {
+pub(crate) trait Number: Copy + Ord + Debug + Default + Send + Sync + 'static {
     const BYTES: usize;
     const MAX: Self;
 

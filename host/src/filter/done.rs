@@ -13,13 +13,15 @@ use wasmpipe_ids::{BuildError, Builder, Damage, Ids};
 
 use super::cache::{BuildLock, IdCache, IdsName, is_at};
 use super::key::Keys;
+use crate::message::Message;
 
 /// The id file cannot be built or asked.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// It could not be built.
     #[error(
-        "id file {path}: {cause}\nhint: nothing is lost; make room there, or name another folder with WASMPIPE_CACHE"
+        "id file {path}: {}\nhint: nothing is lost; make room there, or name another folder with WASMPIPE_CACHE",
+        Message::new(cause.to_string()).what
     )]
     Build {
         /// The file.
@@ -79,15 +81,12 @@ struct Mapped {
 }
 
 impl DoneIds {
-    /// The file at `path`, if it was built before. One that is damaged is removed.
+    /// The file at `path`, if it was built before. One that is damaged is as good as none: the new one takes its name.
     pub(super) fn find(path: &Path) -> Result<Option<DoneIds>, FilterError> {
         match Mapped::open(path) {
             Err(FilterError::Damaged { cause, .. }) => {
                 tracing::warn!(%cause, path = %path.display(), "building the id file anew");
-                match std::fs::remove_file(path) {
-                    Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(io(path, cause)),
-                    _ => Ok(None),
-                }
+                Ok(None)
             }
             result => Ok(result?.map(DoneIds::of)),
         }
@@ -246,4 +245,22 @@ fn damaged(path: &Path, cause: Damage) -> FilterError {
 
 pub(super) fn io(path: &Path, cause: std::io::Error) -> FilterError {
     FilterError::Io { path: path.display().to_string(), cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_said_is_told_with_one_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = folder.path().join("gone");
+        let cause = Builder::new(&scratch, 0, 1).finish(&scratch.join("whole")).unwrap_err();
+        let line = Message::of(&cannot_build(Path::new("done.ids"), cause)).line();
+        let (what, hint) = line.split_once("\nhint: ").unwrap();
+        assert!(what.starts_with("id file done.ids: cannot create "), "{line}");
+        assert!(what.ends_with("No such file or directory (os error 2)"), "{line}");
+        assert!(hint.starts_with("nothing is lost; make room there"), "{line}");
+        assert!(!hint.contains("hint"), "{line}");
+    }
 }

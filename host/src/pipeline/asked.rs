@@ -1,6 +1,7 @@
 //! The ids that are asked: those of an import, and those of all lanes once the source was rewritten.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::covered::Lanes;
 use super::{Control, RunError, lock};
 use crate::commit::{self, Asked, CommitError, IdFile, Known, LaneState, Root, SideFile};
 use crate::filter::{DoneIds, DoneIdsBuilder, FilterError, IdCache, IdsName, KEYS_VERSION, Looked};
+use crate::message::Message;
 use crate::plan::Plan;
 use crate::store::Store;
 
@@ -43,7 +45,7 @@ pub(super) async fn done_ids(
     let runtime = Handle::current();
     Ok(Some(done.or_rebuild(move || {
         let built = runtime.block_on(build.ensure());
-        built.inspect_err(|error| tracing::warn!(%error, "the id file was not built anew")).ok()
+        built.inspect_err(|error| warn(error, "the id file was not built anew")).ok()
     })))
 }
 
@@ -188,7 +190,7 @@ impl ImportedIds {
     pub fn keep(self, root: &Root) {
         let name = IdsName::new(&root.genesis.job, digest(root, &Lanes::default()));
         if let Err(error) = self.finish(&name) {
-            tracing::warn!(%error, "the first run builds the id file, since the import could not");
+            warn(&error, "the first run builds the id file, since the import could not");
         }
     }
 
@@ -200,6 +202,11 @@ impl ImportedIds {
         builder.rename(name);
         builder.finish().map(drop)
     }
+}
+
+/// With its causes.
+fn warn(error: &dyn Error, what: &str) {
+    tracing::warn!(error = Message::of(error).line(), "{what}");
 }
 
 /// Lanes whose ids are asked: all of them, once nobody can add to these ids any more; none if the source was never

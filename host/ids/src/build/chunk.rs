@@ -1,7 +1,7 @@
 //! Ids in memory: numbers by class, and strings. No files here.
 
 use crate::number::Number;
-use crate::numbers::block::{BlockWriter, Blocks, RUN_MIN};
+use crate::numbers::block::{BlockWriter, Blocks, STRETCH_MIN};
 use crate::strings::sort::Buffer;
 
 /// Classes: numbers that are ids themselves, wide ones, and those of each template.
@@ -23,14 +23,14 @@ pub(super) struct Chunk {
 
 /// One of the two is used.
 #[derive(Default)]
-pub(crate) struct Class {
+pub(super) struct Class {
     pub(super) short: Numbers<u64>,
     pub(super) wide: Numbers<u128>,
 }
 
 /// Numbers as they came. Stretches of consecutive ones, which is how many sources number their rows, are two numbers.
 #[derive(Debug)]
-pub(crate) struct Numbers<N> {
+pub(super) struct Numbers<N> {
     pub(super) single: Vec<N>,
     pub(super) stretches: Vec<(N, N)>,
 }
@@ -46,7 +46,7 @@ impl Chunk {
         self.number_bytes + self.strings.bytes()
     }
 
-    pub(super) fn push<N: Number>(&mut self, class: usize, numbers: &[N]) {
+    pub(super) fn push<N: Width>(&mut self, class: usize, numbers: &[N]) {
         if numbers.is_empty() {
             return;
         }
@@ -93,7 +93,7 @@ impl<N: Number> Numbers<N> {
         let (mut taken, mut at) = (0, 0);
         while at < numbers.len() {
             let length = stretch_length(&numbers[at..]);
-            if length < RUN_MIN {
+            if length < STRETCH_MIN {
                 at += 1;
                 continue;
             }
@@ -155,11 +155,11 @@ fn sort<N: Number>(numbers: &mut [N], threads: usize) {
     });
 }
 
-/// How many numbers from the first on are each one more than the one before; 0 if that is soon seen to be fewer than `RUN_MIN`.
+/// How many numbers from the first on are each one more than the one before; 0 if that is soon seen to be fewer than `STRETCH_MIN`.
 #[inline]
 fn stretch_length<N: Number>(numbers: &[N]) -> usize {
     let is_likely =
-        numbers.get(RUN_MIN - 1).is_some_and(|last| last.minus(numbers[0]).to_u128() == RUN_MIN as u128 - 1);
+        numbers.get(STRETCH_MIN - 1).is_some_and(|last| last.minus(numbers[0]).to_u128() == STRETCH_MIN as u128 - 1);
     if !is_likely {
         return 0;
     }
@@ -222,7 +222,7 @@ impl<'a, N: Number> Union<'a, N> {
 }
 
 /// Where a class keeps numbers of this width.
-pub(crate) trait Width: Sized {
+pub(super) trait Width: Number {
     fn numbers(class: &mut Class) -> &mut Numbers<Self>;
 }
 

@@ -22,8 +22,7 @@ use crate::scratch::{NewFile, Scratch};
 use crate::strings::merge::merge as merge_strings;
 use crate::strings::writer::StringWriter;
 use crate::template::Template;
-pub(crate) use chunk::Width;
-use chunk::{Chunk, NUMBERS, TEMPLATES, WIDE_NUMBERS};
+use chunk::{Chunk, NUMBERS, TEMPLATES, WIDE_NUMBERS, Width};
 use merge::{Merge, Piece};
 use run::Run;
 
@@ -54,7 +53,7 @@ pub struct Builder {
     memory_bytes_max: usize,
     threads: usize,
     templates: RwLock<Arc<Templates>>,
-    templates_left_out: AtomicBool,
+    strings_have_templates: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -91,7 +90,7 @@ impl Builder {
             memory_bytes_max,
             threads: threads.max(1),
             templates: RwLock::default(),
-            templates_left_out: AtomicBool::new(false),
+            strings_have_templates: AtomicBool::new(false),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
@@ -111,7 +110,7 @@ impl Builder {
         added
     }
 
-    fn add_numbers<N: Number>(&self, class: usize, numbers: &[N]) -> Result<(), BuildError> {
+    fn add_numbers<N: Width>(&self, class: usize, numbers: &[N]) -> Result<(), BuildError> {
         for numbers in numbers.chunks(ROWS_AT_ONCE) {
             let mut state = self.state();
             state.chunk.push(class, numbers);
@@ -171,7 +170,7 @@ impl Builder {
     /// A template that was not known when `known` was taken becomes one of the set's, if there is room for it.
     fn admit(&self, known: &mut Arc<Templates>, key: &[u8]) -> Option<usize> {
         if known.len() >= self.templates_max() {
-            self.templates_left_out.store(true, Ordering::Relaxed);
+            self.strings_have_templates.store(true, Ordering::Relaxed);
             return None;
         }
         let mut templates = self.templates.write().unwrap_or_else(PoisonError::into_inner);
@@ -184,14 +183,14 @@ impl Builder {
         });
         *known = Arc::clone(&templates);
         if found.is_none() {
-            self.templates_left_out.store(true, Ordering::Relaxed);
+            self.strings_have_templates.store(true, Ordering::Relaxed);
         }
         found
     }
 
-    /// A template takes about a kilobyte.
+    /// A template takes about a kilobyte, and a tenth of that in each chunk.
     fn templates_max(&self) -> usize {
-        (self.memory_bytes_max / (16 << 10)).clamp(16, TEMPLATES_MAX)
+        (self.memory_bytes_max / (16 << 10)).min(self.chunk_bytes_max() / (2 << 10)).clamp(16, TEMPLATES_MAX)
     }
 
     /// One chunk is filled while others are sorted; as much is left for what merges need.
@@ -241,20 +240,20 @@ impl Builder {
         let mut new = NewFile::create(out, BUFFER_BYTES)?;
         self.spill_rest()?;
         let buffer_bytes = self.buffer_bytes();
-        let Builder { memory_bytes_max, threads, templates, templates_left_out, state, .. } = self;
+        let Builder { memory_bytes_max, threads, templates, strings_have_templates, state, .. } = self;
         let State { runs, added, failed, scratch, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if failed {
             return Err(BuildError::Incomplete);
         }
         let templates = templates.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let has_templates_left_out = templates_left_out.into_inner();
+        let strings_have_templates = strings_have_templates.into_inner();
         let output = Output::new(new.take());
         let mut finish = Finish {
             memory_bytes_max,
             threads,
             buffer_bytes,
             templates,
-            has_templates_left_out,
+            strings_have_templates,
             runs,
             scratch,
             output,
@@ -280,7 +279,7 @@ struct Finish {
     buffer_bytes: usize,
     templates: Arc<Templates>,
     /// Some strings are kept as they are although they have one.
-    has_templates_left_out: bool,
+    strings_have_templates: bool,
     runs: Vec<Run>,
     scratch: Scratch,
     output: Output,
@@ -291,7 +290,7 @@ impl Finish {
     fn write(&mut self) -> Result<(u64, u64), BuildError> {
         self.reduce_runs()?;
         self.output.write(&header())?;
-        let few = if self.has_templates_left_out { self.take_few()? } else { Vec::new() };
+        let few = if self.strings_have_templates { self.take_few()? } else { Vec::new() };
         let mut sections = Vec::new();
         sections.extend(self.strings()?);
         sections.extend(self.numbers::<u64>(NUMBERS, Vec::new())?);
@@ -372,7 +371,7 @@ impl Finish {
         }
         let mut writer = StringWriter::new(&mut self.output, &mut self.scratch)?;
         merge_strings(&runs, self.buffer_bytes, |id| writer.push(id))?;
-        writer.finish(self.has_templates_left_out, self.memory_bytes_max / 2)
+        writer.finish(self.strings_have_templates, self.memory_bytes_max / 2)
     }
 
     fn numbers<N: Number>(&mut self, class: usize, template: Vec<u8>) -> Result<Option<Section>, BuildError> {

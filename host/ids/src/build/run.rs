@@ -189,7 +189,7 @@ impl<N: Number> BlockReader<N> {
             Record::<N>::read(&self.bytes, 0).filter(|record| self.last.is_none_or(|last| last < record.first));
         let Some(record) = record.filter(|record| record.bytes() <= self.left) else { return Err(self.damaged()) };
         self.last = Some(record.last);
-        if record.kind == Kind::Run {
+        if record.kind == Kind::Stretch {
             numbers.stretches.push((record.first, record.last));
             return Ok(true);
         }

@@ -12,7 +12,7 @@ use crate::number::Number;
 /// Numbers in a bitmap or in buckets. More make the index smaller, and the first touch of a block dearer.
 pub(crate) const NUMBERS_MAX: usize = 1024;
 /// Fewer consecutive numbers go with others: a bitmap of them is smaller than a record of their own.
-pub(crate) const RUN_MIN: usize = 64;
+pub(crate) const STRETCH_MIN: usize = 64;
 /// Of blocks that are handed on together.
 const MANY_BYTES: usize = 256 << 10;
 /// Numbers of a bucket that are read one by one; more are searched.
@@ -33,7 +33,7 @@ pub(crate) struct Record<N> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Every number from the first to the last. No bytes.
-    Run,
+    Stretch,
     /// A bit for each number from the first to the last.
     Bitmap { count: u16 },
     /// Where each bucket starts, then the low bits of each number.
@@ -48,7 +48,7 @@ impl<N: Number> Record<N> {
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (kind, count) = match self.kind {
-            Kind::Run => (0, 1),
+            Kind::Stretch => (0, 1),
             Kind::Bitmap { count } => (1, count),
             Kind::Buckets { count } => (2, count),
         };
@@ -73,7 +73,7 @@ impl<N: Number> Record<N> {
         let place = u64::read(bytes, 2 * N::BYTES)?;
         let count = (place >> AT_BITS) as u16 % NUMBERS_MAX as u16 + 1;
         let kind = match place >> (AT_BITS + COUNT_BITS) {
-            0 => Kind::Run,
+            0 => Kind::Stretch,
             1 => Kind::Bitmap { count },
             2 => Kind::Buckets { count },
             _ => return None,
@@ -92,7 +92,7 @@ impl<N: Number> Record<N> {
         let span = self.last.minus(self.first);
         self.first <= self.last
             && match self.kind {
-                Kind::Run => true,
+                Kind::Stretch => true,
                 // Larger ones are never smaller than buckets.
                 Kind::Bitmap { .. } => span.bits() <= 16,
                 Kind::Buckets { count } => count > 1 && span.bits() > 0,
@@ -102,7 +102,7 @@ impl<N: Number> Record<N> {
     /// How many numbers it holds; they can be 2^128.
     pub(crate) fn count(&self) -> u128 {
         match self.kind {
-            Kind::Run => self.last.minus(self.first).to_u128().saturating_add(1),
+            Kind::Stretch => self.last.minus(self.first).to_u128().saturating_add(1),
             Kind::Bitmap { count } | Kind::Buckets { count } => u128::from(count),
         }
     }
@@ -111,7 +111,7 @@ impl<N: Number> Record<N> {
     pub(crate) fn bytes(&self) -> u64 {
         let span = self.last.minus(self.first);
         match self.kind {
-            Kind::Run => 0,
+            Kind::Stretch => 0,
             Kind::Bitmap { .. } => span.to_u128() as u64 / 8 + 1,
             Kind::Buckets { count } => Buckets::new(span, count).bytes() as u64,
         }
@@ -177,7 +177,7 @@ pub(crate) struct Finder<N> {
 
 #[derive(Debug, Clone, Copy)]
 enum Shape {
-    Run,
+    Stretch,
     Bitmap,
     Buckets(Buckets),
 }
@@ -186,7 +186,7 @@ impl<N: Number> Finder<N> {
     #[inline]
     pub(crate) fn new(record: &Record<N>) -> Finder<N> {
         let shape = match record.kind {
-            Kind::Run => Shape::Run,
+            Kind::Stretch => Shape::Stretch,
             Kind::Bitmap { .. } => Shape::Bitmap,
             Kind::Buckets { count } => Shape::Buckets(Buckets::new(record.last.minus(record.first), count)),
         };
@@ -204,7 +204,7 @@ impl<N: Number> Finder<N> {
     pub(crate) fn narrow(&self, bytes: &[u8], number: N) -> Result<Narrowed<N>, Fault> {
         let offset = number.minus(self.first);
         let narrowed = bytes.get(self.at as usize..).and_then(|block| match self.shape {
-            Shape::Run => Some(Narrowed::Known(true)),
+            Shape::Stretch => Some(Narrowed::Known(true)),
             Shape::Bitmap => {
                 let bit = offset.to_u128() as usize;
                 block.get(bit / 8).map(|byte| Narrowed::Known(byte >> (bit % 8) & 1 == 1))
@@ -228,7 +228,7 @@ impl<N: Number> Finder<N> {
     pub(crate) fn first_needed(&self, number: N) -> u64 {
         let offset = number.minus(self.first);
         match self.shape {
-            Shape::Run => self.at,
+            Shape::Stretch => self.at,
             Shape::Bitmap => self.at + offset.to_u128() as u64 / 8,
             Shape::Buckets(buckets) => self.at + 2 * offset.high(buckets.low_bits).min(NUMBERS_MAX) as u64,
         }
@@ -305,7 +305,7 @@ impl<N: Number> Bucket<N> {
 pub(crate) fn list<N: Number>(record: &Record<N>, bytes: &[u8], numbers: &mut Vec<N>) -> Result<(), Fault> {
     let before = numbers.len();
     let listed = match record.kind {
-        Kind::Run => None,
+        Kind::Stretch => None,
         Kind::Bitmap { .. } => list_bitmap(record, bytes, numbers),
         Kind::Buckets { count } => list_buckets(record, count, bytes, numbers),
     };
@@ -393,10 +393,10 @@ impl<N: Number> BlockWriter<N> {
     /// Numbers after all before.
     #[inline]
     pub(crate) fn push(&mut self, first: N, last: N) {
-        if last.minus(first).to_u128() >= (RUN_MIN - 1) as u128 {
+        if last.minus(first).to_u128() >= (STRETCH_MIN - 1) as u128 {
             self.close();
             let at = self.blocks.bytes.len() as u64;
-            self.blocks.records.push(Record { first, last, at, kind: Kind::Run, checksum: 0 });
+            self.blocks.records.push(Record { first, last, at, kind: Kind::Stretch, checksum: 0 });
             return;
         }
         let mut number = first;
@@ -442,11 +442,11 @@ impl<N: Number> BlockWriter<N> {
         let kind = kind(span, count);
         let out = &mut self.blocks.bytes;
         match kind {
-            Kind::Run => {}
+            Kind::Stretch => {}
             Kind::Bitmap { .. } => write_bitmap(&self.waiting, span, out),
             Kind::Buckets { count } => write_buckets(&self.waiting, Buckets::new(span, count), out),
         }
-        let checksum = if kind == Kind::Run { 0 } else { checksum(&out[at..]) };
+        let checksum = if kind == Kind::Stretch { 0 } else { checksum(&out[at..]) };
         self.blocks.records.push(Record { first, last, at: at as u64, kind, checksum });
         self.waiting.clear();
     }
@@ -455,7 +455,7 @@ impl<N: Number> BlockWriter<N> {
 /// The smallest.
 fn kind<N: Number>(span: N, count: usize) -> Kind {
     if span.to_u128() == count as u128 - 1 {
-        return Kind::Run;
+        return Kind::Stretch;
     }
     let count = count as u16;
     let in_buckets = Buckets::new(span, count).bytes() as u128;
@@ -515,7 +515,7 @@ mod tests {
             record.write(&mut written);
             assert_eq!(Record::read(&written, 0), Some(*record));
             match record.kind {
-                Kind::Run => all.extend((record.first.to_u128()..=record.last.to_u128()).map(N::from_u128)),
+                Kind::Stretch => all.extend((record.first.to_u128()..=record.last.to_u128()).map(N::from_u128)),
                 _ => list(record, &bytes[record.at as usize..], &mut all).expect("whole"),
             }
         }
@@ -536,16 +536,16 @@ mod tests {
     #[test]
     fn numbers_come_back() {
         check::<u64>(&[], &[]);
-        check::<u64>(&[7], &[Kind::Run]);
-        check::<u64>(&[u64::MAX.into()], &[Kind::Run]);
+        check::<u64>(&[7], &[Kind::Stretch]);
+        check::<u64>(&[u64::MAX.into()], &[Kind::Stretch]);
         check::<u64>(&[0, u64::MAX.into()], &[Kind::Buckets { count: 2 }]);
         check::<u128>(&[0, 1, u128::MAX - 1, u128::MAX], &[Kind::Buckets { count: 4 }]);
         check::<u64>(&[3, 5, 6, 9], &[Kind::Bitmap { count: 4 }]);
-        check::<u64>(&(100..1000).collect::<Vec<_>>(), &[Kind::Run]);
+        check::<u64>(&(100..1000).collect::<Vec<_>>(), &[Kind::Stretch]);
         let two = [Kind::Bitmap { count: 1024 }, Kind::Bitmap { count: 44 }];
         check::<u64>(&(0..1068).map(|i| i * 3).collect::<Vec<_>>(), &two);
         let mixed: Vec<u128> = (0..10).chain(100..200).chain([1000, 1002]).collect();
-        check::<u64>(&mixed, &[Kind::Run, Kind::Run, Kind::Bitmap { count: 2 }]);
+        check::<u64>(&mixed, &[Kind::Stretch, Kind::Stretch, Kind::Bitmap { count: 2 }]);
         let squares: Vec<u128> = (1000..1200u128).map(|i| i * i * i * i).collect();
         check::<u64>(&squares, &[Kind::Buckets { count: 200 }]);
         check::<u128>(&squares, &[Kind::Buckets { count: 200 }]);

@@ -162,7 +162,9 @@ impl<N: Number> NumberSection<N> {
     fn check(&self, bytes: &[u8], number: u64, record: &Record<N>) -> Result<(), Damage> {
         let what = match slice(bytes, record.at, record.bytes()) {
             None => "it ends behind the file",
-            Some(own) if record.kind != Kind::Run && checksum(own) != record.checksum => "its checksum does not match",
+            Some(own) if record.kind != Kind::Stretch && checksum(own) != record.checksum => {
+                "its checksum does not match"
+            }
             Some(_) => {
                 self.seen.add(number);
                 return Ok(());
@@ -180,7 +182,8 @@ impl<N: Number> NumberSection<N> {
         };
         let record = self.record(bytes, block)?;
         if number <= record.last {
-            let holds = if record.kind == Kind::Run { Holds::All } else { Holds::Some(block, Finder::new(&record)) };
+            let holds =
+                if record.kind == Kind::Stretch { Holds::All } else { Holds::Some(block, Finder::new(&record)) };
             return Ok(Stretch { first: record.first, last: record.last, holds });
         }
         let first = record.last.next().unwrap_or(N::MAX);
@@ -215,7 +218,7 @@ impl<N: Number> NumberSection<N> {
         let mut numbers = Vec::new();
         for number in 0..self.section.blocks {
             let record = self.record(bytes, number)?;
-            if record.kind == Kind::Run {
+            if record.kind == Kind::Stretch {
                 f(record.first, record.last);
                 continue;
             }

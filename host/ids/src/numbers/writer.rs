@@ -34,7 +34,9 @@ impl<'a, N: Number> NumberWriter<'a, N> {
             let mut record = Record { at: at + record.at, ..*record };
             match self.held.take() {
                 Some(held)
-                    if held.kind == Kind::Run && record.kind == Kind::Run && held.last.next() == Some(record.first) =>
+                    if held.kind == Kind::Stretch
+                        && record.kind == Kind::Stretch
+                        && held.last.next() == Some(record.first) =>
                 {
                     record.first = held.first;
                 }
@@ -75,7 +77,7 @@ impl<'a, N: Number> NumberWriter<'a, N> {
             index_at,
             index_bytes,
             index_checksum,
-            is_mixed: false,
+            strings_have_templates: false,
             template,
         };
         Ok((blocks > 0).then_some(section))

@@ -157,7 +157,7 @@ impl FilterWriter {
             index_at,
             index_bytes: checksums.len() as u64,
             index_checksum: checksum(&checksums),
-            is_mixed: false,
+            strings_have_templates: false,
             template: Vec::new(),
         }))
     }

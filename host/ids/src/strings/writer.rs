@@ -62,7 +62,11 @@ impl<'a> StringWriter<'a> {
     }
 
     /// The sections that were written: none if nothing was pushed, since none is empty. The filter is made in so much memory.
-    pub(crate) fn finish(mut self, is_mixed: bool, filter_bytes: usize) -> Result<Vec<Section>, BuildError> {
+    pub(crate) fn finish(
+        mut self,
+        strings_have_templates: bool,
+        filter_bytes: usize,
+    ) -> Result<Vec<Section>, BuildError> {
         if self.ids == 0 {
             return Ok(Vec::new());
         }
@@ -81,7 +85,7 @@ impl<'a> StringWriter<'a> {
             index_at,
             index_bytes,
             index_checksum,
-            is_mixed,
+            strings_have_templates,
             template,
         };
         Ok([strings].into_iter().chain(filter.finish(out, filter_bytes)?).collect())

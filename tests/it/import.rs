@@ -299,6 +299,14 @@ fn what_is_no_list_of_ids_is_refused() {
               hint: name the folder of the output; ids of other files are imported without --from-output
         "#]],
     );
+    refuse(
+        |folder| std::fs::write(folder.join("x.parquet"), include_bytes!("support/brotli.parquet")).unwrap(),
+        &["x.parquet"],
+        expect![[r#"
+            error: x.parquet: its pages are compressed with brotli, which is not read here
+              hint: nothing was imported; write the file anew with zstd, Snappy, LZ4, gzip or no compression
+        "#]],
+    );
 }
 
 #[test]

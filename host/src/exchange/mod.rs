@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use crate::commit::{CommitError, SideFile};
 use crate::plan::{Ids, Plan};
 use crate::sink::SinkError;
-use crate::source::SourceError;
+use crate::source::{OTHER_CODEC, SourceError};
 use crate::store::{Store, Watch};
 use lists::List;
 
@@ -196,6 +196,10 @@ fn from_source(list: &List, error: SourceError) -> ExchangeError {
         SourceError::Changed { .. } => ExchangeError::refused(
             format!("{} changed or vanished while it was read", list.name()),
             "nothing was imported; run the same command again",
+        ),
+        SourceError::Bad { message, hint: OTHER_CODEC, .. } => ExchangeError::refused(
+            format!("{}: {message}", list.name()),
+            &format!("nothing was imported; {OTHER_CODEC}"),
         ),
         SourceError::Bad { message, .. } => ExchangeError::refused(
             format!("{}: {}", list.name(), message.replace("which the job reads as", "which the job has as")),

@@ -13,7 +13,6 @@ use wasmpipe_ids::{BuildError, Builder, Damage, Ids};
 
 use super::cache::{BuildLock, IdCache, IdsName, is_at};
 use super::key::Keys;
-use crate::message::Message;
 
 /// The id file cannot be built or asked.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +20,7 @@ pub enum FilterError {
     /// It could not be built.
     #[error(
         "id file {path}: {}\nhint: nothing is lost; make room there, or name another folder with WASMPIPE_CACHE",
-        Message::new(cause.to_string()).what
+        without_hint(cause)
     )]
     Build {
         /// The file.
@@ -81,7 +80,7 @@ struct Mapped {
 }
 
 impl DoneIds {
-    /// The file at `path`, if it was built before. One that is damaged is as good as none: the new one takes its name.
+    /// The file at `path`, if it was built before. One that is damaged is removed.
     pub(super) fn find(path: &Path) -> Result<Option<DoneIds>, FilterError> {
         match Mapped::open(path) {
             Err(FilterError::Damaged { cause, .. }) => {
@@ -129,7 +128,7 @@ impl DoneIds {
             return Some(());
         }
         tracing::warn!(%cause, path = %old.path.display(), "building the id file anew");
-        old.remove();
+        remove(&old.file, &old.path);
         let new = self.rebuild.as_ref()?()?;
         *self.mapped.write().unwrap_or_else(PoisonError::into_inner) = new.mapped();
         Some(())
@@ -137,6 +136,7 @@ impl DoneIds {
 }
 
 impl Mapped {
+    /// One that is damaged is removed.
     fn open(path: &Path) -> Result<Option<Mapped>, FilterError> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -151,15 +151,18 @@ impl Mapped {
         let _ = file.set_modified(SystemTime::now());
         // SAFETY: the file is only ever replaced as a whole, never changed in place.
         let mapped = unsafe { Mmap::map(&file) }.map_err(|cause| io(path, cause))?;
-        let ids = Ids::open(mapped).map_err(|cause| damaged(path, cause))?;
+        let ids = Ids::open(mapped).map_err(|cause| {
+            remove(&file, path);
+            damaged(path, cause)
+        })?;
         Ok(Some(Mapped { ids, path: path.into(), file }))
     }
+}
 
-    /// Removes the file, unless another has taken its name.
-    fn remove(&self) {
-        if is_at(&self.file, &self.path) {
-            let _ = std::fs::remove_file(&self.path);
-        }
+/// Removes a file, unless another has taken its name.
+fn remove(file: &File, path: &Path) {
+    if is_at(file, path) {
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -235,6 +238,12 @@ impl Drop for Place {
     }
 }
 
+/// One hint is enough.
+fn without_hint(cause: &BuildError) -> String {
+    let text = cause.to_string();
+    text.split_once("\nhint: ").map_or(text.clone(), |(what, _)| what.into())
+}
+
 fn cannot_build(path: &Path, cause: BuildError) -> FilterError {
     FilterError::Build { path: path.display().to_string(), cause }
 }
@@ -252,15 +261,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_disk_said_is_told_with_one_hint() {
+    fn an_error_has_one_hint_and_what_the_disk_said() {
+        use std::error::Error;
         let folder = tempfile::tempdir().unwrap();
         let scratch = folder.path().join("gone");
         let cause = Builder::new(&scratch, 0, 1).finish(&scratch.join("whole")).unwrap_err();
-        let line = Message::of(&cannot_build(Path::new("done.ids"), cause)).line();
-        let (what, hint) = line.split_once("\nhint: ").unwrap();
-        assert!(what.starts_with("id file done.ids: cannot create "), "{line}");
-        assert!(what.ends_with("No such file or directory (os error 2)"), "{line}");
-        assert!(hint.starts_with("nothing is lost; make room there"), "{line}");
-        assert!(!hint.contains("hint"), "{line}");
+        let error = cannot_build(Path::new("done.ids"), cause);
+        let text = error.to_string();
+        let (what, hint) = text.split_once("\nhint: ").unwrap();
+        assert!(what.starts_with("id file done.ids: cannot create "), "{text}");
+        assert!(hint.starts_with("nothing is lost; make room there") && !hint.contains("hint"), "{text}");
+        let said = error.source().and_then(Error::source).unwrap().to_string();
+        assert_eq!(said, "No such file or directory (os error 2)");
     }
 }

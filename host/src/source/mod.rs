@@ -53,6 +53,11 @@ pub enum SourceError {
     },
 }
 
+/// What the Parquet crate says of a codec that it was built without.
+const NO_CODEC: &str = "Disabled feature at compile time: ";
+/// What to do then.
+pub(crate) const OTHER_CODEC: &str = "write the file anew with zstd, Snappy, LZ4, gzip or no compression";
+
 impl SourceError {
     fn from_store(object: &str, cause: object_store::Error) -> SourceError {
         let object = object.to_string();
@@ -70,7 +75,12 @@ impl SourceError {
     }
 
     fn bad(object: &str, message: impl ToString) -> SourceError {
+        let (object, message) = (object.into(), message.to_string());
+        if let Some((_, codec)) = message.split_once(NO_CODEC) {
+            let message = format!("its pages are compressed with {codec}, which is not read here");
+            return SourceError::Bad { object, message, hint: OTHER_CODEC };
+        }
         let hint = "repair or remove the file, then run the same command again";
-        SourceError::Bad { object: object.into(), message: message.to_string(), hint }
+        SourceError::Bad { object, message, hint }
     }
 }

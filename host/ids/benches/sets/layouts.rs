@@ -83,8 +83,8 @@ impl Layout {
 }
 
 /// By name: `build_s`, `add_s`, `finish_s` seconds without making ids; `generate_s`; `bytes` of the set; `open_ms`; `peak_mib` over
-/// the build, without the columns that are added; `columns_mib`, those; `input_first_ns`, `input_ns`, `random_first_ns`, `random_ns`
-/// an id, the first time and again.
+/// the build, without the columns that are added; `columns_mib`, those; `input_ns`, `random_ns`, `new_ns` an id, and what each is
+/// the first time: `input_first_ns` and so on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures(BTreeMap<String, f64>);
 
@@ -128,7 +128,7 @@ pub(crate) fn measure(job: &Job) -> Figures {
 }
 
 fn ask_both<S: Set>(job: &Job, set: &S, figures: &mut Figures) {
-    for (order, name) in [(Order::Input, "input"), (Order::Random, "random")] {
+    for (order, name) in [(Order::Input, "input"), (Order::Random, "random"), (Order::New, "new")] {
         let questions = Questions::new(job.kind, job.ids, order);
         figures.set(&format!("{name}_first_ns"), ask_all(set, &questions));
         figures.set(&format!("{name}_ns"), ask_all(set, &questions));

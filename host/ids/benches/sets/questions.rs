@@ -1,4 +1,4 @@
-//! Blocks of ids to ask for, half of which are in the set.
+//! Blocks of ids to ask for, half or none of which are in the set.
 
 use crate::kinds::{COLUMN, HOSTS, Kind, Owned, mix};
 
@@ -15,6 +15,8 @@ pub(crate) enum Order {
     Input,
     /// From all over the set.
     Random,
+    /// In no order, none in the set.
+    New,
 }
 
 pub(crate) struct Questions {
@@ -28,7 +30,7 @@ pub(crate) struct Questions {
 impl Questions {
     pub(crate) fn new(kind: Kind, ids: u64, order: Order) -> Questions {
         let sorted = match (order, kind) {
-            (Order::Random, _) | (_, Kind::Sequential | Kind::Text | Kind::Shard) => Vec::new(),
+            (Order::Random | Order::New, _) | (_, Kind::Sequential | Kind::Text | Kind::Shard) => Vec::new(),
             (Order::Input, Kind::Random | Kind::Uuid) => sorted_by_key(kind, ids),
             (Order::Input, Kind::Url) => sorted_urls(ids),
         };
@@ -42,8 +44,10 @@ impl Questions {
     /// A block's ids by their number: what is below the size of the set is in it.
     pub(crate) fn numbers(&self, block: u64) -> Vec<u64> {
         let rows = 0..COLUMN;
-        if self.order == Order::Random {
-            return rows.map(|row| mix(mix(block) ^ row) % (2 * self.ids)).collect();
+        match self.order {
+            Order::Random => return rows.map(|row| mix(mix(block) ^ row) % (2 * self.ids)).collect(),
+            Order::New => return rows.map(|row| self.ids + mix(mix(block) ^ row) % self.ids).collect(),
+            Order::Input => {}
         }
         if !self.kind.is_ordered() {
             return self.sorted[(block * COLUMN) as usize..][..COLUMN as usize].to_vec();

@@ -11,7 +11,7 @@ struct Line {
     of: fn(&Job, &Figures) -> Option<f64>,
 }
 
-const LINES: [Line; 8] = [
+const LINES: [Line; 9] = [
     Line {
         what: "build from unsorted, M ids/s",
         limits: [25.0, 25.0, 20.0, 20.0, 5.0],
@@ -47,6 +47,12 @@ const LINES: [Line; 8] = [
         limits: [f64::INFINITY; 5],
         is_limit_least: false,
         of: |_, figures| figures.get("random_first_ns"),
+    },
+    Line {
+        what: "ask for new ids in random order, ns an id",
+        limits: [f64::INFINITY; 5],
+        is_limit_least: false,
+        of: |_, figures| figures.get("new_ns"),
     },
     Line { what: "open, ms", limits: [10.0; 5], is_limit_least: false, of: |_, figures| figures.get("open_ms") },
     Line {

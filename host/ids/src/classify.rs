@@ -92,9 +92,9 @@ impl Classifier {
         while row < rows.end {
             let id = strings.get(row);
             let guess = guess(id);
-            let template = self.guesses[guess] as usize;
-            if let Some(group) = groups.groups.get_mut(template) {
-                let taken = take(templates.get(template), strings, row..rows.end, group);
+            let likely = self.guesses[guess] as usize;
+            if let Some(group) = groups.groups.get_mut(likely) {
+                let taken = take(templates.get(likely), strings, row..rows.end, group);
                 row += taken;
                 if taken > 0 {
                     continue;
@@ -105,14 +105,16 @@ impl Classifier {
             } else {
                 None
             };
-            match found {
-                Some(template) => self.guesses[guess] = template as u32,
-                None => {
-                    groups.others.push(row as u32);
-                    row += 1;
-                }
-            }
             groups.groups.resize_with(templates.len(), Group::default);
+            let Some(template) = found else {
+                groups.others.push(row as u32);
+                row += 1;
+                continue;
+            };
+            self.guesses[guess] = template as u32;
+            let taken = take(templates.get(template), strings, row..rows.end, &mut groups.groups[template]);
+            assert!(taken > 0, "a template takes a string that has its key");
+            row += taken;
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What is added and asked: a column of ids, as its owner has it in memory.
 
-/// Ids of one batch. All columns of one set are of one variant, and numbers have the same meaning in all of them.
+/// Rows are counted with 32 bits.
+pub(crate) const ROWS_MAX: usize = u32::MAX as usize;
+
+/// Ids of one batch, at most 2^32 - 1. All columns of one set are of one variant, and numbers have the same meaning in all of them.
 #[derive(Debug, Clone, Copy)]
 pub enum Column<'a> {
     /// Numbers. What they stand for is the caller's business; signed ones keep their order if their sign bit is flipped.

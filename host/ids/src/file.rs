@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::classify::{Classifier, Groups, Templates};
-use crate::column::{Column, Strings};
+use crate::column::{Column, ROWS_MAX, Strings};
 use crate::error::{Damage, Part};
 use crate::format::{
     FOOTER_BYTES, FOOTER_SEALED_BYTES, Footer, HEADER_BYTES, MAGIC, Section, SectionKind, VERSION, checksum, seal,
@@ -63,7 +63,7 @@ pub enum Id<'a> {
 
 impl<B: AsRef<[u8]>> Ids<B> {
     /// Checks header, footer, directory and all indexes; blocks are checked when they are first touched. Costs one pass over the
-    /// indexes, about 2 % of the file for random numbers; a bit of memory per block, and for each section at most a megabyte.
+    /// indexes, 0.5 % of the file for random numbers; a bit of memory per block, and for each section at most a megabyte.
     pub fn open(bytes: B) -> Result<Ids<B>, Damage> {
         let (ids, sections) = open(bytes.as_ref())?;
         Ok(Ids { bytes, ids, sections })
@@ -84,16 +84,18 @@ impl<B: AsRef<[u8]>> Ids<B> {
     /// Any order is right. Ids that are near each other in the set are cheaper next to each other; for others, memory is asked
     /// for many at a time, so a column of thousands costs less for each than a column of one.
     pub fn ask(&self, column: Column<'_>) -> Result<Vec<u64>, Damage> {
+        assert!(column.len() <= ROWS_MAX, "{} ids in a column", column.len());
         let mut answers = vec![0; column.len().div_ceil(64)];
         let bytes = self.bytes.as_ref();
         match column {
             Column::Numbers(numbers) => ask_all(self.sections.numbers.as_ref(), bytes, numbers, &mut answers)?,
             Column::WideNumbers(numbers) => ask_all(self.sections.wide_numbers.as_ref(), bytes, numbers, &mut answers)?,
-            Column::Strings(strings) if !self.sections.knows_templates() => {
+            Column::Strings(strings) if self.sections.templates.len() > 0 => {
+                self.ask_by_template(&strings, &mut answers)?;
+            }
+            Column::Strings(strings) | Column::Binary(strings) => {
                 self.ask_strings(&strings, 0..strings.len(), &mut answers)?;
             }
-            Column::Binary(strings) => self.ask_strings(&strings, 0..strings.len(), &mut answers)?,
-            Column::Strings(strings) => self.ask_by_template(&strings, &mut answers)?,
         }
         Ok(answers)
     }
@@ -142,15 +144,9 @@ impl<B: AsRef<[u8]>> Ids<B> {
     pub fn verify(&self) -> Result<(), Damage> {
         let bytes = self.bytes.as_ref();
         let Sections { strings, filter, numbers, wide_numbers, of_templates, .. } = &self.sections;
-        let mut filtered = filter.as_ref().map_or(Ok(()), |filter| filter.check_all(bytes));
-        strings.as_ref().map_or(Ok(()), |section| {
-            section.for_each(bytes, |id| {
-                if let (Some(filter), Ok(())) = (filter, &filtered) {
-                    filtered = filter.check_passes(bytes, id);
-                }
-            })
-        })?;
-        filtered?;
+        filter.as_ref().map_or(Ok(()), |filter| filter.check_all(bytes))?;
+        let passes = |id: &[u8]| filter.as_ref().map_or(Ok(()), |filter| filter.check_passes(bytes, id));
+        strings.as_ref().map_or(Ok(()), |section| section.try_for_each(bytes, passes))?;
         numbers.as_ref().map_or(Ok(()), |section| section.for_each(bytes, |_, _| ()))?;
         wide_numbers.as_ref().map_or(Ok(()), |section| section.for_each(bytes, |_, _| ()))?;
         of_templates.iter().try_for_each(|section| match section {
@@ -164,7 +160,10 @@ impl<B: AsRef<[u8]>> Ids<B> {
         let bytes = self.bytes.as_ref();
         let Sections { strings, numbers, wide_numbers, templates, of_templates, .. } = &self.sections;
         if let Some(section) = strings {
-            section.for_each(bytes, |id| f(Id::String(id)))?;
+            section.try_for_each(bytes, |id| {
+                f(Id::String(id));
+                Ok(())
+            })?;
         }
         if let Some(section) = numbers {
             each(section, bytes, |number| f(Id::Number(number)))?;
@@ -184,16 +183,7 @@ impl<B: AsRef<[u8]>> Ids<B> {
 }
 
 fn each<N: Number>(section: &NumberSection<N>, bytes: &[u8], mut f: impl FnMut(N)) -> Result<(), Damage> {
-    section.for_each(bytes, |first, last| {
-        let mut number = first;
-        loop {
-            f(number);
-            match number.next() {
-                Some(next) if number < last => number = next,
-                _ => return,
-            }
-        }
-    })
+    section.for_each(bytes, |first, last| first.each_to(last, &mut f))
 }
 
 impl<B: AsRef<[u8]>> fmt::Debug for Ids<B> {
@@ -236,11 +226,6 @@ fn open(bytes: &[u8]) -> Result<(u64, Sections), Damage> {
 }
 
 impl Sections {
-    /// Whether a string's template says anything about where it is.
-    fn knows_templates(&self) -> bool {
-        self.templates.len() > 0 || !self.strings_have_templates
-    }
-
     fn open(&mut self, bytes: &[u8], section: Section, templates: &mut Templates) -> Result<(), Damage> {
         let twice = section.damage("there is another section of its kind");
         if section.kind == SectionKind::Strings {

@@ -2,8 +2,7 @@
 
 use twox_hash::XxHash3_64;
 
-use crate::error::BuildError;
-use crate::scratch::File;
+use crate::error::{Damage, Part};
 
 /// The longest id in bytes: 64 MiB.
 pub const ID_BYTES_MAX: usize = 64 << 20;
@@ -78,6 +77,18 @@ impl Section {
         out.extend_from_slice(&self.template);
     }
 
+    /// Its index, if that is what was written.
+    pub(crate) fn index<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Damage> {
+        let index = slice(bytes, self.index_at, self.index_bytes);
+        let index = index.filter(|index| checksum(index) == self.index_checksum);
+        index.ok_or_else(|| self.damage("its checksum does not match"))
+    }
+
+    /// Damage of its index.
+    pub(crate) fn damage(&self, what: &'static str) -> Damage {
+        Damage { part: Part::Index, at: self.index_at, what }
+    }
+
     /// The section at the start of `bytes`, and what follows it.
     pub(crate) fn read(bytes: &[u8]) -> Option<(Section, &[u8])> {
         let kind = match u32_at(bytes, 0)? {
@@ -141,40 +152,6 @@ impl Footer {
 /// The footer's checksum: over the header and the footer before it.
 pub(crate) fn seal(header: &[u8], sealed: &[u8]) -> u64 {
     checksum(&[header, sealed].concat())
-}
-
-/// The file being written, and how far.
-pub(crate) struct Output {
-    file: File,
-    at: u64,
-    blocks: u64,
-}
-
-impl Output {
-    pub(crate) fn new(file: File) -> Output {
-        Output { file, at: 0, blocks: 0 }
-    }
-
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), BuildError> {
-        self.at += bytes.len() as u64;
-        self.file.write(bytes)
-    }
-
-    pub(crate) fn at(&self) -> u64 {
-        self.at
-    }
-
-    pub(crate) fn blocks(&self) -> u64 {
-        self.blocks
-    }
-
-    pub(crate) fn add_blocks(&mut self, blocks: u64) {
-        self.blocks += blocks;
-    }
-
-    pub(crate) fn into_file(self) -> File {
-        self.file
-    }
 }
 
 pub(crate) fn slice(bytes: &[u8], at: u64, length: u64) -> Option<&[u8]> {

@@ -55,7 +55,7 @@
 //!
 //! record     0  w  first number of the block
 //!            w  w  last one
-//!           2w  8  bits 0..47: where the block starts in the file; 48..57: its numbers, less one; 58..63: its kind
+//!           2w  8  bits 0..47: where the block starts in the file; 48..57: its numbers, less one (0 for kind 0); 58..63: its kind
 //!         2w+8  8  checksum of the block; 0 for kind 0
 //!
 //! kind 0           all numbers from first to last; no bytes
@@ -91,9 +91,9 @@
 //!
 //! Filter of strings: cells of 8 words of 4 bytes, each word with one bit for each of its strings (a split block Bloom filter; Putze,
 //! Sanders and Singler 2007; the salts are those of Parquet). With h = XXH3 of the string and c cells, 12 bits a string and rounded
-//! up, at most 2^32: its cell is ((h >> 32) * c) >> 32, its bit in word i is (h * salt[i] mod 2^32) >> 27. The blocks are pages of
-//! 4 KiB, the last one shorter; the index is their checksums of 8 bytes each. There is none if a build would read the hashes more
-//! than 64 times, since its memory holds so small a part of the filter.
+//! up: its cell is ((h >> 32) * c) >> 32, its bit in word i is (h * salt[i] mod 2^32) >> 27. The blocks are pages of
+//! 4 KiB, the last one may be shorter; the index is their checksums of 8 bytes each. There is none if c would be more than 2^32, or if a build
+//! would read the hashes more than 64 times, since its memory holds so small a part of the filter.
 //!
 //! salt       47b6137b 44974d91 8824ad5b a2b7289d 705495c7 2df1424b 9efc4947 5c6bfb31
 //!
@@ -123,7 +123,7 @@
 //! # What is checked when
 //!
 //! Opening checks footer, header, directory and all indexes; each block's checksum is checked when it is first
-//! touched; [`Ids::verify`] checks everything, order and counts included. Checksums find accidents. A file that someone forged,
+//! touched; [`Ids::verify`] checks all blocks, order and counts included. Checksums find accidents. A file that someone forged,
 //! checksums and all, can answer wrongly, but never makes the reader panic or read outside its bytes.
 
 mod build;
@@ -134,9 +134,9 @@ mod file;
 mod format;
 mod number;
 mod numbers;
+mod output;
 mod scratch;
 mod seen;
-mod spool;
 mod strings;
 mod template;
 

@@ -15,6 +15,18 @@ pub(crate) trait Number: Copy + Ord + Debug + Default + Send + Sync + 'static {
     /// Wraps around.
     fn plus(self, other: Self) -> Self;
     fn next(self) -> Option<Self>;
+    /// Calls `f` with each number from this one to `last`.
+    #[inline]
+    fn each_to(self, last: Self, mut f: impl FnMut(Self)) {
+        let mut number = self;
+        loop {
+            f(number);
+            match number.next() {
+                Some(next) if number < last => number = next,
+                _ => return,
+            }
+        }
+    }
     fn before(self) -> Option<Self>;
     /// `self >> bits`, 0 if that is all of them; the greatest `usize` if it is more than that.
     fn high(self, bits: u32) -> usize;

@@ -43,6 +43,11 @@ impl File {
         }
     }
 
+    /// It does not hold what was written.
+    pub(crate) fn damaged(&self) -> BuildError {
+        BuildError::ScratchDamaged { path: self.path.clone() }
+    }
+
     /// Closes the file and says where it is. It is not synced: scratch need not survive.
     pub(crate) fn close(mut self) -> Result<PathBuf, BuildError> {
         self.flush()?;
@@ -100,33 +105,24 @@ impl Drop for Scratch {
     }
 }
 
-/// Deletes a scratch file early. If that fails, the folder's end takes it along.
+/// Deletes a file. Nobody is left to tell if that fails: what remains is only disk space.
 pub(crate) fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
 /// The output under another name in the same folder (`.ids-<process>-<number>.tmp`), deleted on drop unless it was published.
 pub(crate) struct NewFile {
-    file: Option<File>,
     path: PathBuf,
     target: PathBuf,
     published: bool,
 }
 
 impl NewFile {
-    pub(crate) fn create(target: &Path, buffer_bytes: usize) -> Result<NewFile, BuildError> {
+    /// And the file, to be written.
+    pub(crate) fn create(target: &Path, buffer_bytes: usize) -> Result<(NewFile, File), BuildError> {
         let name = |number| target.with_file_name(format!(".ids-{}-{number}.tmp", std::process::id()));
         let (path, file) = first_free(name, |path| File::create(path.to_owned(), buffer_bytes))?;
-        Ok(NewFile { file: Some(file), path, target: target.to_owned(), published: false })
-    }
-
-    /// The file, to be written.
-    ///
-    /// # Panics
-    ///
-    /// The second time.
-    pub(crate) fn take(&mut self) -> File {
-        self.file.take().expect("it is taken once")
+        Ok((NewFile { path, target: target.to_owned(), published: false }, file))
     }
 
     /// Gives the file its name. It is not synced: if a power cut leaves holes, their checksums do not match.

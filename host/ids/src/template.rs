@@ -86,7 +86,14 @@ pub(crate) fn key_of(id: &[u8], key: &mut Vec<u8>) -> bool {
     take_long_runs(id, runs_of_8(hexes), &mut kinds, &mut text);
     key.extend_from_slice(&kinds[..id.len()]);
     key.extend_from_slice(&text[..id.len()]);
-    kinds.iter().any(|kind| *kind != LITERAL)
+    let count = |kind| kinds.iter().filter(|own| **own == kind).count() as u32;
+    fit_in_128_bits(count(DECIMAL), count(HEX))
+}
+
+/// Whether there are digits, and all numbers of so many are below 2^128.
+fn fit_in_128_bits(decimals: u32, hexes: u32) -> bool {
+    let greatest = 10u128.checked_pow(decimals).map(|above| above - 1);
+    decimals + hexes > 0 && greatest.is_some_and(|greatest| greatest.leading_zeros() >= 4 * hexes)
 }
 
 /// The top bit of each byte that is `0-9`.

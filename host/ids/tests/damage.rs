@@ -186,6 +186,10 @@ fn verify_sees_what_checksums_hide() {
     assert_eq!(seen(&strings, first_entry + 2, b'z'), "an id is not after the one before it");
     assert_eq!(seen(&strings, section.index_at, b'0'), "its separator is not after the ids before it");
 
+    let filter = u64_at(&strings, Directory::of(&strings).sections[1].at + 32) as usize;
+    let at = (filter..).find(|at| strings[*at] != 0).expect("a bit of a string");
+    assert_eq!(seen(&strings, at, 0), "a string of the set does not pass");
+
     let numbers = build_batches(&[Owned::Numbers((0..3000).map(|i| i * i * 1000).collect())], 1 << 20).1;
     let section = &Directory::of(&numbers).sections[0];
     assert_eq!(seen(&numbers, 18, 9), "its numbers are not those of its record");

@@ -89,7 +89,8 @@ fn a_missing_scratch_folder_is_an_error_with_a_path() {
 fn a_changed_run_is_noticed() {
     let numbers = Owned::Numbers((0..2000).map(|i| i * i * 1000).collect());
     let strings = Owned::strings([b"m", b"n", b"o", b"a", b"b", b"c", b"x", b"y", b"z"]);
-    for (batch, file, at) in [(numbers, "0", 200), (strings, "1", 4)] {
+    let stretch = Owned::Numbers((0..2000).collect());
+    for (batch, file, at) in [(numbers, "0", 200), (strings, "1", 4), (stretch, "0", 8)] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let builder = Builder::new(folder.path(), 200, 2);
         builder.add(batch.column()).expect("add");

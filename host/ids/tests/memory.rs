@@ -44,7 +44,7 @@ static ALLOCATOR: Counting = Counting;
 fn building_stays_within_the_budget() {
     const SLACK_BYTES: usize = 1 << 20;
     for (memory_bytes_max, count) in [(100_000, 60_000u64), (4 << 20, 2_000_000)] {
-        for is_text in [false, true] {
+        for kind in ["numbers", "strings", "templates"] {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let out = folder.path().join("out.ids");
             let before = NOW.load(Ordering::Relaxed);
@@ -53,20 +53,24 @@ fn building_stays_within_the_budget() {
             for i in 0..count {
                 // An odd factor permutes the numbers: each comes once, in no order.
                 let number = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                if is_text {
-                    // Not digits: strings as they are.
-                    let text = number.to_be_bytes().map(|byte| byte | 0x80);
-                    builder.add(Column::strings(&[0, 8], &text)).expect("add");
-                } else {
-                    builder.add(Column::Numbers(&[number])).expect("add");
+                // Not digits: strings as they are.
+                let mut text = number.to_be_bytes().map(|byte| byte | 0x80);
+                match kind {
+                    "numbers" => builder.add(Column::Numbers(&[number])).expect("add"),
+                    "strings" => builder.add(Column::strings(&[0, 8], &text)).expect("add"),
+                    _ => {
+                        // One of 4096 templates, and their numbers.
+                        for place in 0..4 {
+                            text[place] = b'g' + text[4 + place] % 8;
+                            text[4 + place] = b'0' + text[4 + place] / 8 % 10;
+                        }
+                        builder.add(Column::strings(&[0, 8], &text)).expect("add");
+                    }
                 }
             }
             builder.finish(&out).expect("finish");
             let used = PEAK.load(Ordering::Relaxed) - before;
-            assert!(
-                used <= memory_bytes_max + SLACK_BYTES,
-                "{used} bytes used, budget {memory_bytes_max}, text: {is_text}"
-            );
+            assert!(used <= memory_bytes_max + SLACK_BYTES, "{used} bytes used, budget {memory_bytes_max}, {kind}");
             Ids::open(std::fs::read(&out).expect("read")).expect("whole").verify().expect("whole");
         }
     }

@@ -10,7 +10,7 @@ use wasmpipe_ids::{Builder, Id, Ids};
 type StringShape = fn(&mut Random, usize) -> Vec<u8>;
 type NumberShape = fn(&mut Random, usize) -> u64;
 
-const STRINGS: [(&str, StringShape); 15] = [
+const STRINGS: [(&str, StringShape); 16] = [
     ("numbers, big endian", |_, i| (i as u64 * 7).to_be_bytes().to_vec()),
     ("numbers as text", |random, _| random.below(5000).to_string().into_bytes()),
     ("numbers as text, in order", |_, i| i.to_string().into_bytes()),
@@ -28,6 +28,7 @@ const STRINGS: [(&str, StringShape); 15] = [
         format!("crate-{}/src/{}.rs", random.below(30), ["a", "b1", "c22"][random.below(3)]).into_bytes()
     }),
     ("long common prefix", |random, _| [vec![b'x'; 700], random.bytes(3, 4)].concat()),
+    ("common prefix of nearly a block", |random, _| [vec![b'x'; 4000], random.bytes(3, 4)].concat()),
     ("any length, any byte", |random, _| {
         let length = random.below(300);
         random.bytes(length, 256)
@@ -113,10 +114,21 @@ fn check_strings(case: &str, ids: &[Vec<u8>], others: &[Vec<u8>], memory_bytes_m
     assert!(ask(&set, &Owned::Strings(offsets, bytes)).expect(case) == expected, "{case}: as they came");
     assert!(ask(&set, &large).expect(case) == expected, "{case}: with wide offsets");
 
-    let sorted: BTreeSet<&[u8]> = asked.into_iter().collect();
-    let expected: Vec<bool> = sorted.iter().map(|id| model.contains(id)).collect();
-    assert!(ask(&set, &Owned::strings(sorted)).expect(case) == expected, "{case}: in order");
+    let sorted: BTreeSet<&[u8]> = asked.iter().copied().collect();
+    let of_sorted: Vec<bool> = sorted.iter().map(|id| model.contains(id)).collect();
+    assert!(ask(&set, &Owned::strings(sorted)).expect(case) == of_sorted, "{case}: in order");
     assert_eq!(ask(&set, &Owned::Numbers(vec![0, 7])), Ok(vec![false; 2]), "{case}: numbers are no strings");
+
+    let binary = |ids: &[&[u8]]| match Owned::strings(ids) {
+        Owned::Strings(offsets, bytes) => Owned::Binary(offsets, bytes),
+        _ => unreachable!("strings are made"),
+    };
+    let ids: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
+    let batches: Vec<Owned> = ids.chunks(1000).map(binary).collect();
+    let (_, bytes) = build_batches(&batches, memory_bytes_max);
+    let set = Ids::open(bytes.as_slice()).expect(case);
+    set.verify().expect(case);
+    assert!(ask(&set, &binary(&asked)).expect(case) == expected, "{case}: as they are");
 }
 
 #[test]

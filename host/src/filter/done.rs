@@ -102,7 +102,8 @@ impl DoneIds {
         self
     }
 
-    /// For each row whether its id is done. A file that turns out damaged is built again, once for all who ask.
+    /// For each row whether its id is done. A file that turns out damaged is built again, once for all who ask: not from async code,
+    /// since that waits for the runtime.
     pub fn are_done(&self, ids: &RecordBatch) -> Result<BooleanBuffer, FilterError> {
         let keys = Keys::encode(ids);
         let mapped = self.mapped();

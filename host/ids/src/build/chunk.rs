@@ -118,9 +118,8 @@ impl<N: Number> Numbers<N> {
         self.stretches.sort_unstable();
     }
 
-    /// Sorts what are ascending stretches, one behind the other.
-    pub(super) fn sort_stretches(&mut self) {
-        // The stable sort finds them.
+    /// Sorts what is made of ascending parts, one from each run. The stable sort finds them.
+    pub(super) fn sort_parts(&mut self) {
         self.single.sort();
         self.stretches.sort();
     }

@@ -1,5 +1,5 @@
 //! Numbers of one class from many runs become blocks. One thread reads: it takes from each run what is not above the smallest of their
-//! last numbers read. What it took, ascending stretches one behind the other, is sorted and cut into blocks by other threads; the caller's
+//! last numbers read. What it took, an ascending part of each run, one behind the other, is sorted and cut into blocks by other threads; the caller's
 //! writes them.
 
 use std::convert::Infallible;
@@ -108,7 +108,7 @@ fn sort_all<N: Number>(jobs: &Mutex<Receiver<Job<N>>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((mut numbers, done)) = job else { return };
-        numbers.sort_stretches();
+        numbers.sort_parts();
         let mut all = Vec::new();
         let Ok(()) = numbers.cut(|blocks| {
             all.push(blocks);

@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::classify::{Classifier, Groups, Templates};
-use crate::column::{Column, Strings};
+use crate::column::{Column, ROWS_MAX, Strings};
 use crate::error::BuildError;
-use crate::format::{Footer, ID_BYTES_MAX, Output, Section, checksum, header};
+use crate::format::{Footer, ID_BYTES_MAX, Section, checksum, header};
 use crate::number::Number;
 use crate::numbers::writer::NumberWriter;
+use crate::output::Output;
 use crate::scratch::{NewFile, Scratch};
 use crate::strings::merge::merge as merge_strings;
 use crate::strings::writer::StringWriter;
@@ -45,8 +46,8 @@ const FAN_IN_MIN: usize = 8;
 /// Memory stays within the budget plus about 1 MiB per thread and, while strings are merged, one string per run; a budget smaller than
 /// one id works. What does not fit in it is written to a folder of the builder's own in the scratch folder: numbers as small as
 /// in the file, strings with 4 bytes each (for a moment up to twice that, when there are so many runs that they are merged in steps),
-/// and the file's indexes. The folder is deleted when the builder is finished or dropped; a killed process leaves it behind, named
-/// `ids-<process>-<number>`.
+/// then 8 bytes for each string that is kept as it is, and the file's indexes. The folder is deleted when the builder is finished or
+/// dropped; a killed process leaves it behind, named `ids-<process>-<number>`, and `.ids-<process>-<number>.tmp` beside the output.
 ///
 /// After an error from [`add`](Builder::add) ids are missing, and [`finish`](Builder::finish) fails too.
 pub struct Builder {
@@ -66,6 +67,16 @@ struct State {
     added: u64,
     failed: bool,
     scratch: Scratch,
+}
+
+/// A chunk is being sorted, until this is dropped: others wait for it.
+struct Sorting<'a>(&'a Builder);
+
+impl Drop for Sorting<'_> {
+    fn drop(&mut self) {
+        self.0.state().sorting -= 1;
+        self.0.changed.notify_all();
+    }
 }
 
 /// What [`Builder::finish`] wrote.
@@ -98,6 +109,7 @@ impl Builder {
 
     /// Adds the ids of a column. Any order, repeats allowed, the empty string too; none longer than [`ID_BYTES_MAX`].
     pub fn add(&self, column: Column<'_>) -> Result<(), BuildError> {
+        assert!(column.len() <= ROWS_MAX, "{} ids in a column", column.len());
         let added = match column {
             Column::Numbers(numbers) => self.add_numbers(NUMBERS, numbers),
             Column::WideNumbers(numbers) => self.add_numbers(WIDE_NUMBERS, numbers),
@@ -214,11 +226,9 @@ impl Builder {
         let files = state.scratch.create_two(self.buffer_bytes());
         state.sorting += 1;
         drop(state);
-        let run = files.and_then(|files| Run::write(chunk, files, 1));
-        let mut state = self.state();
-        state.sorting -= 1;
-        self.changed.notify_all();
-        state.runs.push(run?);
+        let _sorting = Sorting(self);
+        let run = files.and_then(|files| Run::write(chunk, files, 1))?;
+        self.state().runs.push(run);
         Ok(())
     }
 
@@ -237,17 +247,17 @@ impl Builder {
     ///
     /// It is not synced: after a power cut it can have holes, which checksums find.
     pub fn finish(self, out: &Path) -> Result<Summary, BuildError> {
-        let mut new = NewFile::create(out, BUFFER_BYTES)?;
+        let (new, file) = NewFile::create(out, BUFFER_BYTES)?;
+        if self.state().failed {
+            return Err(BuildError::Incomplete);
+        }
         self.spill_rest()?;
         let buffer_bytes = self.buffer_bytes();
         let Builder { memory_bytes_max, threads, templates, strings_have_templates, state, .. } = self;
-        let State { runs, added, failed, scratch, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if failed {
-            return Err(BuildError::Incomplete);
-        }
+        let State { runs, added, scratch, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let templates = templates.into_inner().unwrap_or_else(PoisonError::into_inner);
         let strings_have_templates = strings_have_templates.into_inner();
-        let output = Output::new(new.take());
+        let output = Output::new(file);
         let mut finish = Finish {
             memory_bytes_max,
             threads,
@@ -371,7 +381,7 @@ impl Finish {
         }
         let mut writer = StringWriter::new(&mut self.output, &mut self.scratch)?;
         merge_strings(&runs, self.buffer_bytes, |id| writer.push(id))?;
-        writer.finish(self.strings_have_templates, self.memory_bytes_max / 2)
+        writer.finish(self.strings_have_templates, &mut self.scratch, self.memory_bytes_max / 2)
     }
 
     fn numbers<N: Number>(&mut self, class: usize, template: Vec<u8>) -> Result<Option<Section>, BuildError> {

@@ -2,8 +2,11 @@
 //! build ends; their blocks have checksums like those of the file.
 
 use std::fs;
+use std::hash::Hasher;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use twox_hash::XxHash3_64;
 
 use super::chunk::{Chunk, Class, Numbers};
 use super::merge::{Merge, Piece};
@@ -29,6 +32,8 @@ struct Segment {
     bytes: u64,
     ids: u64,
     is_wide: bool,
+    /// Of the records; blocks have their own.
+    checksum: u64,
 }
 
 impl Run {
@@ -42,7 +47,7 @@ impl Run {
             let is_wide = wide.count() > 0;
             write(&mut writer, short, threads)?;
             write(&mut writer, wide, threads)?;
-            writer.segments.push(Segment { at, bytes: writer.at - at, ids, is_wide });
+            writer.end_segment(at, ids, is_wide);
         }
         let mut string_writer = StringRunWriter::new(strings);
         buffer.for_each_sorted(|id| string_writer.push(id))?;
@@ -72,13 +77,7 @@ impl Run {
         let mut numbers = Numbers::default();
         while reader.read(&mut numbers)? {}
         numbers.single.drain(..).for_each(&mut f);
-        for (first, last) in numbers.stretches {
-            let mut next = Some(first);
-            while let Some(number) = next.filter(|number| *number <= last) {
-                f(number);
-                next = number.next();
-            }
-        }
+        numbers.stretches.into_iter().for_each(|(first, last)| first.each_to(last, &mut f));
         Ok(())
     }
 }
@@ -109,7 +108,7 @@ pub(super) fn merge(
         } else {
             merge_class::<u64>(runs, class, piece, threads, &mut writer)?;
         }
-        writer.segments.push(Segment { at, bytes: writer.at - at, ids, is_wide });
+        writer.end_segment(at, ids, is_wide);
     }
     let own: Vec<_> = runs.iter().filter_map(Run::strings).collect();
     let mut string_writer = StringRunWriter::new(strings);
@@ -135,17 +134,25 @@ struct RunWriter {
     at: u64,
     segments: Vec<Segment>,
     record: Vec<u8>,
+    /// Of the segment's records.
+    hasher: XxHash3_64,
 }
 
 impl RunWriter {
     fn new(file: File) -> RunWriter {
-        RunWriter { file, at: 0, segments: Vec::new(), record: Vec::new() }
+        RunWriter { file, at: 0, segments: Vec::new(), record: Vec::new(), hasher: XxHash3_64::new() }
+    }
+
+    fn end_segment(&mut self, at: u64, ids: u64, is_wide: bool) {
+        let checksum = std::mem::take(&mut self.hasher).finish();
+        self.segments.push(Segment { at, bytes: self.at - at, ids, is_wide, checksum });
     }
 
     fn push<N: Number>(&mut self, blocks: &Blocks<N>) -> Result<(), BuildError> {
         for record in &blocks.records {
             self.record.clear();
             record.write(&mut self.record);
+            self.hasher.write(&self.record);
             self.file.write(&self.record)?;
             let from = record.at as usize;
             let bytes = &blocks.bytes[from..from + record.bytes() as usize];
@@ -168,6 +175,8 @@ pub(super) struct BlockReader<N> {
     left: u64,
     last: Option<N>,
     bytes: Vec<u8>,
+    hasher: XxHash3_64,
+    checksum: u64,
 }
 
 impl<N: Number> BlockReader<N> {
@@ -176,15 +185,24 @@ impl<N: Number> BlockReader<N> {
         let Some(segment) = run.segments.get(class).filter(|segment| segment.bytes > 0) else { return Ok(None) };
         let mut file = scratch::open(&run.numbers, buffer_bytes)?;
         file.seek(SeekFrom::Start(segment.at)).map_err(BuildError::io("read", &run.numbers))?;
-        Ok(Some(BlockReader { file, path: run.numbers.clone(), left: segment.bytes, last: None, bytes: Vec::new() }))
+        Ok(Some(BlockReader {
+            file,
+            path: run.numbers.clone(),
+            left: segment.bytes,
+            last: None,
+            bytes: Vec::new(),
+            hasher: XxHash3_64::new(),
+            checksum: segment.checksum,
+        }))
     }
 
     /// Adds the numbers of the next block; false if there is none.
     pub(super) fn read(&mut self, numbers: &mut Numbers<N>) -> Result<bool, BuildError> {
         if self.left == 0 {
-            return Ok(false);
+            return if self.hasher.finish() == self.checksum { Ok(false) } else { Err(self.damaged()) };
         }
         self.fill(Record::<N>::BYTES)?;
+        self.hasher.write(&self.bytes);
         let record =
             Record::<N>::read(&self.bytes, 0).filter(|record| self.last.is_none_or(|last| last < record.first));
         let Some(record) = record.filter(|record| record.bytes() <= self.left) else { return Err(self.damaged()) };

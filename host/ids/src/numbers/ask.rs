@@ -11,6 +11,8 @@ const RANGE_BITS: u32 = 11;
 /// With fewer numbers than this in all there is nothing to gain.
 const NUMBERS_MIN: usize = 2048;
 const SAMPLES: usize = 64;
+/// Numbers that are brought into ranges together take up to 20 bytes each.
+const NUMBERS_AT_ONCE: usize = 1 << 20;
 
 /// Number `i` is that of bit `i`.
 pub(crate) fn ask_all<N: Number>(
@@ -20,6 +22,16 @@ pub(crate) fn ask_all<N: Number>(
     answers: &mut [u64],
 ) -> Result<(), Damage> {
     let Some(section) = section else { return Ok(()) };
+    let pieces = numbers.chunks(NUMBERS_AT_ONCE).zip(answers.chunks_mut(NUMBERS_AT_ONCE / 64));
+    pieces.into_iter().try_for_each(|(numbers, answers)| ask_piece(section, bytes, numbers, answers))
+}
+
+fn ask_piece<N: Number>(
+    section: &NumberSection<N>,
+    bytes: &[u8],
+    numbers: &[N],
+    answers: &mut [u64],
+) -> Result<(), Damage> {
     if !is_scattered(section, numbers) {
         for (answer, numbers) in answers.iter_mut().zip(numbers.chunks(64)) {
             *answer = section.ask(bytes, numbers)?;

@@ -177,20 +177,20 @@ pub(crate) struct Finder<N> {
 
 #[derive(Debug, Clone, Copy)]
 enum Shape {
-    Stretch,
     Bitmap,
     Buckets(Buckets),
 }
 
 impl<N: Number> Finder<N> {
     #[inline]
-    pub(crate) fn new(record: &Record<N>) -> Finder<N> {
+    /// `None` for a stretch, which has all its numbers.
+    pub(crate) fn new(record: &Record<N>) -> Option<Finder<N>> {
         let shape = match record.kind {
-            Kind::Stretch => Shape::Stretch,
+            Kind::Stretch => return None,
             Kind::Bitmap { .. } => Shape::Bitmap,
             Kind::Buckets { count } => Shape::Buckets(Buckets::new(record.last.minus(record.first), count)),
         };
-        Finder { first: record.first, at: record.at, shape }
+        Some(Finder { first: record.first, at: record.at, shape })
     }
 
     /// Where the block starts.
@@ -204,7 +204,6 @@ impl<N: Number> Finder<N> {
     pub(crate) fn narrow(&self, bytes: &[u8], number: N) -> Result<Narrowed<N>, Fault> {
         let offset = number.minus(self.first);
         let narrowed = bytes.get(self.at as usize..).and_then(|block| match self.shape {
-            Shape::Stretch => Some(Narrowed::Known(true)),
             Shape::Bitmap => {
                 let bit = offset.to_u128() as usize;
                 block.get(bit / 8).map(|byte| Narrowed::Known(byte >> (bit % 8) & 1 == 1))
@@ -228,7 +227,6 @@ impl<N: Number> Finder<N> {
     pub(crate) fn first_needed(&self, number: N) -> u64 {
         let offset = number.minus(self.first);
         match self.shape {
-            Shape::Stretch => self.at,
             Shape::Bitmap => self.at + offset.to_u128() as u64 / 8,
             Shape::Buckets(buckets) => self.at + 2 * offset.high(buckets.low_bits).min(NUMBERS_MAX) as u64,
         }
@@ -399,17 +397,12 @@ impl<N: Number> BlockWriter<N> {
             self.blocks.records.push(Record { first, last, at, kind: Kind::Stretch, checksum: 0 });
             return;
         }
-        let mut number = first;
-        loop {
+        first.each_to(last, |number| {
             self.waiting.push(number);
             if self.waiting.len() == NUMBERS_MAX {
                 self.close();
             }
-            match number.next() {
-                Some(next) if number < last => number = next,
-                _ => return,
-            }
-        }
+        });
     }
 
     /// As [`push`](BlockWriter::push), for numbers of which none is one more than the one before.
@@ -523,11 +516,13 @@ mod tests {
         for number in &numbers {
             for near in [number.before(), Some(*number), number.next()].into_iter().flatten() {
                 let record = records.iter().find(|record| (record.first..=record.last).contains(&near));
-                let found =
-                    record.is_some_and(|record| match Finder::new(record).narrow(&bytes, near).expect("whole") {
+                let found = record.is_some_and(|record| {
+                    let narrowed = Finder::new(record).map(|finder| finder.narrow(&bytes, near).expect("whole"));
+                    match narrowed.unwrap_or(Narrowed::Known(true)) {
                         Narrowed::Known(is_found) => is_found,
                         Narrowed::Bucket(bucket) => bucket.has(&bytes).expect("whole"),
-                    });
+                    }
+                });
                 assert_eq!(found, numbers.binary_search(&near).is_ok(), "{near:?}");
             }
         }

@@ -5,7 +5,7 @@
 //! holds, if the file is large.
 
 use super::block::{self, Bucket, Finder, Kind, Narrowed, Record};
-use crate::error::{Damage, Fault, Part, block_damage};
+use crate::error::{Damage, Fault, block_damage};
 use crate::format::{Section, checksum, prefetch, slice};
 use crate::number::Number;
 use crate::seen::Seen;
@@ -25,7 +25,10 @@ pub(crate) struct NumberSection<N> {
 struct Table<N> {
     first: N,
     shift: u32,
+    /// And the very last one once more.
     records: Box<[u32]>,
+    /// Of the last record's first number, less the first one's.
+    span_bits: u32,
 }
 
 /// What is known of the numbers from `first` to `last`.
@@ -47,9 +50,7 @@ enum Holds<N> {
 impl<N: Number> NumberSection<N> {
     /// Checks the index.
     pub(crate) fn open(bytes: &[u8], section: Section) -> Result<NumberSection<N>, Damage> {
-        let index = slice(bytes, section.index_at, section.index_bytes);
-        let index = index.filter(|index| checksum(index) == section.index_checksum);
-        let Some(index) = index else { return Err(section.damage("its checksum does not match")) };
+        let index = section.index(bytes)?;
         if section.blocks.checked_mul(Record::<N>::BYTES as u64) != Some(section.index_bytes)
             || section.blocks >= u32::MAX.into()
         {
@@ -60,14 +61,14 @@ impl<N: Number> NumberSection<N> {
     }
 
     #[inline]
-    fn record(&self, bytes: &[u8], number: u64) -> Result<Record<N>, Damage> {
-        let record = Record::read_checked(bytes, self.record_at(number) as usize);
+    fn record(&self, bytes: &[u8], block: u64) -> Result<Record<N>, Damage> {
+        let record = Record::read_checked(bytes, self.record_at(block) as usize);
         record.ok_or_else(|| self.section.damage("a record changed"))
     }
 
     #[inline]
-    fn record_at(&self, number: u64) -> u64 {
-        self.section.index_at + number * Record::<N>::BYTES as u64
+    fn record_at(&self, block: u64) -> u64 {
+        self.section.index_at + block * Record::<N>::BYTES as u64
     }
 
     /// A bit for each of up to 64 numbers, that are likely to be near each other.
@@ -129,61 +130,60 @@ impl<N: Number> NumberSection<N> {
     }
 
     #[inline]
-    fn find(&self, bytes: &[u8], number: u64, finder: &Finder<N>, id: N) -> Result<bool, Damage> {
-        match self.narrow(bytes, number, finder, id)? {
+    fn find(&self, bytes: &[u8], block: u64, finder: &Finder<N>, number: N) -> Result<bool, Damage> {
+        match self.narrow(bytes, block, finder, number)? {
             Narrowed::Known(is_found) => Ok(is_found),
-            Narrowed::Bucket(bucket) => self.has(bytes, number, &bucket),
+            Narrowed::Bucket(bucket) => self.has(bytes, block, &bucket),
         }
     }
 
     #[inline]
-    fn narrow(&self, bytes: &[u8], number: u64, finder: &Finder<N>, id: N) -> Result<Narrowed<N>, Damage> {
-        if !self.seen.has(number) {
-            self.check(bytes, number, &self.record(bytes, number)?)?;
+    fn narrow(&self, bytes: &[u8], block: u64, finder: &Finder<N>, number: N) -> Result<Narrowed<N>, Damage> {
+        if !self.seen.has(block) {
+            self.check(bytes, block, &self.record(bytes, block)?)?;
         }
-        finder.narrow(bytes, id).map_err(|fault| self.damage(number, finder.at(), fault))
+        finder.narrow(bytes, number).map_err(|fault| self.damage(block, finder.at(), fault))
     }
 
     #[inline]
-    fn has(&self, bytes: &[u8], number: u64, bucket: &Bucket<N>) -> Result<bool, Damage> {
-        bucket.has(bytes).map_err(|fault| self.damage(number, bucket.needed().0, fault))
+    fn has(&self, bytes: &[u8], block: u64, bucket: &Bucket<N>) -> Result<bool, Damage> {
+        bucket.has(bytes).map_err(|fault| self.damage(block, bucket.needed().0, fault))
     }
 
     /// The file from a block's first byte on; its own bytes are what was written.
     #[inline]
-    fn block<'a>(&self, bytes: &'a [u8], number: u64, record: &Record<N>) -> Result<&'a [u8], Damage> {
-        if !self.seen.has(number) {
-            self.check(bytes, number, record)?;
+    fn block<'a>(&self, bytes: &'a [u8], block: u64, record: &Record<N>) -> Result<&'a [u8], Damage> {
+        if !self.seen.has(block) {
+            self.check(bytes, block, record)?;
         }
         Ok(bytes.get(record.at as usize..).unwrap_or_default())
     }
 
     #[cold]
-    fn check(&self, bytes: &[u8], number: u64, record: &Record<N>) -> Result<(), Damage> {
+    fn check(&self, bytes: &[u8], block: u64, record: &Record<N>) -> Result<(), Damage> {
         let what = match slice(bytes, record.at, record.bytes()) {
             None => "it ends behind the file",
             Some(own) if record.kind != Kind::Stretch && checksum(own) != record.checksum => {
                 "its checksum does not match"
             }
             Some(_) => {
-                self.seen.add(number);
+                self.seen.add(block);
                 return Ok(());
             }
         };
-        Err(self.damage(number, record.at, Fault { at: 0, what }))
+        Err(self.damage(block, record.at, Fault { at: 0, what }))
     }
 
     /// All that is known around a number.
     #[inline]
     fn stretch(&self, bytes: &[u8], number: N) -> Result<Stretch<N>, Damage> {
-        let Some(block) = self.last_record_before(bytes, number)? else {
+        let Some(block) = self.block_of(bytes, number)? else {
             let last = self.table.first.before().unwrap_or_default();
             return Ok(Stretch { first: N::default(), last, holds: Holds::None });
         };
         let record = self.record(bytes, block)?;
         if number <= record.last {
-            let holds =
-                if record.kind == Kind::Stretch { Holds::All } else { Holds::Some(block, Finder::new(&record)) };
+            let holds = Finder::new(&record).map_or(Holds::All, |finder| Holds::Some(block, finder));
             return Ok(Stretch { first: record.first, last: record.last, holds });
         }
         let first = record.last.next().unwrap_or(N::MAX);
@@ -195,9 +195,9 @@ impl<N: Number> NumberSection<N> {
         Ok(Stretch { first, last, holds: Holds::None })
     }
 
-    /// The only record that can hold the number.
+    /// The only block that can hold the number.
     #[inline]
-    fn last_record_before(&self, bytes: &[u8], number: N) -> Result<Option<u64>, Damage> {
+    fn block_of(&self, bytes: &[u8], number: N) -> Result<Option<u64>, Damage> {
         if number < self.table.first || self.section.blocks == 0 {
             return Ok(None);
         }
@@ -216,22 +216,22 @@ impl<N: Number> NumberSection<N> {
     /// Calls `f` with stretches of consecutive numbers, ascending: each block is checked as a whole on the way.
     pub(crate) fn for_each(&self, bytes: &[u8], mut f: impl FnMut(N, N)) -> Result<(), Damage> {
         let mut numbers = Vec::new();
-        for number in 0..self.section.blocks {
-            let record = self.record(bytes, number)?;
+        for block in 0..self.section.blocks {
+            let record = self.record(bytes, block)?;
             if record.kind == Kind::Stretch {
                 f(record.first, record.last);
                 continue;
             }
-            let block = self.block(bytes, number, &record)?;
+            let own = self.block(bytes, block, &record)?;
             numbers.clear();
-            block::list(&record, block, &mut numbers).map_err(|fault| self.damage(number, record.at, fault))?;
+            block::list(&record, own, &mut numbers).map_err(|fault| self.damage(block, record.at, fault))?;
             numbers.iter().for_each(|number| f(*number, *number));
         }
         Ok(())
     }
 
-    fn damage(&self, number: u64, at: u64, fault: Fault) -> Damage {
-        block_damage(self.section.first_block + number, at, fault)
+    fn damage(&self, block: u64, at: u64, fault: Fault) -> Damage {
+        block_damage(self.section.first_block + block, at, fault)
     }
 
     /// About where a number is.
@@ -239,11 +239,11 @@ impl<N: Number> NumberSection<N> {
         if number < self.table.first { 0 } else { self.table.between(number).0 }
     }
 
-    /// Which of `2^bits` equal ranges a number is in; numbers out of all ranges are in the first or last.
+    /// Which of at most `2^bits` equal ranges a number is in, and at least half as many; numbers out of all are in the first or last.
     #[inline]
     pub(crate) fn range(&self, number: N, bits: u32) -> usize {
-        let Table { first, shift, records } = &self.table;
-        let shift = (shift + records.len().ilog2()).saturating_sub(bits);
+        let Table { first, span_bits, .. } = &self.table;
+        let shift = span_bits.saturating_sub(bits);
         if number < *first { 0 } else { number.minus(*first).high(shift).min((1 << bits) - 1) }
     }
 }
@@ -266,7 +266,8 @@ fn check_records<N: Number>(index: &[u8], section: &Section) -> Result<Table<N>,
         return Err(section.damage("it is empty"));
     };
     let entries = section.blocks.next_power_of_two().min(TABLE_MAX);
-    let shift = last.first.minus(first.first).bits().saturating_sub(entries.trailing_zeros());
+    let span_bits = last.first.minus(first.first).bits();
+    let shift = span_bits.saturating_sub(entries.trailing_zeros());
     let mut records = Vec::with_capacity(entries as usize + 1);
     let mut ids = 0u128;
     let mut block_at = section.blocks_at;
@@ -292,12 +293,5 @@ fn check_records<N: Number>(index: &[u8], section: &Section) -> Result<Table<N>,
     if ids != u128::from(section.ids) || block_at != section.index_at {
         return Err(section.damage("its records do not describe all blocks"));
     }
-    Ok(Table { first: first.first, shift, records: records.into() })
-}
-
-/// The part of the file that a damaged index is in.
-impl Section {
-    pub(crate) fn damage(&self, what: &'static str) -> Damage {
-        Damage { part: Part::Index, at: self.index_at, what }
-    }
+    Ok(Table { first: first.first, shift, records: records.into(), span_bits })
 }

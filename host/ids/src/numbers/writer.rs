@@ -2,28 +2,26 @@
 
 use super::block::{Blocks, Kind, Record};
 use crate::error::BuildError;
-use crate::format::{Output, Section, SectionKind};
+use crate::format::{Section, SectionKind};
 use crate::number::Number;
+use crate::output::{Output, Spool, Start};
 use crate::scratch::Scratch;
-use crate::spool::{self, Spool};
 
 pub(crate) struct NumberWriter<'a, N> {
     out: &'a mut Output,
-    blocks_at: u64,
-    first_block: u64,
+    start: Start,
     index: Spool,
     blocks: u64,
     ids: u128,
-    /// The last record: a run that the next one continues becomes one with it.
+    /// The last record: a stretch that the next one continues becomes one with it.
     held: Option<Record<N>>,
     record_bytes: Vec<u8>,
 }
 
 impl<'a, N: Number> NumberWriter<'a, N> {
     pub(crate) fn new(out: &'a mut Output, scratch: &mut Scratch) -> Result<NumberWriter<'a, N>, BuildError> {
-        let (blocks_at, first_block) = (out.at(), out.blocks());
-        let index = Spool::new(scratch)?;
-        Ok(NumberWriter { out, blocks_at, first_block, index, blocks: 0, ids: 0, held: None, record_bytes: Vec::new() })
+        let (start, index) = (out.start(), Spool::new(scratch)?);
+        Ok(NumberWriter { out, start, index, blocks: 0, ids: 0, held: None, record_bytes: Vec::new() })
     }
 
     /// Blocks of numbers after all before.
@@ -62,24 +60,13 @@ impl<'a, N: Number> NumberWriter<'a, N> {
         if let Some(held) = self.held.take() {
             self.write(&held)?;
         }
-        let NumberWriter { out, blocks_at, first_block, index, blocks, ids, .. } = self;
-        let index_at = out.at();
-        let (index_bytes, index_checksum) = spool::append([index], out)?;
-        out.add_blocks(blocks);
+        if self.blocks == 0 {
+            return Ok(None);
+        }
+        let NumberWriter { out, start, index, blocks, ids, .. } = self;
         let kind = if N::BYTES == 8 { SectionKind::Numbers } else { SectionKind::WideNumbers };
         let ids = u64::try_from(ids).map_err(|_| BuildError::TooManyIds)?;
-        let section = Section {
-            kind,
-            ids,
-            blocks,
-            first_block,
-            blocks_at,
-            index_at,
-            index_bytes,
-            index_checksum,
-            strings_have_templates: false,
-            template,
-        };
-        Ok((blocks > 0).then_some(section))
+        let section = out.end(start, kind, ids, blocks, [index])?;
+        Ok(Some(Section { template, ..section }))
     }
 }

@@ -1,4 +1,5 @@
-//! Many strings asked at once: first the filter, 64 at a time, then one after the other where they would be.
+//! Many strings asked at once: first the filter, 64 at a time, then one after the other where they would be; where most pass, the
+//! filter is left out for a while.
 
 use super::filter::{Filter, hash};
 use super::section::{Place, StringSection};
@@ -8,8 +9,8 @@ use crate::error::Damage;
 const AT_ONCE: usize = 64;
 /// If more pass the filter, it is not worth its cache line ...
 const PASSED_MAX: u32 = 56;
-/// ... and so many strings go without.
-const UNFILTERED: usize = 15 * AT_ONCE;
+/// ... and so many times 64 strings go without.
+const UNFILTERED: u32 = 15;
 
 /// The answer for `strings[row]` is bit `row`.
 pub(crate) fn ask_rows(
@@ -34,9 +35,11 @@ pub(crate) fn ask_rows(
             hashes.clear();
             hashes.extend(batch.iter().map(|row| hash(strings.get(*row))));
             passed = filter.may_have(bytes, &hashes)?;
-            unfiltered = if passed.count_ones() > PASSED_MAX { UNFILTERED } else { 0 };
+            if passed.count_ones() > PASSED_MAX {
+                unfiltered = UNFILTERED;
+            }
         } else {
-            unfiltered = unfiltered.saturating_sub(AT_ONCE);
+            unfiltered = unfiltered.saturating_sub(1);
         }
         for row in batch.iter().enumerate().filter(|(i, _)| passed >> i & 1 == 1).map(|(_, row)| *row) {
             let id = strings.get(row);

@@ -28,23 +28,28 @@ impl BlockWriter {
         self.ids == 0
     }
 
-    /// Whether an entry with this many bytes of its own leaves the block within `BLOCK_BYTES`. An empty block takes any id.
-    pub(crate) fn has_room(&self, rest_bytes: usize) -> bool {
+    /// Whether `id` leaves the block within `BLOCK_BYTES`; `shared` as for [`push`](BlockWriter::push). An empty block takes any id.
+    pub(crate) fn has_room(&self, shared: usize, id: &[u8]) -> bool {
+        let rest_bytes = id.len() - self.kept(shared);
         let now = 4 + 4 * self.restarts.len() + self.entries.len();
         self.is_empty() || now + ENTRY_OVERHEAD_BYTES + rest_bytes <= BLOCK_BYTES
     }
 
     /// `shared`: the longest common prefix of `id` with the id pushed before.
     pub(crate) fn push(&mut self, shared: usize, id: &[u8]) {
-        let at_restart = self.ids.is_multiple_of(RESTART_IDS);
-        let shared = if at_restart { 0 } else { shared };
-        if at_restart {
+        let shared = self.kept(shared);
+        if self.ids.is_multiple_of(RESTART_IDS) {
             self.restarts.push(self.entries.len());
         }
         write_varint(&mut self.entries, narrow(shared));
         write_varint(&mut self.entries, narrow(id.len() - shared));
         self.entries.extend_from_slice(&id[shared..]);
         self.ids += 1;
+    }
+
+    /// A restart shares nothing.
+    fn kept(&self, shared: usize) -> usize {
+        if self.ids.is_multiple_of(RESTART_IDS) { 0 } else { shared }
     }
 
     /// The block's bytes, into `out`; the next id starts a new block.

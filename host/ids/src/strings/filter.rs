@@ -3,10 +3,10 @@
 //! not in the set, about one in 200 has to be looked for among the strings, too.
 
 use crate::error::{BuildError, Damage, Fault, block_damage};
-use crate::format::{Output, Section, SectionKind, checksum, prefetch, slice, u64_at};
+use crate::format::{Section, SectionKind, checksum, prefetch, slice, u64_at};
+use crate::output::{Output, Spool};
 use crate::scratch::Scratch;
 use crate::seen::Seen;
-use crate::spool::Spool;
 
 const BITS_PER_ID: u64 = 12;
 const CELL_BYTES: u64 = 32;
@@ -46,10 +46,7 @@ pub(crate) struct Filter {
 impl Filter {
     /// Checks the index.
     pub(crate) fn open(bytes: &[u8], section: Section) -> Result<Filter, Damage> {
-        let index = slice(bytes, section.index_at, section.index_bytes);
-        if index.map(checksum) != Some(section.index_checksum) {
-            return Err(section.damage("its checksum does not match"));
-        }
+        section.index(bytes)?;
         let own = section.index_at - section.blocks_at;
         let cells = own / CELL_BYTES;
         let is_whole = own.is_multiple_of(CELL_BYTES) && (1..=1 << 32).contains(&cells) && section.ids == 0;
@@ -90,11 +87,15 @@ impl Filter {
         let own = slice(bytes, at, PAGE_BYTES.min(self.section.index_at - at));
         let expected = u64_at(bytes, (self.section.index_at + page * CHECKSUM_BYTES) as usize);
         if own.map(checksum) != expected {
-            let fault = Fault { at: 0, what: "its checksum does not match" };
-            return Err(block_damage(self.section.first_block + page, at, fault));
+            return Err(self.damage(page, "its checksum does not match"));
         }
         self.seen.add(page);
         Ok(())
+    }
+
+    fn damage(&self, page: u64, what: &'static str) -> Damage {
+        let at = self.section.blocks_at + page * PAGE_BYTES;
+        block_damage(self.section.first_block + page, at, Fault { at: 0, what })
     }
 
     pub(crate) fn check_all(&self, bytes: &[u8]) -> Result<(), Damage> {
@@ -103,8 +104,11 @@ impl Filter {
 
     /// A string of the set passes.
     pub(crate) fn check_passes(&self, bytes: &[u8], id: &[u8]) -> Result<(), Damage> {
-        let passes = self.may_have(bytes, &[hash(id)])? == 1;
-        if passes { Ok(()) } else { Err(self.section.damage("a string of the set does not pass the filter")) }
+        if self.may_have(bytes, &[hash(id)])? == 1 {
+            return Ok(());
+        }
+        let page = (self.cell_at(hash(id)) - self.section.blocks_at) / PAGE_BYTES;
+        Err(self.damage(page, "a string of the set does not pass"))
     }
 }
 
@@ -123,43 +127,45 @@ impl FilterWriter {
     }
 
     /// In slices that fit in memory, each in a pass over the hashes. `None` if there are no strings, or too many for the memory.
-    pub(crate) fn finish(mut self, out: &mut Output, memory_bytes: usize) -> Result<Option<Section>, BuildError> {
+    pub(crate) fn finish(
+        mut self,
+        out: &mut Output,
+        scratch: &mut Scratch,
+        memory_bytes: usize,
+    ) -> Result<Option<Section>, BuildError> {
         let ids = self.hashes.bytes() / size_of::<u64>() as u64;
-        let cells = ids.saturating_mul(BITS_PER_ID).div_ceil(8 * CELL_BYTES);
-        let slice_bytes = (memory_bytes as u64).max(PAGE_BYTES) / PAGE_BYTES * PAGE_BYTES;
-        let slice_cells = slice_bytes / CELL_BYTES;
-        if cells == 0 || cells > 1 << 32 || cells.div_ceil(slice_cells) > PASSES_MAX {
-            return Ok(None);
-        }
-        let (blocks_at, first_block) = (out.at(), out.blocks());
-        let mut checksums = Vec::new();
-        for from in (0..cells).step_by(slice_cells as usize) {
-            let mut slice = vec![0u8; (slice_cells.min(cells - from) * CELL_BYTES) as usize];
+        let Some(Size { cells, cells_at_once }) = Size::new(ids, memory_bytes as u64) else { return Ok(None) };
+        let start = out.start();
+        let mut checksums = Spool::new(scratch)?;
+        for from in (0..cells).step_by(cells_at_once as usize) {
+            let mut slice = vec![0u8; (cells_at_once.min(cells - from) * CELL_BYTES) as usize];
             self.hashes.read_back(|hashes| {
                 hashes.as_chunks().0.iter().for_each(|hash| add(u64::from_le_bytes(*hash), cells, from, &mut slice));
                 Ok(())
             })?;
             for page in slice.chunks(PAGE_BYTES as usize) {
-                checksums.extend_from_slice(&checksum(page).to_le_bytes());
+                checksums.write(&checksum(page).to_le_bytes())?;
             }
             out.write(&slice)?;
         }
-        let index_at = out.at();
-        out.write(&checksums)?;
-        let blocks = checksums.len() as u64 / CHECKSUM_BYTES;
-        out.add_blocks(blocks);
-        Ok(Some(Section {
-            kind: SectionKind::Filter,
-            ids: 0,
-            blocks,
-            first_block,
-            blocks_at,
-            index_at,
-            index_bytes: checksums.len() as u64,
-            index_checksum: checksum(&checksums),
-            strings_have_templates: false,
-            template: Vec::new(),
-        }))
+        let pages = checksums.bytes() / CHECKSUM_BYTES;
+        out.end(start, SectionKind::Filter, 0, pages, [checksums]).map(Some)
+    }
+}
+
+/// How large a filter is, and how much of it is made at once: whole pages.
+#[derive(Debug, PartialEq, Eq)]
+struct Size {
+    cells: u64,
+    cells_at_once: u64,
+}
+
+impl Size {
+    fn new(ids: u64, memory_bytes: u64) -> Option<Size> {
+        let cells = ids.saturating_mul(BITS_PER_ID).div_ceil(8 * CELL_BYTES);
+        let cells_at_once = memory_bytes.max(PAGE_BYTES) / PAGE_BYTES * (PAGE_BYTES / CELL_BYTES);
+        let is_possible = (1..=1 << 32).contains(&cells) && cells.div_ceil(cells_at_once) <= PASSES_MAX;
+        is_possible.then_some(Size { cells, cells_at_once })
     }
 }
 
@@ -175,6 +181,18 @@ fn add(hash: u64, cells: u64, from: u64, slice: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_is_made_in_few_passes_or_not_at_all() {
+        let size = |ids, memory_bytes| Size::new(ids, memory_bytes).map(|size| (size.cells, size.cells_at_once));
+        assert_eq!(size(0, 1 << 20), None);
+        assert_eq!(size(1, 0), Some((1, 128)));
+        assert_eq!(size(1000, 9000), Some((47, 256)));
+        let most = 64 * 128 * 256 / 12;
+        assert_eq!(size(most, 4096), Some((64 * 128, 128)));
+        assert_eq!(size(most + 12, 8191), None, "a pass too many");
+        assert_eq!(size(u64::MAX, u64::MAX), None, "a cell is chosen by 32 bits");
+    }
 
     #[test]
     fn few_strings_pass_that_were_not_added() {

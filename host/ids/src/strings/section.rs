@@ -66,10 +66,7 @@ impl Place<'_> {
 impl StringSection {
     /// Checks the index.
     pub(crate) fn open(bytes: &[u8], section: Section) -> Result<StringSection, Damage> {
-        let index = slice(bytes, section.index_at, section.index_bytes);
-        if index.map(checksum) != Some(section.index_checksum) {
-            return Err(section.damage("its checksum does not match"));
-        }
+        section.index(bytes)?;
         let records = section.blocks.checked_mul(RECORD_BYTES);
         if section.blocks == 0 || records.is_none_or(|records| records > section.index_bytes) {
             return Err(section.damage("its size is not that of its blocks"));
@@ -161,14 +158,24 @@ impl StringSection {
     }
 
     /// Calls `f` with each string, ascending, and checks on the way what a checksum cannot see: order, restarts, separators.
-    pub(crate) fn for_each(&self, bytes: &[u8], mut f: impl FnMut(&[u8])) -> Result<(), Damage> {
-        let mut id = Vec::new();
+    pub(crate) fn try_for_each(
+        &self,
+        bytes: &[u8],
+        mut f: impl FnMut(&[u8]) -> Result<(), Damage>,
+    ) -> Result<(), Damage> {
+        let (mut id, mut result) = (Vec::new(), Ok(()));
         let mut ids = 0;
         for number in 0..self.section.blocks {
             let (record, block) = self.block(bytes, number)?;
             let damage = |fault| self.damage(number, record.block_at, fault);
             self.check_separator(bytes, &record, &block, (ids > 0).then_some(&id)).map_err(damage)?;
+            let mut f = |id: &[u8]| {
+                if result.is_ok() {
+                    result = f(id);
+                }
+            };
             list(&block, &mut id, ids == 0, &mut f).map_err(damage)?;
+            result.clone()?;
             ids += block.ids() as u64;
         }
         if ids == self.section.ids {

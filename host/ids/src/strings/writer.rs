@@ -5,14 +5,13 @@ use super::common_prefix;
 use super::filter::FilterWriter;
 use super::section::Record;
 use crate::error::BuildError;
-use crate::format::{Output, Section, SectionKind, checksum};
+use crate::format::{Section, SectionKind, checksum};
+use crate::output::{Output, Spool, Start};
 use crate::scratch::Scratch;
-use crate::spool::{self, Spool};
 
 pub(crate) struct StringWriter<'a> {
     out: &'a mut Output,
-    blocks_at: u64,
-    first_block: u64,
+    start: Start,
     ids: u64,
     blocks: u64,
     last: Vec<u8>,
@@ -28,8 +27,7 @@ pub(crate) struct StringWriter<'a> {
 impl<'a> StringWriter<'a> {
     pub(crate) fn new(out: &'a mut Output, scratch: &mut Scratch) -> Result<StringWriter<'a>, BuildError> {
         Ok(StringWriter {
-            blocks_at: out.at(),
-            first_block: out.blocks(),
+            start: out.start(),
             out,
             ids: 0,
             blocks: 0,
@@ -47,7 +45,7 @@ impl<'a> StringWriter<'a> {
     pub(crate) fn push(&mut self, id: &[u8]) -> Result<(), BuildError> {
         debug_assert!(self.ids == 0 || self.last.as_slice() < id, "ids ascend");
         let shared = common_prefix(&self.last, id);
-        if !self.block.has_room(id.len() - shared) {
+        if !self.block.has_room(shared, id) {
             self.close_block()?;
         }
         if self.block.is_empty() && self.ids > 0 {
@@ -65,30 +63,17 @@ impl<'a> StringWriter<'a> {
     pub(crate) fn finish(
         mut self,
         strings_have_templates: bool,
+        scratch: &mut Scratch,
         filter_bytes: usize,
     ) -> Result<Vec<Section>, BuildError> {
         if self.ids == 0 {
             return Ok(Vec::new());
         }
         self.close_block()?;
-        let StringWriter { out, blocks_at, first_block, ids, blocks, separators, records, filter, .. } = self;
-        let index_at = out.at();
-        let (index_bytes, index_checksum) = spool::append([separators, records], out)?;
-        out.add_blocks(blocks);
-        let (kind, template) = (SectionKind::Strings, Vec::new());
-        let strings = Section {
-            kind,
-            ids,
-            blocks,
-            first_block,
-            blocks_at,
-            index_at,
-            index_bytes,
-            index_checksum,
-            strings_have_templates,
-            template,
-        };
-        Ok([strings].into_iter().chain(filter.finish(out, filter_bytes)?).collect())
+        let StringWriter { out, start, ids, blocks, separators, records, filter, .. } = self;
+        let strings = out.end(start, SectionKind::Strings, ids, blocks, [separators, records])?;
+        let strings = Section { strings_have_templates, ..strings };
+        Ok([strings].into_iter().chain(filter.finish(out, scratch, filter_bytes)?).collect())
     }
 
     fn close_block(&mut self) -> Result<(), BuildError> {

@@ -2,6 +2,9 @@
 
 use twox_hash::XxHash3_64;
 
+/// Of the format.
+pub(crate) const VERSION: u32 = 3;
+
 /// Where things are, read as the documentation says; nothing where it cannot be.
 pub(crate) struct Directory {
     pub(crate) at: usize,

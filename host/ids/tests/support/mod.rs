@@ -36,6 +36,8 @@ pub(crate) enum Owned {
     WideNumbers(Vec<u128>),
     Strings(Vec<i32>, Vec<u8>),
     LargeStrings(Vec<i64>, Vec<u8>),
+    /// Strings as they are.
+    Binary(Vec<i32>, Vec<u8>),
 }
 
 impl Owned {
@@ -54,6 +56,7 @@ impl Owned {
             Owned::WideNumbers(numbers) => Column::WideNumbers(numbers),
             Owned::Strings(offsets, bytes) => Column::strings(offsets, bytes),
             Owned::LargeStrings(offsets, bytes) => Column::large_strings(offsets, bytes),
+            Owned::Binary(offsets, bytes) => Column::strings(offsets, bytes).into_binary(),
         }
     }
 }

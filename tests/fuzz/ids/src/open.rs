@@ -16,14 +16,7 @@ const LISTED_MAX: u64 = 4096;
 /// The bytes but the first are a file; with an even first byte its checksums are made right.
 pub fn open(data: &[u8]) {
     let Some((turn, bytes)) = data.split_first() else { return };
-    let mut bytes = bytes.to_vec();
-    if turn % 2 == 0 && bytes.len() >= ENDS_BYTES {
-        let magic_at = bytes.len() - MAGIC.len();
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
-        bytes[magic_at..].copy_from_slice(MAGIC);
-        forge::seal(&mut bytes);
-    }
+    let bytes = if turn % 2 == 0 { sealed(bytes) } else { bytes.to_vec() };
     if let Ok(ids) = Ids::open(bytes.as_slice()) {
         // Blocks are checked when they are touched first: by the questions, or by what looks at all of them.
         if turn % 4 < 2 {
@@ -34,6 +27,19 @@ pub fn open(data: &[u8]) {
             ask(&ids, &bytes);
         }
     }
+}
+
+/// With what opening looks for first.
+fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    if bytes.len() >= ENDS_BYTES {
+        let magic_at = bytes.len() - MAGIC.len();
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&forge::VERSION.to_le_bytes());
+        bytes[magic_at..].copy_from_slice(MAGIC);
+        forge::seal(&mut bytes);
+    }
+    bytes
 }
 
 fn check_all(ids: &Ids<&[u8]>) {
@@ -121,6 +127,8 @@ pub fn open_seeds() -> Vec<Vec<u8>> {
     files.extend(texts.iter().flat_map(|texts| [file(&[texts.text()]), file(&[texts.binary()])]));
     let few: Vec<u128> = vec![7, u128::MAX];
     files.push(file(&[Column::Numbers(&numbers[1]), Column::WideNumbers(&few), texts[0].text(), texts[2].text()]));
+    let is_whole = |file: &Vec<u8>| Ids::open(sealed(file)).is_ok() && sealed(file) == *file;
+    assert!(files.iter().all(is_whole), "sealing is what the writer does");
     let turns = files.iter().enumerate().map(|(place, file)| [&[2 * (place % 2) as u8], file.as_slice()].concat());
     turns.collect()
 }

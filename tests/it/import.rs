@@ -307,6 +307,29 @@ fn what_is_no_list_of_ids_is_refused() {
               hint: nothing was imported; write the file anew with zstd, Snappy, LZ4, gzip or no compression
         "#]],
     );
+    refuse(
+        |folder| std::fs::write(folder.join("x.parquet"), "PAR1 and more PAR1").unwrap(),
+        &["x.parquet"],
+        expect![[r#"
+            error: x.parquet: EOF: Parquet file too small. Size is 18 but need 543519351
+              hint: nothing was imported; repair or remove the file, then run the same command again
+        "#]],
+    );
+}
+
+#[test]
+fn an_import_that_was_done_is_said_to_be_and_one_of_nothing_too() {
+    let workdir = begun_elsewhere();
+    std::fs::write(workdir.path("none.csv"), "id\n").unwrap();
+    let said = workdir.said(&["checkpoint", "import", "pipeline.toml", "none.csv"], 0);
+    assert!(said.contains("there was no id: every row will be run"), "{said}");
+
+    let workdir = begun_elsewhere();
+    workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 0);
+    let again = workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
+    let (what, hint) = again.split_once("\n  hint: ").unwrap();
+    assert!(what.ends_with(" already, which began with imported ids"), "{again}");
+    assert!(hint.starts_with("go on with `wasmpipe run pipeline.toml`; for other ids"), "{again}");
 }
 
 #[test]

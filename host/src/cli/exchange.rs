@@ -65,6 +65,9 @@ fn print_begun(begun: &Begun, options: &args::Import) {
     }
     let (ids, files) = (counted(begun.ids, "id"), counted(begun.files_read, "file"));
     out!("job {} begun with {ids} from {files}; rows that have one of them will be known, not run", begun.job);
+    if begun.ids == 0 {
+        say!("there was no id: every row will be run");
+    }
     say!("go on with `wasmpipe run {}`", options.pipeline.display());
 }
 

@@ -141,6 +141,9 @@ fn cache_ids_bytes_max() -> Result<u64, Refused> {
         return Ok(64 << 30);
     };
     let written = written.to_string_lossy();
+    if let Some(bytes) = written.parse().ok().filter(|bytes| *bytes > 0) {
+        return Ok(bytes);
+    }
     crate::config::size(&written)
         .map_err(|hint| Refused(format!("{CACHE_IDS_MAX} is not a size: \"{written}\"\nhint: {hint}")))
 }

@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use crate::commit::{CommitError, SideFile};
 use crate::plan::{Ids, Plan};
 use crate::sink::SinkError;
-use crate::source::{OTHER_CODEC, SourceError};
+use crate::source::{OTHER_CODEC, REPAIR, SourceError};
 use crate::store::{Store, Watch};
 use lists::List;
 
@@ -146,6 +146,14 @@ pub fn import(
 /// Imports are part of a genesis: a job that has begun has asked its rows already.
 fn may_begin(plan: &Plan) -> Result<&Ids, ExchangeError> {
     let file = plan.file.display();
+    if let Some(root) = plan.root.as_ref().filter(|root| !root.genesis.imported.is_empty()) {
+        return Err(ExchangeError::refused(
+            format!("{} holds job {} already, which began with imported ids", plan.checkpoint.url(), root.genesis.job),
+            &format!(
+                "go on with `wasmpipe run {file}`; for other ids name another folder under [checkpoint], and an empty sink"
+            ),
+        ));
+    }
     if let Some(root) = &plan.root {
         return Err(ExchangeError::refused(
             format!(
@@ -197,10 +205,9 @@ fn from_source(list: &List, error: SourceError) -> ExchangeError {
             format!("{} changed or vanished while it was read", list.name()),
             "nothing was imported; run the same command again",
         ),
-        SourceError::Bad { message, hint: OTHER_CODEC, .. } => ExchangeError::refused(
-            format!("{}: {message}", list.name()),
-            &format!("nothing was imported; {OTHER_CODEC}"),
-        ),
+        SourceError::Bad { message, hint: hint @ (OTHER_CODEC | REPAIR), .. } => {
+            ExchangeError::refused(format!("{}: {message}", list.name()), &format!("nothing was imported; {hint}"))
+        }
         SourceError::Bad { message, .. } => ExchangeError::refused(
             format!("{}: {}", list.name(), message.replace("which the job reads as", "which the job has as")),
             "nothing was imported; name the columns with --column, and files whose types fit",

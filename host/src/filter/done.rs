@@ -30,7 +30,9 @@ pub enum FilterError {
         cause: BuildError,
     },
     /// The operating system refused it.
-    #[error("id file {path}: {cause}\nhint: nothing is lost; name a local folder with WASMPIPE_CACHE")]
+    #[error(
+        "id file {path}: {cause}\nhint: nothing is lost; name a local folder that you may write to with WASMPIPE_CACHE"
+    )]
     Io {
         /// The file or folder.
         path: String,
@@ -84,7 +86,7 @@ impl DoneIds {
     pub(super) fn find(path: &Path) -> Result<Option<DoneIds>, FilterError> {
         match Mapped::open(path) {
             Err(FilterError::Damaged { cause, .. }) => {
-                tracing::warn!(%cause, path = %path.display(), "building the id file anew");
+                tracing::warn!(cause = without_hint(&cause), path = %path.display(), "building the id file anew");
                 Ok(None)
             }
             result => Ok(result?.map(DoneIds::of)),
@@ -128,7 +130,7 @@ impl DoneIds {
         if !Arc::ptr_eq(old, &self.mapped()) {
             return Some(());
         }
-        tracing::warn!(%cause, path = %old.path.display(), "building the id file anew");
+        tracing::warn!(cause = without_hint(cause), path = %old.path.display(), "building the id file anew");
         remove(&old.file, &old.path);
         let new = self.rebuild.as_ref()?()?;
         *self.mapped.write().unwrap_or_else(PoisonError::into_inner) = new.mapped();
@@ -239,8 +241,8 @@ impl Drop for Place {
     }
 }
 
-/// One hint is enough.
-fn without_hint(cause: &BuildError) -> String {
+/// Where another hint follows, or none is needed.
+fn without_hint(cause: &impl std::fmt::Display) -> String {
     let text = cause.to_string();
     text.split_once("\nhint: ").map_or(text.clone(), |(what, _)| what.into())
 }

@@ -55,7 +55,9 @@ pub enum SourceError {
 
 /// What the Parquet crate says of a codec that it was built without.
 const NO_CODEC: &str = "Disabled feature at compile time: ";
-/// What to do then.
+/// What to do about a file whose bytes are wrong.
+pub(crate) const REPAIR: &str = "repair or remove the file, then run the same command again";
+/// And about such a codec.
 pub(crate) const OTHER_CODEC: &str = "write the file anew with zstd, Snappy, LZ4, gzip or no compression";
 
 impl SourceError {
@@ -80,7 +82,6 @@ impl SourceError {
             let message = format!("its pages are compressed with {codec}, which is not read here");
             return SourceError::Bad { object, message, hint: OTHER_CODEC };
         }
-        let hint = "repair or remove the file, then run the same command again";
-        SourceError::Bad { object, message, hint }
+        SourceError::Bad { object, message, hint: REPAIR }
     }
 }

@@ -54,7 +54,7 @@ pub enum UdfError {
     )]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 
-    #[error("the cache for compiled components cannot be used: {}\nhint: name a folder that belongs to you alone, on a local disk", path.display())]
+    #[error("the cache for compiled components cannot be used: {}\nhint: name a folder that belongs to you alone, on a local disk, with WASMPIPE_CACHE", path.display())]
     Cache {
         path: PathBuf,
         #[source]

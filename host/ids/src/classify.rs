@@ -55,8 +55,12 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
+    /// Memory is kept for groups that are still as large: what comes ordered by template would leave a large one for each.
     pub(crate) fn clear(&mut self) {
-        for group in self.groups.iter_mut().filter(|group| !group.rows.is_empty()) {
+        for group in self.groups.iter_mut().filter(|group| group.rows.capacity() > 0) {
+            if group.rows.capacity() > 4 * group.rows.len() + 16 {
+                *group = Group::default();
+            }
             group.short.clear();
             group.wide.clear();
             group.rows.clear();

@@ -13,6 +13,11 @@ pub enum BuildError {
     /// An id is longer than [`ID_BYTES_MAX`](crate::ID_BYTES_MAX).
     #[error("an id of {bytes} bytes exceeds id_bytes_max = {max}\nhint: choose a shorter column as id")]
     IdTooLong { bytes: usize, max: usize },
+    /// The operating system gives no more threads.
+    #[error(
+        "no thread can be started\nhint: raise the limit on processes (`ulimit -u`, or the container's), then build again"
+    )]
+    Threads(#[source] io::Error),
     /// An earlier error lost ids.
     #[error("ids are missing, since adding them failed\nhint: build again")]
     Incomplete,

@@ -40,9 +40,31 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// A column with one template behind the other, each with as many rows as are taken in at once.
+fn ordered_by_template(rows: usize) -> (Vec<i32>, Vec<u8>) {
+    let (mut offsets, mut bytes) = (vec![0], Vec::new());
+    for row in 0..rows {
+        let shape = row / 4096;
+        bytes.extend_from_slice(&[b"x".repeat(1 + shape % 40), b"y".repeat(shape / 40)].concat());
+        bytes.extend_from_slice(format!("{:025}", row as u128 * 0x9e37_79b9_7f4a_7c15).as_bytes());
+        offsets.push(i32::try_from(bytes.len()).expect("a small test"));
+    }
+    (offsets, bytes)
+}
+
 #[test]
 fn building_stays_within_the_budget() {
     const SLACK_BYTES: usize = 1 << 20;
+    let (offsets, bytes) = ordered_by_template(400_000);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let before = NOW.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let builder = Builder::new(folder.path(), 1 << 20, 2);
+    builder.add(Column::strings(&offsets, &bytes)).expect("add");
+    let used = PEAK.load(Ordering::Relaxed) - before;
+    assert!(used <= (1 << 20) + SLACK_BYTES, "{used} bytes used for a column ordered by template");
+    drop(builder);
+
     for (memory_bytes_max, count) in [(100_000, 60_000u64), (4 << 20, 2_000_000)] {
         for kind in ["numbers", "strings", "templates"] {
             let folder = tempfile::tempdir().expect("a temporary folder");

@@ -141,6 +141,10 @@ impl DoneIds {
 impl Mapped {
     /// One that is damaged is removed.
     fn open(path: &Path) -> Result<Option<Mapped>, FilterError> {
+        // To open a pipe would wait for its other end.
+        if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            return Err(io(path, std::io::Error::other("it is not a file")));
+        }
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -1,5 +1,7 @@
 //! Ids in memory: numbers by class, and strings. No files here.
 
+use std::thread;
+
 use crate::number::Number;
 use crate::numbers::block::{BlockWriter, Blocks, STRETCH_MIN};
 use crate::strings::sort::Buffer;
@@ -148,10 +150,14 @@ fn sort<N: Number>(numbers: &mut [N], threads: usize) {
         return numbers.sort_unstable();
     }
     let (low, _, high) = numbers.select_nth_unstable(numbers.len() / 2);
-    std::thread::scope(|scope| {
-        scope.spawn(|| sort(low, threads / 2));
+    let has_helper = thread::scope(|scope| {
+        let helper = thread::Builder::new().spawn_scoped(scope, || sort(low, threads / 2));
         sort(high, threads - threads / 2);
+        helper.is_ok()
     });
+    if !has_helper {
+        numbers.sort_unstable();
+    }
 }
 
 /// How many numbers from the first on are each one more than the one before; 0 if that is soon seen to be fewer than `STRETCH_MIN`.

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use super::chunk::Numbers;
 use super::run::{BlockReader, Run};
@@ -61,11 +62,12 @@ impl<N: Number> Merge<N> {
         let (jobs, taken) = channel();
         let taken = Mutex::new(taken);
         let (pieces, sorted) = sync_channel::<Receiver<Vec<Blocks<N>>>>(threads);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
+            // If a thread is missing, `jobs` is dropped, which ends the others.
             for _ in 0..threads {
-                scope.spawn(|| sort_all(&taken));
+                spawn(scope, || sort_all(&taken))?;
             }
-            let reading = scope.spawn(|| self.read_all(jobs, pieces));
+            let reading = spawn(scope, || self.read_all(jobs, pieces))?;
             for piece in sorted {
                 let blocks = piece.recv().expect("a sorting thread does not end before its work");
                 blocks.into_iter().try_for_each(&mut f)?;
@@ -102,6 +104,13 @@ impl<N: Number> Merge<N> {
         }
         Ok((piece.count() > 0).then_some(piece))
     }
+}
+
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, BuildError> {
+    thread::Builder::new().spawn_scoped(scope, work).map_err(BuildError::Threads)
 }
 
 fn sort_all<N: Number>(jobs: &Mutex<Receiver<Job<N>>>) {

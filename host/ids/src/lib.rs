@@ -36,7 +36,8 @@
 //!
 //! A membership filter stands in front of strings that are kept as they are, since finding the one block that can hold such a string is a
 //! search over all of them: ids that are new, which most are where a source is filtered by what was done, cost one cache line. Where most
-//! are not new, the filter is not asked. Numbers have none: a lookup touches two places of a block, a filter would touch one more.
+//! are not new, or most are near each other, the filter is not asked. Numbers have none: it would make a file of random numbers a quarter
+//! larger, for a third off the price of those that are new.
 //!
 //! # The bytes, version 3
 //!

@@ -41,6 +41,8 @@ const INPUT_SECONDS_MAX: u32 = 10;
 const MEMORY_MB_MAX: u32 = 2048;
 /// Longer inputs are not made. The longest seed has 8,000 bytes.
 const INPUT_BYTES_MAX: u32 = 16 << 10;
+/// Of those that earlier runs found.
+const INPUTS_MAX: usize = 256;
 
 /// Runs each target for so many seconds.
 pub(crate) fn fuzz(targets: &Targets, seconds: Option<&str>) -> Result {
@@ -99,6 +101,7 @@ fn look(targets: &Targets, built: &Path, target: &str, seconds: u32) -> Result {
     for folder in [&seeds, &corpus, &scratch, &found] {
         std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     }
+    keep_latest(&corpus).map_err(|e| format!("{}: {e}", corpus.display()))?;
     let mut look = Command::new(built.join(target));
     // Most of the time would go into remembering where memory was allocated, and into stacks that Rust does not use after
     // return. What a thread that just ends has not yet given back looks like a leak.
@@ -118,6 +121,18 @@ fn look(targets: &Targets, built: &Path, target: &str, seconds: u32) -> Result {
     let hint =
         format!("hint: the input lies in {}; give its name to the program instead of these options", found.display());
     run(look.arg(&corpus).arg(&seeds)).map_err(|error| format!("{error}\n{hint}"))
+}
+
+/// What earlier runs found is read first, and must leave time for something new.
+fn keep_latest(corpus: &Path) -> std::io::Result<()> {
+    let mut inputs = Vec::new();
+    for entry in std::fs::read_dir(corpus)? {
+        let entry = entry?;
+        inputs.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    inputs.sort();
+    let old = inputs.len().saturating_sub(INPUTS_MAX);
+    inputs.into_iter().take(old).try_for_each(|(_, path)| std::fs::remove_file(path))
 }
 
 /// Where programs may write: in memory, if there is such a folder.

@@ -79,7 +79,7 @@ pub(crate) fn key_of(id: &[u8], key: &mut Vec<u8>) -> bool {
     for (i, (word, kinds)) in words.enumerate().take(id.len().div_ceil(8)) {
         let own = u64::from_le_bytes(*word);
         let decimals = decimals(own);
-        *kinds = (decimals >> 7 << DECIMAL.trailing_zeros()).to_le_bytes();
+        *kinds = ((decimals >> 7) * u64::from(DECIMAL)).to_le_bytes();
         *word = (own & !whole_bytes(decimals)).to_le_bytes();
         hexes[i / 8] |= one_bit_each(decimals | letters(own)) << (8 * (i % 8));
     }

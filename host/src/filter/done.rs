@@ -248,7 +248,7 @@ impl Drop for Place {
 /// Where another hint follows, or none is needed.
 fn without_hint(cause: &impl std::fmt::Display) -> String {
     let text = cause.to_string();
-    text.split_once("\nhint: ").map_or(text.clone(), |(what, _)| what.into())
+    text.split_once("\nhint: ").map_or(text.as_str(), |(what, _)| what).to_owned()
 }
 
 fn cannot_build(path: &Path, cause: BuildError) -> FilterError {

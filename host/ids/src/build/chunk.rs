@@ -178,13 +178,11 @@ struct Union<'a, N> {
 }
 
 impl<'a, N: Number> Union<'a, N> {
-    /// Some numbers of which none is one more than the one before, as nearly all are in many sets.
+    /// Some numbers before the next stretch, of which none is one more than the one before, as nearly all are in many sets.
     fn apart(&mut self) -> &'a [N] {
-        if !self.stretches.is_empty() {
-            return &[];
-        }
         let some = &self.single[..self.single.len().min(APART_MAX)];
-        let is_near = |pair: &[N]| pair[0].next().is_none_or(|next| next >= pair[1]);
+        let stretch = self.stretches.first().map_or(N::MAX, |(first, _)| *first);
+        let is_near = |pair: &[N]| pair[0].next().is_none_or(|next| next >= pair[1]) || pair[1] >= stretch;
         let count = some.windows(2).position(is_near).unwrap_or(some.len().saturating_sub(1));
         let (apart, rest) = self.single.split_at(count);
         self.single = rest;
@@ -265,6 +263,9 @@ mod tests {
         );
         let ends: Vec<u64> = (u64::MAX - 99..=u64::MAX).collect();
         assert_eq!(sorted(&[&ends, &[0, u64::MAX, 0], &ends]), [(0, 0), (u64::MAX - 99, u64::MAX)]);
+        let mut union = Union { single: &[1u64, 5, 99, 250], stretches: &[(100, 199)] };
+        assert_eq!((union.apart(), union.next()), ([1, 5].as_slice(), Some((99, 199))), "99 belongs to the stretch");
+        assert_eq!((union.apart(), union.next()), ([].as_slice(), Some((250, 250))));
         let mut all = Numbers::default();
         all.extend(&hundred);
         all.extend(&hundred[..63]);

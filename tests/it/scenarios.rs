@@ -96,12 +96,12 @@ fn compact<W: Watch + 'static>(place: &Place, entries: usize, watch: &Arc<W>) ->
     wait(async {
         let root = Root::read(&store).await?.expect("a job");
         for number in 0..root.genesis.lanes {
-            let how = commit::last_open(&store, number).await?.closed.unwrap_or(Close::Stopped);
-            let mut lane = Lane::open(&store, number, &Writer::new(), async || Root::last_number(&store).await).await?;
+            let how = commit::last_open(&store, &root, number).await?.closed.unwrap_or(Close::Stopped);
+            let mut lane = Lane::open(&store, number, &Writer::new(), async || Root::last_link(&store).await).await?;
             for _ in 0..entries {
                 lane.withdraw(Vec::new(), false, "nothing").await?;
             }
-            lane.compact(LaneLog::default()).await?;
+            lane.compact(&root, LaneLog::default()).await?;
             lane.close(how).await?;
         }
         Ok(())

@@ -324,6 +324,9 @@ pub(super) struct Compact {
     pub path: String,
     #[command(flatten)]
     pub lanes: Lanes,
+    /// Lift a job of an earlier format to the one whose entries prove themselves. Builds from before it cannot go on with the job
+    #[arg(long, conflicts_with = "lane")]
+    pub upgrade: bool,
     /// Compact although a run seems to be alive
     #[arg(long)]
     pub take_over: bool,

@@ -15,7 +15,7 @@ pub(super) fn check(options: &args::Check) -> u8 {
     let runtime = runtime.expect("a runtime without threads starts");
     if let Err(error) = runtime.block_on(pipeline::check(&plan)) {
         print_error(&error);
-        let is_refusal = matches!(error, RunError::Commit(crate::commit::CommitError::Refused(_)));
+        let is_refusal = matches!(&error, RunError::Commit(error) if error.is_refusal());
         return if is_refusal { REFUSED } else { FAILED };
     }
     if options.all {

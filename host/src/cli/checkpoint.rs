@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::look::{self, Looked};
 use super::text::{counted, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error};
-use crate::commit::{self, Close, CommitError, Compacted, Known, Lane, LaneState, Root, Verified, Writer};
+use crate::commit::{self, Close, CommitError, Compacted, FORMAT, Known, Lane, LaneState, Root, Verified, Writer};
 use crate::message::Message;
 use crate::plan::LaneSet;
+use crate::store::Store;
 
 pub(super) fn verify(options: &args::Verify) -> u8 {
     let runtime = look::runtime();
@@ -83,14 +84,14 @@ async fn refuse_if_alive(found: &look::Found, lanes: &LaneSet) -> Result<(), Com
     let chosen = lanes.choose(found.root.genesis.lanes).map_err(CommitError::Refused)?;
     let mut states: Vec<LaneState> = Vec::new();
     for lane in chosen {
-        states.push(commit::last_open(&found.store, lane).await?);
+        states.push(commit::last_open(&found.store, &found.root, lane).await?);
     }
     commit::refuse_if_alive(&found.store, &states, &Writer::new()).await.map(drop)
 }
 
 fn ended(error: &CommitError) -> u8 {
     print_error(error);
-    if matches!(error, CommitError::Refused(_)) { REFUSED } else { FAILED }
+    if error.is_refusal() { REFUSED } else { FAILED }
 }
 
 /// What was compacted.
@@ -131,16 +132,51 @@ async fn compact_lanes(found: &look::Found, options: &args::Compact) -> Result<V
     }
     let (store, writer) = (&found.store, Writer::new());
     let mut done = Vec::new();
+    if options.upgrade && found.root.format != FORMAT {
+        // Whoever wrote before is fenced in every lane, so that nothing of the earlier format comes after.
+        let mut lanes = Vec::new();
+        for number in numbers {
+            lanes.push(open(store, number, &writer).await?);
+        }
+        let root = upgrade(store).await?;
+        for mut lane in lanes {
+            lane.follow_root(root.link());
+            done.push(compact_lane(store, &root, lane).await?);
+        }
+        return Ok(done);
+    }
     for number in numbers {
-        let mut lane = Lane::open(store, number, &writer, async || Root::last_number(store).await).await?;
-        // A lane that was finished is so afterwards, too; any other is left as it is when a run stops.
-        let (log, before) = commit::read_state(store, number, Known::default(), Some(lane.opened())).await?;
-        let how = before.closed.unwrap_or(Close::Stopped);
-        let compacted = lane.compact(log).await?;
-        lane.close(how).await?;
-        done.push(LaneCompacted { lane: number, compacted });
+        let lane = open(store, number, &writer).await?;
+        done.push(compact_lane(store, &found.root, lane).await?);
     }
     Ok(done)
+}
+
+async fn open(store: &Store, lane: u32, writer: &Writer) -> Result<Lane, CommitError> {
+    Lane::open(store, lane, writer, async || Root::last_link(store).await).await
+}
+
+async fn upgrade(store: &Store) -> Result<Root, CommitError> {
+    let root = Root::read(store).await?.ok_or_else(CommitError::root_is_gone)?;
+    if root.format == FORMAT {
+        return Ok(root);
+    }
+    if !root.upgrade(store).await? {
+        let message =
+            "somebody has just appended to the checkpoint\nhint: nothing was lifted; run the same command again";
+        return Err(CommitError::Refused(message.into()));
+    }
+    Root::read(store).await?.ok_or_else(CommitError::root_is_gone)
+}
+
+/// A lane that was finished is so afterwards, too; any other is left as it is when a run stops.
+async fn compact_lane(store: &Store, root: &Root, mut lane: Lane) -> Result<LaneCompacted, CommitError> {
+    let number = lane.number();
+    let (log, before) = commit::read_state(store, root, number, Known::default(), Some(lane.opened())).await?;
+    let how = before.closed.unwrap_or(Close::Stopped);
+    let compacted = lane.compact(root, log).await?;
+    lane.close(how).await?;
+    Ok(LaneCompacted { lane: number, compacted })
 }
 
 pub(super) fn stop(options: &args::Stop) -> u8 {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::look::{self, Looked};
 use super::text::{counted, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error, run};
-use crate::commit::{CommitError, SideFile};
+use crate::commit::SideFile;
 use crate::exchange::{self, ExchangeError, Exported, Lists};
 use crate::pipeline::{self, RunError};
 
@@ -44,7 +44,7 @@ pub(super) fn import(options: &args::Import) -> u8 {
         Err(error) => {
             print_error(&error);
             // Somebody else's genesis names other files; after any other error ours may have landed.
-            if !matches!(error, RunError::Commit(CommitError::Refused(_))) {
+            if !matches!(&error, RunError::Commit(error) if error.is_refusal()) {
                 return FAILED;
             }
             imported.discard(runtime.handle());
@@ -114,7 +114,8 @@ fn print_exported(options: &args::Export, exported: &Exported, columns: &[String
 fn failed(error: &ExchangeError) -> u8 {
     print_error(error);
     match error {
-        ExchangeError::Refused(_) | ExchangeError::Commit(CommitError::Refused(_)) => REFUSED,
+        ExchangeError::Refused(_) => REFUSED,
+        ExchangeError::Commit(error) if error.is_refusal() => REFUSED,
         _ => FAILED,
     }
 }

@@ -43,8 +43,15 @@ struct Report {
 struct Entry {
     lane: u32,
     number: u64,
+    format: u32,
     #[serde(flatten)]
     entry: LaneEntry,
+}
+
+impl Entry {
+    fn of(lane: u32, Logged { number, entry, format, .. }: Logged) -> Entry {
+        Entry { lane, number, format, entry }
+    }
 }
 
 pub(super) fn inspect(options: &args::Inspect) -> u8 {
@@ -79,7 +86,7 @@ fn make(view: View) -> Result<Report, CommitError> {
     let (mut id_files, mut entries) = (Vec::new(), Vec::new());
     for LaneView { lane, entries: own, state } in view.lanes {
         id_files.extend(state.ids.into_iter().map(|ids| ids.file));
-        entries.extend(own.into_iter().map(|Logged { number, entry }| Entry { lane, number, entry }));
+        entries.extend(own.into_iter().map(|logged| Entry::of(lane, logged)));
     }
     Ok(Report {
         job: genesis.job,
@@ -135,7 +142,7 @@ fn print(report: &Report) {
     let state =
         report.unfinished.as_deref().map_or("the job is finished".to_owned(), |what| format!("not finished: {what}"));
     out!("state     {state}; {} of {} finished", report.lanes_finished, counted(u64::from(report.lanes), "lane"));
-    for Entry { lane, number, entry } in &report.entries {
+    for Entry { lane, number, entry, .. } in &report.entries {
         let lane = if report.lanes == 1 { String::new() } else { format!("lane {lane}") };
         out!("  {lane:<8}{number:>6}  {}", line(entry));
     }

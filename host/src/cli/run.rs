@@ -77,7 +77,7 @@ pub(super) fn run(options: &args::Run) -> u8 {
 }
 
 fn is_refusal(error: Option<&pipeline::RunError>) -> bool {
-    matches!(error, Some(pipeline::RunError::Commit(crate::commit::CommitError::Refused(_))))
+    matches!(error, Some(pipeline::RunError::Commit(error)) if error.is_refusal())
 }
 
 /// What follows "3 dead letters".

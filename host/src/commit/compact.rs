@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use object_store::path::Path;
 
 use super::coverage::ObjectCoverage;
-use super::entry::{CompactionEntry, FORMAT, IdFile, LaneEntry, SideFile};
+use super::document::FORMAT_1;
+use super::entry::{CompactionEntry, IdFile, LaneEntry, SideFile};
 use super::lane::Lane;
 use super::log::{LaneLog, entry_name, read_sound_lane};
 use super::recover::delete;
 use super::replay::LaneState;
 use super::side::CoverageRow;
-use super::{CommitError, side};
+use super::{CommitError, Root, side};
 
 /// Id files below this size are merged.
 const IDS_MERGED_BYTES: u64 = 8 << 20;
@@ -33,12 +34,12 @@ pub struct Compacted {
 impl Lane {
     /// Compacts the lane. It can be killed anywhere: before the entry nothing has happened, after it whoever opens the
     /// lane next deletes what is left. `known` is what was read of it before.
-    pub async fn compact(&mut self, known: LaneLog) -> Result<Compacted, CommitError> {
-        let log = read_sound_lane(&self.store, self.number(), known).await?;
+    pub async fn compact(&mut self, root: &Root, known: LaneLog) -> Result<Compacted, CommitError> {
+        let log = read_sound_lane(&self.store, root, self.number(), known).await?;
         if log.last() != Some(self.next() - 1) {
             return Err(self.fenced());
         }
-        let state = LaneState::replay(&self.store, self.number(), &log).await?;
+        let state = LaneState::replay(&self.store, root, self.number(), &log).await?;
         let entry = self.compaction(&state).await?;
         let kept = entry.ids.iter().map(|ids| ids.file.path.as_str());
         let old: Vec<Path> = state
@@ -60,16 +61,18 @@ impl Lane {
 
     async fn compaction(&self, state: &LaneState) -> Result<CompactionEntry, CommitError> {
         let prefix = format!("side/{}-compaction-{}", self.token(), self.next());
-        let (groups, files) = side::write_groups(&self.store, &prefix, &state.groups).await?;
+        let root = self.root();
+        let (groups, files) = side::write_groups(&self.store, &prefix, &state.groups, root.format).await?;
         let rows = coverage_rows(state);
         Ok(CompactionEntry {
-            format: FORMAT,
             token: self.token().into(),
             groups,
             files,
             coverage: side::write_coverage(&self.store, format!("{prefix}-coverage.parquet"), &rows).await?,
             opens: side::write_opens(&self.store, &prefix, &state.opens).await?,
             ids: self.merge_ids(&prefix, state).await?,
+            root: (root.format != FORMAT_1).then_some(root.number),
+            root_digest: root.digest_text(),
         })
     }
 

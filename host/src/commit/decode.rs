@@ -4,12 +4,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Fields, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
+use super::document::Unreadable;
 use super::entry::SideFile;
 
 /// Rows decoded at a time.
@@ -21,19 +22,38 @@ const ROWS_PER_BYTE_MAX: u64 = 1024;
 const BYTES_PER_BYTE_MAX: u64 = 64 << 10;
 
 /// The rows of a side file; of one whose columns are known, with these.
-pub(super) fn decode(file: &SideFile, bytes: Bytes, schema: Option<&SchemaRef>) -> Result<Vec<RecordBatch>, String> {
+pub(super) fn decode(
+    file: &SideFile,
+    bytes: Bytes,
+    schema: Option<&SchemaRef>,
+) -> Result<Vec<RecordBatch>, Unreadable> {
     // The decoder panics on some lies of a footer.
     let decoded = catch_unwind(AssertUnwindSafe(|| try_decode(file, bytes, schema)));
-    decoded.unwrap_or_else(|_| Err("its footer contradicts its pages".into()))
+    decoded.unwrap_or_else(|_| Err(Unreadable::Damaged("its footer contradicts its pages".into())))
 }
 
-fn try_decode(file: &SideFile, bytes: Bytes, schema: Option<&SchemaRef>) -> Result<Vec<RecordBatch>, String> {
+fn try_decode(file: &SideFile, bytes: Bytes, schema: Option<&SchemaRef>) -> Result<Vec<RecordBatch>, Unreadable> {
+    let damaged = |error: parquet::errors::ParquetError| Unreadable::Damaged(error.to_string());
     let size = bytes.len() as u64;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| error.to_string())?;
-    if let Some(schema) = schema.filter(|schema| builder.schema().fields() != schema.fields()) {
-        return Err(format!("its columns are {:?} instead of {:?}", builder.schema().fields(), schema.fields()));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
+    if let Some(schema) = schema {
+        check_columns(builder.schema().fields(), schema.fields())?;
     }
-    check_size(file, size, builder.metadata())?;
+    check_size(file, size, builder.metadata()).map_err(Unreadable::Damaged)?;
+    read_batches(builder, size).map_err(Unreadable::Damaged)
+}
+
+/// Later builds add columns at the end.
+fn check_columns(found: &Fields, known: &Fields) -> Result<(), Unreadable> {
+    let message = || format!("its columns are {found:?} instead of {known:?}");
+    match found == known {
+        true => Ok(()),
+        false if found.len() > known.len() && found[..known.len()] == known[..] => Err(Unreadable::Newer(message())),
+        false => Err(Unreadable::Damaged(message())),
+    }
+}
+
+fn read_batches(builder: ParquetRecordBatchReaderBuilder<Bytes>, size: u64) -> Result<Vec<RecordBatch>, String> {
     let mut batches = Vec::new();
     let mut memory = 0;
     for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(|error| error.to_string())? {
@@ -91,7 +111,10 @@ mod tests {
     }
 
     fn refused((file, bytes): (SideFile, Bytes)) -> String {
-        decode(&file, bytes, None).unwrap_err()
+        match decode(&file, bytes, None) {
+            Err(Unreadable::Damaged(message)) => message,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

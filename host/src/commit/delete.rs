@@ -5,7 +5,7 @@
 use futures::TryStreamExt;
 use object_store::path::Path;
 
-use super::entry::{FORMAT, RootEntry};
+use super::entry::RootEntry;
 use super::recover::delete;
 use super::{CommitError, Root};
 use crate::store::Store;
@@ -15,7 +15,7 @@ const FOLDERS: [&str; 5] = ["lane", "side", "heartbeat", "stop", "runs"];
 
 /// Says that the checkpoint is to be deleted. `false` if somebody else has appended to the root.
 pub async fn mark_deleted(store: &Store, root: &Root) -> Result<bool, CommitError> {
-    root.append(store, &RootEntry::Deleted { format: FORMAT }).await
+    root.append(store, &RootEntry::Deleted {}).await
 }
 
 /// Deletes the whole checkpoint of a job of which the root says so.

@@ -1,13 +1,10 @@
-//! The log's documents, key by key. Every entry is at most 1 MiB of JSON and names its format; a format that this build
-//! does not know is an error, never a guess. Keys that it does not know are refused too: an older build must not act on
-//! half of what a newer one meant.
+//! The log's entries, key by key. What stands around an entry, and how it proves itself, is in `document.rs`; all keys and
+//! tables of format 2, those that later builds fill among them, are in `FORMAT.md`. Every entry is at most 1 MiB of JSON.
+//! Keys that this build does not know are refused: an older build must not act on half of what a newer one meant.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-
-/// The format of entries that this build writes.
-pub const FORMAT: u32 = 1;
 
 /// `root/<number>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,15 +14,11 @@ pub enum RootEntry {
     Genesis(Box<Genesis>),
     /// A person accepted that the job goes on with other functions, configs or sink columns.
     Change {
-        /// Format of this document.
-        format: u32,
         /// What the job computes from here on.
         fingerprint: Fingerprint,
     },
     /// The source has other objects than before.
     Source {
-        /// Format of this document.
-        format: u32,
         /// The whole listing from here on. A row's `since` is this entry's number if its content is new.
         listing: SideFile,
         /// Whether rows that are done may stand elsewhere now. Then every uncovered row is asked against the ids of all
@@ -39,8 +32,6 @@ pub enum RootEntry {
     },
     /// A person moved the job: object paths, file names and the log itself are relative to other roots from here on.
     Relocate {
-        /// Format of this document.
-        format: u32,
         /// URL that object paths are relative to.
         source: String,
         /// URL that sink file names are relative to.
@@ -49,9 +40,11 @@ pub enum RootEntry {
         checkpoint: String,
     },
     /// The job is finished and its checkpoint goes away; whoever finds this removes the rest.
-    Deleted {
-        /// Format of this document.
-        format: u32,
+    Deleted {},
+    /// A job of format 1 goes on in format 2 from here on. Whoever opens a lane after this writes format 2.
+    Upgrade {
+        /// BLAKE3 of each root entry below, in order: these cannot prove themselves.
+        below: Vec<String>,
     },
 }
 
@@ -59,8 +52,6 @@ pub enum RootEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
-    /// Format of this document.
-    pub format: u32,
     /// Random, 16 hexadecimal digits; part of every sink file's name.
     pub job: String,
     /// Milliseconds since 1970, for people.
@@ -137,14 +128,15 @@ pub struct StageFingerprint {
 pub enum LaneEntry {
     /// A writer takes the lane.
     Open {
-        /// Format of this document.
-        format: u32,
         /// The writer's random name: of one opening of one lane, never used again.
         token: String,
         /// The process' random name, under which its heartbeat, requests to stop and summary lie.
         run: String,
         /// Number of the last root entry that the writer saw before.
         root: u64,
+        /// Its digest. Absent in format 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root_digest: Option<String>,
         /// Milliseconds since 1970, for people.
         opened_ms: u64,
         /// Host name.
@@ -153,6 +145,9 @@ pub enum LaneEntry {
         boot: String,
         /// Process, for people.
         pid: u32,
+        /// Whether the entry below could not be read, so that this one names no digest of it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        torn: bool,
     },
     /// A group is durable.
     Segment(Box<SegmentEntry>),
@@ -160,8 +155,6 @@ pub enum LaneEntry {
     Compaction(Box<CompactionEntry>),
     /// Entries that count no more.
     Withdraw {
-        /// Format of this document.
-        format: u32,
         /// The writer.
         token: String,
         /// Numbers of groups, or of entries that are torn or missing. Rows whose state a group gave are not done; its
@@ -175,8 +168,6 @@ pub enum LaneEntry {
     },
     /// A writer leaves the lane in order.
     Close {
-        /// Format of this document.
-        format: u32,
         /// The writer.
         token: String,
         /// How it ended.
@@ -211,8 +202,6 @@ pub enum Close {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompactionEntry {
-    /// Format of this document.
-    pub format: u32,
     /// The writer.
     pub token: String,
     /// One row per group that counts: number, root entry, counts.
@@ -225,6 +214,12 @@ pub struct CompactionEntry {
     pub opens: SideFile,
     /// Id files, of one group or of several.
     pub ids: Vec<IdFile>,
+    /// The root entry under which it was written; what the tables name is not above it. Absent in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<u64>,
+    /// That entry's digest. Absent in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_digest: Option<String>,
 }
 
 /// A file of ids.
@@ -241,19 +236,23 @@ pub struct IdFile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentEntry {
-    /// Format of this document.
-    pub format: u32,
     /// The writer.
     pub token: String,
     /// The root entry under which it works.
     pub root: u64,
+    /// That entry's digest. Absent in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_digest: Option<String>,
     /// The group's number within its writer.
     pub group: u64,
-    /// Sink files, all complete.
+    /// Sink files, all complete. None here if `files_table` is there.
     pub files: Vec<FileEntry>,
     /// Files of dead letters below the sink, all complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dead_letters: Vec<FileEntry>,
+    /// The files of both kinds as a table, where they would be too many for an entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_table: Option<SideFile>,
     /// The rows covered, by object. Absent if `coverage_file` is there.
     pub coverage: Option<Vec<CoveredObject>>,
     /// The same as a Parquet file, where it would be too long for an entry.
@@ -274,6 +273,9 @@ pub struct FileEntry {
     pub rows: u64,
     /// Its size.
     pub bytes: u64,
+    /// BLAKE3 of its bytes. Absent in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// A Parquet file under `side/`.
@@ -327,6 +329,10 @@ pub struct CoveredObject {
     /// Row ranges that failed and became dead letters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dead: Vec<(u64, u64)>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(piece: &u32) -> bool {

@@ -1,19 +1,26 @@
 //! A lane that this process writes: open it, append to it, leave it. Opening is the fence. Appends go one at a time to the
 //! number after the writer's last, so a foreign entry there means that another writer has the lane now.
 
-use bytes::Bytes;
+use std::time::Duration;
+
+use blake3::Hash;
 use object_store::path::Path;
 
-use super::entry::{Close, CoveredObject, FORMAT, FileEntry, LaneEntry, SegmentEntry, SideFile};
+use super::document::{FORMAT_1, Head, Unreadable, decode, encode};
+use super::entry::{Close, CoveredObject, FileEntry, LaneEntry, SegmentEntry, SideFile};
 use super::group::Group;
-use super::log::{NUMBER_MAX, Put, create, entry_name, get, last, parse, probe};
+use super::log::{NUMBER_MAX, Put, create, entry_name, get, lane_log, last, probe};
 use super::recover::delete;
+use super::root::RootLink;
 use super::{CommitError, side};
-use crate::sink::Receipt;
+use crate::sink::{Receipt, SinkFile};
 use crate::store::Store;
 
 /// Coverage that takes more bytes than this goes into a side file; an entry stays below 1 MiB.
 const INLINE_COVERAGE_BYTES_MAX: usize = 256 << 10;
+
+/// Sink files of one group beyond which they are named in a side file; an entry stays below 1 MiB.
+const INLINE_FILES_MAX: usize = 1024;
 
 /// The longest entry: one put holds it, one reader reads it.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
@@ -27,7 +34,9 @@ pub struct Lane {
     /// Number of this writer's open.
     opened: u64,
     next: u64,
-    root: u64,
+    /// Digest of the entry below the next: this writer's last.
+    below: Hash,
+    root: RootLink,
     /// Number of the newest compaction, or 0.
     pub(super) compacted: u64,
 }
@@ -59,34 +68,43 @@ impl Default for Writer {
 }
 
 impl Lane {
-    /// Takes the lane: after this, whoever wrote before will find out at its next append. `root` reads the number of the
-    /// last root entry; it is called after the lane was listed, so that an open which says an earlier root entry has no
-    /// entry below it that was written under a later one.
+    /// Takes the lane: after this, whoever wrote before will find out at its next append. `root` reads the last root entry;
+    /// it is called after the lane was listed, so that an open which says an earlier root entry has no entry below it that
+    /// was written under a later one.
     pub async fn open(
         store: &Store,
         lane: u32,
         writer: &Writer,
-        root: impl AsyncFn() -> Result<u64, CommitError>,
+        root: impl AsyncFn() -> Result<RootLink, CommitError>,
     ) -> Result<Lane, CommitError> {
         loop {
             // Of this attempt only: whoever replays a void open takes its token for dead, and sweeps what carries it.
             let token = super::random_name();
-            let number = last(store, lane).await?.map_or(0, |last| last + 1);
+            let last_number = last(store, lane).await?;
+            let Some(below) = Below::read(store, lane, last_number).await? else {
+                // Compacted meanwhile.
+                store.pause(PAUSE).await;
+                continue;
+            };
+            let number = last_number.map_or(0, |last| last + 1);
             if number > NUMBER_MAX {
                 return Err(CommitError::damaged(entry_name(lane, NUMBER_MAX), "no number comes after it"));
             }
             let root = root().await?;
             let entry = LaneEntry::Open {
-                format: FORMAT,
                 token: token.clone(),
                 run: writer.run.clone(),
-                root,
+                root: root.number,
+                root_digest: root.digest_text(),
                 opened_ms: now_ms(),
                 host: writer.host.clone(),
                 boot: writer.boot.clone(),
                 pid: std::process::id(),
+                torn: matches!(below, Below::Torn) && root.format != FORMAT_1,
             };
-            let (name, bytes) = (entry_name(lane, number), encode(&entry));
+            let log = lane_log(lane);
+            let head = Head { format: root.format, job: &root.job, log: &log, number, below: below.digest() };
+            let (name, bytes) = (entry_name(lane, number), encode(&head, &entry));
             if create(store, &name, &bytes).await? == Put::Foreign {
                 continue;
             }
@@ -101,6 +119,7 @@ impl Lane {
                 token,
                 opened: number,
                 next: number + 1,
+                below: blake3::hash(&bytes),
                 root,
                 compacted: 0,
             });
@@ -140,15 +159,19 @@ impl Lane {
     /// Whether another run has opened the lane: what stands after this writer's last entry is not its own. It is an open
     /// then, which stays for ever. No now says nothing about later; only an append does.
     pub async fn is_taken(&self) -> Result<bool, CommitError> {
-        let Some(bytes) = get(&self.store, &entry_name(self.lane, self.next)).await? else { return Ok(false) };
-        Ok(parse::<LaneEntry>(&bytes).map_or(true, |entry| entry.token() != self.token))
+        Ok(!matches!(self.owner_of(self.next).await?, Owner::Nobody | Owner::Me))
     }
 
     /// Whether this writer's open is still there. It goes away with the whole checkpoint only: the job was finished by another
     /// run and the checkpoint deleted, or a person removed it, and perhaps another job has begun there.
     async fn is_open(&self) -> Result<bool, CommitError> {
-        let Some(bytes) = get(&self.store, &entry_name(self.lane, self.opened)).await? else { return Ok(false) };
-        Ok(parse::<LaneEntry>(&bytes).is_ok_and(|entry| entry.token() == self.token))
+        Ok(self.owner_of(self.opened).await? == Owner::Me)
+    }
+
+    async fn owner_of(&self, number: u64) -> Result<Owner, CommitError> {
+        let Some(bytes) = get(&self.store, &entry_name(self.lane, number)).await? else { return Ok(Owner::Nobody) };
+        let read = decode::<LaneEntry>(&bytes, &lane_log(self.lane), number);
+        Ok(if read.is_ok_and(|stored| stored.entry.token() == self.token) { Owner::Me } else { Owner::Other })
     }
 
     /// That another run has opened the lane.
@@ -162,8 +185,13 @@ impl Lane {
     }
 
     /// Entries that follow are written under this root entry.
-    pub fn follow_root(&mut self, root: u64) {
+    pub fn follow_root(&mut self, root: RootLink) {
         self.root = root;
+    }
+
+    /// The root entry under which it writes.
+    pub(super) fn root(&self) -> &RootLink {
+        &self.root
     }
 
     /// Makes a group count: long coverage, then the segment. Its sink files and its ids are durable already.
@@ -179,35 +207,62 @@ impl Lane {
             let path = format!("side/{}-coverage-{}.parquet", self.token, group.number);
             (None, Some(side::write_coverage(&self.store, path, &rows).await?))
         };
-        let segment = SegmentEntry {
-            format: FORMAT,
+        let (files, dead_letters) = (self.named(receipt.files), self.named(receipt.dead_letters));
+        let mut segment = SegmentEntry {
             token: self.token.clone(),
-            root: self.root,
+            root: self.root.number,
+            root_digest: self.root.digest_text(),
             group: group.number,
-            files: receipt.files.into_iter().map(FileEntry::from).collect(),
-            dead_letters: receipt.dead_letters.into_iter().map(FileEntry::from).collect(),
+            files,
+            dead_letters,
+            files_table: None,
             coverage,
             coverage_file,
             ids,
             counts: group.counts,
         };
+        if self.root.format != FORMAT_1 && segment.files.len() + segment.dead_letters.len() > INLINE_FILES_MAX {
+            self.move_files_aside(&mut segment).await?;
+        }
         self.append(&LaneEntry::Segment(Box::new(segment))).await
+    }
+
+    /// Files as the format says them.
+    fn named(&self, files: Vec<SinkFile>) -> Vec<FileEntry> {
+        let has_digest = self.root.format != FORMAT_1;
+        let entry = |SinkFile { path, rows, bytes, digest }| FileEntry {
+            path,
+            rows,
+            bytes,
+            digest: has_digest.then_some(digest),
+        };
+        files.into_iter().map(entry).collect()
+    }
+
+    async fn move_files_aside(&self, segment: &mut SegmentEntry) -> Result<(), CommitError> {
+        let files: Vec<FileEntry> = segment.files.drain(..).chain(segment.dead_letters.drain(..)).collect();
+        let path = format!("side/{}-files-{}.parquet", self.token, segment.group);
+        let files: Vec<(u64, &FileEntry)> = files.iter().map(|file| (0, file)).collect();
+        segment.files_table = Some(side::write_files(&self.store, path, &files, self.root.format).await?);
+        Ok(())
     }
 
     /// Makes entries count no more.
     pub async fn withdraw(&mut self, numbers: Vec<u64>, forget_known: bool, reason: &str) -> Result<u64, CommitError> {
         let (token, reason) = (self.token.clone(), reason.to_string());
-        self.append(&LaneEntry::Withdraw { format: FORMAT, token, numbers, forget_known, reason }).await
+        self.append(&LaneEntry::Withdraw { token, numbers, forget_known, reason }).await
     }
 
     /// Leaves the lane in order.
     pub async fn close(mut self, how: Close) -> Result<(), CommitError> {
         let token = self.token.clone();
-        self.append(&LaneEntry::Close { format: FORMAT, token, how }).await.map(drop)
+        self.append(&LaneEntry::Close { token, how }).await.map(drop)
     }
 
     pub(super) async fn append(&mut self, entry: &LaneEntry) -> Result<u64, CommitError> {
-        let (number, bytes) = (self.next, encode(entry));
+        let (number, log, root) = (self.next, lane_log(self.lane), &self.root);
+        let head = Head { format: root.format, job: &root.job, log: &log, number, below: Some(self.below) };
+        let bytes = encode(&head, entry);
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(CommitError::Refused(format!(
                 "lane {}: an entry of {} bytes, more than {ENTRY_BYTES_MAX}\n\
@@ -225,6 +280,7 @@ impl Lane {
             }
             Put::Mine => {
                 self.next += 1;
+                self.below = blake3::hash(&bytes);
                 Ok(number)
             }
             Put::Foreign => Err(self.fenced()),
@@ -232,15 +288,45 @@ impl Lane {
     }
 }
 
-impl From<crate::sink::SinkFile> for FileEntry {
-    fn from(file: crate::sink::SinkFile) -> FileEntry {
-        FileEntry { path: file.path, rows: file.rows, bytes: file.bytes }
+/// What stands below an open.
+enum Below {
+    Nothing,
+    Entry(Hash),
+    /// It cannot be read. Whoever opens the lane to mend it goes on; everybody else stops at it.
+    Torn,
+}
+
+impl Below {
+    /// None if the entry is gone. It was listed: somebody has compacted the lane since.
+    async fn read(store: &Store, lane: u32, last: Option<u64>) -> Result<Option<Below>, CommitError> {
+        let Some(number) = last else { return Ok(Some(Below::Nothing)) };
+        let name = entry_name(lane, number);
+        let Some(bytes) = get(store, &name).await? else { return Ok(None) };
+        match decode::<LaneEntry>(&bytes, &lane_log(lane), number) {
+            Ok(stored) => Ok(Some(Below::Entry(stored.digest))),
+            Err(Unreadable::Damaged(_)) => Ok(Some(Below::Torn)),
+            Err(newer) => Err(newer.into_error(name)),
+        }
+    }
+
+    fn digest(&self) -> Option<Hash> {
+        match self {
+            Below::Entry(digest) => Some(*digest),
+            Below::Nothing | Below::Torn => None,
+        }
     }
 }
 
-fn encode(entry: &LaneEntry) -> Bytes {
-    Bytes::from(serde_json::to_vec_pretty(entry).expect("entries are JSON"))
+/// Who wrote an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    Me,
+    Other,
 }
+
+/// Between two listings of a lane that is being compacted.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Milliseconds since 1970, for people.
 pub fn now_ms() -> u64 {

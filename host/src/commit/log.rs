@@ -1,18 +1,21 @@
 //! One numbered, create-only log: create an entry, list, read. What the entries mean is not known here.
 //!
 //! Numbers are the truth. At or below what the newest compaction covers everything is ignored; above, entries are dense: a
-//! hole means list again, then an error, unless a later entry withdraws that number.
+//! hole means list again, then an error, unless a later entry withdraws that number. Above the compaction each entry names
+//! the digest of the one below, so one that was replaced is told by the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use blake3::Hash;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::PutMode;
 use object_store::path::Path;
 
-use super::CommitError;
-use super::entry::{FORMAT, LaneEntry, number_name};
+use super::document::{FORMAT_1, Stored, Unreadable, decode};
+use super::entry::{LaneEntry, number_name};
+use super::{CommitError, Root};
 use crate::store::{Store, staged_for};
 
 /// Entries read at a time.
@@ -35,6 +38,22 @@ pub struct Logged {
     pub number: u64,
     /// What it says.
     pub entry: LaneEntry,
+    /// The format that it is written in.
+    pub format: u32,
+    /// Digest of the entry below, as this one names it.
+    pub below: Option<Hash>,
+    /// Digest of its own bytes.
+    pub digest: Hash,
+}
+
+impl Logged {
+    /// Whether it stands above this very entry, as far as it says.
+    fn is_above(&self, lower: &Logged) -> bool {
+        match self.below {
+            Some(below) => below == lower.digest,
+            None => self.format == FORMAT_1 || matches!(self.entry, LaneEntry::Open { torn: true, .. }),
+        }
+    }
 }
 
 /// A number of a lane at which there is nothing to read.
@@ -46,8 +65,19 @@ pub struct Defect {
     pub name: String,
     /// What is wrong.
     pub message: String,
-    /// Whether there is no such object.
-    pub is_missing: bool,
+    /// Of which kind that is.
+    pub kind: DefectKind,
+}
+
+/// What kind of defect there is at a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefectKind {
+    /// There is no such object.
+    Missing,
+    /// It cannot be read, or does not belong there.
+    Damaged,
+    /// It is sound, but the entry above it was written above another one.
+    Replaced,
 }
 
 impl From<Defect> for CommitError {
@@ -94,6 +124,11 @@ impl LaneLog {
 pub(super) enum Put {
     Mine,
     Foreign,
+}
+
+/// The name of a lane's log.
+pub(super) fn lane_log(lane: u32) -> String {
+    format!("lane/{lane}")
 }
 
 pub(super) fn entry_name(lane: u32, number: u64) -> String {
@@ -161,21 +196,21 @@ pub(super) async fn list(store: &Store, folder: &str) -> Result<Vec<u64>, Commit
 
 /// The last number of a lane, by a listing.
 pub async fn last(store: &Store, lane: u32) -> Result<Option<u64>, CommitError> {
-    Ok(list(store, &format!("lane/{lane}")).await?.last().copied())
+    Ok(list(store, &lane_log(lane)).await?.last().copied())
 }
 
 /// What a lane says now. `known` is what was read before: entries never change, so only what came since is read.
-pub async fn read_lane(store: &Store, lane: u32, known: LaneLog) -> Result<LaneLog, CommitError> {
-    let mut cache: BTreeMap<u64, LaneEntry> =
-        known.entries.into_iter().map(|logged| (logged.number, logged.entry)).collect();
+pub async fn read_lane(store: &Store, root: &Root, lane: u32, known: LaneLog) -> Result<LaneLog, CommitError> {
+    let mut cache: BTreeMap<u64, Logged> = known.entries.into_iter().map(|logged| (logged.number, logged)).collect();
     let mut log = LaneLog::default();
     for attempt in 0..READ_ATTEMPTS {
         if attempt > 0 {
             store.pause(Duration::from_millis(100 << attempt)).await;
         }
-        log = read_once(store, lane, &mut cache).await?;
-        // Something that is missing may have been compacted meanwhile, or a listing was late.
-        if log.defects.iter().all(|defect| !defect.is_missing) {
+        log = read_once(store, root, lane, &mut cache).await?;
+        // Something that is missing may have been compacted meanwhile, or a listing was late; and what does not fit together
+        // was not read at one time, perhaps.
+        if log.defects.iter().all(|defect| defect.kind == DefectKind::Damaged) {
             return Ok(log);
         }
     }
@@ -183,19 +218,25 @@ pub async fn read_lane(store: &Store, lane: u32, known: LaneLog) -> Result<LaneL
 }
 
 /// As [`read_lane`], for who cannot go on with a defect.
-pub async fn read_sound_lane(store: &Store, lane: u32, known: LaneLog) -> Result<LaneLog, CommitError> {
-    let mut log = read_lane(store, lane, known).await?;
+pub async fn read_sound_lane(store: &Store, root: &Root, lane: u32, known: LaneLog) -> Result<LaneLog, CommitError> {
+    let mut log = read_lane(store, root, lane, known).await?;
     if log.defects.is_empty() {
         return Ok(log);
     }
     // Where a compaction cannot be read, what it covers is missing for good reason.
-    let first = log.defects.iter().position(|defect| !defect.is_missing).unwrap_or(0);
+    let first = log.defects.iter().position(|defect| defect.kind != DefectKind::Missing).unwrap_or(0);
     Err(log.defects.swap_remove(first).into())
 }
 
-async fn read_once(store: &Store, lane: u32, cache: &mut BTreeMap<u64, LaneEntry>) -> Result<LaneLog, CommitError> {
-    let numbers: BTreeSet<u64> = list(store, &format!("lane/{lane}")).await?.into_iter().collect();
+async fn read_once(
+    store: &Store,
+    root: &Root,
+    lane: u32,
+    cache: &mut BTreeMap<u64, Logged>,
+) -> Result<LaneLog, CommitError> {
+    let numbers: BTreeSet<u64> = list(store, &lane_log(lane)).await?.into_iter().collect();
     let Some(&last) = numbers.last() else { return Ok(LaneLog::default()) };
+    let reader = EntryReader { store, root, lane, listed: &numbers };
     let mut entries = Vec::new();
     let mut defects = Vec::new();
     let (mut end, mut portion) = (last + 1, PORTION as u64);
@@ -203,7 +244,7 @@ async fn read_once(store: &Store, lane: u32, cache: &mut BTreeMap<u64, LaneEntry
     while end > 0 && compacted.is_none() && defects.len() <= DEFECTS_MAX {
         let portion_max = (DEFECTS_MAX as u64).max(2 * entries.len() as u64);
         let start = end.saturating_sub(portion.min(portion_max));
-        for read in read_portion(store, lane, start..end, &numbers, cache).await?.into_iter().rev() {
+        for read in reader.read(start..end, cache).await?.into_iter().rev() {
             match read {
                 Ok(logged) if compacted.is_none() => {
                     compacted = matches!(logged.entry, LaneEntry::Compaction(_)).then_some(logged.number);
@@ -218,9 +259,25 @@ async fn read_once(store: &Store, lane: u32, cache: &mut BTreeMap<u64, LaneEntry
     entries.reverse();
     let withdrawn: BTreeSet<u64> = withdrawn(&entries).collect();
     defects.retain(|defect| !withdrawn.contains(&defect.number));
-    defects.reverse();
+    defects.extend(take_replaced(lane, &mut entries, &withdrawn));
+    defects.sort_by_key(|defect| defect.number);
     let covered = numbers.range(..compacted.unwrap_or(0)).copied().collect();
     Ok(LaneLog { entries, defects, covered })
+}
+
+/// Takes out the entries above which the next one was not written.
+fn take_replaced(lane: u32, entries: &mut Vec<Logged>, withdrawn: &BTreeSet<u64>) -> Vec<Defect> {
+    let is_false = |pair: &&[Logged]| {
+        let [lower, upper] = pair else { unreachable!("windows of two") };
+        upper.number == lower.number + 1 && !withdrawn.contains(&lower.number) && !upper.is_above(lower)
+    };
+    let replaced: BTreeSet<u64> = entries.windows(2).filter(is_false).map(|pair| pair[0].number).collect();
+    entries.retain(|logged| !replaced.contains(&logged.number));
+    let defect = |number: u64| {
+        let message = format!("it is not the entry above which {} was written", entry_name(lane, number + 1));
+        Defect { number, name: entry_name(lane, number), message, kind: DefectKind::Replaced }
+    };
+    replaced.into_iter().map(defect).collect()
 }
 
 /// Numbers that entries withdraw.
@@ -234,87 +291,143 @@ pub(super) fn withdrawn(entries: &[Logged]) -> impl Iterator<Item = u64> + '_ {
         .copied()
 }
 
-async fn read_portion(
-    store: &Store,
+/// Reads entries of a lane that were listed.
+struct EntryReader<'a> {
+    store: &'a Store,
+    root: &'a Root,
     lane: u32,
-    range: std::ops::Range<u64>,
-    listed: &BTreeSet<u64>,
-    cache: &mut BTreeMap<u64, LaneEntry>,
-) -> Result<Vec<Result<Logged, Defect>>, CommitError> {
-    let reads: Vec<_> = range
-        .map(|number| {
-            let (known, is_listed) = (cache.remove(&number), listed.contains(&number));
-            async move {
-                match known {
-                    Some(entry) => Ok(Ok(Logged { number, entry })),
-                    None if is_listed => read_entry(store, lane, number).await,
-                    None => Ok(Err(missing(lane, number, "it is missing, but later entries are there"))),
+    listed: &'a BTreeSet<u64>,
+}
+
+impl EntryReader<'_> {
+    async fn read(
+        &self,
+        range: std::ops::Range<u64>,
+        cache: &mut BTreeMap<u64, Logged>,
+    ) -> Result<Vec<Result<Logged, Defect>>, CommitError> {
+        let reads: Vec<_> = range
+            .map(|number| {
+                let known = cache.remove(&number);
+                async move {
+                    match known {
+                        Some(logged) => Ok(Ok(logged)),
+                        None if self.listed.contains(&number) => self.read_entry(number).await,
+                        None => Ok(Err(self.missing(number, "it is missing, but later entries are there"))),
+                    }
                 }
+            })
+            .collect();
+        futures::stream::iter(reads).buffered(READS_MAX).try_collect().await
+    }
+
+    async fn read_entry(&self, number: u64) -> Result<Result<Logged, Defect>, CommitError> {
+        let name = entry_name(self.lane, number);
+        let Some(bytes) = get(self.store, &name).await? else {
+            return Ok(Err(self.missing(number, "it was listed, but is gone")));
+        };
+        let read = decode(&bytes, &lane_log(self.lane), number).and_then(|stored| self.of_job(stored));
+        match read {
+            Ok(Stored { entry, format, below, digest, .. }) => Ok(Ok(Logged { number, entry, format, below, digest })),
+            Err(Unreadable::Damaged(message)) => Ok(Err(Defect { number, name, message, kind: DefectKind::Damaged })),
+            Err(newer) => Err(newer.into_error(name)),
+        }
+    }
+
+    /// An entry of another job is none of this one, and a job that began in format 2 has no entry of format 1.
+    fn of_job(&self, stored: Stored<LaneEntry>) -> Result<Stored<LaneEntry>, Unreadable> {
+        let job = &self.root.genesis.job;
+        match &stored.job {
+            Some(other) if other != job => Err(Unreadable::Damaged(format!("it is of job {other}, not of {job}"))),
+            None if self.root.began_in != FORMAT_1 => {
+                Err(Unreadable::Damaged(format!("it has format {FORMAT_1}, in which this job never was")))
             }
-        })
-        .collect();
-    futures::stream::iter(reads).buffered(READS_MAX).try_collect().await
-}
-
-fn missing(lane: u32, number: u64, message: &str) -> Defect {
-    Defect { number, name: entry_name(lane, number), message: message.into(), is_missing: true }
-}
-
-async fn read_entry(store: &Store, lane: u32, number: u64) -> Result<Result<Logged, Defect>, CommitError> {
-    let name = entry_name(lane, number);
-    let Some(bytes) = get(store, &name).await? else {
-        return Ok(Err(missing(lane, number, "it was listed, but is gone")));
-    };
-    Ok(match parse(&bytes) {
-        Ok(entry) => Ok(Logged { number, entry }),
-        Err(message) => Err(Defect { number, name, message, is_missing: false }),
-    })
-}
-
-/// Reads a document of the log. What another build wrote in a format that this one does not know is refused, and so is
-/// what is no entry at all.
-pub(super) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    #[derive(serde::Deserialize)]
-    struct Head {
-        format: u32,
+            _ => Ok(stored),
+        }
     }
-    if bytes.is_empty() {
-        return Err("it has no bytes".into());
+
+    fn missing(&self, number: u64, message: &str) -> Defect {
+        let name = entry_name(self.lane, number);
+        Defect { number, name, message: message.into(), kind: DefectKind::Missing }
     }
-    let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if head.format != FORMAT {
-        return Err(format!("it has format {}, this build of wasmpipe knows {FORMAT}", head.format));
-    }
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use object_store::ObjectStoreExt;
 
+    use super::super::document::{FORMAT, Head, encode};
+    use super::super::entry::Close;
+    use super::super::root::testing::begin;
     use super::*;
 
     fn wait<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
     }
 
-    fn with_entry(name: &str) -> Store {
+    fn with_entry(name: &str) -> (Store, Root) {
         let store = Store::memory("checkpoint");
+        let root = wait(begin(&store));
         wait(store.objects().put(&Path::from(name), r#"{"entry":"close"}"#.into())).unwrap();
-        store
+        (store, root)
     }
 
     #[test]
     fn a_lane_that_lost_billions_of_entries_is_refused_at_once() {
-        let store = with_entry(&entry_name(0, NUMBER_MAX));
-        let log = wait(read_lane(&store, 0, LaneLog::default())).unwrap();
+        let (store, root) = with_entry(&entry_name(0, NUMBER_MAX));
+        let log = wait(read_lane(&store, &root, 0, LaneLog::default())).unwrap();
         assert!((DEFECTS_MAX..4 * DEFECTS_MAX).contains(&log.defects.len()), "{}", log.defects.len());
-        assert!(wait(read_sound_lane(&store, 0, LaneLog::default())).is_err());
+        assert!(wait(read_sound_lane(&store, &root, 0, LaneLog::default())).is_err());
     }
 
     #[test]
     fn ten_characters_that_are_no_digits_are_no_number() {
-        let error = wait(list(&with_entry("lane/0/+000000001"), "lane/0")).unwrap_err().to_string();
+        let error = wait(list(&with_entry("lane/0/+000000001").0, "lane/0")).unwrap_err().to_string();
         assert!(error.contains("lane/0/+000000001 is damaged: it is not an entry of the log"), "{error}");
+    }
+
+    /// A lane of entries that say who wrote them, each above the one before.
+    fn lane(store: &Store, tokens: &[&str]) {
+        let mut below = None;
+        for (number, token) in (0..).zip(tokens) {
+            let entry = LaneEntry::Close { token: (*token).into(), how: Close::Stopped };
+            let bytes = encode(&Head { format: FORMAT, job: "j", log: "lane/0", number, below }, &entry);
+            below = Some(blake3::hash(&bytes));
+            put(store, number, bytes);
+        }
+    }
+
+    fn put(store: &Store, number: u64, bytes: Bytes) {
+        wait(store.objects().put(&Path::from(entry_name(0, number)), bytes.into())).unwrap();
+    }
+
+    fn defects(store: &Store, root: &Root) -> Vec<(u64, DefectKind)> {
+        let log = wait(read_lane(store, root, 0, LaneLog::default())).unwrap();
+        log.defects.into_iter().map(|defect| (defect.number, defect.kind)).collect()
+    }
+
+    #[test]
+    fn an_entry_that_was_replaced_is_told_by_the_one_above() {
+        let (store, fork) = (Store::memory("checkpoint"), Store::memory("checkpoint"));
+        let root = wait(begin(&store));
+        lane(&store, &["a", "b", "c", "d"]);
+        lane(&fork, &["a", "x", "c", "d"]);
+        assert_eq!(defects(&store, &root), []);
+        put(&store, 1, wait(get(&fork, &entry_name(0, 1))).unwrap().unwrap());
+        assert_eq!(defects(&store, &root), [(1, DefectKind::Replaced)]);
+        // The newest entry has none above it; who reads on from what was read before sees it.
+        lane(&store, &["a", "b", "c", "d"]);
+        put(&store, 3, wait(get(&fork, &entry_name(0, 3))).unwrap().unwrap());
+        assert_eq!(defects(&store, &root), [(2, DefectKind::Replaced)]);
+    }
+
+    #[test]
+    fn an_entry_of_another_job_is_none_of_this() {
+        let store = Store::memory("checkpoint");
+        let root = wait(begin(&store));
+        let entry = LaneEntry::Close { token: "t".into(), how: Close::Stopped };
+        let head = Head { format: FORMAT, job: "k", log: "lane/0", number: 0, below: None };
+        put(&store, 0, encode(&head, &entry));
+        let error = wait(read_sound_lane(&store, &root, 0, LaneLog::default())).unwrap_err().to_string();
+        assert!(error.contains("lane/0/0000000000 is damaged: it is of job k, not of j"), "{error}");
     }
 }

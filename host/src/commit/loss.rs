@@ -33,7 +33,7 @@ pub async fn refuse_older_root(
             )));
         }
         // What was appended since the root was read is no loss.
-        if newest > root.last && newest > Root::last_number(store).await? {
+        if newest > root.last && newest > Root::last_link(store).await?.number {
             return Err(CommitError::Refused(format!(
                 "lane {} was written under root entry {newest} of the checkpoint, which is not there\n\
                  hint: put the checkpoint back as it was, all of its folders from one time",
@@ -108,7 +108,7 @@ pub(super) async fn remove_unknown_writers(
     if root.relocated > 0 {
         return Ok(());
     }
-    let (_, state) = read_state(store, lane.number(), Known::default(), None).await?;
+    let (_, state) = read_state(store, root, lane.number(), Known::default(), None).await?;
     let names = sink_names(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
     if lane.is_taken().await? {
         return Err(lane.fenced());

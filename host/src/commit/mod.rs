@@ -28,7 +28,9 @@
 //!                                                                                              run into them
 //! ```
 //!
-//! * `entry` - the documents, key by key.
+//! * `document` - what stands around an entry, and how it proves itself.
+//! * `entry` - the entries, key by key.
+//! * `agreement` - what an entry says twice.
 //! * `coverage` - ranges of source rows and their state.
 //! * `side` - the Parquet files that lie beside the log.
 //! * `decode` - their bytes become rows, whoever made them.
@@ -47,10 +49,12 @@
 //! * `output` - the sink files that count, beside what lies in the sink.
 //! * `group` - source rows that become durable together, while a run works on them.
 
+mod agreement;
 mod compact;
 mod coverage;
 mod decode;
 mod delete;
+mod document;
 mod entry;
 mod group;
 mod lane;
@@ -69,21 +73,22 @@ mod view;
 pub use compact::Compacted;
 pub use coverage::{Coverage, ObjectCoverage, RowState};
 pub use delete::{delete_all, mark_deleted};
+pub use document::{FORMAT, FORMAT_1};
 pub use entry::{
-    Close, CompactionEntry, CoveredObject, FORMAT, FileEntry, Fingerprint, Genesis, IdColumn, IdFile, LaneEntry,
-    RootEntry, SegmentEntry, SideFile, StageFingerprint, covered_from_ranges, number_name,
+    Close, CompactionEntry, CoveredObject, FileEntry, Fingerprint, Genesis, IdColumn, IdFile, LaneEntry, RootEntry,
+    SegmentEntry, SideFile, StageFingerprint, covered_from_ranges, number_name,
 };
 pub use group::{Group, GroupCounts, GroupLimits};
 pub use lane::{Lane, Writer, lane_of, now_ms, piece_bytes, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
 pub use liveness::{Alive, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
-pub use log::{Defect, LaneLog, Logged, last as last_number, read_lane};
+pub use log::{Defect, DefectKind, LaneLog, Logged, last as last_number, read_lane};
 pub use loss::{refuse_older_root, refuse_unknown_writers};
 pub use output::{Orphan, OutputCheck, Wrong, check_output, manifest_files};
 pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep};
 pub use repair::{Finding, Verified, refuse_to_give_up_all, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};
-pub use root::{Asked, Listing, Pinned, Places, Root, random_name, schema_from_hex, schema_to_hex};
+pub use root::{Asked, Listing, Pinned, Places, Root, RootLink, random_name, schema_from_hex, schema_to_hex};
 pub use side::{GroupIds, read_ids, read_imported, write_imported, write_listing};
 pub use view::{DoneFile, LaneView, View, view};
 
@@ -113,6 +118,17 @@ pub enum CommitError {
         /// Name relative to the checkpoint.
         name: String,
         /// What is wrong.
+        message: String,
+    },
+    /// A newer build wrote it, so that it cannot be told what it means.
+    #[error(
+        "checkpoint: {name} was written by a newer wasmpipe: {message}\n\
+         hint: nothing was changed; run the newer build, which goes on with the job"
+    )]
+    Newer {
+        /// Name relative to the checkpoint.
+        name: String,
+        /// What is not known.
         message: String,
     },
     /// Another writer has opened the lane.
@@ -150,6 +166,11 @@ fn way_out(name: &str) -> &'static str {
 impl CommitError {
     fn store(what: &'static str, name: impl ToString, cause: object_store::Error) -> CommitError {
         CommitError::Store { what, name: name.to_string(), cause }
+    }
+
+    /// Whether nothing was done, and nothing will be before a person has done something else.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, CommitError::Refused(_) | CommitError::Newer { .. })
     }
 
     /// There was a job, and there is none any more.

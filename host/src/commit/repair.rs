@@ -63,7 +63,7 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     }
     let mut logs = Vec::new();
     for lane in 0..root.genesis.lanes {
-        logs.push((lane, read_lane(store, lane, LaneLog::default()).await?));
+        logs.push((lane, read_lane(store, root, lane, LaneLog::default()).await?));
     }
     let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
     for (lane, log) in logs {
@@ -75,7 +75,7 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
             let is_right = verified.findings == before.findings && verified.beyond_repair == before.beyond_repair;
             let extent = log.extent();
             if !is_right {
-                log = read_lane(store, lane, LaneLog::default()).await?;
+                log = read_lane(store, root, lane, LaneLog::default()).await?;
             }
             if is_right || log.extent() == extent {
                 break;
@@ -120,7 +120,7 @@ async fn verify_lane(
     // Groups whose side files are bad are as good as withdrawn: the others can still be looked at.
     let mut sound = log.clone();
     sound.entries.retain(|logged| !bad.contains(&logged.number));
-    let Some(state) = replay(store, lane, sound, verified).await? else { return Ok(()) };
+    let Some(state) = replay(store, root, (lane, sound), verified).await? else { return Ok(()) };
     verify_files(&state, listing, verified);
     // Where an entry cannot be read, it may be the one that would explain them.
     if log.defects.is_empty()
@@ -134,12 +134,12 @@ async fn verify_lane(
 /// Replays a lane without the groups that say what cannot be, which are found. None if it is no group that says so.
 async fn replay(
     store: &Store,
-    lane: u32,
-    mut log: LaneLog,
+    root: &Root,
+    (lane, mut log): (u32, LaneLog),
     verified: &mut Verified,
 ) -> Result<Option<LaneState>, CommitError> {
     loop {
-        let (name, message) = match LaneState::replay(store, lane, &log).await {
+        let (name, message) = match LaneState::replay(store, root, lane, &log).await {
             Ok(state) => return Ok(Some(state)),
             Err(CommitError::Damaged { name, message }) => (name, message),
             Err(other) => return Err(other),
@@ -156,8 +156,8 @@ async fn replay(
 /// Whether an entry is a group's, and has this name or names this file.
 fn is_group_with(lane: u32, logged: &Logged, name: &str) -> bool {
     let LaneEntry::Segment(segment) = &logged.entry else { return false };
-    let coverage = segment.coverage_file.as_ref().map(|file| file.path.as_str());
-    coverage == Some(name) || entry_name(lane, logged.number) == name
+    let mut tables = segment.coverage_file.iter().chain(&segment.files_table);
+    tables.any(|file| file.path == name) || entry_name(lane, logged.number) == name
 }
 
 /// The numbers of groups whose side files cannot be read.
@@ -172,7 +172,7 @@ async fn verify_side_files(
     for logged in &log.entries {
         let (files, is_one_group) = match &logged.entry {
             LaneEntry::Segment(segment) if !withdrawn.contains(&logged.number) => {
-                (segment.ids.iter().chain(&segment.coverage_file).collect::<Vec<_>>(), true)
+                (segment.ids.iter().chain(&segment.coverage_file).chain(&segment.files_table).collect::<Vec<_>>(), true)
             }
             LaneEntry::Compaction(entry) => {
                 let own = [&entry.groups, &entry.files, &entry.coverage, &entry.opens];
@@ -222,7 +222,7 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     let writer = Writer::new();
     let mut lanes = Vec::new();
     for lane in 0..root.genesis.lanes {
-        lanes.push(Lane::open(store, lane, &writer, async || Root::last_number(store).await).await?);
+        lanes.push(Lane::open(store, lane, &writer, async || Root::last_link(store).await).await?);
     }
     let verified = verify(store, root, sink).await?;
     let mut numbers: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::agreement::{RowsSaid, check_ids};
 use super::coverage::{ObjectCoverage, RowState};
+use super::document::FORMAT_1;
 use super::entry::{Close, CompactionEntry, CoveredObject, FileEntry, IdFile, LaneEntry, SegmentEntry, SideFile};
 use super::group::GroupCounts;
-use super::log::{LaneLog, read_lane, read_sound_lane, withdrawn};
+use super::log::{LaneLog, Logged, read_lane, read_sound_lane, withdrawn};
 use super::root::Pinned;
-use super::{CommitError, side};
+use super::{CommitError, Root, side};
 use crate::sink::FileKind;
 use crate::store::Store;
 
@@ -37,8 +39,8 @@ pub struct LaneState {
 
 /// Only who opened a lane last, and whether it was left in order. No damage is a hindrance: whoever cannot be named cannot be
 /// waited for.
-pub async fn last_open(store: &Store, lane: u32) -> Result<LaneState, CommitError> {
-    let log = read_lane(store, lane, LaneLog::default()).await?;
+pub async fn last_open(store: &Store, root: &Root, lane: u32) -> Result<LaneState, CommitError> {
+    let log = read_lane(store, root, lane, LaneLog::default()).await?;
     let mut state = LaneState { lane, last: log.last(), ..LaneState::default() };
     state.opens =
         log.entries.iter().filter_map(|logged| Some((logged.number, OpenState::of(&logged.entry)?))).collect();
@@ -47,7 +49,7 @@ pub async fn last_open(store: &Store, lane: u32) -> Result<LaneState, CommitErro
     {
         state.opens = side::read_opens(store, &compaction.opens).await.unwrap_or_default();
     }
-    if let Some(super::Logged { number, entry: LaneEntry::Close { how, .. } }) = log.entries.last()
+    if let Some(Logged { number, entry: LaneEntry::Close { how, .. }, .. }) = log.entries.last()
         && state.last == Some(*number)
     {
         state.closed = Some(*how);
@@ -78,6 +80,7 @@ impl From<LaneLog> for Known {
 /// compacted. Another writer's compaction may delete side files meanwhile; then all is read again.
 pub async fn read_state(
     store: &Store,
+    root: &Root,
     lane: u32,
     known: Known,
     opened: Option<u64>,
@@ -87,7 +90,7 @@ pub async fn read_state(
     let mut known = Some(log);
     let mut attempt = 0;
     loop {
-        let log = read_sound_lane(store, lane, known.take().unwrap_or_default()).await?;
+        let log = read_sound_lane(store, root, lane, known.take().unwrap_or_default()).await?;
         let log = match opened {
             Some(opened) if log.last().is_some_and(|last| last > opened) => {
                 return Err(CommitError::Fenced { lane, number: opened + 1 });
@@ -105,7 +108,7 @@ pub async fn read_state(
             return Ok((log, state));
         }
         attempt += 1;
-        match LaneState::replay(store, lane, &log).await {
+        match LaneState::replay(store, root, lane, &log).await {
             Err(error) if error.is_not_found() && attempt < READ_ATTEMPTS => {}
             result => return result.map(|state| (log, state)),
         }
@@ -129,6 +132,14 @@ impl GroupState {
     /// All its files below the sink.
     pub fn all_files(&self) -> impl Iterator<Item = &FileEntry> {
         self.files.iter().chain(&self.dead_letters)
+    }
+
+    /// Adds a file of the kind that its folder says.
+    pub(super) fn add_file(&mut self, file: FileEntry) {
+        match file.path.starts_with(FileKind::DeadLetters.folder()) {
+            true => self.dead_letters.push(file),
+            false => self.files.push(file),
+        }
     }
 }
 
@@ -159,43 +170,26 @@ impl OpenState {
 
 impl LaneState {
     /// Replays a lane.
-    pub async fn replay(store: &Store, lane: u32, log: &LaneLog) -> Result<LaneState, CommitError> {
+    pub async fn replay(store: &Store, root: &Root, lane: u32, log: &LaneLog) -> Result<LaneState, CommitError> {
         let withdrawn: HashSet<u64> = withdrawn(&log.entries).collect();
-        let mut state = LaneState { lane, ..LaneState::default() };
+        let mut replay =
+            Replay { store, root, withdrawn, format: FORMAT_1, state: LaneState { lane, ..LaneState::default() } };
         let mut writer: Option<&str> = None;
         for logged in &log.entries {
             // Where a number was given up, there may have been an open.
-            if state.last.is_some_and(|last| logged.number != last + 1) {
+            if replay.state.last.is_some_and(|last| logged.number != last + 1) {
                 writer = None;
             }
             let token = logged.entry.token();
             let is_open = matches!(logged.entry, LaneEntry::Open { .. });
-            if writer.is_some_and(|writer| writer != token) && !is_open && !withdrawn.contains(&logged.number) {
+            if writer.is_some_and(|writer| writer != token) && !is_open && !replay.is_withdrawn(logged) {
                 let message = "it is of another writer than the one that opened the lane last".to_owned();
-                return Err(state.damaged(logged.number, message));
+                return Err(replay.state.damaged(logged.number, message));
             }
             writer = Some(token);
-            state.last = Some(logged.number);
-            state.closed = None;
-            match &logged.entry {
-                LaneEntry::Open { .. } => {
-                    state.opens.extend(OpenState::of(&logged.entry).map(|open| (logged.number, open)));
-                }
-                LaneEntry::Segment(segment) => {
-                    state.segment(store, logged.number, segment, withdrawn.contains(&logged.number)).await?;
-                }
-                LaneEntry::Compaction(compaction) => {
-                    state.load(store, logged.number, compaction).await?;
-                    state.withdraw(&withdrawn);
-                }
-                LaneEntry::Withdraw { forget_known, .. } => {
-                    if *forget_known {
-                        state.coverages().for_each(|object| object.coverage.forget(RowState::Known));
-                    }
-                }
-                LaneEntry::Close { how, .. } => state.closed = Some(*how),
-            }
+            replay.follow(logged).await?;
         }
+        let mut state = replay.state;
         state.ids.retain(|ids| ids.group.is_none_or(|group| state.groups.contains_key(&group)));
         Ok(state)
     }
@@ -282,96 +276,6 @@ impl LaneState {
         self.objects.values_mut().flatten()
     }
 
-    async fn segment(
-        &mut self,
-        store: &Store,
-        number: u64,
-        segment: &SegmentEntry,
-        is_withdrawn: bool,
-    ) -> Result<(), CommitError> {
-        if is_withdrawn {
-            return self.withdrawn_segment(store, number, segment).await;
-        }
-        let read;
-        let covered = match (&segment.coverage, &segment.coverage_file) {
-            (Some(covered), None) => covered,
-            (None, Some(file)) => {
-                read = side::read_coverage(store, file).await?;
-                &read.into_iter().map(|row| row.object).collect()
-            }
-            (None, None) => return Err(self.damaged(number, "it covers nothing".into())),
-            (Some(_), Some(_)) => return Err(self.damaged(number, "it says twice what it covers".into())),
-        };
-        for object in covered {
-            self.cover(number, number, segment.root, object)?;
-        }
-        self.refuse_files_of_the_other_kind(number, segment)?;
-        self.name(number, segment.coverage_file.iter().chain(&segment.ids))?;
-        self.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
-        let (root, files, counts) = (segment.root, segment.files.clone(), segment.counts);
-        let dead_letters = segment.dead_letters.clone();
-        self.groups.insert(number, GroupState { root, files, dead_letters, counts });
-        Ok(())
-    }
-
-    /// What it can still say is which rows have to be done again; if it cannot, no row counts by it either.
-    async fn withdrawn_segment(
-        &mut self,
-        store: &Store,
-        number: u64,
-        segment: &SegmentEntry,
-    ) -> Result<(), CommitError> {
-        let read = match &segment.coverage_file {
-            Some(file) => side::read_coverage(store, file).await.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        let covered = segment.coverage.iter().flatten().chain(read.iter().map(|row| &row.object));
-        for object in covered {
-            if let Ok(content) = ObjectCoverage::from_entry(object, number) {
-                self.uncover(segment.root, &object.object, &content);
-            }
-        }
-        self.name(number, segment.coverage_file.iter().filter(|file| file.is_beside_the_log()))
-    }
-
-    /// A compaction tells them apart by where they lie.
-    fn refuse_files_of_the_other_kind(&self, number: u64, segment: &SegmentEntry) -> Result<(), CommitError> {
-        let is_letters = |file: &&FileEntry| file.path.starts_with(FileKind::DeadLetters.folder());
-        let file = segment.files.iter().find(is_letters);
-        let letters = segment.dead_letters.iter().find(|file| !is_letters(file));
-        match file.or(letters) {
-            Some(file) => Err(self.damaged(number, format!("{} does not lie where files of its kind do", file.path))),
-            None => Ok(()),
-        }
-    }
-
-    fn name<'a>(&mut self, number: u64, files: impl Iterator<Item = &'a SideFile>) -> Result<(), CommitError> {
-        for file in files {
-            if !file.is_beside_the_log() {
-                return Err(self.damaged(number, format!("it names {}, which does not lie in side/", file.path)));
-            }
-            self.side_files.insert(file.path.clone());
-        }
-        Ok(())
-    }
-
-    async fn load(&mut self, store: &Store, number: u64, entry: &CompactionEntry) -> Result<(), CommitError> {
-        self.compacted = Some(number);
-        self.name(number, [&entry.groups, &entry.files, &entry.coverage, &entry.opens].into_iter())?;
-        self.name(number, entry.ids.iter().map(|ids| &ids.file))?;
-        self.ids.clone_from(&entry.ids);
-        self.groups = side::read_groups(store, &entry.groups, &entry.files).await?;
-        self.opens = side::read_opens(store, &entry.opens).await?;
-        if let Some(above) = self.groups.keys().chain(self.opens.keys()).find(|covered| **covered >= number) {
-            return Err(self.damaged(number, format!("it covers {above}, which is not below it")));
-        }
-        for side::CoverageRow { group, root, object } in side::read_coverage(store, &entry.coverage).await? {
-            self.refuse_rows_of_no_group(number, group, &object)?;
-            self.cover(number, group, root, &object)?;
-        }
-        Ok(())
-    }
-
     /// A row whose state was given by no group would never be done, and nobody could take that state away.
     fn refuse_rows_of_no_group(&self, number: u64, group: u64, object: &CoveredObject) -> Result<(), CommitError> {
         let CoveredObject { object: path, done, known, failed, dead, .. } = object;
@@ -425,12 +329,200 @@ impl LaneState {
     fn damaged(&self, number: u64, message: String) -> CommitError {
         CommitError::damaged(super::log::entry_name(self.lane, number), message)
     }
+
+    fn name<'a>(&mut self, number: u64, files: impl Iterator<Item = &'a SideFile>) -> Result<(), CommitError> {
+        for file in files {
+            if !file.is_beside_the_log() {
+                return Err(self.damaged(number, format!("it names {}, which does not lie in side/", file.path)));
+            }
+            self.side_files.insert(file.path.clone());
+        }
+        Ok(())
+    }
+}
+
+/// A lane's state while its entries are followed, in order.
+struct Replay<'a> {
+    store: &'a Store,
+    root: &'a Root,
+    withdrawn: HashSet<u64>,
+    /// Of the entries so far.
+    format: u32,
+    state: LaneState,
+}
+
+impl Replay<'_> {
+    fn is_withdrawn(&self, logged: &Logged) -> bool {
+        self.withdrawn.contains(&logged.number)
+    }
+
+    async fn follow(&mut self, logged: &Logged) -> Result<(), CommitError> {
+        let number = logged.number;
+        self.state.last = Some(number);
+        self.state.closed = None;
+        if !self.is_withdrawn(logged) {
+            self.check_head(logged).map_err(|message| self.state.damaged(number, message))?;
+        }
+        self.format = self.format.max(logged.format);
+        match &logged.entry {
+            LaneEntry::Open { .. } => {
+                self.state.opens.extend(OpenState::of(&logged.entry).map(|open| (number, open)));
+            }
+            LaneEntry::Segment(segment) if self.is_withdrawn(logged) => {
+                self.withdrawn_segment(number, segment).await?;
+            }
+            LaneEntry::Segment(segment) => self.segment(number, segment).await?,
+            LaneEntry::Compaction(compaction) => {
+                self.load(number, compaction).await?;
+                self.state.withdraw(&self.withdrawn);
+            }
+            LaneEntry::Withdraw { forget_known, .. } => {
+                if *forget_known {
+                    self.state.coverages().for_each(|object| object.coverage.forget(RowState::Known));
+                }
+            }
+            LaneEntry::Close { how, .. } => self.state.closed = Some(*how),
+        }
+        Ok(())
+    }
+
+    /// Formats never go back, and a root entry is named with its digest.
+    fn check_head(&self, logged: &Logged) -> Result<(), String> {
+        if logged.format < self.format {
+            return Err(format!("it has format {}, entries below have {}", logged.format, self.format));
+        }
+        let Some((root, digest)) = root_of(&logged.entry) else { return Ok(()) };
+        if logged.format != FORMAT_1 && digest.is_none() {
+            return Err(format!("it names root entry {root} without its digest"));
+        }
+        self.root.check_link(root, digest)
+    }
+
+    async fn segment(&mut self, number: u64, segment: &SegmentEntry) -> Result<(), CommitError> {
+        let read;
+        let covered = match (&segment.coverage, &segment.coverage_file) {
+            (Some(covered), None) => covered,
+            (None, Some(file)) => {
+                read = side::read_coverage(self.store, file).await?;
+                &read.into_iter().map(|row| row.object).collect()
+            }
+            (None, None) => return Err(self.state.damaged(number, "it covers nothing".into())),
+            (Some(_), Some(_)) => return Err(self.state.damaged(number, "it says twice what it covers".into())),
+        };
+        for object in covered {
+            self.state.cover(number, number, segment.root, object)?;
+        }
+        let files = self.files_of(number, segment).await?;
+        let group = GroupState { root: segment.root, counts: segment.counts, ..files };
+        let said = RowsSaid::of(covered.iter());
+        let is_right = said.check_segment(&group, segment.ids.as_ref(), self.root.genesis.ids.is_some());
+        is_right.map_err(|message| self.state.damaged(number, message))?;
+        self.state.name(number, segment.files_table.iter().chain(&segment.coverage_file).chain(&segment.ids))?;
+        self.state.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
+        self.state.groups.insert(number, group);
+        Ok(())
+    }
+
+    /// The files of a segment; a compaction tells both kinds apart by where they lie.
+    async fn files_of(&self, number: u64, segment: &SegmentEntry) -> Result<GroupState, CommitError> {
+        let mut group = GroupState::default();
+        let Some(table) = &segment.files_table else {
+            refuse_files_of_the_other_kind(segment).map_err(|message| self.state.damaged(number, message))?;
+            group.files.clone_from(&segment.files);
+            group.dead_letters.clone_from(&segment.dead_letters);
+            return Ok(group);
+        };
+        if !segment.files.is_empty() || !segment.dead_letters.is_empty() {
+            return Err(self.state.damaged(number, "it says twice which files it has".into()));
+        }
+        let files = side::read_files(self.store, table, self.format).await?;
+        files.into_iter().for_each(|(_, file)| group.add_file(file));
+        Ok(group)
+    }
+
+    /// What it can still say is which rows have to be done again; if it cannot, no row counts by it either.
+    async fn withdrawn_segment(&mut self, number: u64, segment: &SegmentEntry) -> Result<(), CommitError> {
+        let read = match &segment.coverage_file {
+            Some(file) => side::read_coverage(self.store, file).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let covered = segment.coverage.iter().flatten().chain(read.iter().map(|row| &row.object));
+        for object in covered {
+            if let Ok(content) = ObjectCoverage::from_entry(object, number) {
+                self.state.uncover(segment.root, &object.object, &content);
+            }
+        }
+        let tables = segment.coverage_file.iter().chain(&segment.files_table);
+        self.state.name(number, tables.filter(|file| file.is_beside_the_log()))
+    }
+
+    async fn load(&mut self, number: u64, entry: &CompactionEntry) -> Result<(), CommitError> {
+        let (store, state) = (self.store, &mut self.state);
+        state.compacted = Some(number);
+        state.name(number, [&entry.groups, &entry.files, &entry.coverage, &entry.opens].into_iter())?;
+        state.name(number, entry.ids.iter().map(|ids| &ids.file))?;
+        state.ids.clone_from(&entry.ids);
+        state.groups = side::read_groups(store, &entry.groups, &entry.files, self.format).await?;
+        state.opens = side::read_opens(store, &entry.opens).await?;
+        if let Some(above) = state.groups.keys().chain(state.opens.keys()).find(|covered| **covered >= number) {
+            return Err(state.damaged(number, format!("it covers {above}, which is not below it")));
+        }
+        let mut said: BTreeMap<u64, RowsSaid> = BTreeMap::new();
+        for side::CoverageRow { group, root, object } in side::read_coverage(store, &entry.coverage).await? {
+            state.refuse_rows_of_no_group(number, group, &object)?;
+            state.cover(number, group, root, &object)?;
+            said.entry(group).or_default().add(&object);
+        }
+        self.check_compaction(entry, &said).map_err(|message| self.state.damaged(number, message))
+    }
+
+    /// What the tables of a compaction say twice.
+    fn check_compaction(&self, entry: &CompactionEntry, said: &BTreeMap<u64, RowsSaid>) -> Result<(), String> {
+        let LaneState { groups, opens, objects, .. } = &self.state;
+        let covers_none = RowsSaid::default();
+        for (number, group) in groups {
+            let covered = said.get(number).unwrap_or(&covers_none);
+            covered.check_compacted(group).map_err(|message| format!("group {number}: {message}"))?;
+        }
+        if self.root.genesis.ids.is_some() {
+            check_ids(&entry.ids, groups)?;
+        }
+        let roots = groups.values().map(|group| group.root).chain(opens.values().map(|open| open.root));
+        let roots = roots.chain(objects.values().flatten().map(|content| content.root));
+        match (entry.root, roots.max()) {
+            (Some(root), Some(newest)) if newest > root => {
+                Err(format!("it was written under root entry {root}, and holds what was written under {newest}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The root entry that an entry names, and its digest.
+fn root_of(entry: &LaneEntry) -> Option<(u64, Option<&str>)> {
+    match entry {
+        LaneEntry::Open { root, root_digest, .. } => Some((*root, root_digest.as_deref())),
+        LaneEntry::Segment(segment) => Some((segment.root, segment.root_digest.as_deref())),
+        LaneEntry::Compaction(compaction) => Some((compaction.root?, compaction.root_digest.as_deref())),
+        LaneEntry::Withdraw { .. } | LaneEntry::Close { .. } => None,
+    }
+}
+
+fn refuse_files_of_the_other_kind(segment: &SegmentEntry) -> Result<(), String> {
+    let is_letters = |file: &&FileEntry| file.path.starts_with(FileKind::DeadLetters.folder());
+    let file = segment.files.iter().find(is_letters);
+    let letters = segment.dead_letters.iter().find(|file| !is_letters(file));
+    match file.or(letters) {
+        Some(file) => Err(format!("{} does not lie where files of its kind do", file.path)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::{FORMAT, Logged};
+    use crate::commit::FORMAT;
+    use crate::commit::root::testing::begin;
 
     fn wait<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
@@ -452,28 +544,50 @@ mod tests {
     }
 
     fn segment(coverage: Option<Vec<CoveredObject>>, coverage_file: Option<SideFile>) -> LaneEntry {
+        let rows = |object: &CoveredObject| object.done.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
+        let rows_read = coverage.iter().flatten().map(rows).fold(0, u64::saturating_add);
+        let counts = GroupCounts { rows_read, rows_dropped: rows_read, ..GroupCounts::default() };
         LaneEntry::Segment(Box::new(SegmentEntry {
-            format: FORMAT,
             token: "t".into(),
             root: 0,
+            root_digest: None,
             group: 0,
             files: vec![],
             dead_letters: vec![],
+            files_table: None,
             coverage,
             coverage_file,
             ids: None,
-            counts: GroupCounts::default(),
+            counts,
         }))
     }
 
     fn withdraw(number: u64) -> LaneEntry {
         let (token, reason) = ("t".into(), String::new());
-        LaneEntry::Withdraw { format: FORMAT, token, numbers: vec![number], forget_known: false, reason }
+        LaneEntry::Withdraw { token, numbers: vec![number], forget_known: false, reason }
+    }
+
+    fn logged(number: u64, entry: LaneEntry) -> Logged {
+        Logged { number, entry, format: FORMAT, below: None, digest: blake3::hash(b"") }
+    }
+
+    fn name_root(entry: &mut LaneEntry, root: &Root) {
+        let digest = match entry {
+            LaneEntry::Segment(segment) => &mut segment.root_digest,
+            LaneEntry::Compaction(compaction) => &mut compaction.root_digest,
+            _ => return,
+        };
+        digest.get_or_insert_with(|| root.link().digest_text().expect("of format 2"));
     }
 
     fn replay(store: &Store, entries: Vec<LaneEntry>) -> Result<LaneState, CommitError> {
-        let entries = (0..).zip(entries).map(|(number, entry)| Logged { number, entry }).collect();
-        wait(LaneState::replay(store, 0, &LaneLog { entries, ..LaneLog::default() }))
+        let root = match wait(Root::read(store)).unwrap() {
+            Some(root) => root,
+            None => wait(begin(store)),
+        };
+        let mut entries: Vec<Logged> = (0..).zip(entries).map(|(number, entry)| logged(number, entry)).collect();
+        entries.iter_mut().for_each(|logged| name_root(&mut logged.entry, &root));
+        wait(LaneState::replay(store, &root, 0, &LaneLog { entries, ..LaneLog::default() }))
     }
 
     /// What is wrong with a lane of these entries; withdrawn, the last but one does no harm.
@@ -527,10 +641,14 @@ mod tests {
     #[test]
     fn dead_letters_lie_where_dead_letters_do() {
         let store = Store::memory("checkpoint");
-        let file = |path: &str| FileEntry { path: path.into(), rows: 1, bytes: 1 };
+        let file = |path: &str| FileEntry { path: path.into(), rows: 1, bytes: 1, digest: None };
         let with = |files: Vec<FileEntry>, dead_letters: Vec<FileEntry>| {
             let LaneEntry::Segment(entry) = segment(Some(vec![]), None) else { unreachable!() };
-            LaneEntry::Segment(Box::new(SegmentEntry { files, dead_letters, ..*entry }))
+            let (rows_written, rows_dead_lettered) = (files.len() as u64, dead_letters.len() as u64);
+            let (object, rows_read) = (object(None, vec![(0, 1)]), 1 + rows_dead_lettered);
+            let coverage = Some(vec![CoveredObject { dead: vec![(1, rows_read)], ..object }]);
+            let counts = GroupCounts { rows_read, rows_written, rows_dead_lettered, ..entry.counts };
+            LaneEntry::Segment(Box::new(SegmentEntry { files, dead_letters, coverage, counts, ..*entry }))
         };
         let (output, letters) = (file("a.parquet"), file("_wasmpipe/dead-letters/a.parquet"));
         assert!(replay(&store, vec![with(vec![output.clone()], vec![letters.clone()])]).is_ok());
@@ -541,29 +659,63 @@ mod tests {
     }
 
     fn compaction(store: &Store, group: u64, given_by: u64) -> LaneEntry {
-        let groups = BTreeMap::from([(group, GroupState::default())]);
+        let counts = GroupCounts { rows_read: 5, rows_dropped: 5, ..GroupCounts::default() };
+        let groups = BTreeMap::from([(group, GroupState { counts, ..GroupState::default() })]);
         let rows = [side::CoverageRow { group: given_by, root: 0, object: object(Some(vec![(0, 9)]), vec![(0, 5)]) }];
-        let (groups, files) = wait(side::write_groups(store, "side/c", &groups)).unwrap();
+        let (groups, files) = wait(side::write_groups(store, "side/c", &groups, FORMAT)).unwrap();
         LaneEntry::Compaction(Box::new(CompactionEntry {
-            format: FORMAT,
             token: "t".into(),
             groups,
             files,
             coverage: wait(side::write_coverage(store, "side/c-coverage".into(), &rows)).unwrap(),
             opens: wait(side::write_opens(store, "side/c", &BTreeMap::new())).unwrap(),
             ids: vec![],
+            root: Some(0),
+            root_digest: None,
         }))
     }
 
     #[test]
     fn a_compaction_speaks_of_its_own_groups_below_it() {
         let store = Store::memory("checkpoint");
-        let close = LaneEntry::Close { format: FORMAT, token: "t".into(), how: Close::Stopped };
+        let close = LaneEntry::Close { token: "t".into(), how: Close::Stopped };
         assert!(replay(&store, vec![close.clone(), compaction(&store, 0, 0)]).is_ok());
         let error = replay(&store, vec![close.clone(), compaction(&store, 0, 3)]).unwrap_err().to_string();
         let said = "lane/0/0000000001 is damaged: rows 0..5 of a have their state from group 3, which is not there";
         assert!(error.contains(said), "{error}");
         let error = replay(&store, vec![close, compaction(&store, 1, 1)]).unwrap_err().to_string();
         assert!(error.contains("it covers 1, which is not below it"), "{error}");
+    }
+
+    #[test]
+    fn entries_name_the_root_entry_that_is_there() {
+        let store = Store::memory("checkpoint");
+        let with = |digest: &str| {
+            let LaneEntry::Segment(entry) = segment(Some(vec![]), None) else { unreachable!() };
+            LaneEntry::Segment(Box::new(SegmentEntry { root_digest: Some(digest.into()), ..*entry }))
+        };
+        let error = replay(&store, vec![with(&"0".repeat(64))]).unwrap_err().to_string();
+        assert!(error.contains("it was written under another root/0000000000 than the one that is there"), "{error}");
+    }
+
+    #[test]
+    fn formats_never_go_back() {
+        let store = Store::memory("checkpoint");
+        let root = wait(begin(&store));
+        let close = || LaneEntry::Close { token: "t".into(), how: Close::Stopped };
+        let entries = vec![logged(0, close()), Logged { format: FORMAT_1, ..logged(1, close()) }];
+        let log = LaneLog { entries, ..LaneLog::default() };
+        let error = wait(LaneState::replay(&store, &root, 0, &log)).unwrap_err().to_string();
+        assert!(error.contains("lane/0/0000000001 is damaged: it has format 1, entries below have 2"), "{error}");
+    }
+
+    /// The rows of the digests are right, but what is said of them is not.
+    #[test]
+    fn rows_that_were_not_counted_are_refused() {
+        let store = Store::memory("checkpoint");
+        let LaneEntry::Segment(entry) = segment(Some(vec![object(None, vec![(0, 5)])]), None) else { unreachable!() };
+        let more = Some(vec![object(None, vec![(0, 6)])]);
+        let error = refused(&store, vec![LaneEntry::Segment(Box::new(SegmentEntry { coverage: more, ..*entry }))]);
+        assert!(error.contains("lane/0/0000000000 is damaged: it covers 6 done, 0 known"), "{error}");
     }
 }

@@ -1,15 +1,18 @@
 //! The root: what the job is, and what was appended to that since. Appending to the root is create-only, like a lane, but
 //! nobody owns it: who finds a foreign entry at the number it wanted reads the root again and decides anew.
 
+use std::collections::HashSet;
+
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow_ipc::convert::try_schema_from_ipc_buffer;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
-use bytes::Bytes;
+use blake3::Hash;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 
+use super::document::{FORMAT, FORMAT_1, Head, Stored, decode, encode};
 use super::entry::{Fingerprint, Genesis, RootEntry, SideFile, number_name};
-use super::log::{Put, create, get, list, parse, probe};
+use super::log::{Put, create, get, list, probe};
 use super::{CommitError, side};
 use crate::source::Object;
 use crate::store::Store;
@@ -46,6 +49,32 @@ pub struct Root {
     pub relocated: u64,
     /// Side files that any root entry names.
     pub side_files: Vec<String>,
+    /// The format in which the job began.
+    pub began_in: u32,
+    /// The format in which entries are written now.
+    pub format: u32,
+    /// Digests of the root's entries, by number.
+    pub digests: Vec<Hash>,
+}
+
+/// A root entry as others name it, and how entries are written under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootLink {
+    /// Its number.
+    pub number: u64,
+    /// Its digest.
+    pub digest: Hash,
+    /// The format of entries.
+    pub format: u32,
+    /// The job's name; empty where entries do not say it.
+    pub job: String,
+}
+
+impl RootLink {
+    /// The digest as entries say it, if they do.
+    pub(super) fn digest_text(&self) -> Option<String> {
+        (self.format != FORMAT_1).then(|| self.digest.to_hex().to_string())
+    }
 }
 
 /// The ids of segments that were written under an earlier root entry than `below` are asked for every uncovered row.
@@ -77,18 +106,19 @@ pub fn random_name() -> String {
 impl Root {
     /// The root as it stands, or none if there is no job here.
     pub async fn read(store: &Store) -> Result<Option<Root>, CommitError> {
-        let numbers = list(store, "root").await?;
+        let numbers = list(store, LOG).await?;
         let reads: Vec<_> = numbers.iter().map(|&number| read_entry(store, number)).collect();
-        let entries: Vec<RootEntry> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
-        if matches!(entries.last(), Some(RootEntry::Deleted { .. })) {
+        let entries: Vec<Stored<RootEntry>> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+        // Who completes a deletion removes entries from the first on.
+        if entries.last().is_some_and(|last| matches!(last.entry, RootEntry::Deleted {})) {
             return Err(CommitError::Deleted);
         }
         let mut root: Option<Root> = None;
-        for (expected, (number, entry)) in (0..).zip(numbers.into_iter().zip(entries)) {
+        for (expected, (number, stored)) in (0..).zip(numbers.into_iter().zip(entries)) {
             if number != expected {
                 return Err(CommitError::damaged(name(expected), "it is missing, but later entries are there"));
             }
-            root = Some(follow(root, number, entry)?);
+            root = Some(follow(root, number, stored)?);
         }
         if root.is_none() {
             refuse_headless(store).await?;
@@ -96,23 +126,26 @@ impl Root {
         Ok(root)
     }
 
-    /// Number of the last root entry, which is no deletion.
-    pub async fn last_number(store: &Store) -> Result<u64, CommitError> {
-        let last = list(store, "root").await?.last().copied().ok_or_else(CommitError::root_is_gone)?;
-        match read_entry(store, last).await? {
-            RootEntry::Deleted { .. } => Err(CommitError::Deleted),
-            _ => Ok(last),
+    /// The last root entry, which is no deletion.
+    pub async fn last_link(store: &Store) -> Result<RootLink, CommitError> {
+        let number = list(store, LOG).await?.last().copied().ok_or_else(CommitError::root_is_gone)?;
+        let Stored { entry, format, job, digest, .. } = read_entry(store, number).await?;
+        match entry {
+            RootEntry::Deleted {} => Err(CommitError::Deleted),
+            _ => Ok(RootLink { number, digest, format, job: job.unwrap_or_default() }),
         }
     }
 
     /// Whether there is no root entry at all.
     pub async fn is_gone(store: &Store) -> Result<bool, CommitError> {
-        Ok(list(store, "root").await?.is_empty())
+        Ok(list(store, LOG).await?.is_empty())
     }
 
     /// Makes the job. `false` if there is one already.
     pub async fn create(store: &Store, genesis: Genesis) -> Result<bool, CommitError> {
-        let bytes = encode(&RootEntry::Genesis(Box::new(genesis)));
+        let job = genesis.job.clone();
+        let head = Head { format: FORMAT, job: &job, log: LOG, number: 0, below: None };
+        let bytes = encode(&head, &RootEntry::Genesis(Box::new(genesis)));
         if create(store, &name(0), &bytes).await? == Put::Foreign {
             return Ok(false);
         }
@@ -121,12 +154,55 @@ impl Root {
 
     /// Appends after the last entry seen. `false` if somebody else did first.
     pub async fn append(&self, store: &Store, entry: &RootEntry) -> Result<bool, CommitError> {
-        append(store, self.last + 1, entry).await
+        let format = if matches!(entry, RootEntry::Upgrade { .. }) { FORMAT } else { self.format };
+        let number = self.last + 1;
+        let head = Head { format, job: &self.genesis.job, log: LOG, number, below: self.digests.last().copied() };
+        Ok(create(store, &name(number), &encode(&head, entry)).await? == Put::Mine)
+    }
+
+    /// Lets entries be written in format 2 from here on. `false` if somebody else has appended to the root.
+    pub async fn upgrade(&self, store: &Store) -> Result<bool, CommitError> {
+        let below = self.digests.iter().map(|digest| digest.to_hex().to_string()).collect();
+        self.append(store, &RootEntry::Upgrade { below }).await
+    }
+
+    /// The last entry.
+    pub fn link(&self) -> RootLink {
+        let digest = *self.digests.last().expect("a root has a genesis");
+        RootLink { number: self.last, digest, format: self.format, job: self.genesis.job.clone() }
+    }
+
+    /// Says what is wrong if an entry names a root entry by another digest than it has. One that is not there yet is no
+    /// matter of this root.
+    pub(super) fn check_link(&self, number: u64, digest: Option<&str>) -> Result<(), String> {
+        let (Ok(at), Some(named)) = (usize::try_from(number), digest) else { return Ok(()) };
+        match self.digests.get(at) {
+            Some(digest) if digest.to_hex().as_str() != named => {
+                Err(format!("it was written under another {} than the one that is there", name(number)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The pinned listing's objects.
     pub async fn pinned(&self, store: &Store) -> Result<Listing, CommitError> {
-        side::read_listing(store, &self.listing).await
+        let listing = side::read_listing(store, &self.listing).await?;
+        self.check_listing(&listing).map_err(|message| CommitError::damaged(&self.listing.path, message))?;
+        Ok(listing)
+    }
+
+    /// An object that is listed twice would be done twice.
+    fn check_listing(&self, listing: &[Pinned]) -> Result<(), String> {
+        let mut paths = HashSet::with_capacity(listing.len());
+        for Pinned { object, since } in listing {
+            if !paths.insert(object.path.as_ref()) {
+                return Err(format!("{} is in it twice", object.path));
+            }
+            if *since > self.last {
+                return Err(format!("{} has its content since root entry {since}, which is not there", object.path));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -154,60 +230,118 @@ fn name(number: u64) -> String {
     format!("root/{}", number_name(number))
 }
 
-fn follow(root: Option<Root>, number: u64, entry: RootEntry) -> Result<Root, CommitError> {
-    match (root, entry) {
-        (None, RootEntry::Genesis(genesis)) if !(1..=LANES_MAX).contains(&genesis.lanes) => Err(CommitError::damaged(
-            name(number),
-            format!("it says {} lanes; a job has 1 to {LANES_MAX}", genesis.lanes),
-        )),
-        (None, RootEntry::Genesis(genesis)) => Ok(Root {
-            last: 0,
-            fingerprint: genesis.fingerprint.clone(),
-            listing: genesis.listing.clone(),
-            asked: None,
-            places: Places {
-                source: genesis.source.clone(),
-                sink: genesis.sink.clone(),
-                checkpoint: genesis.checkpoint.clone(),
-            },
-            relocated: 0,
-            side_files: genesis.imported.iter().chain([&genesis.listing]).map(|file| file.path.clone()).collect(),
-            genesis: *genesis,
-        }),
-        (Some(root), RootEntry::Change { fingerprint, .. }) => Ok(Root { last: number, fingerprint, ..root }),
-        (Some(mut root), RootEntry::Source { listing, rewritten, opens, .. }) => {
-            root.side_files.push(listing.path.clone());
-            let asked = Asked { below: number, opens: opens.unwrap_or_default() };
-            let asked = if rewritten { Some(asked) } else { root.asked };
-            Ok(Root { last: number, listing, asked, ..root })
+fn follow(root: Option<Root>, number: u64, stored: Stored<RootEntry>) -> Result<Root, CommitError> {
+    let (format, digest) = (stored.format, stored.digest);
+    let damaged = |message: String| CommitError::damaged(name(number), message);
+    let mut root = match root {
+        None => begin(number, stored)?,
+        Some(root) => {
+            check_place(&root, &stored).map_err(damaged)?;
+            if stored.below.is_some_and(|below| Some(&below) != root.digests.last()) {
+                let message = format!("it is not the entry above which {} was written", name(number));
+                return Err(CommitError::damaged(name(root.last), message));
+            }
+            go_on(root, number, stored.entry)?
         }
-        (Some(root), RootEntry::Relocate { source, sink, checkpoint, .. }) => {
-            let places = Places { source, sink, checkpoint };
-            Ok(Root { last: number, places, relocated: number, ..root })
+    };
+    root.format = format;
+    root.digests.push(digest);
+    Ok(root)
+}
+
+fn begin(number: u64, stored: Stored<RootEntry>) -> Result<Root, CommitError> {
+    let damaged = |message: String| CommitError::damaged(name(number), message);
+    let RootEntry::Genesis(genesis) = stored.entry else {
+        return Err(damaged("the first entry is not a genesis".into()));
+    };
+    if !(1..=LANES_MAX).contains(&genesis.lanes) {
+        return Err(damaged(format!("it says {} lanes; a job has 1 to {LANES_MAX}", genesis.lanes)));
+    }
+    if stored.job.as_ref().is_some_and(|job| *job != genesis.job) {
+        return Err(damaged("it names two jobs".into()));
+    }
+    Ok(Root {
+        last: 0,
+        fingerprint: genesis.fingerprint.clone(),
+        listing: genesis.listing.clone(),
+        asked: None,
+        places: Places {
+            source: genesis.source.clone(),
+            sink: genesis.sink.clone(),
+            checkpoint: genesis.checkpoint.clone(),
+        },
+        relocated: 0,
+        side_files: genesis.imported.iter().chain([&genesis.listing]).map(|file| file.path.clone()).collect(),
+        began_in: stored.format,
+        format: stored.format,
+        digests: Vec::new(),
+        genesis: *genesis,
+    })
+}
+
+/// Whether an entry may follow what the root holds.
+fn check_place(root: &Root, stored: &Stored<RootEntry>) -> Result<(), String> {
+    match &stored.job {
+        Some(job) if *job != root.genesis.job => Err(format!("it is of job {job}, not of {}", root.genesis.job)),
+        Some(_) if stored.below.is_none() => Err("it does not say above which entry it was written".into()),
+        None if root.format != FORMAT_1 => {
+            Err(format!("it has format {FORMAT_1}, the entry below has {}", root.format))
         }
-        (_, RootEntry::Deleted { .. }) => Err(CommitError::damaged(name(number), "entries follow a deletion")),
-        (None, _) => Err(CommitError::damaged(name(number), "the first entry is not a genesis")),
-        (Some(_), _) => Err(CommitError::damaged(name(number), "a second genesis")),
+        Some(_) if root.format == FORMAT_1 && !matches!(stored.entry, RootEntry::Upgrade { .. }) => {
+            Err(format!("it has format {FORMAT}, the entry below has {FORMAT_1}"))
+        }
+        _ => Ok(()),
     }
 }
 
+fn go_on(mut root: Root, number: u64, entry: RootEntry) -> Result<Root, CommitError> {
+    root.last = number;
+    match entry {
+        RootEntry::Genesis(_) => return Err(CommitError::damaged(name(number), "a second genesis")),
+        RootEntry::Change { fingerprint } => root.fingerprint = fingerprint,
+        RootEntry::Source { listing, rewritten, opens } => {
+            root.side_files.push(listing.path.clone());
+            root.listing = listing;
+            if rewritten {
+                root.asked = Some(Asked { below: number, opens: opens.unwrap_or_default() });
+            }
+        }
+        RootEntry::Relocate { source, sink, checkpoint } => {
+            root.places = Places { source, sink, checkpoint };
+            root.relocated = number;
+        }
+        RootEntry::Upgrade { below } => refuse_other_entries(&root, number, &below)?,
+        RootEntry::Deleted {} => return Err(CommitError::damaged(name(number), "entries follow a deletion")),
+    }
+    Ok(root)
+}
+
+/// Entries of format 1 prove nothing themselves; the one that lifted the job says what they were.
+fn refuse_other_entries(root: &Root, number: u64, below: &[String]) -> Result<(), CommitError> {
+    if root.format != FORMAT_1 || below.len() != root.digests.len() {
+        return Err(CommitError::damaged(name(number), "it lifts a job of other entries"));
+    }
+    let is_other = |(digest, said): (&Hash, &String)| digest.to_hex().as_str() != said;
+    match root.digests.iter().zip(below).position(is_other) {
+        Some(other) => {
+            let message = format!("it is not what it was when {} was written", name(number));
+            Err(CommitError::damaged(name(other as u64), message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The log's name.
+const LOG: &str = "root";
 /// The most lanes that a job can have.
 const LANES_MAX: u32 = 65_536;
 /// Entries read at a time.
 const READS_MAX: usize = 16;
 
-async fn read_entry(store: &Store, number: u64) -> Result<RootEntry, CommitError> {
+async fn read_entry(store: &Store, number: u64) -> Result<Stored<RootEntry>, CommitError> {
     let name = name(number);
     let bytes = get(store, &name).await?.ok_or_else(|| CommitError::damaged(&name, "it was listed, but is gone"))?;
-    parse(&bytes).map_err(|message| CommitError::damaged(name, message))
-}
-
-fn encode(entry: &RootEntry) -> Bytes {
-    Bytes::from(serde_json::to_vec_pretty(entry).expect("entries are JSON"))
-}
-
-async fn append(store: &Store, number: u64, entry: &RootEntry) -> Result<bool, CommitError> {
-    Ok(create(store, &name(number), &encode(entry)).await? == Put::Mine)
+    decode(&bytes, LOG, number).map_err(|unreadable| unreadable.into_error(name))
 }
 
 /// A log without a root is a checkpoint that lost its head: to begin a new job over it would double its output.
@@ -220,23 +354,15 @@ async fn refuse_headless(store: &Store) -> Result<(), CommitError> {
     }
 }
 
+/// A job of which only the root matters.
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
 
-    fn genesis(lanes: u32) -> RootEntry {
+    pub(in crate::commit) fn genesis(job: &str, lanes: u32) -> Genesis {
         let listing = SideFile { path: "side/l".into(), rows: 0, bytes: 0, digest: String::new() };
-        let fingerprint = Fingerprint {
-            semantics: 1,
-            source_format: "parquet".into(),
-            ids: vec![],
-            stages: vec![],
-            sink_format: "parquet".into(),
-            sink_columns: vec![],
-        };
-        RootEntry::Genesis(Box::new(Genesis {
-            format: 1,
-            job: "j".into(),
+        Genesis {
+            job: job.into(),
             created_ms: 0,
             lanes,
             split_bytes: 1,
@@ -247,15 +373,119 @@ mod tests {
             checkpoint: String::new(),
             listing,
             imported: vec![],
-            fingerprint,
-        }))
+            fingerprint: fingerprint(1),
+        }
+    }
+
+    pub(in crate::commit) fn fingerprint(semantics: u32) -> Fingerprint {
+        Fingerprint {
+            semantics,
+            source_format: "parquet".into(),
+            ids: vec![],
+            stages: vec![],
+            sink_format: "parquet".into(),
+            sink_columns: vec![],
+        }
+    }
+
+    /// Begins a job of one lane, by position.
+    pub(in crate::commit) async fn begin(store: &Store) -> Root {
+        assert!(Root::create(store, genesis("j", 1)).await.unwrap());
+        Root::read(store).await.unwrap().expect("just made")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{fingerprint, genesis};
+    use super::*;
+
+    fn change(semantics: u32) -> RootEntry {
+        RootEntry::Change { fingerprint: fingerprint(semantics) }
+    }
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    fn read(store: &Store) -> Result<Root, String> {
+        wait(Root::read(store)).map(|root| root.expect("a job")).map_err(|error| error.to_string())
+    }
+
+    fn put(store: &Store, number: u64, bytes: bytes::Bytes) {
+        let put = object_store::ObjectStoreExt::put(store.objects().as_ref(), &Path::from(name(number)), bytes.into());
+        wait(put).unwrap();
+    }
+
+    fn bytes(store: &Store, number: u64) -> bytes::Bytes {
+        wait(get(store, &name(number))).unwrap().unwrap()
+    }
+
+    /// A job with entries above its genesis that say these semantics.
+    fn job(name: &str, semantics: &[u32]) -> Store {
+        let store = Store::memory("checkpoint");
+        assert!(wait(Root::create(&store, genesis(name, 1))).unwrap());
+        for semantics in semantics {
+            assert!(wait(read(&store).unwrap().append(&store, &change(*semantics))).unwrap());
+        }
+        store
     }
 
     #[test]
     fn a_job_has_lanes_but_not_billions() {
-        assert!(follow(None, 0, genesis(1)).is_ok() && follow(None, 0, genesis(LANES_MAX)).is_ok());
-        let error = follow(None, 0, genesis(u32::MAX)).unwrap_err().to_string();
+        let of = |lanes| {
+            let store = Store::memory("checkpoint");
+            wait(Root::create(&store, genesis("j", lanes))).unwrap();
+            read(&store)
+        };
+        assert!(of(1).is_ok() && of(LANES_MAX).is_ok() && of(0).is_err());
+        let error = of(u32::MAX).unwrap_err();
         assert!(error.contains("it says 4294967295 lanes; a job has 1 to 65536"), "{error}");
-        assert!(follow(None, 0, genesis(0)).is_err());
+    }
+
+    #[test]
+    fn a_root_entry_that_was_replaced_is_told_by_the_next() {
+        let (store, fork, other) = (job("j", &[2, 3]), job("j", &[7, 8]), job("k", &[2]));
+        assert_eq!(read(&store).unwrap().fingerprint.semantics, 3);
+        put(&store, 1, bytes(&fork, 1));
+        assert!(read(&store).unwrap_err().contains("root/0000000001 is damaged: it is not the entry above which"));
+        put(&store, 1, bytes(&other, 1));
+        assert!(read(&store).unwrap_err().contains("root/0000000001 is damaged: it is of job k, not of j"));
+    }
+
+    #[test]
+    fn a_listing_has_each_object_once_and_names_root_entries_that_are_there() {
+        let root = read(&job("j", &[2])).unwrap();
+        let pinned = |path: &str, since| {
+            let object = Object { path: path.into(), size: 1, etag: None, modified_ms: 0 };
+            Pinned { object, since }
+        };
+        assert_eq!(root.check_listing(&[pinned("a", 0), pinned("b", 1)]), Ok(()));
+        assert_eq!(root.check_listing(&[pinned("a", 0), pinned("a", 1)]), Err("a is in it twice".into()));
+        assert!(root.check_listing(&[pinned("a", 2)]).is_err());
+    }
+
+    /// A job of format 1, as a build of then left it.
+    fn of_format_1(semantics: &[u32]) -> Store {
+        let store = Store::memory("checkpoint");
+        let genesis = RootEntry::Genesis(Box::new(genesis("j", 1)));
+        for (number, entry) in (0..).zip([genesis].into_iter().chain(semantics.iter().map(|n| change(*n)))) {
+            put(&store, number, encode(&Head { format: FORMAT_1, job: "", log: LOG, number, below: None }, &entry));
+        }
+        store
+    }
+
+    #[test]
+    fn a_job_of_format_1_stays_so_until_it_is_lifted() {
+        let store = of_format_1(&[2]);
+        assert!(wait(read(&store).unwrap().append(&store, &change(3))).unwrap());
+        let root = read(&store).unwrap();
+        assert_eq!((root.format, root.fingerprint.semantics, root.link().digest_text()), (FORMAT_1, 3, None));
+        assert!(wait(root.upgrade(&store)).unwrap());
+        assert!(wait(read(&store).unwrap().append(&store, &change(4))).unwrap());
+        let root = read(&store).unwrap();
+        assert_eq!((root.began_in, root.format, root.fingerprint.semantics), (FORMAT_1, FORMAT, 4));
+        put(&store, 1, bytes(&of_format_1(&[9]), 1));
+        assert!(read(&store).unwrap_err().contains("root/0000000001 is damaged: it is not what it was when"));
     }
 }

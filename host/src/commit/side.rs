@@ -29,7 +29,7 @@ use super::decode::decode;
 use super::entry::SideFile;
 use crate::store::Store;
 
-pub(super) use compaction::{read_groups, read_opens, write_groups, write_opens};
+pub(super) use compaction::{read_files, read_groups, read_opens, write_files, write_groups, write_opens};
 pub(super) use coverage::{CoverageRow, read_coverage, write_coverage};
 pub(super) use ids::merge_ids;
 pub use ids::{GroupIds, read_ids, read_imported, write_imported};
@@ -128,13 +128,13 @@ pub(super) async fn check(store: &Store, file: &SideFile) -> Result<(), CommitEr
 
 async fn read(store: &Store, file: &SideFile) -> Result<Vec<RecordBatch>, CommitError> {
     let bytes = fetch(store, file).await?;
-    decode(file, bytes, None).map_err(|message| CommitError::damaged(&file.path, message))
+    decode(file, bytes, None).map_err(|unreadable| unreadable.into_error(&file.path))
 }
 
 /// As [`read`], of a file whose columns are known.
 async fn read_table(store: &Store, file: &SideFile, schema: &SchemaRef) -> Result<Vec<RecordBatch>, CommitError> {
     let bytes = fetch(store, file).await?;
-    decode(file, bytes, Some(schema)).map_err(|message| CommitError::damaged(&file.path, message))
+    decode(file, bytes, Some(schema)).map_err(|unreadable| unreadable.into_error(&file.path))
 }
 
 async fn fetch(store: &Store, file: &SideFile) -> Result<Bytes, CommitError> {

@@ -52,7 +52,7 @@ pub async fn view(store: &Store) -> Result<Option<View>, CommitError> {
     let listing = root.pinned(store).await?;
     let mut lanes = Vec::new();
     for lane in 0..root.genesis.lanes {
-        let (log, state) = read_state(store, lane, Known::default(), None).await?;
+        let (log, state) = read_state(store, &root, lane, Known::default(), None).await?;
         lanes.push(LaneView { lane, entries: log.entries, state });
     }
     Ok(Some(View { root, listing, lanes }))

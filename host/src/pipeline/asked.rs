@@ -214,7 +214,7 @@ fn warn(error: &dyn Error, what: &str) {
 async fn asked_lanes(plan: &Plan, root: &Root, opened: &Lanes) -> Result<Lanes, RunError> {
     let Some(asked) = &root.asked else { return Ok(Lanes::default()) };
     let others = (0..root.genesis.lanes).filter(|lane| opened.state(*lane).is_none());
-    let mut lanes = Lanes::read(plan, others.map(|lane| (lane, Known::default(), None))).await?;
+    let mut lanes = Lanes::read(plan, root, others.map(|lane| (lane, Known::default(), None))).await?;
     commit::refuse_older_root(&plan.checkpoint, root, lanes.states()).await?;
     if let Some(state) = lanes.states().find(|state| !is_settled(Some(asked), state)) {
         return Err(CommitError::Refused(format!(

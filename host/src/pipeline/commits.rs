@@ -116,7 +116,7 @@ impl Flow {
         tracing::info!(rows = covered, lane, "committed a group");
         let compact = self.plan.compact_entries;
         if compact > 0 && log.entries() >= compact {
-            let compacted = log.compact(LaneLog::default()).await?;
+            let compacted = log.compact(&self.job.root, LaneLog::default()).await?;
             held.known.remove(&lane);
             tracing::info!(lane, entries = compacted.entries, "compacted");
         }

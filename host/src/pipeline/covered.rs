@@ -23,10 +23,11 @@ pub(super) struct Lanes(pub(super) BTreeMap<u32, (LaneLog, LaneState)>);
 impl Lanes {
     pub(super) async fn read(
         plan: &Plan,
+        root: &Root,
         lanes: impl IntoIterator<Item = (u32, Known, Option<u64>)>,
     ) -> Result<Lanes, CommitError> {
         let read = async |(lane, known, below)| {
-            Ok::<_, CommitError>((lane, read_state(&plan.checkpoint, lane, known, below).await?))
+            Ok::<_, CommitError>((lane, read_state(&plan.checkpoint, root, lane, known, below).await?))
         };
         let reads: Vec<_> = lanes.into_iter().map(read).collect();
         Ok(Lanes(futures::stream::iter(reads).buffer_unordered(LANES_AT_ONCE).try_collect().await?))
@@ -37,10 +38,11 @@ impl Lanes {
     pub(super) async fn read_again(
         mut self,
         plan: &Plan,
+        root: &Root,
         opened: &mut Vec<Lane>,
     ) -> Result<(Lanes, Option<(u32, u64)>), CommitError> {
         let read = async |lane: u32, opened: u64, known: Known| {
-            (lane, read_state(&plan.checkpoint, lane, known, Some(opened)).await)
+            (lane, read_state(&plan.checkpoint, root, lane, known, Some(opened)).await)
         };
         let mut reads = Vec::new();
         for lane in opened.iter() {

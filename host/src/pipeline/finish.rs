@@ -23,7 +23,7 @@ pub(super) async fn refuse_unfinished(
 ) -> Result<Lanes, RunError> {
     let mut log_of = |lane| known.remove(&lane).unwrap_or_default();
     let logs: Vec<_> = numbers.iter().map(|&lane| (lane, log_of(lane).into(), None)).collect();
-    let lanes = Lanes::read(plan, logs).await?;
+    let lanes = Lanes::read(plan, &job.root, logs).await?;
     let covered = Covered::of(plan, &job.root, &job.pinned, &lanes, Failed::Stay).await?;
     if let Some((open, _)) = covered.open().next() {
         let message = format!(
@@ -72,7 +72,7 @@ async fn complete_once(plan: &Plan, mut known: Lanes) -> Result<Option<Complete>
     };
     let mut log_of = |lane| known.0.remove(&lane).map(|(log, _)| log).unwrap_or_default();
     let logs: Vec<_> = (0..root.genesis.lanes).map(|lane| (lane, log_of(lane).into(), None)).collect();
-    let lanes = Lanes::read(plan, logs).await?;
+    let lanes = Lanes::read(plan, &root, logs).await?;
     if lanes.states().any(|state| state.closed != Some(Close::Finished)) {
         return Ok(None);
     }
@@ -122,8 +122,8 @@ impl Complete {
                 return Ok(false);
             }
         }
-        match Root::last_number(store).await {
-            Ok(last) => Ok(last == self.root.last),
+        match Root::last_link(store).await {
+            Ok(last) => Ok(last == self.root.link()),
             Err(CommitError::Deleted) => Ok(false),
             Err(error) => Err(error),
         }

@@ -28,7 +28,7 @@ pub(super) struct Looked {
 
 /// Looks at a job before its lanes are opened: what must be refused is refused without fencing anybody.
 pub(super) async fn look(plan: &Plan, root: &Root, wanted: &[u32]) -> Result<Looked, RunError> {
-    let lanes = Lanes::read(plan, wanted.iter().map(|&lane| (lane, Known::default(), None))).await?;
+    let lanes = Lanes::read(plan, root, wanted.iter().map(|&lane| (lane, Known::default(), None))).await?;
     let pinned = root.pinned(&plan.checkpoint).await?;
     commit::refuse_older_root(&plan.checkpoint, root, lanes.states()).await?;
     let listing = list_sink(plan).await?;

@@ -17,8 +17,8 @@ use super::look::{list_sink, look};
 use super::record::write_run_file;
 use super::{Control, RunError};
 use crate::commit::{
-    self, CommitError, FORMAT, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage,
-    Pinned, Root, RootEntry, RowState, SideFile, Writer, piece_bytes, random_name,
+    self, CommitError, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage, Pinned,
+    Root, RootEntry, RowState, SideFile, Writer, piece_bytes, random_name,
 };
 use crate::filter::DoneIds;
 use crate::observe::{Progress, add};
@@ -185,17 +185,17 @@ async fn open_lanes(
 ) -> Result<(Vec<Lane>, Option<(u32, u64)>, Job, Logs), RunError> {
     let store = &plan.checkpoint;
     let opens: Vec<_> =
-        needed.iter().map(|&lane| Lane::open(store, lane, writer, async || Root::last_number(store).await)).collect();
+        needed.iter().map(|&lane| Lane::open(store, lane, writer, async || Root::last_link(store).await)).collect();
     let mut opened: Vec<Lane> = futures::stream::iter(opens).buffered(LANES_AT_ONCE).try_collect().await?;
     let root = match agree(plan).await {
         Err(error) => return Err(leave_deleted(plan, opened, error).await),
         Ok(root) => root,
     };
     let looked: HashMap<u32, Option<u64>> = known.states().map(|state| (state.lane, state.last)).collect();
-    let (lanes, lost) = known.read_again(plan, &mut opened).await?;
+    let (lanes, lost) = known.read_again(plan, &root, &mut opened).await?;
     let (root, pinned) = follow_source(plan, &opened, root, &lanes).await?;
     for lane in &mut opened {
-        lane.follow_root(root.last);
+        lane.follow_root(root.link());
         let compacted = lanes.state(lane.number()).and_then(|state| state.compacted);
         lane.follow_compaction(compacted.unwrap_or(0));
     }
@@ -316,7 +316,6 @@ pub async fn begin(plan: &Plan, imported: Vec<SideFile>) -> Result<Root, RunErro
     let objects: Vec<Pinned> =
         plan.source.objects.iter().map(|object| Pinned { object: object.clone(), since: 0 }).collect();
     let genesis = Genesis {
-        format: FORMAT,
         job: random_name(),
         created_ms: commit::now_ms(),
         lanes: plan.genesis.lanes,
@@ -355,7 +354,7 @@ async fn agree(plan: &Plan) -> Result<Root, RunError> {
             let message = "the job was changed by another run just now\nhint: run the same command again to see how";
             return Err(CommitError::Refused(message.into()).into());
         }
-        let change = RootEntry::Change { format: FORMAT, fingerprint: plan.fingerprint.clone() };
+        let change = RootEntry::Change { fingerprint: plan.fingerprint.clone() };
         root.append(&plan.checkpoint, &change).await?;
     }
     Err(too_busy())
@@ -376,7 +375,7 @@ async fn relocate_if_moved(plan: &Plan) -> Result<(), RunError> {
                 "the job was moved by another run just now\nhint: run the same command again to see where it is";
             return Err(CommitError::Refused(message.into()).into());
         }
-        let entry = RootEntry::Relocate { format: FORMAT, source, sink, checkpoint };
+        let entry = RootEntry::Relocate { source, sink, checkpoint };
         root.append(&plan.checkpoint, &entry).await?;
     }
     Err(too_busy())
@@ -417,7 +416,6 @@ async fn follow_source(
         }
         // Not under this run's token: no opening of a lane keeps it from appending to the root, however late it is.
         let entry = RootEntry::Source {
-            format: FORMAT,
             listing: commit::write_listing(&plan.checkpoint, &random_name(), &listing).await?,
             rewritten,
             opens: rewritten.then(|| opened.iter().map(Lane::opened).collect()),

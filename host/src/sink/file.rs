@@ -75,6 +75,8 @@ struct Upload {
     parts: Option<Box<dyn MultipartUpload>>,
     under_way: VecDeque<JoinHandle<object_store::Result<()>>>,
     sent: u64,
+    /// Of the bytes so far.
+    hasher: blake3::Hasher,
 }
 
 impl FileWriter {
@@ -88,7 +90,7 @@ impl FileWriter {
             .map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
         let path = Path::from(name.as_str());
         let (store, under_way) = (spec.store.clone(), VecDeque::new());
-        let upload = Upload { store, path, runtime, parts: None, under_way, sent: 0 };
+        let upload = Upload { store, path, runtime, parts: None, under_way, sent: 0, hasher: blake3::Hasher::new() };
         Ok(FileWriter { name, writer, rows: 0, upload })
     }
 
@@ -118,6 +120,7 @@ impl FileWriter {
         let mut rest = writer.into_inner().map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
         upload.send_whole_parts(&mut rest).map_err(|cause| SinkError::Store { name: name.clone(), cause })?;
         let bytes = upload.sent + rest.len() as u64;
+        upload.hasher.update(&rest);
         Ok(ClosedFile { name, rows, bytes, rest, upload })
     }
 
@@ -133,9 +136,9 @@ impl ClosedFile {
             None => self.upload.put(self.rest).await,
             Some(parts) => self.upload.finish(parts, self.rest, self.bytes).await,
         };
-        let name = self.name;
+        let (name, digest) = (self.name, self.upload.hasher.finalize().to_hex().to_string());
         match finished {
-            Ok(()) => Ok(SinkFile { path: name, rows: self.rows, bytes: self.bytes }),
+            Ok(()) => Ok(SinkFile { path: name, rows: self.rows, bytes: self.bytes, digest }),
             Err(cause) => Err(SinkError::Store { name, cause }),
         }
     }
@@ -167,6 +170,7 @@ impl Upload {
         }
         let upload = self.parts.as_mut().expect("just started");
         self.sent += part.len() as u64;
+        self.hasher.update(&part);
         self.under_way.push_back(self.runtime.spawn(upload.put_part(PutPayload::from_bytes(part))));
         Ok(())
     }

@@ -103,6 +103,8 @@ pub struct SinkFile {
     pub rows: u64,
     /// Its size.
     pub bytes: u64,
+    /// BLAKE3 of its bytes.
+    pub digest: String,
 }
 
 /// These files are durable: what a commit needs to make them count.

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a command line program of the project's own")]
 
 mod cases;
+mod machine;
 mod planes;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ fn functions(component: &Path, only: Option<&str>) {
     let cache = std::env::temp_dir().join("wasmpipe-bench");
     let engine = wasmpipe::pipeline::engine(&cache).expect("an engine");
     let component = Component::load(&engine, component).expect("the component of tests/guests/bench");
+    println!("On {}.\n", machine::describe());
     println!(
         "| function | input | native | host | in the guest | host / native | of the fastest tenth | input in the host |"
     );

@@ -52,6 +52,7 @@ pub(crate) fn run(component: &Path) {
     let engine = Engine::new(&config()).expect("an engine");
     let component = Component::from_file(&engine, component).expect("the component of tests/guests/planes");
     let measured = BLOCKS_KIB.map(|kib| measure(&mut Guest::new(&engine, &component), kib << 10));
+    println!("On {}.\n", crate::machine::describe());
     println!("Microseconds for a block, median / fastest tenth:\n");
     print_table(&measured, |time, _| format!("{:.1}", time.as_secs_f64() * 1e6));
     println!("\nGB/s of input, median / fastest tenth:\n");

@@ -81,5 +81,12 @@ pub(crate) fn side() -> BTreeMap<String, Bytes> {
 
 /// An entry of it, as a value.
 pub(crate) fn entry<T: DeserializeOwned>(bytes: &Bytes) -> T {
-    serde_json::from_slice(bytes).expect("the frozen job's entries are sound")
+    try_entry(bytes).expect("the frozen job's entries are sound")
+}
+
+/// An entry of format 1, whose document is the entry and a key `format`.
+pub(crate) fn try_entry<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    let mut document: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes)?;
+    document.remove("format");
+    serde_json::from_value(document.into())
 }

@@ -12,7 +12,9 @@ use wasmpipe::store::Store;
 
 use crate::Turn;
 use crate::checkpoint::Checkpoint;
+use crate::frozen::try_entry;
 use crate::model::Model;
+use crate::plain::encode;
 
 /// Lanes of a job that are opened, at most: genesis may say any number.
 const LANES_OPENED_MAX: u32 = 4;
@@ -36,7 +38,7 @@ async fn check_reading(checkpoint: &Checkpoint, turn: Turn) {
     let Ok(Some(root)) = Root::read(&store).await else { return };
     let _ = schema_from_hex(&root.genesis.source_schema);
     for lane in 0..root.genesis.lanes.min(LANES_OPENED_MAX) {
-        let _ = last_open(&store, lane).await;
+        let _ = last_open(&store, &root, lane).await;
     }
     let sink = Store::memory("sink");
     let verified = verify(&store, &root, &sink).await;
@@ -49,8 +51,8 @@ async fn check_reading(checkpoint: &Checkpoint, turn: Turn) {
     }
     for lane in (0..root.genesis.lanes).filter(|_| turn != Turn::Repair) {
         match turn {
-            Turn::Resume => check_known(checkpoint, &store, lane).await,
-            _ => check_compaction(checkpoint, lane).await,
+            Turn::Resume => check_known(checkpoint, &store, &root, lane).await,
+            _ => check_compaction(checkpoint, &root, lane).await,
         }
     }
     if turn == Turn::Repair {
@@ -67,9 +69,8 @@ fn is_written_as_it_was_read<T>(entry: &[u8])
 where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
-    let Ok(read) = serde_json::from_slice::<T>(entry) else { return };
-    let written = serde_json::to_vec_pretty(&read).expect("entries are JSON");
-    assert_eq!(serde_json::from_slice::<T>(&written).expect("our own"), read);
+    let Ok(read) = try_entry::<T>(entry) else { return };
+    assert_eq!(try_entry::<T>(&encode(&read)).expect("our own"), read);
 }
 
 async fn check_view(view: &View, checkpoint: &Checkpoint, store: &Store) {
@@ -128,19 +129,19 @@ fn check_finished(view: &View) {
 }
 
 /// Whoever has read some entries before, and reads on, reads the same as who begins anew.
-async fn check_known(checkpoint: &Checkpoint, store: &Store, lane: u32) {
-    let whole = read_state(store, lane, Known::default(), None).await.map_err(|error| error.to_string());
+async fn check_known(checkpoint: &Checkpoint, store: &Store, root: &Root, lane: u32) {
+    let whole = read_state(store, root, lane, Known::default(), None).await.map_err(|error| error.to_string());
     let Some(entries) = checkpoint.lanes.get(&lane) else { return };
     // Each length for a short log; of a long one those that its bytes choose.
     let step = entries.len() / 4 + 1;
     for number in entries.keys().skip(entries.len() % step).step_by(step) {
         let earlier = checkpoint.below(*number).store().await;
-        let Ok(known) = read_lane(&earlier, lane, LaneLog::default()).await else { continue };
-        let resumed = read_state(store, lane, known.into(), None).await.map_err(|error| error.to_string());
+        let Ok(known) = read_lane(&earlier, root, lane, LaneLog::default()).await else { continue };
+        let resumed = read_state(store, root, lane, known.into(), None).await.map_err(|error| error.to_string());
         assert_eq!(resumed, whole, "lane {lane}, read up to {number} before");
-        let Ok((log, state)) = read_state(&earlier, lane, Known::default(), None).await else { continue };
+        let Ok((log, state)) = read_state(&earlier, root, lane, Known::default(), None).await else { continue };
         let known = Known { log, state: Some(state) };
-        let resumed = read_state(store, lane, known, None).await.map_err(|error| error.to_string());
+        let resumed = read_state(store, root, lane, known, None).await.map_err(|error| error.to_string());
         assert_eq!(resumed, whole, "lane {lane}, replayed up to {number} before");
     }
 }
@@ -181,13 +182,13 @@ fn sorted_debug(texts: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// A compaction changes nothing that a lane says, and nor does one that fails.
-async fn check_compaction(checkpoint: &Checkpoint, lane: u32) {
+async fn check_compaction(checkpoint: &Checkpoint, root: &Root, lane: u32) {
     let store = checkpoint.store().await;
-    let Ok((_, before)) = read_state(&store, lane, Known::default(), None).await else { return };
+    let Ok((_, before)) = read_state(&store, root, lane, Known::default(), None).await else { return };
     let before = meaning(&store, &before).await;
-    let Ok(mut opened) = Lane::open(&store, lane, &Writer::new(), async || Ok(0)).await else { return };
-    let compacted = opened.compact(LaneLog::default()).await;
-    let (_, after) = read_state(&store, lane, Known::default(), None).await.expect("it could be read before");
+    let Ok(mut opened) = Lane::open(&store, lane, &Writer::new(), async || Ok(root.link())).await else { return };
+    let compacted = opened.compact(root, LaneLog::default()).await;
+    let (_, after) = read_state(&store, root, lane, Known::default(), None).await.expect("it could be read before");
     let mut after = meaning(&store, &after).await;
     let own = after.opens.remove(&opened.opened());
     assert!(own.is_some(), "the open is there");

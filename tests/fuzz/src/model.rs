@@ -50,7 +50,7 @@ impl<'a> Model<'a> {
             for at in 0..batch.num_rows() {
                 let number = |column| numbers(&batch, column).value(at);
                 let path = strings(&batch, "path").value(at).to_string();
-                let file = FileEntry { path, rows: number("rows"), bytes: number("bytes") };
+                let file = FileEntry { path, rows: number("rows"), bytes: number("bytes"), digest: None };
                 counting.get_mut(&number("group")).expect("a file of a group").push(file);
             }
         }

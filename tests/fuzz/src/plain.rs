@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::compute::concat_batches;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use wasmpipe::commit::{LaneEntry, RootEntry, SideFile};
+use wasmpipe::commit::{FORMAT_1, LaneEntry, RootEntry, SideFile};
 
 use crate::checkpoint::Checkpoint;
 use crate::{frozen, rows};
@@ -75,6 +75,9 @@ pub(crate) fn side_file(path: &str, bytes: &Bytes, rows: u64) -> SideFile {
     SideFile { path: path.into(), rows, bytes: bytes.len() as u64, digest }
 }
 
+/// An entry as a document of format 1.
 pub(crate) fn encode(entry: &impl serde::Serialize) -> Bytes {
-    Bytes::from(serde_json::to_vec_pretty(entry).expect("entries are JSON"))
+    let mut document = serde_json::to_value(entry).expect("entries are JSON");
+    document["format"] = FORMAT_1.into();
+    Bytes::from(serde_json::to_vec_pretty(&document).expect("a value is JSON"))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wasmpipe::commit::{LaneEntry, SegmentEntry};
+use wasmpipe::commit::{FileEntry, GroupCounts, LaneEntry, SegmentEntry};
 
 use crate::checkpoint::Checkpoint;
 use crate::frozen::{self, SEGMENT};
@@ -69,14 +69,22 @@ fn states() -> Vec<Checkpoint> {
     for (group, states) in (0..).zip(ranges) {
         let entry = LaneEntry::Segment(Box::new(covering(&first, group, states)));
         let number = checkpoint.lanes.entry(0).or_default().len() as u64;
-        let bytes = serde_json::to_vec(&entry).expect("entries are JSON");
-        checkpoint.lanes.entry(0).or_default().insert(number, bytes.into());
+        checkpoint.lanes.entry(0).or_default().insert(number, plain::encode(&entry));
     }
     vec![checkpoint]
 }
 
 fn covering(like: &SegmentEntry, group: u64, states: [&[(u64, u64)]; 4]) -> SegmentEntry {
-    let mut entry = SegmentEntry { group, ids: None, ..like.clone() };
+    let rows = |ranges: &[(u64, u64)]| ranges.iter().map(|(start, end)| end - start).sum();
+    let [done, rows_known, rows_failed, rows_dead_lettered] = states.map(rows);
+    let rows_read = done + rows_failed + rows_dead_lettered;
+    let counts =
+        GroupCounts { rows_read, rows_dropped: done, rows_failed, rows_dead_lettered, rows_known, rows_written: 0 };
+    let mut ids = like.ids.clone();
+    ids.iter_mut().for_each(|file| file.rows = done);
+    let dead_letters = like.dead_letters.iter().map(|file| FileEntry { rows: rows_dead_lettered, ..file.clone() });
+    let (files, dead_letters) = (vec![], dead_letters.collect());
+    let mut entry = SegmentEntry { group, ids, files, dead_letters, counts, ..like.clone() };
     let object = &mut entry.coverage.as_mut().expect("it is short")[0];
     [object.done, object.known, object.failed, object.dead] = states.map(<[_]>::to_vec);
     entry
@@ -85,7 +93,7 @@ fn covering(like: &SegmentEntry, group: u64, states: [&[(u64, u64)]; 4]) -> Segm
 const MORE: [&[&str]; 4] = [
     &[
         r#"0{"entry":"open","format":1,"token":"t","run":"r","root":0,"opened_ms":1,"host":"h","boot":"b","pid":1}"#,
-        r#"0{"entry":"segment","format":1,"token":"t","root":0,"group":0,"files":[{"path":"a","rows":3,"bytes":9}],"coverage":[{"object":"a.parquet","digest":"d","size":9,"rows":20,"piece":1,"own":[[4,20]],"done":[[4,10]],"known":[[10,20]]}],"coverage_file":null,"ids":null,"counts":{"rows_read":3,"rows_dropped":0,"rows_failed":0,"rows_dead_lettered":0,"rows_known":0,"rows_written":3}}"#,
+        r#"0{"entry":"segment","format":1,"token":"t","root":0,"group":0,"files":[{"path":"a","rows":6,"bytes":9}],"coverage":[{"object":"a.parquet","digest":"d","size":9,"rows":20,"piece":1,"own":[[4,20]],"done":[[4,10]],"known":[[10,20]]}],"coverage_file":null,"ids":{"path":"side/417eca48e2d85139-ids-1.parquet","rows":6,"bytes":9,"digest":""},"counts":{"rows_read":6,"rows_dropped":0,"rows_failed":0,"rows_dead_lettered":0,"rows_known":10,"rows_written":6}}"#,
         r#"0{"entry":"withdraw","format":1,"token":"t","numbers":[1],"forget_known":true,"reason":"x"}"#,
         r#"0{"entry":"close","format":1,"token":"t","how":"finished"}"#,
     ],

@@ -58,10 +58,10 @@ fn compaction(checkpoint: &mut Checkpoint, edit: impl FnOnce(&mut CompactionEntr
 }
 
 fn source(checkpoint: &mut Checkpoint, file: SideFile) {
-    let RootEntry::Source { format, rewritten, opens, .. } = frozen::entry(&checkpoint.root[1]) else {
+    let RootEntry::Source { rewritten, opens, .. } = frozen::entry(&checkpoint.root[1]) else {
         unreachable!("it is a new listing")
     };
-    checkpoint.root[1] = encode(&RootEntry::Source { format, listing: file, rewritten, opens });
+    checkpoint.root[1] = encode(&RootEntry::Source { listing: file, rewritten, opens });
 }
 
 fn imported(checkpoint: &mut Checkpoint, file: SideFile) {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::super::CommitError;
+use super::super::document::FORMAT_1;
 use super::super::entry::{FileEntry, SideFile};
 use super::super::replay::{GroupState, OpenState};
 use super::{numbers, read_table, strings, write};
-use crate::sink::FileKind;
 use crate::store::Store;
 
 /// The groups of a compaction, and their files.
@@ -18,6 +18,7 @@ pub(in crate::commit) async fn write_groups(
     store: &Store,
     prefix: &str,
     groups: &BTreeMap<u64, GroupState>,
+    format: u32,
 ) -> Result<(SideFile, SideFile), CommitError> {
     let counts = |group: &GroupState| serde_json::to_string(&group.counts).expect("counts are JSON");
     let columns: Vec<ArrayRef> = vec![
@@ -29,14 +30,27 @@ pub(in crate::commit) async fn write_groups(
     let written = write(store, format!("{prefix}-groups.parquet"), &batch).await?;
     let files: Vec<(u64, &FileEntry)> =
         groups.iter().flat_map(|(number, group)| group.all_files().map(move |file| (*number, file))).collect();
-    let columns: Vec<ArrayRef> = vec![
+    Ok((written, write_files(store, format!("{prefix}-files.parquet"), &files, format).await?))
+}
+
+/// Sink files, each with its group; 0 in the table of a segment, which is of one group.
+pub(in crate::commit) async fn write_files(
+    store: &Store,
+    path: String,
+    files: &[(u64, &FileEntry)],
+    format: u32,
+) -> Result<SideFile, CommitError> {
+    let mut columns: Vec<ArrayRef> = vec![
         Arc::new(files.iter().map(|(group, _)| *group).collect::<UInt64Array>()),
         Arc::new(files.iter().map(|(_, file)| Some(file.path.as_str())).collect::<StringArray>()),
         Arc::new(files.iter().map(|(_, file)| file.rows).collect::<UInt64Array>()),
         Arc::new(files.iter().map(|(_, file)| file.bytes).collect::<UInt64Array>()),
     ];
-    let batch = RecordBatch::try_new(files_schema(), columns).expect("columns as in the schema");
-    Ok((written, write(store, format!("{prefix}-files.parquet"), &batch).await?))
+    if format != FORMAT_1 {
+        columns.push(Arc::new(files.iter().map(|(_, file)| file.digest.as_deref()).collect::<StringArray>()));
+    }
+    let batch = RecordBatch::try_new(files_schema(format), columns).expect("columns as in the schema");
+    write(store, path, &batch).await
 }
 
 fn groups_schema() -> SchemaRef {
@@ -47,13 +61,18 @@ fn groups_schema() -> SchemaRef {
     ]))
 }
 
-fn files_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
+fn files_schema(format: u32) -> SchemaRef {
+    let mut fields = vec![
         Field::new("group", DataType::UInt64, false),
         Field::new("path", DataType::Utf8, false),
         Field::new("rows", DataType::UInt64, false),
         Field::new("bytes", DataType::UInt64, false),
-    ]))
+    ];
+    if format != FORMAT_1 {
+        // Null for files that a job of format 1 had written before it was lifted.
+        fields.push(Field::new("digest", DataType::Utf8, true));
+    }
+    Arc::new(Schema::new(fields))
 }
 
 /// Reads the groups of a compaction.
@@ -61,6 +80,7 @@ pub(in crate::commit) async fn read_groups(
     store: &Store,
     groups: &SideFile,
     files: &SideFile,
+    format: u32,
 ) -> Result<BTreeMap<u64, GroupState>, CommitError> {
     let mut states = BTreeMap::new();
     for batch in read_table(store, groups, &groups_schema()).await? {
@@ -74,21 +94,31 @@ pub(in crate::commit) async fn read_groups(
             }
         }
     }
-    for batch in read_table(store, files, &files_schema()).await? {
-        for at in 0..batch.num_rows() {
-            let group = numbers(&batch, 0).value(at);
-            let state = states.get_mut(&group);
-            let state = state.ok_or_else(|| CommitError::damaged(&files.path, format!("there is no group {group}")))?;
-            let path = strings(&batch, 1).value(at).to_string();
-            let (rows, bytes) = (numbers(&batch, 2).value(at), numbers(&batch, 3).value(at));
-            let file = FileEntry { path, rows, bytes };
-            match file.path.starts_with(FileKind::DeadLetters.folder()) {
-                true => state.dead_letters.push(file),
-                false => state.files.push(file),
-            }
-        }
+    for (group, file) in read_files(store, files, format).await? {
+        let state: Option<&mut GroupState> = states.get_mut(&group);
+        let state = state.ok_or_else(|| CommitError::damaged(&files.path, format!("there is no group {group}")))?;
+        state.add_file(file);
     }
     Ok(states)
+}
+
+/// Reads a table of sink files, each with its group.
+pub(in crate::commit) async fn read_files(
+    store: &Store,
+    table: &SideFile,
+    format: u32,
+) -> Result<Vec<(u64, FileEntry)>, CommitError> {
+    let mut files = Vec::new();
+    for batch in read_table(store, table, &files_schema(format)).await? {
+        for at in 0..batch.num_rows() {
+            let path = strings(&batch, 1).value(at).to_string();
+            let (rows, bytes) = (numbers(&batch, 2).value(at), numbers(&batch, 3).value(at));
+            let digests = (format != FORMAT_1).then(|| strings(&batch, 4)).filter(|digests| digests.is_valid(at));
+            let digest = digests.map(|digests| digests.value(at).to_string());
+            files.push((numbers(&batch, 0).value(at), FileEntry { path, rows, bytes, digest }));
+        }
+    }
+    Ok(files)
 }
 
 /// The opens that a compaction covers.

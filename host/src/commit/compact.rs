@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use object_store::path::Path;
 
+use super::agreement::check_ids;
 use super::coverage::ObjectCoverage;
 use super::document::FORMAT_1;
 use super::entry::{CompactionEntry, IdFile, LaneEntry, SideFile};
@@ -41,6 +42,11 @@ impl Lane {
         }
         let state = LaneState::replay(&self.store, root, self.number(), &log).await?;
         let entry = self.compaction(&state).await?;
+        if root.genesis.ids.is_some() {
+            // Rows of a merged file that name no group are left behind, and with them somebody's ids.
+            let name = entry_name(self.number(), state.compacted.unwrap_or(0));
+            check_ids(&entry.ids, &state.groups).map_err(|message| CommitError::damaged(name, message))?;
+        }
         let kept = entry.ids.iter().map(|ids| ids.file.path.as_str());
         let old: Vec<Path> = state
             .side_files

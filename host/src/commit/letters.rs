@@ -243,7 +243,7 @@ mod tests {
         let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).unwrap();
         writer.write(&letter_batch(&schema, letters, &kept)).unwrap();
         let bytes = writer.into_inner().unwrap();
-        let entry = FileEntry { path: path.into(), rows: letters.len() as u64, bytes: bytes.len() as u64 };
+        let entry = FileEntry { path: path.into(), rows: letters.len() as u64, bytes: bytes.len() as u64, digest: None };
         wait(sink.objects().put(&Path::from(path), bytes.into())).unwrap();
         entry
     }
@@ -281,7 +281,7 @@ mod tests {
         writer.write(&batch).unwrap();
         wait(sink.objects().put(&Path::from("x"), writer.into_inner().unwrap().into())).unwrap();
         let mut state = LaneState::default();
-        let dead_letters = vec![FileEntry { path: "x".into(), rows: 1, bytes: 1 }];
+        let dead_letters = vec![FileEntry { path: "x".into(), rows: 1, bytes: 1, digest: None }];
         state.groups.insert(1, GroupState { dead_letters, ..GroupState::default() });
         let error = wait(LetterReader::new(&sink, &state).next()).unwrap_err();
         assert!(error.to_string().contains("not those of dead letters"), "{error}");

@@ -412,12 +412,12 @@ impl Replay<'_> {
         for object in covered {
             self.state.cover(number, number, segment.root, object)?;
         }
+        self.state.name(number, segment.files_table.iter().chain(&segment.coverage_file).chain(&segment.ids))?;
         let files = self.files_of(number, segment).await?;
         let group = GroupState { root: segment.root, counts: segment.counts, ..files };
         let said = RowsSaid::of(covered.iter());
         let is_right = said.check_segment(&group, segment.ids.as_ref(), self.root.genesis.ids.is_some());
         is_right.map_err(|message| self.state.damaged(number, message))?;
-        self.state.name(number, segment.files_table.iter().chain(&segment.coverage_file).chain(&segment.ids))?;
         self.state.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
         self.state.groups.insert(number, group);
         Ok(())
@@ -646,7 +646,8 @@ mod tests {
             let LaneEntry::Segment(entry) = segment(Some(vec![]), None) else { unreachable!() };
             let (rows_written, rows_dead_lettered) = (files.len() as u64, dead_letters.len() as u64);
             let (object, rows_read) = (object(None, vec![(0, 1)]), 1 + rows_dead_lettered);
-            let coverage = Some(vec![CoveredObject { dead: vec![(1, rows_read)], ..object }]);
+            let dead = (rows_dead_lettered > 0).then_some((1, rows_read)).into_iter().collect();
+            let coverage = Some(vec![CoveredObject { dead, ..object }]);
             let counts = GroupCounts { rows_read, rows_written, rows_dead_lettered, ..entry.counts };
             LaneEntry::Segment(Box::new(SegmentEntry { files, dead_letters, coverage, counts, ..*entry }))
         };

@@ -397,6 +397,8 @@ pub(super) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use object_store::ObjectStoreExt;
+
     use super::testing::{fingerprint, genesis};
     use super::*;
 
@@ -413,8 +415,7 @@ mod tests {
     }
 
     fn put(store: &Store, number: u64, bytes: bytes::Bytes) {
-        let put = object_store::ObjectStoreExt::put(store.objects().as_ref(), &Path::from(name(number)), bytes.into());
-        wait(put).unwrap();
+        wait(store.objects().put(&Path::from(name(number)), bytes.into())).unwrap();
     }
 
     fn bytes(store: &Store, number: u64) -> bytes::Bytes {

@@ -20,6 +20,7 @@
 //! * [`commit`] - the log; the only room that marks rows done.
 //! * [`exchange`] - ids of rows that were done elsewhere come in, ids of ours go out.
 //! * [`message`] - what a person reads when something is wrong: the rules and the one printer.
+//! * [`private`] - folders of this user alone, for what is derived.
 //! * [`observe`] - what a run knows about itself, as values.
 //! * [`cli`] - what a person types and reads; the only room that prints.
 
@@ -34,6 +35,7 @@ pub mod message;
 pub mod observe;
 pub mod pipeline;
 pub mod plan;
+pub mod private;
 pub mod sink;
 pub mod source;
 pub mod store;

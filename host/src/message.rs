@@ -124,10 +124,12 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
+/// A cell is one line, whatever stands in it.
 fn cut(cell: &str) -> String {
+    let plain = cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
     match cell.char_indices().nth(CELL_CHARS_MAX) {
-        None => cell.to_owned(),
-        Some(_) => cell.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect(),
+        None => plain.collect(),
+        Some(_) => plain.take(CELL_CHARS_MAX - 1).chain(['…']).collect(),
     }
 }
 

@@ -178,11 +178,12 @@ pub fn run(
     let Opened { lanes, lost, job, writer, beating, known } =
         match runtime.block_on(open::open(&plan, progress, control)) {
             Ok(Opening::Open(opened)) => *opened,
-            Ok(Opening::Finished { known_rows, failed_rows, dead_rows, is_whole_job }) => {
+            Ok(Opening::Finished { known_rows, failed_rows, dead_rows, kept, is_whole_job }) => {
                 let outcome = outcome_of_finished(failed_rows + dead_rows);
                 let mut summary = progress.summary(outcome, &job_name, None, started.elapsed());
                 (summary.rows_known, summary.rows_failed_in_all) = (known_rows, failed_rows);
                 summary.rows_dead_lettered_in_all = dead_rows;
+                summary.kept = kept;
                 summary.job_finished = Some(is_whole_job);
                 return (summary, None);
             }
@@ -320,7 +321,9 @@ impl Flow {
         if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
             let what = panic.downcast_ref::<String>().map(String::as_str);
             let what = what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            self.die(RunError::Failed(format!("wasmpipe broke: {what}\nhint: nothing is lost; please report this")));
+            self.die(RunError::Failed(format!(
+                "wasmpipe broke: {what}\nhint: nothing is lost; this is a defect of wasmpipe: report it with this line"
+            )));
         }
     }
 
@@ -353,6 +356,7 @@ impl Flow {
         let mut summary = self.progress.summary(outcome, &self.job.name, Some(run), started.elapsed());
         summary.rows_failed_in_all += self.job.failed_before;
         summary.rows_dead_lettered_in_all += self.job.dead_before;
+        summary.kept = self.job.kept.clone();
         summary.guest_counts = lock(&self.guest_counts).clone();
         summary
     }

@@ -10,11 +10,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("columns", &[]),
     ("observe", &[]),
     ("message", &[]),
+    ("private", &[]),
     ("store", &[]),
     ("config", &["message"]),
     ("source", &["block", "columns", "store"]),
-    ("filter", &[]),
-    ("udf", &["block", "columns"]),
+    ("filter", &["private"]),
+    ("udf", &["block", "columns", "private"]),
     ("sink", &["store"]),
     ("commit", &["sink", "source", "store"]),
     ("plan", &["columns", "commit", "config", "filter", "message", "sink", "source", "store", "udf"]),
@@ -26,8 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "block", "columns", "commit", "config", "exchange", "message", "observe", "pipeline", "plan", "sink",
-            "store", "udf",
+            "block", "columns", "commit", "config", "exchange", "message", "observe", "pipeline", "plan", "private",
+            "sink", "store", "udf",
         ],
     ),
 ];
@@ -193,8 +194,8 @@ fn the_map_of_cases_names_tests_that_exist_and_run() {
     let landed = [
         "R1", "R2", "R3", "R4", "R5", "R6", "R8", "R9", "R10", "F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9",
         "F10", "F11", "F12", "C1", "C2", "C3", "C4", "C5", "C6", "K1", "K2", "K3", "K4", "K5", "K6", "K7", "K8", "K9",
-        "K10", "K11", "K12", "K13", "K14", "S1", "S3", "S5", "S11", "S12", "S16", "S18", "X2", "X4", "P1", "P2", "P3",
-        "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "P16", "P17", "P18",
+        "K10", "K11", "K12", "K13", "K14", "E3", "S1", "S3", "S5", "S11", "S12", "S16", "S18", "X2", "X4", "P1", "P2",
+        "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "P16", "P17", "P18",
     ];
     for case in landed {
         assert!(map.contains_key(case), "{case} is missing in tests/cases.toml");

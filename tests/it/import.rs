@@ -375,7 +375,7 @@ fn ids_of_ray_data_whose_output_is_open_are_refused() {
         &["done"],
         expect![[r#"
         error: done has 0a1b_000003.pending.parquet: the output of its rows was not finished, or not acknowledged
-          hint: delete output files whose names begin with `0a1b_000003`, then the pending file; so for each of them, then import again
+          hint: move output files whose names begin with `0a1b_000003` elsewhere, then the pending file, so that its rows are run here; so for each of them, then import again
     "#]],
     );
 }

@@ -3,6 +3,8 @@
 //!
 //! * `support` - corpora, pipeline files, runs, outputs.
 //! * `refuse` - mistakes are refused before anything is written (R).
+//! * `listing` - names and folders as people have them (E3).
+//! * `caches` - caches that cannot be used.
 //! * `messages` - what people read when something is wrong, whole.
 //! * `resume` - which rows a second run does (F).
 //! * `import` - ids that were done elsewhere, in and out.
@@ -27,6 +29,7 @@
 #![expect(clippy::print_stdout, reason = "kills and points are counted for who watches")]
 
 mod author;
+mod caches;
 mod complete;
 mod contract;
 mod crash;
@@ -36,6 +39,7 @@ mod frozen;
 mod house;
 mod id_file;
 mod import;
+mod listing;
 mod messages;
 mod other_readers;
 mod output;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use expect_test::{Expect, expect, expect_file};
 
+use crate::support::pipeline::pipeline;
 use crate::support::{Workdir, guests, write_parquet};
 
 /// What the pipeline files name: good and bad sources, components that are none.
@@ -59,7 +60,7 @@ fn wrong_pipeline_files_are_explained() {
     assert!(files.len() >= 40, "{} files", files.len());
     for file in files {
         std::fs::copy(&file, workdir.path("pipeline.toml")).unwrap();
-        let output = workdir.wasmpipe(&["plan", "pipeline.toml"]);
+        let output = workdir.command(&["plan", "pipeline.toml"]).env("RUST_BACKTRACE", "full").output().unwrap();
         let message = stable(&workdir, &output.stderr);
         let name = file.file_stem().unwrap().to_str().unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{name}: {message}");
@@ -80,7 +81,8 @@ fn run(stage: &str, code: i32, expected: Expect) {
         "[source]\npath = \"in\"\nid = \"id\"\n\n[[stage]]\ncomponent = \"hostile.wasm\"\n{stage}\n\n[sink]\npath = \"out\"\n\n\
          [run]\nworkers = 1\nreaders = 1\nblock_rows_max = 5\n"
     ));
-    let output = workdir.command(&["run", "--quiet", "pipeline.toml"]).output().unwrap();
+    // What a person has set for other programs adds nothing.
+    let output = workdir.command(&["run", "--quiet", "pipeline.toml"]).env("RUST_BACKTRACE", "full").output().unwrap();
     let message = stable(&workdir, &output.stderr);
     assert_eq!(output.status.code(), Some(code), "{message}");
     let lines = message.lines().filter(|line| !line.starts_with("note: "));
@@ -113,7 +115,7 @@ fn a_row_that_fails_is_named() {
         1,
         expect![[r#"
             error: stage 1 (errors_on) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): 7 is refused
-              hint: mend the row or the function, empty the sink, and run the same command again; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
+              hint: mend the row or the function, name another sink, which is empty, and run the same command again; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
 }
@@ -251,11 +253,85 @@ fn a_changed_job_says_what_changed() {
         pipeline.toml:9:8: the sink file:///job/moved holds output of another job (NAME)
              9 | path = "moved"
                |        ^^^^^^^
-          hint: empty it or choose another: a pipeline without [checkpoint] is a new job each time it runs
+          hint: choose another, which is empty: a pipeline without [checkpoint] is a new job each time it runs
 
         1 problem in pipeline.toml
     "#]]
     .assert_eq(&format!("{before}another job (NAME{}", &after[after.find(')').unwrap()..]));
+}
+
+#[test]
+fn after_an_accepted_change_the_rows_that_keep_their_results_are_counted() {
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..20, 20);
+    let job = |at: u32| pipeline(&[&format!("hostile.errors_on\nconfig = {{ at = [{at}] }}")]);
+    workdir.pipeline(&job(100));
+    workdir.said(&["run", "--quiet", "pipeline.toml"], 0);
+    workdir.numbers("b.parquet", 20..25, 5);
+    workdir.pipeline(&job(200));
+    let kept = "note: 20 rows of 1 object (a.parquet) were done before the job was changed, and keep these results; to do them \
+                anew as well, begin a new job with another checkpoint and an empty sink\n";
+    // Now, and whenever somebody asks again.
+    for (change, begins) in [(true, "finished\n"), (false, "finished before; nothing to do\n")] {
+        let mut args = vec!["run", "--quiet", "pipeline.toml", "--summary", "summary.json"];
+        args.extend(change.then_some("--accept-change"));
+        let said = workdir.said(&args, 0);
+        assert!(said.starts_with(begins) && said.contains(kept), "{said}");
+        let summary: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(workdir.path("summary.json")).unwrap()).unwrap();
+        assert_eq!((&summary["rows_kept"], &summary["objects_kept"]), (&20.into(), &1.into()), "{summary}");
+        assert_eq!(summary["objects_kept_named"], serde_json::json!(["a.parquet"]));
+    }
+    // What it computes again is what it computed first.
+    workdir.pipeline(&job(100));
+    let said = workdir.said(&["run", "--quiet", "pipeline.toml", "--accept-change"], 0);
+    assert!(said.contains("note: 5 rows of 1 object (b.parquet) were done before"), "{said}");
+}
+
+/// The guest that is written by hand, whose author has other words in mind.
+fn with_escapes() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests/bare/bare.wat");
+    let wat = std::fs::read_to_string(path).unwrap();
+    let replace = |text: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    let wat = replace(&wat, "Adds `negated`, which is -n.", r"\5cu001b[2J\5cu202e\5cnhint: forged\5cn\5cu009b31m.");
+    let wat = replace(&wat, r"\22name\22: \22negated\22", r"\22name\22: \22n\5cn\5cu001b[1m\22");
+    let wat = replace(&wat, "\"negated\\00\"", "\"n\\0a\\1b[1m\\00\"");
+    replace(&wat, "the smallest int64 has no negative", r"no\0ahint: forged \1b[31m")
+}
+
+#[test]
+fn o6_words_of_a_component_neither_steer_a_terminal_nor_forge_a_line() {
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", [1, i64::MIN], 2);
+    std::fs::write(workdir.path("x.wat"), with_escapes()).unwrap();
+    workdir.wasmpipe(&["udf", "build", "x.wat", "--out", "x.wasm"]);
+    workdir.pipeline(
+        "[source]\npath = \"in\"\n[[stage]]\ncomponent = \"x.wasm\"\nfunction = \"negate\"\non_error = \"skip\"\n[sink]\npath = \"out\"\n",
+    );
+    let test = ["udf", "test", "x.wasm", "--function", "negate", "--input", "in/a.parquet"];
+    let commands: [&[&str]; 8] = [
+        &["udf", "build", "x.wat", "--out", "x.wasm"],
+        &["plan", "pipeline.toml"],
+        &["check", "pipeline.toml"],
+        &["udf", "inspect", "x.wasm"],
+        &["udf", "inspect", "x.wasm", "--json"],
+        &test,
+        &["udf", "bench", "x.wasm", "--function", "negate", "--seconds", "0.1"],
+        &["run", "--quiet", "pipeline.toml"],
+    ];
+    for command in commands {
+        let output = workdir.wasmpipe(command);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!([Some(0), Some(3)].contains(&output.status.code()), "{command:?}: {said}");
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!said.contains(steers), "{command:?}: {said:?}");
+        let is_forged = said.lines().any(|line| line.trim_start().starts_with("hint: forged"));
+        let is_documentation = command == ["udf", "inspect", "x.wasm"];
+        assert!(!is_forged || is_documentation, "{command:?}: {said}");
+    }
 }
 
 /// What a terminal shows at the end, from what the program wrote to it: enough of a terminal to know.

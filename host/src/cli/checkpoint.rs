@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::look::{self, Looked};
-use super::text::{counted, number};
+use super::text::{self, counted, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error};
 use crate::commit::{self, Close, CommitError, Compacted, FORMAT, Known, Lane, LaneState, Root, Verified, Writer};
 use crate::message::Message;
@@ -38,7 +38,7 @@ pub(super) fn verify(options: &args::Verify) -> u8 {
         Err(error) => return ended(&error),
     };
     match options.json {
-        true => out!("{}", serde_json::to_string_pretty(&verified).expect("plain values are JSON")),
+        true => out!("{}", super::json(&verified)),
         false => print(&verified),
     }
     verdict(&verified, options)
@@ -110,7 +110,7 @@ pub(super) fn compact(options: &args::Compact) -> u8 {
     };
     match runtime.block_on(compact_lanes(&found, options)) {
         Ok(lanes) if options.json => {
-            out!("{}", serde_json::to_string_pretty(&lanes).expect("plain values are JSON"));
+            out!("{}", super::json(&lanes));
             FINISHED
         }
         Ok(lanes) => {
@@ -194,7 +194,7 @@ pub(super) fn stop(options: &args::Stop) -> u8 {
         }
     }
     match options.json {
-        true => out!("{}", serde_json::to_string_pretty(&runs).expect("plain values are JSON")),
+        true => out!("{}", super::json(&runs)),
         false if runs.is_empty() => out!("no run is at work on this job"),
         false => {
             let names = runs.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -222,7 +222,9 @@ pub(super) fn delete(options: &args::Delete) -> u8 {
         commit::delete_all(&found.store).await
     });
     match deleted {
-        Ok(()) if options.json => out!("{}", serde_json::json!({ "deleted": found.store.url() })),
+        Ok(()) if options.json => {
+            out!("{}", text::json(&serde_json::json!({ "deleted": found.store.url() }).to_string()))
+        }
         Ok(()) => out!("deleted {}", found.store.url()),
         Err(error) => return ended(&error),
     }
@@ -235,8 +237,7 @@ async fn refuse_unfinished(store: &crate::store::Store, root: &Root, named: &str
     let refused = |what: String, hint: &str| Err(CommitError::Refused(format!("{what}\nhint: {hint}")));
     let view = commit::view(store).await?.ok_or(CommitError::Deleted)?;
     if let Some(open) = view.unfinished()? {
-        let hint =
-            "finish the job first; to give it up, remove the checkpoint's folder and the files of the job in its sink";
+        let hint = "finish the job first; to give it up, begin a new one with another checkpoint and an empty sink";
         return refused(format!("the job is not finished: {open}"), hint);
     }
     let sink = look::open_sink(named, &root.places.sink);

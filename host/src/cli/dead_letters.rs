@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Schema};
 use serde_json::Value;
 
 use super::look::{self, Looked};
-use super::text::{counted, cut, number};
+use super::text::{self, counted, cut, number};
 use super::{FAILED, FINISHED, args, print_error};
 use crate::columns;
 use crate::commit::{CommitError, LaneState, LetterReader, RowState, View, letter_column, schema_from_hex};
@@ -141,7 +141,7 @@ async fn print_json(job: &Job, limit: Option<u64>) -> Result<(), CommitError> {
         && let Some(batch) = letters.next().await?
     {
         let rows = batch.num_rows().min(usize::try_from(left).unwrap_or(usize::MAX));
-        (0..rows).for_each(|row| out!("{}", json(batch.schema_ref(), &batch, row)));
+        (0..rows).for_each(|row| out!("{}", text::json(&json(batch.schema_ref(), &batch, row))));
         left -= rows as u64;
     }
     Ok(())

@@ -60,7 +60,7 @@ fn lists(options: &args::Import) -> Lists {
 
 fn print_begun(begun: &Begun, options: &args::Import) {
     if options.json {
-        out!("{}", serde_json::to_string_pretty(begun).expect("plain values are JSON"));
+        out!("{}", super::json(begun));
         return;
     }
     let (ids, files) = (counted(begun.ids, "id"), counted(begun.files_read, "file"));
@@ -104,7 +104,7 @@ fn print_exported(options: &args::Export, exported: &Exported, columns: &[String
         let json = serde_json::json!({
             "ids": exported.ids, "files": exported.files, "columns": columns, "folder": options.to,
         });
-        out!("{}", serde_json::to_string_pretty(&json).expect("plain values are JSON"));
+        out!("{}", super::json(&json));
         return;
     }
     let (ids, files) = (counted(exported.ids, "id"), counted(exported.files, "file"));

@@ -66,7 +66,7 @@ pub(super) fn inspect(options: &args::Inspect) -> u8 {
         Err(code) => return code,
     };
     if options.json {
-        out!("{}", serde_json::to_string_pretty(&report).expect("plain values are JSON"));
+        out!("{}", super::json(&report));
     } else {
         print(&report);
     }

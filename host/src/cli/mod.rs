@@ -19,17 +19,18 @@
 //! * `screen` - stderr, shared by talk, log lines and the display.
 //! * `text` - how numbers, sizes and times are written.
 
-/// A line of data, to stdout. A reader that has gone away is no reason to stop.
+/// A line of data, to stdout. A reader that has gone away is no reason to stop. Whatever stands in it steers no terminal.
 macro_rules! out {
     ($($text:tt)*) => {{
         use std::io::Write as _;
-        if let Err(error) = writeln!(std::io::stdout(), $($text)*) {
+        let text = format!($($text)*);
+        if let Err(error) = writeln!(std::io::stdout(), "{}", crate::cli::text::steady(&text)) {
             crate::cli::output_failed(&error);
         }
     }};
 }
 
-/// A line of talk, to stderr, above the live display if there is one.
+/// A line of talk, to stderr, above the live display if there is one. It steers no terminal either.
 macro_rules! say {
     ($($text:tt)*) => {{
         let _ = crate::cli::screen::write(format!("{}\n", format_args!($($text)*)).as_bytes());
@@ -62,11 +63,13 @@ mod udf_test;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use args::{Args, CheckpointCommand, Command, DeadLettersCommand, OutputCommand, UdfCommand};
 use clap::Parser;
 
 use crate::message::Message;
+use crate::private;
 
 /// Every row is covered.
 const FINISHED: u8 = 0;
@@ -85,6 +88,7 @@ const FENCED: u8 = 5;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     start_log();
+    std::panic::set_hook(Box::new(broke));
     // What becomes of a job does not depend on who reads about it.
     let is_run = matches!(args.command, Command::Run(_));
     let code = match args.command {
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Output(OutputCommand::Verify(options)) => output::verify(&options),
         Command::DeadLetters(DeadLettersCommand::Show(options)) => dead_letters::show(&options),
     };
+    drop(FRESH_CACHE.lock().unwrap_or_else(PoisonError::into_inner).take());
     let is_cut_short = OUTPUT_FAILED.load(Ordering::Relaxed) && !is_run;
     ExitCode::from(if is_cut_short && code == FINISHED { FAILED } else { code })
 }
@@ -118,6 +123,14 @@ fn output_failed(error: &std::io::Error) {
     if error.kind() != std::io::ErrorKind::BrokenPipe && !OUTPUT_FAILED.swap(true, Ordering::Relaxed) {
         say!("error: stdout: {error}\nhint: what was printed is not all; write it where there is room");
     }
+}
+
+/// A defect of ours in a line. Where it came from is for who looks for it, and asks with `WASMPIPE_LOG=debug`.
+fn broke(panic: &std::panic::PanicHookInfo<'_>) {
+    let what = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    say!("error: wasmpipe broke at {place}: {what}\n  hint: this is a defect of wasmpipe: report it with this line");
+    tracing::debug!("{}", std::backtrace::Backtrace::force_capture());
 }
 
 /// Log lines go to stderr. `WASMPIPE_LOG` chooses them, `info` or `wasmpipe=debug,guest=trace`.
@@ -148,13 +161,37 @@ fn cache_ids_bytes_max() -> Result<u64, Refused> {
         .map_err(|hint| Refused(format!("{CACHE_IDS_MAX} is not a size: \"{written}\"\nhint: {hint}")))
 }
 
-/// The local folder for derived files: `WASMPIPE_CACHE`, else `wasmpipe` in `XDG_CACHE_HOME` or `~/.cache`.
+/// The local folder for derived files: `WASMPIPE_CACHE`, else `wasmpipe` in `XDG_CACHE_HOME` or `~/.cache`; else a fresh one that
+/// goes with this process. Among the temporary files, a name that others can guess would let them put code there.
 fn cache_folder() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("WASMPIPE_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("wasmpipe")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/wasmpipe")))
-        .unwrap_or_else(|| std::env::temp_dir().join("wasmpipe"))
+        .unwrap_or_else(fresh_cache)
+}
+
+/// What is removed when the process ends.
+static FRESH_CACHE: Mutex<Option<tempfile::TempDir>> = Mutex::new(None);
+
+fn fresh_cache() -> PathBuf {
+    let mut kept = FRESH_CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(folder) = kept.as_ref() {
+        return folder.path().into();
+    }
+    tracing::warn!(
+        "WASMPIPE_CACHE, XDG_CACHE_HOME and HOME are not set: what is compiled is not kept for the next start"
+    );
+    match private::fresh() {
+        Ok(folder) => kept.insert(folder).path().into(),
+        // Who needs a folder there says why there is none.
+        Err(_) => std::env::temp_dir().join(format!("wasmpipe-{}", crate::commit::random_name())),
+    }
+}
+
+/// Values of ours as JSON, several lines.
+fn json(value: &impl serde::Serialize) -> String {
+    text::json(&serde_json::to_string_pretty(value).expect("plain values are JSON"))
 }
 
 /// An error, its causes below it, its hint last.

@@ -29,7 +29,7 @@ pub(super) fn list(options: &args::OutputList) -> u8 {
     let (rows, size) = (files.iter().map(|file| file.rows).sum(), files.iter().map(|file| file.bytes).sum());
     let listing = Listing { job: &genesis.job, sink: &places.sink, rows, bytes: size, files };
     if options.json {
-        out!("{}", serde_json::to_string_pretty(&listing).expect("plain values are JSON"));
+        out!("{}", super::json(&listing));
     } else {
         print(&listing);
     }
@@ -77,7 +77,7 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
     let is_right = check.wrong.is_empty();
     let verdict = Verdict { job: &genesis.job, sink: &places.sink, check };
     if options.json {
-        out!("{}", serde_json::to_string_pretty(&verdict).expect("plain values are JSON"));
+        out!("{}", super::json(&verdict));
     } else {
         print_verdict(&verdict);
     }

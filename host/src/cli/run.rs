@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::progress::Display;
-use super::text::{bytes, counted, number, seconds};
+use super::text::{bytes, counted, line, number, seconds};
 use super::{
     FAILED, FENCED, FINISHED, FINISHED_WITH_FAILED_ROWS, INTERRUPTED, REFUSED, args, cache_folder, cache_ids_bytes_max,
     print_error, screen,
 };
 use crate::config;
 use crate::message::Message;
-use crate::observe::{Outcome, Progress, Summary};
+use crate::observe::{Kept, Outcome, Progress, Summary};
 use crate::pipeline::{self, Control};
 use crate::plan::{self, LaneSet, OnError, Options, Plan, PlanError, Stage};
 use crate::sink::FileKind;
@@ -39,7 +39,7 @@ pub(super) fn run(options: &args::Run) -> u8 {
     }
     if !plan.is_durable {
         say!(
-            "note: there is no [checkpoint] in {}: a run that stops before its end cannot be resumed; empty the sink and start over",
+            "note: there is no [checkpoint] in {}: a run that stops before its end starts over, with another sink, which is empty",
             plan.file.display()
         );
     }
@@ -57,6 +57,9 @@ pub(super) fn run(options: &args::Run) -> u8 {
         return REFUSED;
     }
     print_summary(&summary, is_durable);
+    if let Some(note) = kept(&summary.kept) {
+        say!("note: {note}");
+    }
     if summary.rows_dead_lettered_in_all > 0 {
         say!("note: {} {letters}", counted(summary.rows_dead_lettered_in_all, "dead letter"));
     }
@@ -89,7 +92,7 @@ fn where_letters_are(plan: &Plan) -> String {
 }
 
 /// How a job without a checkpoint goes on.
-const OVER: &str = "without [checkpoint] nothing goes on: empty the sink and start over";
+const OVER: &str = "without [checkpoint] nothing goes on: start over with another sink, which is empty";
 
 /// First signal: no new work. Second: now.
 fn stop_on_signals(control: &Control, is_durable: bool) {
@@ -151,7 +154,15 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime without threads starts");
-    runtime.block_on(plan::make(&config, &options)).map_err(|error| match error {
+    let plan = runtime.block_on(plan::make(&config, &options)).map_err(refuse)?;
+    for line in plan.source.passed.lines() {
+        say!("note: in {}, {line}", plan.source.store.url());
+    }
+    Ok(plan)
+}
+
+fn refuse(error: PlanError) -> u8 {
+    match error {
         PlanError::Problems(problems) => {
             say!("{problems}");
             REFUSED
@@ -164,6 +175,19 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
             print_error(&other);
             FAILED
         }
+    }
+}
+
+/// Which rows a change did not reach, and how they are done anew.
+fn kept(kept: &Kept) -> Option<String> {
+    let named = kept.objects_kept_named.join(", ");
+    let more = if kept.objects_kept > kept.objects_kept_named.len() as u64 { ", ..." } else { "" };
+    let (rows, objects) = (counted(kept.rows_kept, "row"), counted(kept.objects_kept, "object"));
+    (kept.rows_kept > 0).then(|| {
+        format!(
+            "{rows} of {objects} ({named}{more}) were done before the job was changed, and keep these results; to do them \
+             anew as well, begin a new job with another checkpoint and an empty sink"
+        )
     })
 }
 
@@ -216,6 +240,9 @@ fn print_summary(summary: &Summary, is_durable: bool) {
     if summary.rows_failed_in_all != summary.rows_failed {
         rows.push(("rows failed, all runs", summary.rows_failed_in_all));
     }
+    if summary.kept.rows_kept > 0 {
+        rows.push(("rows kept from before", summary.kept.rows_kept));
+    }
     if summary.rows_dead_lettered_in_all != summary.rows_dead_lettered {
         rows.push(("rows dead-lettered, all runs", summary.rows_dead_lettered_in_all));
     }
@@ -257,7 +284,7 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
         out!("{}", stage.label);
         out!("            {}", stage.spec.component.path().display());
         if let Some(doc) = documentation(stage) {
-            out!("            {doc}");
+            out!("            {}", line(doc));
         }
         out!("            needs {}", columns(&stage.binding.needs));
         out!("            adds {}", columns(&stage.binding.adds));
@@ -291,7 +318,7 @@ fn documentation(stage: &Stage) -> Option<&str> {
 }
 
 fn columns(schema: &arrow::datatypes::Schema) -> String {
-    let fields = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+    let fields = schema.fields().iter().map(|field| line(&format!("{} {}", field.name(), field.data_type())));
     let text = fields.collect::<Vec<_>>().join(", ");
     if text.is_empty() { "no column".into() } else { text }
 }

@@ -1,6 +1,7 @@
 //! Rows from a Parquet file, in the types that a pipeline would give them, and rows into one.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,7 +37,11 @@ pub(super) struct Limit {
 pub(super) fn read(path: &Path, limit: Limit) -> Result<Sample, Refused> {
     let refused =
         |what: String| Refused(format!("{} cannot be read: {what}\nhint: name a Parquet file", path.display()));
-    let file = File::open(path).map_err(|error| refused(error.to_string()))?;
+    let closed = |error: io::Error| {
+        let hint = "check that it is there, and that this user may read it";
+        Refused(format!("{} cannot be read: {error}\nhint: {hint}", path.display()))
+    };
+    let file = File::open(path).map_err(closed)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| refused(error.to_string()))?;
     let schema = columns::plain_schema(builder.schema());
     let rows_in_file = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
@@ -67,7 +72,8 @@ pub(super) fn read(path: &Path, limit: Limit) -> Result<Sample, Refused> {
 /// Writes a file of its own, replacing what was there when it is complete.
 pub(super) fn write(path: &Path, rows: &RecordBatch) -> Result<(), Refused> {
     let refused = |what: String| {
-        Refused(format!("{} cannot be written: {what}\nhint: name a file in a folder that is there", path.display()))
+        let hint = "name a file in a folder that is there, that this user may write to, and that has room";
+        Refused(format!("{} cannot be written: {what}\nhint: {hint}", path.display()))
     };
     let file = NewFile::at(path).map_err(|error| Refused(error.to_string()))?;
     let written = file.write(|out| {

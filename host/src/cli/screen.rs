@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::text::steady;
+
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { lines: Vec::new(), is_closed: false });
 
 /// What stands at the bottom.
@@ -18,11 +20,12 @@ struct Screen {
     is_closed: bool,
 }
 
-/// Writes above the display.
+/// Writes above the display what steers no terminal.
 pub(super) fn write(text: &[u8]) -> io::Result<()> {
+    let text = String::from_utf8_lossy(text);
     let screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut bytes = erased(&screen.lines);
-    bytes.extend_from_slice(text);
+    bytes.extend_from_slice(steady(&text).as_bytes());
     bytes.extend(drawn(&screen.lines));
     send(&bytes)
 }

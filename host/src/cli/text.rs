@@ -1,4 +1,6 @@
-//! How numbers, sizes and times are written.
+//! How numbers, sizes and times are written, and words of somebody else.
+
+use std::borrow::Cow;
 
 /// `1_234_567` as `1,234,567`.
 pub(super) fn number(value: u64) -> String {
@@ -29,9 +31,36 @@ pub(super) fn harmless(c: char) -> char {
     if c.is_control() || turns { char::REPLACEMENT_CHARACTER } else { c }
 }
 
+/// A text of several lines that steers no terminal. Only the lines are its own: words of somebody else that are to stay in one
+/// are made [`harmless`] before.
+pub(super) fn steady(text: &str) -> Cow<'_, str> {
+    let is_steady = |c: char| c == '\n' || c == harmless(c);
+    if text.chars().all(is_steady) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().map(|c| if c == '\n' { c } else { harmless(c) }).collect()
+}
+
+/// JSON whose strings say with escapes what would steer a terminal.
+pub(super) fn json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c == '\n' || c == harmless(c) {
+            true => escaped.push(c),
+            false => escaped.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
+        }
+    }
+    escaped
+}
+
+/// A text of somebody else as a part of a line of ours.
+pub(super) fn line(text: &str) -> String {
+    text.chars().map(harmless).collect()
+}
+
 /// A text of somebody else on lines of its own.
 pub(super) fn harmless_lines(text: &str) -> impl Iterator<Item = String> {
-    text.lines().map(|line| line.trim_end().chars().map(harmless).collect())
+    text.lines().map(|each| line(each.trim_end()))
 }
 
 /// A text of somebody else in a line of ours: harmless, and not too long.
@@ -71,6 +100,16 @@ pub(super) fn seconds(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_replaced_or_escaped() {
+        assert_eq!(steady("a\u{1b}[31m\tb\nc\u{9b}\u{202e}"), "a\u{fffd}[31m\u{fffd}b\nc\u{fffd}\u{fffd}");
+        assert!(matches!(steady("plain\nwords, é, 字"), Cow::Borrowed(_)));
+        let value = serde_json::json!({ "a": "\u{1b}\u{7f}\u{9b}\u{202e}é" });
+        let text = json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.chars().all(|c| c == '\n' || c == harmless(c)), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 
     #[test]
     fn numbers_sizes_and_times() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 
+use super::text::line;
 use super::{Refused, args, cache_folder, pipeline_engine};
 use crate::message::Message;
 use crate::pipeline::Trial;
@@ -58,7 +59,7 @@ impl Chosen {
 
     /// `words (map) of words.wasm`
     pub(super) fn title(&self) -> String {
-        format!("{} ({}) of {}", self.function.name, self.function.kind, self.component.path().display())
+        format!("{} ({}) of {}", line(&self.function.name), self.function.kind, self.component.path().display())
     }
 }
 
@@ -69,7 +70,9 @@ const UNBOUND_HINT: &str =
 pub(super) fn load(engine: &Engine, file: &Path) -> Result<Component, Refused> {
     Component::load(engine, file).map_err(|error| match error {
         UdfError::Read { .. } if !file.exists() => Refused(plan::missing_by_hand(file).line()),
-        UdfError::Read { .. } => Refused(Message::of(&error).hint("name the component's .wasm file").line()),
+        UdfError::Read { ref source, .. } if source.kind() != std::io::ErrorKind::PermissionDenied => {
+            Refused(Message::of(&error).hint("name the component's .wasm file").line())
+        }
         other => other.into(),
     })
 }
@@ -92,11 +95,11 @@ fn check_config(function: &Function, config: &Value, file: &Path) -> Result<(), 
             Err(Refused(format!("--config: `{name}`: {}\nhint: {hint}", one.what)))
         }
         many => {
-            let line = |mistake: &plan::schema::Mistake| match hint(mistake) {
+            let each = |mistake: &plan::schema::Mistake| match hint(mistake) {
                 Some(hint) => format!("\n  {}; {hint}", mistake.what),
                 None => format!("\n  {}", mistake.what),
             };
-            let lines: String = many.iter().map(line).collect();
+            let lines: String = many.iter().map(each).collect();
             Err(Refused(format!("--config does not fit `{name}`:{lines}\nhint: {all}")))
         }
     }
@@ -111,7 +114,7 @@ fn whole(message: &Message) -> String {
 fn choose<'a>(component: &'a Component, asked: Option<&str>) -> Result<&'a Function, Refused> {
     let functions = component.functions();
     let path = component.path().display();
-    let offers = || functions.iter().map(|f| format!("{} ({})", f.name, f.kind)).collect::<Vec<_>>().join(", ");
+    let offers = || functions.iter().map(|f| format!("{} ({})", line(&f.name), f.kind)).collect::<Vec<_>>().join(", ");
     match (asked, functions) {
         (None, [one]) => Ok(one),
         (None, _) => {

@@ -151,7 +151,7 @@ fn print(component: &Component, how: &str) {
     out!("{} ({})", component.path().display(), text::bytes(component.bytes()));
     for function in component.functions() {
         let doc = text::harmless_lines(&function.doc).next();
-        out!("  {} ({}): {}", function.name, function.kind, doc.as_deref().unwrap_or("no documentation"));
+        out!("  {} ({}): {}", text::line(&function.name), function.kind, doc.as_deref().unwrap_or("no documentation"));
     }
     for import in component.imports().iter().filter(|import| !import.is_granted) {
         say!("note: it imports {}, which functions are not given: a call of it is a trap", import.name);

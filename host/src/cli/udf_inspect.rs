@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::text::{bytes, cut, harmless_lines, number};
+use super::text::{bytes, cut, harmless_lines, line, number};
 use super::{FINISHED, REFUSED, args, cache_folder, pipeline_engine, print_error, schema, udf};
 use crate::udf::{Column, Component, Function, Import};
 
@@ -37,7 +37,7 @@ fn report(component: &Component) -> String {
         "imports": imports.collect::<Vec<_>>(),
         "functions": component.functions().iter().map(function_report).collect::<Vec<_>>(),
     });
-    serde_json::to_string_pretty(&report).expect("plain values are JSON")
+    super::json(&report)
 }
 
 fn function_report(function: &Function) -> Value {
@@ -70,7 +70,7 @@ fn described(imports: &[Import], functions: &[Function]) -> String {
     for (index, import) in imports.iter().enumerate() {
         let given = if import.is_granted { "" } else { "  NOT GRANTED: a call of it is a trap" };
         let head = if index == 0 { "imports" } else { "" };
-        text += &format!("  {head:<7}  {}{given}\n", import.name);
+        text += &format!("  {head:<7}  {}{given}\n", line(&import.name));
     }
     if imports.is_empty() {
         text += "  imports  nothing\n";
@@ -81,7 +81,7 @@ fn described(imports: &[Import], functions: &[Function]) -> String {
 }
 
 fn describe(function: &Function, budget: &mut schema::Budget, text: &mut String) {
-    *text += &format!("\n{} ({})\n", function.name, function.kind);
+    *text += &format!("\n{} ({})\n", line(&function.name), function.kind);
     for line in harmless_lines(&function.doc) {
         *text += format!("  {line}").trim_end();
         text.push('\n');

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 
-use super::text::{counted, harmless_lines, number, seconds};
+use super::text::{counted, harmless_lines, line, number, seconds};
 use super::udf::Chosen;
 use super::{FAILED, FINISHED, FINISHED_WITH_FAILED_ROWS, REFUSED, Refused, args, print_error, sample, table};
 use crate::message::Message;
@@ -102,7 +102,7 @@ fn print_before(chosen: &Chosen, trial: &Trial, sample: &sample::Sample, options
 }
 
 fn columns(schema: &arrow::datatypes::Schema) -> String {
-    let fields = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+    let fields = schema.fields().iter().map(|field| line(&format!("{} {}", field.name(), field.data_type())));
     let text = fields.collect::<Vec<_>>().join(", ");
     if text.is_empty() { "no column".into() } else { text }
 }

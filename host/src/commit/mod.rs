@@ -98,11 +98,7 @@ use crate::store::{advice, told};
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The store refused or failed.
-    #[error(
-        "checkpoint: cannot {what} {name}: {}\nhint: {}",
-        told(cause),
-        advice(cause, "nothing is lost; run the same command again when the store answers")
-    )]
+    #[error("checkpoint: cannot {what} {name}: {}\nhint: {}", told(cause), advice(cause, "nothing is lost"))]
     Store {
         /// The verb.
         what: &'static str,

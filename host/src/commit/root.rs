@@ -38,6 +38,8 @@ pub struct Root {
     pub last: u64,
     /// What the job computes now.
     pub fingerprint: Fingerprint,
+    /// What it computed before, with the number of the entry that changed it, ascending.
+    pub before: Vec<(u64, Fingerprint)>,
     /// The pinned listing.
     pub listing: SideFile,
     /// Whether ids are asked, and which.
@@ -184,6 +186,12 @@ impl Root {
         }
     }
 
+    /// Whether the job computed under an earlier entry what it computes now.
+    pub fn computed_the_same(&self, entry: u64) -> bool {
+        let then = self.before.iter().find(|(changed, _)| entry < *changed);
+        then.is_none_or(|(_, then)| *then == self.fingerprint)
+    }
+
     /// The pinned listing's objects.
     pub async fn pinned(&self, store: &Store) -> Result<Listing, CommitError> {
         let listing = side::read_listing(store, &self.listing).await?;
@@ -263,6 +271,7 @@ fn begin(number: u64, stored: Stored<RootEntry>) -> Result<Root, CommitError> {
     Ok(Root {
         last: 0,
         fingerprint: genesis.fingerprint.clone(),
+        before: Vec::new(),
         listing: genesis.listing.clone(),
         asked: None,
         places: Places {
@@ -298,7 +307,9 @@ fn go_on(mut root: Root, number: u64, entry: RootEntry) -> Result<Root, CommitEr
     root.last = number;
     match entry {
         RootEntry::Genesis(_) => return Err(CommitError::damaged(name(number), "a second genesis")),
-        RootEntry::Change { fingerprint } => root.fingerprint = fingerprint,
+        RootEntry::Change { fingerprint } => {
+            root.before.push((number, std::mem::replace(&mut root.fingerprint, fingerprint)));
+        }
         RootEntry::Source { listing, rewritten, opens } => {
             root.side_files.push(listing.path.clone());
             root.listing = listing;
@@ -430,6 +441,13 @@ mod tests {
             assert!(wait(read(&store).unwrap().append(&store, &change(*semantics))).unwrap());
         }
         store
+    }
+
+    #[test]
+    fn what_was_computed_under_each_entry_is_known() {
+        let root = read(&job("j", &[2, 3, 1, 1])).unwrap();
+        let same: Vec<bool> = (0..5).map(|entry| root.computed_the_same(entry)).collect();
+        assert_eq!(same, [true, false, false, true, true]);
     }
 
     #[test]

@@ -233,6 +233,7 @@ impl Read for ObjectReader<'_> {
 }
 
 fn from_io(list: &List, error: std::io::Error) -> ExchangeError {
-    let cause = object_store::Error::Generic { store: "import", source: Box::new(error) };
+    let other = |error| object_store::Error::Generic { store: "import", source: Box::new(error) };
+    let cause = error.downcast::<object_store::Error>().unwrap_or_else(other);
     ExchangeError::Store { file: list.name().into(), cause }
 }

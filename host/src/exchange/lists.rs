@@ -39,7 +39,8 @@ pub(super) async fn find(lists: &Lists, watch: &Arc<dyn Watch>) -> Result<Vec<Li
     let mut found = Vec::new();
     for from in &lists.from {
         let (store, pattern) = open(from, watch)?;
-        let objects = source::list(&store, &pattern).await.map_err(|error| unreadable(from, error))?;
+        let (objects, passed) = source::survey(&store, &pattern).await.map_err(|error| unreadable(from, error))?;
+        passed.lines().iter().for_each(|line| tracing::warn!("in {from}, {line}"));
         if objects.is_empty() {
             let hint =
                 "name a folder of .parquet files, a file that ends in .parquet, .csv or .jsonl, or a glob of such";
@@ -68,7 +69,11 @@ fn shown(path: &Path) -> String {
 fn open(from: &str, watch: &Arc<dyn Watch>) -> Result<(Store, Pattern), ExchangeError> {
     let here = std::env::current_dir().unwrap_or_default();
     let location = Location::parse(from, &here).map_err(ExchangeError::Refused)?;
-    let pattern = Pattern::new(&location);
+    // A shell has made names of its patterns already.
+    let pattern = match location.local() {
+        Some(path) if path.exists() => Pattern::literal(&location),
+        _ => Pattern::new(&location, &here),
+    };
     let pattern =
         pattern.map_err(|error| ExchangeError::refused(error, "name a file, a folder or a glob that is there"))?;
     let (settings, environment) = (Settings::default(), Environment::of_process());
@@ -95,7 +100,8 @@ fn refuse_pending(from: &str, objects: &[Object]) -> Result<(), ExchangeError> {
     Err(ExchangeError::refused(
         format!("{from} has {}{others}: the output of its rows was not finished, or not acknowledged", first.path),
         &format!(
-            "delete output files whose names begin with `{task}`, then the pending file; so for each of them, then import again"
+            "move output files whose names begin with `{task}` elsewhere, then the pending file, so that its rows are run here; so for \
+             each of them, then import again"
         ),
     ))
 }

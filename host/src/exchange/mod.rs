@@ -30,7 +30,7 @@ use crate::commit::{CommitError, SideFile};
 use crate::plan::{Ids, Plan};
 use crate::sink::SinkError;
 use crate::source::{OTHER_CODEC, REPAIR, SourceError};
-use crate::store::{Store, Watch};
+use crate::store::{Store, Watch, advice, told};
 use lists::List;
 
 /// Ids in memory, over all threads: those of one thread are sorted together.
@@ -43,7 +43,7 @@ pub enum ExchangeError {
     #[error("{0}")]
     Refused(String),
     /// A store did not give what it was asked for.
-    #[error("{file}: {cause}\nhint: nothing was changed; run the same command again when the store answers")]
+    #[error("{file}: {}\nhint: {}", told(cause), advice(cause, "nothing was changed"))]
     Store {
         /// The file or folder.
         file: String,

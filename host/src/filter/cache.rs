@@ -7,17 +7,22 @@
 //! ```
 //!
 //! `<digest>` is of everything that the ids come from, so a file that is there is the right one. Locks are the kernel's: they end
-//! with the process, however it ends. Nothing here decides whether an answer is right. A file that is removed at the wrong
-//! moment stays what it is for who has it mapped, and is built again by who comes later.
+//! with the process, however it ends. Nothing here decides whether an answer is right, but who can write here does: the folder is of
+//! this user alone. A file that is removed at the wrong moment stays what it is for who has it mapped, and is built again by who
+//! comes later. Where the folder cannot be used, a process makes one for itself, which goes with it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use tempfile::TempDir;
 
 use super::FilterError;
 use super::done::{DoneIds, DoneIdsBuilder, io};
+use crate::private;
 
 /// File systems on which a mapped file can vanish under its reader, which ends the process: other hosts do not know that the file
 /// is in use. By the numbers that Linux gives them.
@@ -37,6 +42,8 @@ const NETWORKS: [(i64, &str); 8] = [
 pub struct IdCache {
     folder: PathBuf,
     bytes_max: u64,
+    /// Of this process alone.
+    fresh: Option<Arc<TempDir>>,
 }
 
 /// What became of the wish for an id file.
@@ -71,14 +78,26 @@ impl IdsName {
 }
 
 impl IdCache {
-    /// The cache in `folder`, which is made if need be; its files have at most `bytes_max` together, those in use apart.
-    pub fn open(folder: &Path, bytes_max: u64) -> Result<IdCache, FilterError> {
-        fs::create_dir_all(folder).map_err(|cause| io(folder, cause))?;
-        let about = rustix::fs::statfs(folder).map_err(|cause| io(folder, cause.into()))?;
+    /// The folder `ids` in the cache `root`, which is made if need be; its files have at most `bytes_max` together, those in use
+    /// apart.
+    pub fn open(root: &Path, bytes_max: u64) -> Result<IdCache, FilterError> {
+        let folder = private::folder(root, "ids").map_err(|cause| io(&root.join("ids"), cause))?;
+        let about = rustix::fs::statfs(&folder).map_err(|cause| io(&folder, cause.into()))?;
         if let Some(kind) = network(about.f_type) {
             return Err(FilterError::Network { path: folder.display().to_string(), kind });
         }
-        Ok(IdCache { folder: folder.into(), bytes_max })
+        Ok(IdCache { folder, bytes_max, fresh: None })
+    }
+
+    /// A folder among the temporary ones, for this process and no other.
+    pub fn fresh(bytes_max: u64) -> Result<IdCache, FilterError> {
+        let fresh = private::fresh().map_err(|cause| io(&std::env::temp_dir(), cause))?;
+        Ok(IdCache { folder: fresh.path().into(), bytes_max, fresh: Some(Arc::new(fresh)) })
+    }
+
+    /// Whether it goes with this process.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh.is_some()
     }
 
     /// The file, if it is there; or the right to build it, if nobody does. Building may take `memory_bytes_max`.
@@ -266,7 +285,7 @@ mod tests {
         };
         let _built = builder.finish().unwrap();
         assert!(matches!(one.look(&name("a"), 1 << 20).unwrap(), Looked::There(_)));
-        assert_eq!(files(folder.path()), [name("a").file("ids")], "no locks and no scratch are left");
+        assert_eq!(files(&folder.path().join("ids")), [name("a").file("ids")], "no locks and no scratch are left");
     }
 
     #[test]
@@ -279,15 +298,15 @@ mod tests {
         };
         let first = build("first");
         drop(build("second"));
-        fs::write(folder.path().join("gone-00.lock"), "1").unwrap();
-        fs::create_dir(folder.path().join("gone-00.building")).unwrap();
-        fs::write(folder.path().join("other-00.ids"), "of another job").unwrap();
+        fs::write(folder.path().join("ids/gone-00.lock"), "1").unwrap();
+        fs::create_dir(folder.path().join("ids/gone-00.building")).unwrap();
+        fs::write(folder.path().join("ids/other-00.ids"), "of another job").unwrap();
         let third = build("third");
         let mut left = [name("first").file("ids"), name("third").file("ids"), "other-00.ids".to_owned()];
         left.sort();
-        assert_eq!(files(folder.path()), left);
+        assert_eq!(files(&folder.path().join("ids")), left);
         drop((first, third));
         drop(build("fourth"));
-        assert_eq!(files(folder.path()), [name("fourth").file("ids"), "other-00.ids".to_owned()]);
+        assert_eq!(files(&folder.path().join("ids")), [name("fourth").file("ids"), "other-00.ids".to_owned()]);
     }
 }

@@ -128,6 +128,9 @@ pub struct Summary {
     pub rows_dead_lettered_in_all: u64,
     /// Found done by id.
     pub rows_known: u64,
+    /// Done before the job was changed, and not done again.
+    #[serde(flatten)]
+    pub kept: Kept,
     /// Output rows of this run that count.
     pub rows_written: u64,
     /// Source rows that this run committed.
@@ -158,6 +161,35 @@ pub struct Summary {
     pub seconds_commit: f64,
 }
 
+/// Objects of [`Kept`] that are named.
+const KEPT_NAMED_MAX: usize = 5;
+
+/// Rows with results of earlier functions, configs or sink columns: a person accepted a change after they were done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// So many, in the lanes of this run.
+    pub rows_kept: u64,
+    /// In so many objects; of those that are cut, each piece.
+    pub objects_kept: u64,
+    /// Some of these, by their paths.
+    pub objects_kept_named: Vec<String>,
+}
+
+impl Kept {
+    /// Adds rows of an object.
+    pub fn add(&mut self, object: &str, rows: u64) {
+        if rows == 0 {
+            return;
+        }
+        self.rows_kept += rows;
+        self.objects_kept += 1;
+        let is_named = self.objects_kept_named.iter().any(|named| named == object);
+        if !is_named && self.objects_kept_named.len() < KEPT_NAMED_MAX {
+            self.objects_kept_named.push(object.to_owned());
+        }
+    }
+}
+
 impl Progress {
     /// The run so far, in figures.
     pub fn summary(&self, outcome: Outcome, job: &str, run: Option<&str>, elapsed: Duration) -> Summary {
@@ -176,6 +208,7 @@ impl Progress {
             rows_dead_lettered: get(&self.rows_dead_lettered),
             rows_dead_lettered_in_all: get(&self.rows_dead_lettered),
             rows_known: get(&self.rows_known),
+            kept: Kept::default(),
             rows_written: get(&self.rows_written),
             rows_committed: get(&self.rows_committed),
             commits: get(&self.commits),

@@ -32,17 +32,24 @@ pub(super) async fn done_ids(
         return Ok(None);
     }
     let lanes = asked_lanes(plan, root, opened).await?;
-    let build = Arc::new(Build {
+    let cache = cache(plan).or_else(|error| without_cache(plan, &error))?;
+    let mut build = Build {
         checkpoint: plan.checkpoint.clone(),
-        cache: cache(plan)?,
+        cache,
         memory_bytes_max: plan.run.ids_memory_bytes_max as usize,
         readers: plan.run.readers,
         name: IdsName::new(&root.genesis.job, digest(root, &lanes)),
         lists: lists(root, &lanes),
         control: control.clone(),
-    });
-    let done = build.ensure().await?;
-    let runtime = Handle::current();
+    };
+    let done = match build.ensure().await {
+        Err(RunError::Filter(error)) if !build.cache.is_fresh() => {
+            build.cache = without_cache(plan, &error)?;
+            build.ensure().await?
+        }
+        ensured => ensured?,
+    };
+    let (build, runtime) = (Arc::new(build), Handle::current());
     Ok(Some(done.or_rebuild(move || {
         let built = runtime.block_on(build.ensure());
         built.inspect_err(|error| warn(error, "the id file was not built anew")).ok()
@@ -50,7 +57,13 @@ pub(super) async fn done_ids(
 }
 
 fn cache(plan: &Plan) -> Result<IdCache, FilterError> {
-    IdCache::open(&plan.cache.join("ids"), plan.cache_ids_bytes_max)
+    IdCache::open(&plan.cache, plan.cache_ids_bytes_max)
+}
+
+/// Only this run has to build the file, and the next one has to build it again.
+fn without_cache(plan: &Plan, error: &FilterError) -> Result<IdCache, FilterError> {
+    warn(error, "the cache cannot be used: this run builds an id file of its own among the temporary files");
+    IdCache::fresh(plan.cache_ids_bytes_max)
 }
 
 /// Over everything that the ids come from.

@@ -19,7 +19,7 @@ pub(super) fn hint(plan: &Plan, index: usize, block: &Block) -> String {
 /// How the run goes on after a row failed.
 pub(super) fn going_on(plan: &Plan) -> &'static str {
     match (plan.is_durable, &plan.ids) {
-        (false, _) => "mend the row or the function, empty the sink, and run the same command again",
+        (false, _) => "mend the row or the function, name another sink, which is empty, and run the same command again",
         (true, Some(_)) => {
             "mend the row and run the same command again; or mend the function, build it, and run with --accept-change"
         }

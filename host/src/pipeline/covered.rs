@@ -8,6 +8,7 @@ use super::RunError;
 use crate::commit::{
     CommitError, Known, Lane, LaneLog, LaneState, ObjectCoverage, Pinned, Root, RowState, lane_of, pieces, read_state,
 };
+use crate::observe::Kept;
 use crate::plan::{Failed, Plan};
 use crate::source::{self, Object};
 
@@ -129,6 +130,21 @@ impl Covered {
 
     pub(super) fn all_rows(&self) -> u64 {
         self.coverages().map(|covered| covered.coverage.len()).sum()
+    }
+
+    /// Rows that are done as the job computed them before a change that a person accepted. They stay as they are.
+    pub(super) fn kept(&self, root: &Root, lanes: &Lanes) -> Kept {
+        let mut kept = Kept::default();
+        for (pinned, _, lane, covered) in &self.pieces {
+            let groups = lanes.state(*lane).map(|state| &state.groups);
+            let is_before = |group: &u64| {
+                groups.and_then(|groups| groups.get(group)).is_some_and(|group| !root.computed_the_same(group.root))
+            };
+            let given = covered.iter().flat_map(|covered| covered.coverage.given());
+            let before = given.filter(|(_, state, group)| *state == RowState::Done && is_before(group));
+            kept.add(&pinned.object.path, before.map(|(range, ..)| range.end - range.start).sum());
+        }
+        kept
     }
 
     /// Objects with rows that are not covered.

@@ -21,7 +21,7 @@ use crate::commit::{
     Root, RootEntry, RowState, SideFile, Writer, piece_bytes, random_name,
 };
 use crate::filter::DoneIds;
-use crate::observe::{Progress, add};
+use crate::observe::{Kept, Progress, add};
 use crate::plan::Plan;
 use crate::sink::Receipt;
 use crate::source::{self, Object};
@@ -37,7 +37,7 @@ pub(super) const RETURNED_GROUP: u64 = 0;
 /// What opening a job comes to.
 pub(super) enum Opening {
     /// Every row is covered and the lanes are closed: nothing is written, not even an open.
-    Finished { known_rows: u64, failed_rows: u64, dead_rows: u64, is_whole_job: bool },
+    Finished { known_rows: u64, failed_rows: u64, dead_rows: u64, kept: Kept, is_whole_job: bool },
     /// The lanes are ours.
     Open(Box<Opened>),
 }
@@ -70,6 +70,8 @@ pub(super) struct Job {
     pub(super) failed_before: u64,
     /// Rows kept as dead letters by earlier runs.
     pub(super) dead_before: u64,
+    /// Rows that were done before the job was changed.
+    pub(super) kept: Kept,
     /// Lanes in which a sink file counts already.
     pub(super) with_output: Vec<u32>,
     /// How objects are cut.
@@ -113,6 +115,7 @@ pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) ->
     if let Some(covered) = looked.finished {
         add(&progress.rows_skipped, covered.all_rows());
         add(&progress.objects, covered.pieces.len() as u64);
+        let kept = covered.kept(&root, &looked.lanes);
         let complete = complete_job(plan, looked.lanes).await?;
         if let Some(complete) = &complete {
             delete_if_wanted(plan, complete).await?;
@@ -121,6 +124,7 @@ pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) ->
             known_rows: covered.rows(RowState::Known),
             failed_rows: covered.rows(RowState::Failed),
             dead_rows: covered.rows(RowState::DeadLettered),
+            kept,
             is_whole_job: complete.is_some(),
         });
     }
@@ -224,6 +228,7 @@ async fn open_lanes(
         name: root.genesis.job.clone(),
         failed_before: covered.rows(RowState::Failed),
         dead_before: covered.rows(RowState::DeadLettered),
+        kept: covered.kept(&root, &lanes),
         with_output,
         split_bytes: root.genesis.split_bytes,
         pending: pending(plan, covered, &attempts, root.genesis.split_bytes, progress),

@@ -225,7 +225,13 @@ fn in_block(message: &str, block: &Block) -> String {
 const HINT_VALUE: &str = "a value does not fit the type that the function asks for; mend the value or the function";
 
 fn broken(stage: &Stage, error: &ArrowError) -> RunError {
-    RunError::Failed(format!("{}: {error}\nhint: nothing is lost; please report this", stage.label))
+    let hint = match error {
+        ArrowError::OffsetOverflowError(_) => {
+            "more bytes of one column than a block can hold; lower `block_rows_max` or `block_bytes_max` under [run]"
+        }
+        _ => "nothing is lost; this is a defect of wasmpipe: report it with this line",
+    };
+    RunError::Failed(format!("{}: {error}\nhint: {hint}", stage.label))
 }
 
 /// Rows with a null where the function takes none fail before they reach it.

@@ -58,8 +58,8 @@ impl Draft<'_> {
         if self.problems.len() == problems_before {
             self.refuse_other_jobs(&stores, root.as_ref()).await?;
         }
-        let objects = self.objects(&stores).await?;
-        let footers = self.footers(&stores, objects.as_deref(), root.as_ref()).await?;
+        let found = self.objects(&stores).await?;
+        let footers = self.footers(&stores, found.as_ref(), root.as_ref()).await?;
         let schema = source_schema(root.as_ref(), footers.as_deref())?;
         let id_fields = self.id_fields(schema.as_deref());
         let Bindings { bound, last, wanted } = self.bind(&components, schema.as_ref());
@@ -71,7 +71,7 @@ impl Draft<'_> {
         let Stores { source: Some((pattern, source)), sink: Some(sink), checkpoint: Some(checkpoint) } = stores else {
             return Ok(None);
         };
-        let (Some(schema), Some(last), Some(objects)) = (schema, last, objects) else { return Ok(None) };
+        let (Some(schema), Some(last), Some((objects, passed))) = (schema, last, found) else { return Ok(None) };
         if !self.problems.is_empty() {
             return Ok(None);
         }
@@ -109,7 +109,7 @@ impl Draft<'_> {
         Ok(Some(Plan {
             file: config.file.path().into(),
             engine: Arc::clone(&self.options.engine),
-            source: Source { store: source, pattern, columns, to_stages, schema, objects, rows },
+            source: Source { store: source, pattern, columns, to_stages, schema, objects, passed, rows },
             ids,
             stages,
             sink,

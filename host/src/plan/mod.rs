@@ -37,7 +37,7 @@ pub use single::{Single, single};
 use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Places, Root};
 use crate::config::Problems;
 use crate::sink;
-use crate::source::{BlockSize, Columns, Object, Pattern, SourceError};
+use crate::source::{BlockSize, Columns, Object, PassedOver, Pattern, SourceError};
 use crate::store::{Environment, Store, Watch, advice, told};
 use crate::udf;
 
@@ -145,6 +145,8 @@ pub struct Source {
     pub schema: SchemaRef,
     /// The objects, as listed while planning.
     pub objects: Vec<Object>,
+    /// What lies beside them.
+    pub passed: PassedOver,
     /// Their rows, if all footers were read while planning.
     pub rows: Option<u64>,
 }
@@ -260,11 +262,7 @@ pub enum PlanError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     /// A store could not be read.
-    #[error(
-        "{what}: {}\nhint: {}",
-        told(cause),
-        advice(cause, "nothing was changed; run the same command again when the store answers")
-    )]
+    #[error("{what}: {}\nhint: {}", told(cause), advice(cause, "nothing was changed"))]
     Store {
         /// What was attempted.
         what: String,

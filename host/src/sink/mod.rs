@@ -169,11 +169,7 @@ impl FileName {
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The store refused or failed.
-    #[error(
-        "sink: cannot write {name}: {}\nhint: {}",
-        told(cause),
-        advice(cause, "nothing is lost; mend the sink and run the same command again")
-    )]
+    #[error("sink: cannot write {name}: {}\nhint: {}", told(cause), advice(cause, "nothing is lost"))]
     Store {
         /// The file.
         name: String,

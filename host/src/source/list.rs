@@ -1,59 +1,59 @@
-//! Which objects the source has. The order is that of the paths, so every run sees the same order.
+//! Which objects the source has, and what lies beside them. The order is that of the paths, so every run sees the same order.
+//!
+//! What would be read and cannot be is an error by name: rows would be missing otherwise. What is not meant to be read is
+//! named, too, so that nobody takes it for read.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::DirEntry;
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::Arc;
 
-use futures::TryStreamExt;
-use globset::{GlobBuilder, GlobMatcher};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::SourceError;
-use crate::store::{Location, Store, staged_for};
+use super::glob::{Glob, is_glob, is_hidden, takes_itself};
+use super::passed::PassedOver;
+use crate::store::{Location, Object, Odd, Oddity, Store, Walk, staged_for};
 
-/// One object as the store lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// Relative to the source root.
-    pub path: Arc<str>,
-    /// Bytes.
-    pub size: u64,
-    /// The store's version tag, if it has one.
-    pub etag: Option<String>,
-    /// Milliseconds since 1970, as the store says.
-    pub modified_ms: i64,
-}
+/// Names that are shown of those that cannot be read.
+const UNREADABLE_SHOWN_MAX: usize = 5;
 
 /// What a pipeline file says in `[source] path`, split into a root and what is taken below it.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     root: Location,
-    taken: Taken,
+    pub(super) taken: Taken,
     /// Folders that no object may lie in, links resolved.
     avoided: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
-enum Taken {
+pub(super) enum Taken {
     /// One file of the root.
     File(String),
-    /// Every file of the format below the root, but not in or at names that begin with `_` or `.`.
+    /// Every file of the format below the root, but not in or at hidden names.
     Folder,
-    /// What the glob matches; shallow if that lies in the root itself.
-    Glob { matcher: GlobMatcher, is_shallow: bool },
+    /// What the glob matches.
+    Glob(Glob),
 }
 
 impl Pattern {
     /// Reads a place: a glob if it has one of `*?[{`, else a folder or a file. Those of this machine must exist; in a bucket
-    /// nothing is asked, and a name that ends in `.parquet` is a file.
-    pub fn new(place: &Location) -> Result<Pattern, String> {
+    /// nothing is asked, and a name that ends in `.parquet` is a file. In `base`, the folder that relative paths start at, those
+    /// letters are letters.
+    pub fn new(place: &Location, base: &FsPath) -> Result<Pattern, String> {
         let text = place.path().ok_or("the path is not valid UTF-8")?;
-        if text.contains(['*', '?', '[', '{']) {
-            return Pattern::glob(place, text);
+        let below = place.local().and_then(|_| below(text, base)).unwrap_or(text);
+        if is_glob(below) {
+            return Pattern::glob(place, &text[..text.len() - below.len()], below);
         }
+        Pattern::literal(place)
+    }
+
+    /// Reads a place in which no letter has a meaning.
+    pub fn literal(place: &Location) -> Result<Pattern, String> {
+        let text = place.path().ok_or("the path is not valid UTF-8")?;
         match place.local() {
             Some(path) => Pattern::of_path(path, text),
             None => Ok(Pattern::of_key(place, text)),
@@ -73,9 +73,12 @@ impl Pattern {
     }
 
     fn of_path(path: &FsPath, text: &str) -> Result<Pattern, String> {
-        let kind = std::fs::metadata(path).map_err(|error| format!("cannot read {text}: {error}"))?;
+        let kind = std::fs::metadata(path).map_err(|error| no_metadata(path, &error))?;
         if kind.is_dir() {
             return Ok(Pattern::at(Location::Local(path.into()), Taken::Folder));
+        }
+        if !kind.is_file() {
+            return Err(format!("{text} is neither a file nor a folder"));
         }
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("the path names no file")?;
         if staged_for(name).is_some() {
@@ -87,14 +90,18 @@ impl Pattern {
         Ok(Pattern::at(Location::Local(root), Taken::File(name.into())))
     }
 
-    fn glob(place: &Location, text: &str) -> Result<Pattern, String> {
-        let fixed =
-            text.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect::<Vec<_>>().join("/");
-        let pattern = text[fixed.len()..].trim_start_matches('/');
-        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.to_string())?;
-        let root = if fixed.is_empty() && place.local().is_some() { "/" } else { fixed.as_str() };
-        let is_shallow = !pattern.contains('/') && !pattern.contains("**");
-        Ok(Pattern::at(place.with_path(root), Taken::Glob { matcher: glob.compile_matcher(), is_shallow }))
+    /// `base` and `written` together are the path; only the latter is a pattern.
+    fn glob(place: &Location, base: &str, written: &str) -> Result<Pattern, String> {
+        let fixed: Vec<&str> = written.split('/').take_while(|part| !is_glob(part)).collect();
+        let fixed = fixed.join("/");
+        let pattern = written[fixed.len()..].trim_start_matches('/');
+        let glob = Glob::new(pattern)?;
+        let root = format!("{base}{fixed}");
+        let root = if root.is_empty() && place.local().is_some() { "/" } else { root.as_str() };
+        if let (Some(_), Some(first)) = (place.local(), pattern.split('/').next()) {
+            refuse_ambiguity(FsPath::new(root), first)?;
+        }
+        Ok(Pattern::at(place.with_path(root), Taken::Glob(glob)))
     }
 
     /// The same, but an object in one of these folders is an error, even if a link leads there.
@@ -118,36 +125,150 @@ impl Pattern {
         samples.iter().any(|sample| below.join(sample).to_str().is_some_and(|path| self.takes(path)))
     }
 
-    fn takes(&self, path: &str) -> bool {
+    pub(super) fn takes(&self, path: &str) -> bool {
         match &self.taken {
             Taken::File(name) => path == name,
-            Taken::Folder => path.ends_with(".parquet") && !path.split('/').any(|part| part.starts_with(['_', '.'])),
-            Taken::Glob { matcher, .. } => matcher.is_match(path),
+            Taken::Folder => is_parquet(path) && !path.split('/').any(is_hidden),
+            Taken::Glob(glob) => glob.takes(path),
         }
+    }
+
+    /// Whether it may take something below a folder.
+    pub(super) fn enters(&self, folder: &str) -> bool {
+        match &self.taken {
+            Taken::File(_) => false,
+            Taken::Folder => !folder.split('/').any(is_hidden),
+            Taken::Glob(glob) => glob.enters(folder),
+        }
+    }
+}
+
+pub(super) fn is_parquet(path: &str) -> bool {
+    path.ends_with(".parquet")
+}
+
+/// What of a path lies below `base`, with its slash.
+fn below<'a>(path: &'a str, base: &FsPath) -> Option<&'a str> {
+    let below = path.strip_prefix(base.to_str()?)?;
+    (below.starts_with('/') || path.len() == below.len() || base.to_str()?.ends_with('/')).then_some(below)
+}
+
+/// A folder `exp[1]` is not what the pattern `exp[1]` takes. Which one is meant is not guessed.
+fn refuse_ambiguity(root: &FsPath, part: &str) -> Result<(), String> {
+    if takes_itself(part) || root.join(part).symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let literal: String =
+        part.chars().map(|c| if is_glob(&c.to_string()) { format!("[{c}]") } else { c.into() }).collect();
+    Err(format!(
+        "`{part}` is a pattern, and also the name of something in {}, which the pattern does not take\n\
+         hint: for that name write {literal}; for the pattern write it in another way",
+        root.display()
+    ))
+}
+
+fn no_metadata(path: &FsPath, error: &std::io::Error) -> String {
+    let shown = path.display();
+    if let Ok(target) = std::fs::read_link(path) {
+        return format!(
+            "{shown} is a link to {}, which cannot be reached: {error}\nhint: mend the link, or name what is there",
+            target.display()
+        );
+    }
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            format!("cannot read {shown}: {error}\nhint: give this user the right to read it")
+        }
+        _ => format!("cannot read {shown}: {error}"),
     }
 }
 
 /// All objects that the pattern takes, sorted by path.
 pub async fn list(store: &Store, pattern: &Pattern) -> Result<Vec<Object>, SourceError> {
-    let metas = candidates(store, pattern).await.map_err(|cause| not_listed(pattern, cause))?;
-    let metas = metas.into_iter().filter(|meta| pattern.takes(meta.location.as_ref()));
-    let mut objects: Vec<Object> = metas.map(Object::from).collect();
+    Ok(survey(store, pattern).await?.0)
+}
+
+/// The same, and what lies beside them.
+pub async fn survey(store: &Store, pattern: &Pattern) -> Result<(Vec<Object>, PassedOver), SourceError> {
+    let Walk { mut objects, odd } = candidates(store, pattern).await.map_err(|cause| not_listed(pattern, cause))?;
+    refuse_unreadable(pattern, &odd)?;
+    let passed = PassedOver::of(pattern, &objects, &odd);
+    objects.retain(|object| pattern.takes(&object.path));
     objects.sort_by(|a, b| a.path.cmp(&b.path));
     if let Some(folder) = store.local_root() {
-        refuse_hidden(folder, pattern)?;
         refuse_twins(folder, pattern, &objects)?;
     }
-    Ok(objects)
+    Ok((objects, passed))
 }
 
 /// Looks no further than it must: folders beside the source may be huge, or closed to this user.
-async fn candidates(store: &Store, pattern: &Pattern) -> object_store::Result<Vec<ObjectMeta>> {
-    let objects = store.objects();
+async fn candidates(store: &Store, pattern: &Pattern) -> object_store::Result<Walk> {
     match &pattern.taken {
-        Taken::File(name) => Ok(vec![objects.head(&Path::parse(name)?).await?]),
-        Taken::Glob { is_shallow: true, .. } => Ok(objects.list_with_delimiter(None).await?.objects),
-        Taken::Glob { .. } | Taken::Folder => objects.list(None).try_collect().await,
+        Taken::File(name) => {
+            let meta = store.objects().head(&Path::parse(name)?).await?;
+            Ok(Walk { objects: vec![meta.into()], odd: Vec::new() })
+        }
+        Taken::Glob(glob) if glob.is_shallow() => store.walk_root().await,
+        Taken::Glob(_) | Taken::Folder => {
+            let pattern = pattern.clone();
+            store.walk(move |folder| pattern.enters(folder)).await
+        }
     }
+}
+
+/// Rows of what cannot be read would be missing in the output.
+fn refuse_unreadable(pattern: &Pattern, odd: &[Odd]) -> Result<(), SourceError> {
+    let mut unreadable: Vec<(&Odd, String, &'static str)> = Vec::new();
+    for odd in odd {
+        unreadable.extend(why_unreadable(pattern, odd).map(|(what, hint)| (odd, what, hint)));
+    }
+    unreadable.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+    let Some((first, what, hint)) = unreadable.first() else { return Ok(()) };
+    let others = unreadable[1..].iter().take(UNREADABLE_SHOWN_MAX);
+    let others: String = others.map(|(odd, what, _)| format!("\n  so is {}: {what}", shown(&odd.path))).collect();
+    let more = match unreadable.len().saturating_sub(1 + UNREADABLE_SHOWN_MAX) {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
+    };
+    let object = if first.path.is_empty() { pattern.root.to_string() } else { shown(&first.path) };
+    Err(SourceError::Bad { object, message: format!("cannot be read: {what}{others}{more}"), hint })
+}
+
+/// What is wrong with a name below the root, and what to do; none if nothing of it is wanted.
+fn why_unreadable(pattern: &Pattern, odd: &Odd) -> Option<(String, &'static str)> {
+    let takes = pattern.takes(&odd.path);
+    let is_root = odd.path.is_empty();
+    match &odd.why {
+        Oddity::Name if takes => Some((
+            "its path has a control character or an empty part, or is not UTF-8".into(),
+            "rename it; or name the others with a glob that does not match it",
+        )),
+        Oddity::Staged if takes => Some((
+            "it ends in # and digits, which local stores keep for unfinished uploads".into(),
+            "rename it, or narrow the glob",
+        )),
+        Oddity::Broken { target } if takes => Some((
+            format!("it is a link to {}, where nothing is", target.display()),
+            "put its target back, or mend the link; or name the others with a glob that does not match it",
+        )),
+        Oddity::Loop { target } => Some((
+            format!("it is a link to {}, a folder in which it lies itself", target.display()),
+            "move the link out of the source, or narrow the path with a glob: what lies there is read without it",
+        )),
+        Oddity::Closed { cause } if takes || is_root || pattern.enters(&odd.path) => Some((
+            cause.clone(),
+            "give this user the right to read it; or name the others with a glob that does not match it",
+        )),
+        Oddity::Special if takes => {
+            Some(("it is a pipe, a socket or a device".into(), "name the others with a glob that does not match it"))
+        }
+        _ => None,
+    }
+}
+
+/// A name in a line of ours.
+pub(super) fn shown(path: &str) -> String {
+    path.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()
 }
 
 fn not_listed(pattern: &Pattern, cause: object_store::Error) -> SourceError {
@@ -168,13 +289,6 @@ fn not_listed(pattern: &Pattern, cause: object_store::Error) -> SourceError {
     }
 }
 
-impl From<ObjectMeta> for Object {
-    fn from(meta: ObjectMeta) -> Object {
-        let modified_ms = meta.last_modified.timestamp_millis();
-        Object { path: meta.location.as_ref().into(), size: meta.size, etag: meta.e_tag, modified_ms }
-    }
-}
-
 /// Two listed paths that are one file, by a symbolic link, would double its rows; a link into the sink would do so
 /// without end.
 fn refuse_twins(folder: &FsPath, pattern: &Pattern, objects: &[Object]) -> Result<(), SourceError> {
@@ -191,7 +305,7 @@ fn refuse_twins(folder: &FsPath, pattern: &Pattern, objects: &[Object]) -> Resul
         }
         if let Some(first) = seen.insert(real, &object.path) {
             let message = format!("is the same file as {first}, by a symbolic link");
-            let hint = "take one of the two out of the source: its rows would be in the output twice";
+            let hint = "leave one of the two out, with a glob or another folder: its rows would be in the output twice";
             return Err(SourceError::Bad { object: object.path.to_string(), message, hint });
         }
     }
@@ -222,33 +336,14 @@ impl Folder {
     }
 }
 
-fn refuse_hidden(folder: &FsPath, pattern: &Pattern) -> Result<(), SourceError> {
-    let Taken::Glob { matcher, is_shallow } = &pattern.taken else { return Ok(()) };
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if path.is_dir() && !path.is_symlink() {
-                folders.extend((!is_shallow).then_some(path));
-            } else if staged_for(&name).is_some()
-                && path.strip_prefix(folder).is_ok_and(|relative| matcher.is_match(relative))
-            {
-                let message = "ends in # and digits, which local stores keep for unfinished uploads".to_string();
-                return Err(SourceError::Bad { object: name, message, hint: "rename it, or narrow the glob" });
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_glob_is_split_into_root_and_pattern() {
-        let pattern = Pattern::new(&Location::Local("/data/corpus/2026-*/part-?.parquet".into())).unwrap();
+        let pattern =
+            Pattern::new(&Location::Local("/data/corpus/2026-*/part-?.parquet".into()), FsPath::new("/")).unwrap();
         assert_eq!(pattern.root(), &Location::Local("/data/corpus".into()));
         assert!(pattern.takes("2026-01/part-1.parquet"));
         assert!(!pattern.takes("2026-01/deeper/part-1.parquet"));
@@ -257,7 +352,7 @@ mod tests {
     #[test]
     fn a_folder_takes_parquet_files_that_are_not_hidden() {
         let folder = tempfile::tempdir().unwrap();
-        let pattern = Pattern::new(&Location::Local(folder.path().into())).unwrap();
+        let pattern = Pattern::new(&Location::Local(folder.path().into()), FsPath::new("/")).unwrap();
         assert!(pattern.takes("a/b.parquet"));
         for path in ["a/_wasmpipe/b.parquet", ".b.parquet", "b.json"] {
             assert!(!pattern.takes(path), "{path}");
@@ -266,7 +361,8 @@ mod tests {
 
     #[test]
     fn in_a_bucket_the_name_says_what_is_taken() {
-        let pattern = |url: &str| Pattern::new(&Location::parse(url, FsPath::new("/")).unwrap()).unwrap();
+        let pattern =
+            |url: &str| Pattern::new(&Location::parse(url, FsPath::new("/")).unwrap(), FsPath::new("/")).unwrap();
         let cases = [
             ("s3://bucket/in/2026-*/part-?.parquet", "s3://bucket/in", "2026-01/part-1.parquet", "a.parquet"),
             ("s3://bucket/*.parquet", "s3://bucket/", "a.parquet", "in/a.parquet"),

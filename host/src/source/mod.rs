@@ -1,30 +1,32 @@
 //! Objects become units, units become rows.
 //!
 //! * `list` - which objects the source has: a file, a folder or a glob.
+//! * `glob` - patterns of names; `passed` - what lies beside the objects and is not read.
 //! * `open` - one Parquet object: its footer, its digest, its row groups (the units).
 //! * `read` - the rows of a unit that are still to do, batch by batch.
 //!
 //! Coverage and ids are not known here: the caller says which rows it wants.
 
+mod glob;
 mod list;
 mod open;
+mod passed;
 mod read;
 
-pub use list::{Object, Pattern, list};
+pub use glob::is_glob;
+pub use list::{Pattern, list, survey};
 pub use open::{Columns, Fetch, Opened, Unit, open, open_to_read, schema_of};
+pub use passed::PassedOver;
 pub use read::{BlockSize, Rows, UnitReader};
 
+pub use crate::store::Object;
 use crate::store::{advice, told};
 
 /// What went wrong with an object of the source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The store did not give what it was asked for.
-    #[error(
-        "source object {object}: {}\nhint: {}",
-        told(cause),
-        advice(cause, "nothing is lost; run the same command again when the store answers")
-    )]
+    #[error("source object {object}: {}\nhint: {}", told(cause), advice(cause, "nothing is lost"))]
     Store {
         /// Path relative to the source root.
         object: String,

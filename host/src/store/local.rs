@@ -13,7 +13,7 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{Error, Result};
 
-use super::Listed;
+use super::{Listed, Walk};
 
 /// The objects below a folder, which need not exist. Writes are synced before they are acknowledged.
 pub(super) fn open(root: &FsPath) -> Result<PrefixStore<LocalFileSystem>> {
@@ -39,6 +39,11 @@ pub(super) async fn list(folder: PathBuf) -> Result<Vec<Listed>> {
         Ok(listed)
     })
     .await
+}
+
+/// Everything below a folder; of folders in it, those that are wanted.
+pub(super) async fn walk(folder: PathBuf, enters: impl Fn(&str) -> bool + Send + 'static) -> Result<Walk> {
+    in_background(folder, |folder| Ok(super::walk::walk(folder, enters))).await
 }
 
 /// Their names alone.
@@ -130,7 +135,10 @@ async fn in_background<T: Send + 'static>(
     let result = tokio::task::spawn_blocking(move || read(&path)).await.unwrap_or_else(|error| Err(error.into()));
     result.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::NotFound { path: name, source: error.into() },
-        _ => Error::Generic { store: "LocalFileSystem", source: format!("{name}: {error}").into() },
+        kind => {
+            let source = std::io::Error::new(kind, format!("{name}: {error}"));
+            Error::Generic { store: "LocalFileSystem", source: source.into() }
+        }
     })
 }
 

@@ -3,6 +3,7 @@
 //!
 //! * `url` - a place as a person wrote it: a path, `file:///`, `s3://`.
 //! * `local` - folders of this machine.
+//! * `walk` - what lies in such a folder, objects and other things.
 //! * `s3` - buckets: endpoint, region, limits, errors without secrets, uploads that nobody will complete.
 //! * `profile` - who we are: the environment and profile files.
 //! * `advice` - what a store's error means to a person.
@@ -13,6 +14,7 @@ mod local;
 mod profile;
 mod s3;
 mod url;
+mod walk;
 mod watch;
 
 use std::path::{Path as FsPath, PathBuf};
@@ -21,15 +23,17 @@ use std::time::Duration;
 
 pub use advice::{advice, told};
 use bytes::Bytes;
+use futures::TryStreamExt;
 pub use local::{resolve, staged_for};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, Result};
 pub use profile::Environment;
 use s3::Bucket;
 pub use s3::{Settings, Upload};
 pub use url::Location;
+pub use walk::{Object, Odd, Oddity, Walk};
 use watch::Watched;
 pub use watch::{Act, Unwatched, Watch};
 
@@ -206,6 +210,41 @@ impl Store {
             return local::names(root.join(folder_path.as_ref())).await;
         }
         Ok(self.list(folder).await?.into_iter().map(|listed| listed.name).collect())
+    }
+
+    /// Everything below the root, in no order; on a local disk, what lies in folders that `enters` wants, by their paths, and
+    /// what stands for no object.
+    pub async fn walk(&self, enters: impl Fn(&str) -> bool + Send + 'static) -> Result<Walk> {
+        if let Root::Local(root) = &self.root {
+            self.watch.before(Act::List, self.name, "")?;
+            return local::walk(root.clone(), enters).await;
+        }
+        let listed: Result<Vec<Object>> = self.objects.list(None).map_ok(Object::from).try_collect().await;
+        match listed {
+            Err(Error::InvalidPath { .. }) => self.walk_bucket(false).await,
+            listed => Ok(Walk { objects: listed?, odd: Vec::new() }),
+        }
+    }
+
+    /// The same, without going into any folder.
+    pub async fn walk_root(&self) -> Result<Walk> {
+        if let Root::Local(_) = self.root {
+            return self.walk(|_| false).await;
+        }
+        let listed = match self.objects.list_with_delimiter(None).await {
+            Err(Error::InvalidPath { .. }) => return self.walk_bucket(true).await,
+            listed => listed?,
+        };
+        let folder = |path: Path| Odd { path: path.into(), why: Oddity::Folder };
+        let odd = listed.common_prefixes.into_iter().map(folder).collect();
+        Ok(Walk { objects: listed.objects.into_iter().map(Object::from).collect(), odd })
+    }
+
+    /// For who has found a name in a bucket that stands for no object.
+    async fn walk_bucket(&self, is_shallow: bool) -> Result<Walk> {
+        let Root::S3 { bucket, prefix, .. } = &self.root else { return Ok(Walk::default()) };
+        self.watch.before(Act::List, self.name, "")?;
+        bucket.walk(prefix, is_shallow).await
     }
 
     /// A small object, whole.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer};
@@ -18,6 +19,7 @@ use object_store::{BackoffConfig, ClientOptions, Error, Result, RetryConfig};
 use tokio::sync::Semaphore;
 
 use super::profile::{Environment, Keys, Profile, keys};
+use super::walk::{Object, Odd, Oddity, Walk};
 
 const RETRIES: u32 = 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -139,6 +141,30 @@ impl Bucket {
                     from = format!("&key-marker={}&upload-id-marker={}", encoded(&key), encoded(&id));
                 }
                 _ => return Ok(uploads),
+            }
+        }
+    }
+
+    /// What lies below a prefix, or right in it, with names that stand for no object: one of them ends the listing of the
+    /// library.
+    pub(super) async fn walk(&self, prefix: &Path, is_shallow: bool) -> Result<Walk> {
+        let below = if prefix.as_ref().is_empty() { String::new() } else { format!("{prefix}/") };
+        let delimiter = if is_shallow { "delimiter=%2F&" } else { "" };
+        let (mut walk, mut from) = (Walk::default(), String::new());
+        loop {
+            let url = format!("{}?{from}{delimiter}encoding-type=url&list-type=2&prefix={}", self.url, encoded(&below));
+            let page: ObjectsPage = quick_xml::de::from_reader(&*self.get(&url).await?).map_err(unreadable)?;
+            let is_encoded = page.encoding_type.as_deref() == Some("url");
+            for object in page.contents {
+                object.add(&mut walk, &below, is_encoded);
+            }
+            let folders =
+                page.common_prefixes.into_iter().filter_map(|folder| name(&folder.prefix, &below, is_encoded));
+            let folder = |path: String| Odd { path: path.trim_end_matches('/').into(), why: Oddity::Folder };
+            walk.odd.extend(folders.map(folder));
+            match page.next_continuation_token.filter(|_| page.is_truncated) {
+                Some(token) => from = format!("continuation-token={}&", encoded(&token)),
+                None => return Ok(walk),
             }
         }
     }
@@ -355,6 +381,73 @@ struct UploadXml {
     upload_id: String,
 }
 
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ObjectsPage {
+    #[serde(default)]
+    contents: Vec<ObjectXml>,
+    #[serde(default)]
+    common_prefixes: Vec<PrefixXml>,
+    #[serde(default)]
+    is_truncated: bool,
+    encoding_type: Option<String>,
+    next_continuation_token: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PrefixXml {
+    prefix: String,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ObjectXml {
+    key: String,
+    size: u64,
+    last_modified: String,
+    #[serde(rename = "ETag")]
+    etag: Option<String>,
+}
+
+impl ObjectXml {
+    fn add(self, walk: &mut Walk, below: &str, is_encoded: bool) {
+        let Some(path) = name(&self.key, below, is_encoded) else { return };
+        match Path::parse(&path) {
+            Ok(path) => walk.objects.push(Object {
+                path: path.as_ref().into(),
+                size: self.size,
+                etag: self.etag,
+                modified_ms: string_to_timestamp_nanos(&self.last_modified).unwrap_or(0) / 1_000_000,
+            }),
+            Err(_) => walk.odd.push(Odd { path, why: Oddity::Name }),
+        }
+    }
+}
+
+/// A key relative to what it lies below.
+fn name(key: &str, below: &str, is_encoded: bool) -> Option<String> {
+    let key = if is_encoded { decoded(key) } else { key.to_owned() };
+    key.strip_prefix(below).filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// A text in which some bytes are `%` and two digits, and spaces are `+`.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        let (byte, after) = match (byte, digits) {
+            (b'%', Some(byte)) => (byte, &after[2..]),
+            (b'+', _) => (b' ', after),
+            (byte, _) => (byte, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,6 +467,14 @@ mod tests {
         let bucket = open(written, &variables).unwrap();
         assert_eq!(bucket.url, "https://here/bucket");
         assert_eq!(open(Settings::default(), &[]).unwrap().url, "https://s3.us-east-1.amazonaws.com/bucket");
+    }
+
+    #[test]
+    fn keys_are_read_as_they_are_encoded() {
+        assert_eq!(decoded("in/a+b%09c%2Bd%é%zz"), "in/a b\tc+d%é%zz");
+        assert_eq!(name("in%2Fa", "in/", true).as_deref(), Some("a"));
+        assert_eq!(name("in/a%2F", "in/", false).as_deref(), Some("a%2F"));
+        assert_eq!((name("in/", "in/", false), name("other/a", "in/", false)), (None, None));
     }
 
     #[test]

@@ -11,12 +11,12 @@
 //! ```
 //!
 //! A file that does not match its checksum is compiled anew. Nothing else makes such a file trustworthy: it belongs to the
-//! user that runs the host, in a folder that only this user enters, and is never taken from a pipeline file.
+//! user that runs the host, or to root, in a folder that only this user enters, and is never taken from a pipeline file. A
+//! folder that cannot be trusted, or not be made, is not used, and each start compiles.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::File;
 use std::hash::{Hash, Hasher};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use wasmtime::component::Component as Compiled;
 
 use super::alarm::{Alarm, Clock, Memories};
 use super::{UdfError, checks};
+use crate::private;
 
 /// Stack of one call. A worker thread needs this and room for the host: the 2 MiB that threads have by default will do.
 const STACK_BYTES_MAX: usize = 512 << 10;
@@ -46,10 +47,10 @@ impl Engine {
     /// How often [`Engine::tick`] has to be called for time limits to hold.
     pub const TICK: Duration = Duration::from_millis(10);
 
-    /// `cache` is a folder for compiled components; without it each start compiles.
+    /// `cache` is a folder for compiled components; without it, or where it cannot be used, each start compiles.
     pub fn new(cache: Option<PathBuf>) -> Result<Engine, UdfError> {
         let wasm = wasmtime::Engine::new(&config()).map_err(|e| UdfError::Engine(e.into()))?;
-        let cache = cache.map(|folder| Cache::open(&folder, &wasm)).transpose()?;
+        let cache = cache.and_then(|folder| Cache::open_or_warn(&folder, &wasm));
         Ok(Engine { wasm, clock: Arc::default(), cache })
     }
 
@@ -110,9 +111,19 @@ struct Cache {
 }
 
 impl Cache {
-    fn open(folder: &Path, wasm: &wasmtime::Engine) -> Result<Cache, UdfError> {
-        let folder = folder.join("components");
-        private(&folder).map_err(|source| UdfError::Cache { path: folder.clone(), source })?;
+    fn open_or_warn(folder: &Path, wasm: &wasmtime::Engine) -> Option<Cache> {
+        let opened = Cache::open(folder, wasm);
+        let warn = |error: &io::Error| {
+            tracing::warn!(
+                folder = %folder.display(),
+                "compiled components are not kept, each start compiles: {error}; WASMPIPE_CACHE names a folder of your own"
+            );
+        };
+        opened.inspect_err(warn).ok()
+    }
+
+    fn open(folder: &Path, wasm: &wasmtime::Engine) -> io::Result<Cache> {
+        let folder = private::folder(folder, "components")?;
         let mut hasher = Blake3(blake3::Hasher::new());
         wasm.precompile_compatibility_hash().hash(&mut hasher);
         checks::VERSION.hash(&mut hasher);
@@ -126,7 +137,10 @@ impl Cache {
 
     fn get(&self, wasm: &wasmtime::Engine, digest: &str) -> Option<Compiled> {
         let path = self.path(digest);
-        let file = fs::read(&path).ok()?;
+        let file = match read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            read => read.inspect_err(|error| tracing::warn!("a compiled component is not used: {error}")).ok()?,
+        };
         let Some(code) = checked(&file) else {
             tracing::warn!(path = %path.display(), "a compiled component is damaged, compiling it anew");
             return None;
@@ -160,25 +174,13 @@ fn checked(file: &[u8]) -> Option<&[u8]> {
     (blake3::hash(code).as_bytes() == checksum).then_some(code)
 }
 
-/// Makes the folder, or takes it when it belongs to the user of this process; nobody else may enter it.
-fn private(folder: &Path) -> io::Result<()> {
-    if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
-    // A link could lead into somebody else's folder.
-    let found = fs::symlink_metadata(folder)?;
-    let me = tempfile::tempfile_in(folder)?.metadata()?.uid();
-    if !found.is_dir() || found.uid() != me {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "it is a link or belongs to another user, and compiled components are native code",
-        ));
-    }
-    if found.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    }
-    Ok(())
+/// A file that nobody else can have written.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    private::trust(path, &file.metadata()?)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Lets BLAKE3 hash what hashes itself.

@@ -54,14 +54,7 @@ pub enum UdfError {
     )]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 
-    #[error("the cache for compiled components cannot be used: {}\nhint: name a folder that belongs to you alone, on a local disk, with WASMPIPE_CACHE", path.display())]
-    Cache {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-
-    #[error("component {} cannot be read\nhint: `component` names a .wasm file, relative to the pipeline file", path.display())]
+    #[error("component {} cannot be read\nhint: {}", path.display(), unread(source))]
     Read {
         path: PathBuf,
         #[source]
@@ -83,4 +76,11 @@ pub enum UdfError {
 
     #[error("{stage}: `{function}` of {} {mismatch}", path.display())]
     Columns { stage: String, function: String, path: PathBuf, mismatch: Box<Mismatch> },
+}
+
+fn unread(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => "give this user the right to read it",
+        _ => "`component` names a .wasm file, relative to the pipeline file",
+    }
 }

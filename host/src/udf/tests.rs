@@ -5,6 +5,7 @@
 use crate::block::Lineage;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -1023,11 +1024,38 @@ fn compiled_components_are_kept_and_checked() {
 }
 
 #[test]
-fn a_cache_behind_a_link_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+fn a_cache_that_is_not_this_users_alone_is_not_used() {
     let elsewhere = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("components")).unwrap();
-    assert!(matches!(Engine::new(Some(folder.path().to_owned())), Err(UdfError::Cache { .. })));
+    let file = File::new(&Script::new("map").wasm());
+    let unused = |prepare: &dyn Fn(&Path)| {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path());
+        let engine = Engine::new(Some(folder.path().to_owned())).unwrap();
+        Component::load(&engine, &file.path()).unwrap();
+        let kept = fs::read_dir(folder.path().join("components")).map_or(0, Iterator::count);
+        assert_eq!((kept, fs::read_dir(elsewhere.path()).unwrap().count()), (0, 0));
+    };
+    let set = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    unused(&|cache| std::os::unix::fs::symlink(elsewhere.path(), cache.join("components")).unwrap());
+    unused(&|cache| set(cache, 0o777));
+    unused(&|cache| {
+        fs::create_dir(cache.join("components")).unwrap();
+        set(&cache.join("components"), 0o770);
+    });
+    unused(&|cache| fs::write(cache.join("components"), "a file").unwrap());
+}
+
+#[test]
+fn a_compiled_component_that_others_can_write_is_not_run() {
+    let cache = tempfile::tempdir().unwrap();
+    let engine = Engine::new(Some(cache.path().to_owned())).unwrap();
+    let file = File::new(&Script::new("map").wasm());
+    Component::load(&engine, &file.path()).unwrap();
+    let kept = only_file(&cache.path().join("components"));
+    let before = fs::metadata(&kept).unwrap().ino();
+    fs::set_permissions(&kept, PermissionsExt::from_mode(0o666)).unwrap();
+    Component::load(&engine, &file.path()).unwrap();
+    assert_ne!(fs::metadata(&kept).unwrap().ino(), before, "it was compiled anew");
 }
 
 fn only_file(folder: &Path) -> PathBuf {
@@ -1037,6 +1065,5 @@ fn only_file(folder: &Path) -> PathBuf {
 }
 
 fn mode(path: &Path) -> u32 {
-    use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }

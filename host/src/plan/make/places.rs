@@ -10,7 +10,7 @@ use super::settings::{settings_of, value_or};
 use crate::commit::{self, CommitError, Root};
 use crate::config::{self, At, shown};
 use crate::message::Message;
-use crate::source::{self, Object, Opened, Pattern, SourceError};
+use crate::source::{self, Object, Opened, PassedOver, Pattern, SourceError, is_glob};
 use crate::store::{Location, Settings, Store};
 
 /// Footers read while planning a new job: a source with more objects is checked file by file as it is read.
@@ -72,24 +72,22 @@ impl Draft<'_> {
     fn pattern(&mut self) -> Option<Pattern> {
         let written = self.config.source.path.as_ref()?;
         let place = self.location(written)?;
-        match Pattern::new(&place) {
-            Ok(pattern) => Some(pattern),
-            Err(_) if place.local().is_some_and(is_missing) => {
-                let path = place.local().unwrap_or(Path::new(""));
-                self.problem(written, nearby::missing(&written.value, path, &self.folder_of_file()));
-                None
-            }
-            Err(message) => {
-                let hint = match has_glob(&written.value) {
-                    true => {
-                        "correct the glob: *, **, ?, [a-z] and {a,b} are special; [[] stands for a bracket in a name"
-                    }
-                    false => "name a file, a folder or a glob that is there",
-                };
-                self.problem(written, Message::new(message).hint(hint));
-                None
-            }
+        let message = match Pattern::new(&place, &self.folder_of_file()) {
+            Ok(pattern) => return Some(pattern),
+            Err(message) => message,
+        };
+        if let Some(path) = place.local().filter(|path| !is_glob(&written.value) && is_missing(path)) {
+            self.problem(written, nearby::missing(&written.value, path, &self.folder_of_file()));
+            return None;
         }
+        let hint = match is_glob(&written.value) {
+            true => "correct the glob: *, **, ?, [a-z] and {a,b} are special; [[] stands for a bracket in a name",
+            false => "name a file, a folder or a glob that is there",
+        };
+        let message = Message::new(message);
+        let message = if message.hint.is_some() { message } else { message.hint(hint) };
+        self.problem(written, message);
+        None
     }
 
     fn store(
@@ -204,7 +202,7 @@ impl Draft<'_> {
                 "choose an empty folder; or put that job's checkpoint back to go on with it (`shared = true` under [sink] would \
                  keep both outputs side by side)"
             }
-            None => "empty it or choose another: a pipeline without [checkpoint] is a new job each time it runs",
+            None => "choose another, which is empty: a pipeline without [checkpoint] is a new job each time it runs",
         };
         self.problem(written, Message::new(message).hint(hint));
         Ok(())
@@ -220,12 +218,13 @@ impl Draft<'_> {
         }
     }
 
-    pub(super) async fn objects(&mut self, stores: &Stores) -> Result<Option<Vec<Object>>, PlanError> {
+    /// The objects of the source, and what lies beside them.
+    pub(super) async fn objects(&mut self, stores: &Stores) -> Result<Option<(Vec<Object>, PassedOver)>, PlanError> {
         let (Some((pattern, source)), Some(written)) = (&stores.source, &self.config.source.path) else {
             return Ok(None);
         };
-        match source::list(source, pattern).await {
-            Ok(objects) => Ok(Some(objects)),
+        match source::survey(source, pattern).await {
+            Ok(found) => Ok(Some(found)),
             Err(error @ SourceError::Bad { .. }) => {
                 self.problem(written, Message::of(&error));
                 Ok(None)
@@ -238,16 +237,17 @@ impl Draft<'_> {
     pub(super) async fn footers(
         &mut self,
         stores: &Stores,
-        objects: Option<&[Object]>,
+        found: Option<&(Vec<Object>, PassedOver)>,
         root: Option<&Root>,
     ) -> Result<Option<Vec<Opened>>, PlanError> {
         let (Some((pattern, store)), Some(written)) = (&stores.source, &self.config.source.path) else {
             return Ok(None);
         };
-        let (Some(objects), None) = (objects, root) else { return Ok(None) };
+        let (Some((objects, passed)), None) = (found, root) else { return Ok(None) };
         if objects.is_empty() {
             let message = format!("`{}` takes no file: the source has no object", shown(&written.value));
-            self.problem(written, Message::new(message).hint(nearby::hint_for_none(pattern.root())));
+            let message = Message { details: passed.lines(), ..Message::new(message) };
+            self.problem(written, message.hint(nearby::hint_for_none(pattern.root())));
             return Ok(None);
         }
         let some = if objects.len() <= FOOTERS_MAX { objects } else { &objects[..1] };
@@ -290,11 +290,6 @@ fn moved(root: &Root, stores: &Stores) -> Vec<String> {
     pairs.into_iter().filter_map(line).collect()
 }
 
-fn has_glob(path: &str) -> bool {
-    path.contains(['*', '?', '[', '{'])
-}
-
 pub(super) fn is_missing(path: &Path) -> bool {
-    !path.to_str().is_some_and(has_glob)
-        && std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }

@@ -14,7 +14,7 @@ use wasmpipe::sink::FileName;
 use wasmpipe::store::{Act, Unwatched, Watch};
 use wasmpipe_s3::{Fault, Op, What};
 
-use crate::support::place::{Kind, Place, wait};
+use crate::support::place::{Kind, Objects, Place, wait};
 use crate::support::seam::{Crash, Gate, Pause, Reads, Steps, Stop, Unreliable};
 use crate::support::{
     Multiset, Said, Workdir, at_once, each_twice, number_batch, once, read_files, run_as, write_parquet,

@@ -12,6 +12,7 @@
 //! * [`pipeline`] - wires the stages; the only file that starts threads.
 //! * [`block`] - the noun that moves: rows, where they came from, what became of them.
 //! * [`columns`] - which column types convert into which.
+//! * [`annotations`] - what a column is beyond its type: metadata, extension types, Parquet's logical types.
 //! * [`store`] - a path or URL becomes an object store.
 //! * [`source`] - objects become units, units become rows.
 //! * [`filter`] - which rows are not done yet, by id.
@@ -21,9 +22,11 @@
 //! * [`exchange`] - ids of rows that were done elsewhere come in, ids of ours go out.
 //! * [`message`] - what a person reads when something is wrong: the rules and the one printer.
 //! * [`private`] - folders of this user alone, for what is derived.
+//! * [`panics`] - code of others that panics gives an error.
 //! * [`observe`] - what a run knows about itself, as values.
 //! * [`cli`] - what a person types and reads; the only room that prints.
 
+pub mod annotations;
 pub mod block;
 pub mod cli;
 pub mod columns;
@@ -33,6 +36,7 @@ pub mod exchange;
 pub mod filter;
 pub mod message;
 pub mod observe;
+pub mod panics;
 pub mod pipeline;
 pub mod plan;
 pub mod private;

@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 
 /// Room -> rooms that it may name.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("annotations", &[]),
     ("block", &["columns"]),
     ("columns", &[]),
     ("observe", &[]),
+    ("panics", &[]),
     ("message", &[]),
     ("private", &[]),
     ("store", &[]),
     ("config", &["message"]),
-    ("source", &["block", "columns", "store"]),
+    ("source", &["annotations", "block", "columns", "panics", "store"]),
     ("filter", &["private"]),
-    ("udf", &["block", "columns", "private"]),
-    ("sink", &["store"]),
-    ("commit", &["sink", "source", "store"]),
-    ("plan", &["columns", "commit", "config", "filter", "message", "sink", "source", "store", "udf"]),
+    ("udf", &["block", "columns", "panics", "private"]),
+    ("sink", &["annotations", "store"]),
+    ("commit", &["panics", "sink", "source", "store"]),
+    ("plan", &["annotations", "columns", "commit", "config", "filter", "message", "sink", "source", "store", "udf"]),
     ("exchange", &["block", "columns", "commit", "plan", "sink", "source", "store"]),
     (
         "pipeline",
@@ -192,10 +194,11 @@ fn the_map_of_cases_names_tests_that_exist_and_run() {
         }
     }
     let landed = [
-        "R1", "R2", "R3", "R4", "R5", "R6", "R8", "R9", "R10", "F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9",
-        "F10", "F11", "F12", "C1", "C2", "C3", "C4", "C5", "C6", "K1", "K2", "K3", "K4", "K5", "K6", "K7", "K8", "K9",
-        "K10", "K11", "K12", "K13", "K14", "E3", "S1", "S3", "S5", "S11", "S12", "S16", "S18", "X2", "X4", "P1", "P2",
-        "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "P16", "P17", "P18",
+        "D1", "E2", "E4", "E5", "R1", "R2", "R3", "R4", "R5", "R6", "R8", "R9", "R10", "F1", "F2", "F3", "F4", "F5",
+        "F6", "F7", "F8", "F9", "F10", "F11", "F12", "C1", "C2", "C3", "C4", "C5", "C6", "K1", "K2", "K3", "K4", "K5",
+        "K6", "K7", "K8", "K9", "K10", "K11", "K12", "K13", "K14", "E3", "S1", "S3", "S5", "S11", "S12", "S16", "S18",
+        "X2", "X4", "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15",
+        "P16", "P17", "P18",
     ];
     for case in landed {
         assert!(map.contains_key(case), "{case} is missing in tests/cases.toml");

@@ -303,7 +303,7 @@ fn what_is_no_list_of_ids_is_refused() {
         |folder| std::fs::write(folder.join("x.parquet"), include_bytes!("support/brotli.parquet")).unwrap(),
         &["x.parquet"],
         expect![[r#"
-            error: x.parquet: its pages are compressed with brotli, which is not read here
+            error: x.parquet: column `id` is compressed with Brotli, which is not read here
               hint: nothing was imported; write the file anew with zstd, Snappy, LZ4, gzip or no compression
         "#]],
     );
@@ -311,8 +311,8 @@ fn what_is_no_list_of_ids_is_refused() {
         |folder| std::fs::write(folder.join("x.parquet"), "PAR1 and more PAR1").unwrap(),
         &["x.parquet"],
         expect![[r#"
-            error: x.parquet: EOF: Parquet file too small. Size is 18 but need 543519351
-              hint: nothing was imported; repair or remove the file, then run the same command again
+            error: x.parquet: it begins as a Parquet file, but its end, the footer, is not whole
+              hint: nothing was imported; the writer did not finish it, or a copy ended early: write or copy it again, or name the other files
         "#]],
     );
 }

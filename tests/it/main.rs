@@ -22,6 +22,7 @@
 //! * `sandbox` - functions that misbehave (S).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
+//! * `fidelity` - what came is what goes out (E4).
 //! * `frozen` - jobs that earlier builds began.
 //! * `examples` - the functions of `udfs/` in pipelines.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
@@ -35,6 +36,7 @@ mod contract;
 mod crash;
 mod dead_letters;
 mod examples;
+mod fidelity;
 mod frozen;
 mod house;
 mod id_file;

@@ -81,7 +81,7 @@ fn k8_an_output_that_was_altered_is_found_and_named() {
         sink      file:///out
         wrong     file-0: it is missing
         wrong     file-1: it has SIZE-1 bytes instead of SIZE
-        wrong     file-2: it cannot be read: Parquet error: Invalid Parquet file. Corrupt footer
+        wrong     file-2: it cannot be read: it begins as a Parquet file, but its end, the footer, is not whole
         error: 3 files of the output are not what the log says
           hint: put them back from a copy; or run `wasmpipe checkpoint verify --repair /checkpoint`, then run the job: it redoes their rows"#]].assert_eq(&text.join("\n"));
     assert_eq!((workdir.snapshot("out"), workdir.snapshot("checkpoint")), before, "looking changes nothing");

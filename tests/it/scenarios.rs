@@ -621,7 +621,8 @@ fn i5_an_entry_of_a_newer_build_is_said_to_be_that_and_is_never_given_up() {
         place.overwrite("checkpoint/lane/0/0000000002", b"{\"format\": 99, \"what\": \"ever\"}".to_vec());
         let before = place.objects("");
         let refused = place.run_as(&Arc::new(Unwatched), taking_over());
-        let said = "lane/0/0000000002 was written by a newer wasmpipe: it has format 99, this build knows formats 1 and 2";
+        let said =
+            "lane/0/0000000002 was written by a newer wasmpipe: it has format 99, this build knows formats 1 and 2";
         assert!(refused.refused().contains(said), "{kind:?}: {}", refused.error());
         assert!(place.objects("") == before, "{kind:?}: something was touched");
         let (store, sink) = (place.store("checkpoint", "checkpoint"), place.store("sink", "out"));
@@ -636,7 +637,11 @@ fn i5_an_entry_of_a_newer_build_is_said_to_be_that_and_is_never_given_up() {
 }
 
 fn only(objects: &Objects, name: &str) -> Objects {
-    objects.iter().filter(|(found, _)| found.starts_with(name)).map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
+    objects
+        .iter()
+        .filter(|(found, _)| found.starts_with(name))
+        .map(|(name, bytes)| (name.clone(), bytes.clone()))
+        .collect()
 }
 
 /// Opens, closes and compactions too: whatever it was, nothing is lost by giving it up.

@@ -1,8 +1,6 @@
 //! Bytes of a side file become its rows. Bytes that the log names can be of anybody's making, so what they claim is compared
 //! with what they are before anything is made of it: memory is in proportion to them, and no panic leaves this file.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Fields, SchemaRef};
 use bytes::Bytes;
@@ -12,6 +10,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMeta
 
 use super::document::Unreadable;
 use super::entry::SideFile;
+use crate::panics::guarded;
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 64 * 1024;
@@ -28,7 +27,7 @@ pub(super) fn decode(
     schema: Option<&SchemaRef>,
 ) -> Result<Vec<RecordBatch>, Unreadable> {
     // The decoder panics on some lies of a footer.
-    let decoded = catch_unwind(AssertUnwindSafe(|| try_decode(file, bytes, schema)));
+    let decoded = guarded(|| try_decode(file, bytes, schema));
     decoded.unwrap_or_else(|_| Err(Unreadable::Damaged("its footer contradicts its pages".into())))
 }
 

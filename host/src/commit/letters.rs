@@ -243,7 +243,8 @@ mod tests {
         let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).unwrap();
         writer.write(&letter_batch(&schema, letters, &kept)).unwrap();
         let bytes = writer.into_inner().unwrap();
-        let entry = FileEntry { path: path.into(), rows: letters.len() as u64, bytes: bytes.len() as u64, digest: None };
+        let entry =
+            FileEntry { path: path.into(), rows: letters.len() as u64, bytes: bytes.len() as u64, digest: None };
         wait(sink.objects().put(&Path::from(path), bytes.into())).unwrap();
         entry
     }

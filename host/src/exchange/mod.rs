@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use crate::commit::{CommitError, SideFile};
 use crate::plan::{Ids, Plan};
 use crate::sink::SinkError;
-use crate::source::{OTHER_CODEC, REPAIR, SourceError};
+use crate::source::{ALIKE, SourceError};
 use crate::store::{Store, Watch, advice, told};
 use lists::List;
 
@@ -205,12 +205,12 @@ fn from_source(list: &List, error: SourceError) -> ExchangeError {
             format!("{} changed or vanished while it was read", list.name()),
             "nothing was imported; run the same command again",
         ),
-        SourceError::Bad { message, hint: hint @ (OTHER_CODEC | REPAIR), .. } => {
-            ExchangeError::refused(format!("{}: {message}", list.name()), &format!("nothing was imported; {hint}"))
-        }
-        SourceError::Bad { message, .. } => ExchangeError::refused(
+        SourceError::Bad { message, hint: ALIKE, .. } => ExchangeError::refused(
             format!("{}: {}", list.name(), message.replace("which the job reads as", "which the job has as")),
             "nothing was imported; name the columns with --column, and files whose types fit",
         ),
+        SourceError::Bad { message, hint, .. } => {
+            ExchangeError::refused(format!("{}: {message}", list.name()), &format!("nothing was imported; {hint}"))
+        }
     }
 }

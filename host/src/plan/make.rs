@@ -10,6 +10,7 @@ mod bind;
 mod places;
 mod settings;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use super::chain::{self, Link};
 use super::fingerprint::{differences, fingerprint};
 use super::{Ids, OnError, Options, Plan, PlanError, Source};
+use crate::annotations;
 use crate::commit::{self, Root};
 use crate::config::{At, Config, Problem, Problems};
 use crate::message::Message;
@@ -82,7 +84,7 @@ impl Draft<'_> {
             Columns { schema: if self.keeps_full_rows() { Arc::clone(&schema) } else { Arc::clone(&needed) } };
         let place = |field: &Arc<Field>| columns.schema.index_of(field.name()).expect("what is needed is read");
         let to_stages = needed.fields().iter().map(place).collect();
-        let sink_schema = schema_of(&last, &sink_names);
+        let sink_schema = schema_of(&schema, &last, &sink_names, &links);
         let ids = id_fields.map(|fields| Ids {
             places: fields.iter().map(|field| columns.schema.index_of(field.name()).expect("ids are read")).collect(),
             schema: Arc::new(Schema::new(fields)),
@@ -176,11 +178,26 @@ fn accept_changes(root: &Root, is: &crate::commit::Fingerprint, accepts: bool) -
 fn source_schema(root: Option<&Root>, footers: Option<&[Opened]>) -> Result<Option<SchemaRef>, PlanError> {
     match root {
         Some(root) => Ok(Some(commit::schema_from_hex(&root.genesis.source_schema)?)),
-        None => Ok(footers.and_then(<[_]>::first).map(source::schema_of)),
+        None => footers.map(source_schema_of).transpose(),
     }
 }
 
-fn schema_of(last: &Schema, names: &[String]) -> SchemaRef {
-    let field = |name: &String| last.field_with_name(name).expect("checked").clone();
-    Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>()))
+/// The columns of the first object, and what all say of them beside their types.
+fn source_schema_of(footers: &[Opened]) -> Result<SchemaRef, PlanError> {
+    let schema = source::schema_of(&footers[0]);
+    let files = footers.iter().map(source::annotated_schema).collect::<Result<Vec<SchemaRef>, _>>()?;
+    Ok(annotations::agreed(&schema, &files))
+}
+
+/// The columns of the sink. What the source says of whole files goes along, as far as it is true of these.
+fn schema_of(source: &Schema, last: &Schema, names: &[String], links: &[Link]) -> SchemaRef {
+    let is_made = |name: &str| links.iter().any(|link| link.adds.field_with_name(name).is_ok());
+    let field = |name: &String| {
+        let field = last.field_with_name(name).expect("checked");
+        if is_made(name) { annotations::made(field) } else { field.clone() }
+    };
+    let schema = Schema::new(names.iter().map(field).collect::<Vec<_>>());
+    let untouched: HashSet<&str> = names.iter().map(String::as_str).filter(|name| !is_made(name)).collect();
+    let metadata = annotations::keys_for(source, &schema, &untouched);
+    Arc::new(schema.with_metadata(metadata))
 }

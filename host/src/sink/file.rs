@@ -15,7 +15,9 @@ use parquet::file::properties::WriterProperties;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::narrow::Narrow;
 use super::{SinkError, SinkFile, Spec};
+use crate::annotations::Written;
 use crate::store::Store;
 
 /// Parts of one upload are all of this size but the last, as some stores demand.
@@ -55,6 +57,7 @@ impl Compression {
 pub struct FileWriter {
     name: String,
     writer: ArrowWriter<Vec<u8>>,
+    narrow: Narrow,
     rows: u64,
     upload: Upload,
 }
@@ -84,14 +87,16 @@ impl FileWriter {
         let properties = WriterProperties::builder()
             .set_compression(spec.compression.parquet())
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
-            .set_created_by(concat!("wasmpipe ", env!("CARGO_PKG_VERSION")).into())
-            .build();
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&spec.schema), Some(properties))
-            .map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
+            .set_created_by(concat!("wasmpipe ", env!("CARGO_PKG_VERSION")).into());
+        let encode = |cause| SinkError::Encode { name: name.clone(), cause };
+        let written = Written::new(&spec.schema).map_err(encode)?;
+        let (schema, options) = (Arc::clone(&spec.schema), written.options(properties));
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options).map_err(encode)?;
+        let narrow = Narrow::new(written.values_max());
         let path = Path::from(name.as_str());
         let (store, under_way) = (spec.store.clone(), VecDeque::new());
         let upload = Upload { store, path, runtime, parts: None, under_way, sent: 0, hasher: blake3::Hasher::new() };
-        Ok(FileWriter { name, writer, rows: 0, upload })
+        Ok(FileWriter { name, writer, narrow, rows: 0, upload })
     }
 
     /// Adds rows.
@@ -102,11 +107,22 @@ impl FileWriter {
     }
 
     fn encode(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
-        self.writer.write(batch)?;
-        if self.writer.in_progress_size() > ROW_GROUP_BYTES_MAX {
-            self.writer.flush()?;
+        let mut rest = batch.clone();
+        loop {
+            let rows = self.narrow.fitting(&rest);
+            self.writer.write(&rest.slice(0, rows))?;
+            if rows == rest.num_rows() {
+                break;
+            }
+            self.end_row_group()?;
+            rest = rest.slice(rows, rest.num_rows() - rows);
         }
-        Ok(())
+        if self.writer.in_progress_size() > ROW_GROUP_BYTES_MAX { self.end_row_group() } else { Ok(()) }
+    }
+
+    fn end_row_group(&mut self) -> Result<(), ParquetError> {
+        self.narrow.clear();
+        self.writer.flush()
     }
 
     /// Encoded bytes so far, the open row group included.
@@ -116,7 +132,7 @@ impl FileWriter {
 
     /// Encodes the footer.
     pub fn close(self) -> Result<ClosedFile, SinkError> {
-        let FileWriter { name, writer, rows, mut upload } = self;
+        let FileWriter { name, writer, rows, mut upload, .. } = self;
         let mut rest = writer.into_inner().map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
         upload.send_whole_parts(&mut rest).map_err(|cause| SinkError::Store { name: name.clone(), cause })?;
         let bytes = upload.sent + rest.len() as u64;

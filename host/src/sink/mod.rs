@@ -1,11 +1,13 @@
 //! Blocks become durable objects.
 //!
 //! * `file` - one Parquet file, encoded as batches arrive and uploaded in parts as it grows.
+//! * `narrow` - where a row group ends for its dictionaries' sake.
 //! * `stream` - puts the batches of one reader back into the order in which they left the source, and into files.
 //!
 //! What a sink file means is decided elsewhere: until a segment names it, it does not exist.
 
 mod file;
+mod narrow;
 mod stream;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +23,7 @@ use crate::store::{Store, advice, told};
 pub struct Spec {
     /// The sink's root.
     pub store: Store,
-    /// Columns of every file.
+    /// Columns of every file, and what it says of them.
     pub schema: SchemaRef,
     /// Of Parquet pages.
     pub compression: Compression,

@@ -3,19 +3,31 @@
 //! * `list` - which objects the source has: a file, a folder or a glob.
 //! * `glob` - patterns of names; `passed` - what lies beside the objects and is not read.
 //! * `open` - one Parquet object: its footer, its digest, its row groups (the units).
+//! * `sniff` - what a file is that is no Parquet file one can read.
+//! * `readings` - the types in which a file's columns are read.
+//! * `pages` - whether the page index is true.
+//! * `thrift` - the little of a footer and of pages that the Parquet crate does not tell.
 //! * `read` - the rows of a unit that are still to do, batch by batch.
+//! * `decode` - pages become batches.
+//! * `twice` - values of which no Arrow type holds all, exactly.
 //!
 //! Coverage and ids are not known here: the caller says which rows it wants.
 
+mod decode;
 mod glob;
 mod list;
 mod open;
+mod pages;
 mod passed;
 mod read;
+mod readings;
+mod sniff;
+mod thrift;
+mod twice;
 
 pub use glob::is_glob;
 pub use list::{Pattern, list, survey};
-pub use open::{Columns, Fetch, Opened, Unit, open, open_to_read, schema_of};
+pub use open::{Columns, Fetch, Opened, Unit, annotated_schema, open, open_to_read, schema_of};
 pub use passed::PassedOver;
 pub use read::{BlockSize, Rows, UnitReader};
 
@@ -55,11 +67,15 @@ pub enum SourceError {
     },
 }
 
-/// What the Parquet crate says of a codec that it was built without.
-const NO_CODEC: &str = "Disabled feature at compile time: ";
+/// What the Parquet crate puts before its words, once for each layer.
+const LAYERS: [&str; 3] = ["Arrow: ", "Parquet argument error: ", "Parquet error: "];
 /// What to do about a file whose bytes are wrong.
-pub(crate) const REPAIR: &str = "repair or remove the file, then run the same command again";
-/// And about such a codec.
+pub(crate) const REPAIR: &str = "nothing of the file is used; write it again from where it came and run the same command again; or, if other \
+                                 tools read it, please report it with the file's `created_by`";
+/// About a file that does not fit the others.
+pub(crate) const ALIKE: &str =
+    "make the files of the source alike, or take this one out; rows that are finished stay finished";
+/// About a codec that is not read.
 pub(crate) const OTHER_CODEC: &str = "write the file anew with zstd, Snappy, LZ4, gzip or no compression";
 
 impl SourceError {
@@ -78,12 +94,16 @@ impl SourceError {
         }
     }
 
+    /// It is no Parquet file that can be read, but nothing is wrong with it.
+    fn is_another(object: &str, kind: sniff::Kind) -> SourceError {
+        SourceError::Bad { object: object.into(), message: format!("it {}", kind.is), hint: kind.hint }
+    }
+
     fn bad(object: &str, message: impl ToString) -> SourceError {
-        let (object, message) = (object.into(), message.to_string());
-        if let Some((_, codec)) = message.split_once(NO_CODEC) {
-            let message = format!("its pages are compressed with {codec}, which is not read here");
-            return SourceError::Bad { object, message, hint: OTHER_CODEC };
+        let mut message = message.to_string();
+        while let Some(rest) = LAYERS.iter().find_map(|layer| message.strip_prefix(layer)) {
+            message = rest.to_owned();
         }
-        SourceError::Bad { object, message, hint: REPAIR }
+        SourceError::Bad { object: object.into(), message, hint: REPAIR }
     }
 }

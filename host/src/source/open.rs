@@ -12,13 +12,21 @@ use object_store::GetOptions;
 use object_store::path::Path;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetStatisticsPolicy::{KeepAll, SkipAll};
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataPushDecoder, ParquetStatisticsPolicy,
+};
 use parquet::file::statistics::Statistics;
 use tokio::runtime::Handle;
 
-use super::{Object, SourceError};
+use super::pages::{self, first_byte};
+use super::readings::Readings;
+use super::{Object, SourceError, sniff, thrift};
+use crate::annotations;
 use crate::columns;
+use crate::panics::guarded;
 use crate::store::Store;
 
 /// Bytes at either end of an object that go into its digest, and of the first read of a footer.
@@ -53,6 +61,7 @@ impl Fetch {
 
     /// The bytes of each range, in order. Neighbours are joined into one request.
     pub async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, SourceError> {
+        self.refuse_beyond(ranges)?;
         match ranges.iter().map(|range| self.kept(range)).collect() {
             Some(kept) => Ok(kept),
             None => {
@@ -60,6 +69,16 @@ impl Fetch {
                 Ok(ranges.iter().map(|range| cut(range, &joined, &parts)).collect())
             }
         }
+    }
+
+    /// What a file says may lie anywhere.
+    fn refuse_beyond(&self, ranges: &[Range<u64>]) -> Result<(), SourceError> {
+        let size = self.object.size;
+        let beyond = ranges.iter().find(|range| range.start > range.end || range.end > size);
+        beyond.map_or(Ok(()), |range| {
+            let message = format!("its footer names bytes {} to {}, of {size}", range.start, range.end);
+            Err(SourceError::bad(&self.object.path, message))
+        })
     }
 
     fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
@@ -153,6 +172,8 @@ pub struct Opened {
     /// Rows in all.
     pub rows: u64,
     pub(super) metadata: ArrowReaderMetadata,
+    pub(super) readings: Readings,
+    pub(super) encrypted: Vec<usize>,
     pub(super) fetch: Fetch,
 }
 
@@ -180,11 +201,11 @@ pub async fn open(store: &Store, object: &Object, index: u32) -> Result<Opened, 
 /// is all of it.
 pub async fn open_to_read(store: &Store, object: &Object, index: u32) -> Result<Opened, SourceError> {
     let mut fetch = Fetch::new(store, object);
-    let (metadata, digest) = read_footer(&mut fetch).await?;
+    let Footer { metadata, digest, encrypted } = read_footer(&mut fetch).await?;
     let rows = count_rows(&metadata).map_err(|message| SourceError::bad(&object.path, message))?;
-    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
-        .map_err(|error| SourceError::bad(&object.path, error))?;
-    Ok(Opened { object: object.clone(), index, digest, rows, metadata, fetch })
+    let readings = Readings::new(Arc::new(metadata)).map_err(|error| SourceError::bad(&object.path, error))?;
+    let metadata = readings.once.clone();
+    Ok(Opened { object: object.clone(), index, digest, rows, metadata, readings, encrypted, fetch })
 }
 
 /// Rows of all row groups, which must be what the footer says in all.
@@ -200,52 +221,109 @@ fn count_rows(metadata: &ParquetMetaData) -> Result<u64, String> {
 
 /// The schema of an object in plain types.
 pub fn schema_of(opened: &Opened) -> SchemaRef {
-    columns::plain_schema(opened.metadata.schema())
+    columns::plain_schema(&opened.readings.schema)
 }
 
-async fn read_footer(fetch: &mut Fetch) -> Result<(ParquetMetaData, String), SourceError> {
+/// The same with everything else that the object says of its columns.
+pub fn annotated_schema(opened: &Opened) -> Result<SchemaRef, SourceError> {
+    let file = opened.metadata.metadata().file_metadata();
+    annotations::annotated(&schema_of(opened), &opened.readings.original, file)
+        .map_err(|error| SourceError::bad(&opened.object.path, error))
+}
+
+async fn read_footer(fetch: &mut Fetch) -> Result<Footer, SourceError> {
     let size = fetch.object.size;
-    if size < 12 {
-        return Err(SourceError::bad(&fetch.object.path, format!("{size} bytes are not a Parquet file")));
-    }
     let edges = [0..size.min(EDGE_BYTES), size.saturating_sub(EDGE_BYTES)..size];
-    let (joined, parts) = fetch.joined(&edges).await?;
-    fetch.kept = joined.into_iter().map(|range| range.start).zip(parts).collect();
-    decode_footer(fetch).await
+    if size > 0 {
+        let (joined, parts) = fetch.joined(&edges).await?;
+        fetch.kept = joined.into_iter().map(|range| range.start).zip(parts).collect();
+    }
+    let edges = if size > 0 { fetch.ranges(&edges).await? } else { vec![Bytes::new(); 2] };
+    if size < SMALLEST_BYTES || !edges[1].ends_with(MAGIC) {
+        return Err(SourceError::is_another(&fetch.object.path, sniff::no_parquet(&edges[0], &edges[1])));
+    }
+    let cut = || SourceError::is_another(&fetch.object.path, sniff::CUT);
+    let footer = footer_range(&edges[1], size).ok_or_else(cut)?;
+    let bytes = fetch.ranges(std::slice::from_ref(&footer)).await?.remove(0);
+    let digest = digest(size, &edges, (footer.start < size.saturating_sub(EDGE_BYTES)).then_some(&bytes));
+    let encrypted = thrift::encrypted_columns(&bytes);
+    Ok(Footer { metadata: decode_footer(fetch, footer, bytes).await?, digest, encrypted })
 }
 
-async fn decode_footer(fetch: &Fetch) -> Result<(ParquetMetaData, String), SourceError> {
-    let (object, size) = (&fetch.object, fetch.object.size);
-    let tail = size.saturating_sub(EDGE_BYTES)..size;
-    let edges = fetch.ranges(&[0..size.min(EDGE_BYTES), tail.clone()]).await?;
-    let bad = |error: parquet::errors::ParquetError| SourceError::bad(&object.path, error);
-    let mut decoder =
-        ParquetMetaDataPushDecoder::try_new(size).map_err(bad)?.with_page_index_policy(PageIndexPolicy::Optional);
-    decoder.push_ranges(vec![tail.clone()], vec![edges[1].clone()]).map_err(bad)?;
+/// What is at a file's end.
+struct Footer {
+    metadata: ParquetMetaData,
+    digest: String,
+    /// Leaves that are encrypted.
+    encrypted: Vec<usize>,
+}
+
+/// Of a file without a row: magic, an empty footer, its length, magic.
+const SMALLEST_BYTES: u64 = 12;
+const MAGIC: &[u8] = b"PAR1";
+
+fn digest(size: u64, edges: &[Bytes], footer: Option<&Bytes>) -> String {
     let mut digest = blake3::Hasher::new();
     digest.update(&size.to_le_bytes()).update(&edges[0]).update(&edges[1]);
-    let footer = footer_range(&edges[1], size);
-    if footer.start < tail.start {
-        let bytes = fetch.ranges(std::slice::from_ref(&footer)).await?;
-        digest.update(&bytes[0]);
-        decoder.push_ranges(vec![footer], bytes).map_err(bad)?;
+    if let Some(footer) = footer {
+        digest.update(footer);
     }
+    digest.finalize().to_hex().to_string()
+}
+
+/// With its page index, if that is sound. Statistics that cannot be read are done without, too.
+async fn decode_footer(fetch: &Fetch, range: Range<u64>, bytes: Bytes) -> Result<ParquetMetaData, SourceError> {
+    let footer = (range, bytes);
+    let lie = match decode_with(fetch, &footer, PageIndexPolicy::Optional, KeepAll).await.map(pages::mended) {
+        Ok(metadata) => match pages::lie(&metadata) {
+            None => return Ok(metadata),
+            Some(lie) => lie,
+        },
+        Err(SourceError::Bad { message, .. }) => message,
+        Err(error) => return Err(error),
+    };
+    let metadata = match decode_with(fetch, &footer, PageIndexPolicy::Skip, KeepAll).await {
+        Err(SourceError::Bad { .. }) => decode_with(fetch, &footer, PageIndexPolicy::Skip, SkipAll).await?,
+        result => result?,
+    };
+    warn_of_pages(&fetch.object.path, &lie);
+    Ok(pages::mended(metadata))
+}
+
+/// What the pages say themselves is enough.
+pub(super) fn warn_of_pages(object: &str, lie: &str) {
+    tracing::warn!(object, lie, "its page index or statistics are wrong, its pages are read without them");
+}
+
+async fn decode_with(
+    fetch: &Fetch,
+    (range, bytes): &(Range<u64>, Bytes),
+    policy: PageIndexPolicy,
+    statistics: ParquetStatisticsPolicy,
+) -> Result<ParquetMetaData, SourceError> {
+    let path = &fetch.object.path;
+    let bad = |error: ParquetError| SourceError::bad(path, error);
+    let decoder = ParquetMetaDataPushDecoder::try_new(fetch.object.size).map_err(bad)?;
+    let options = ParquetMetaDataOptions::new().with_column_stats_policy(statistics);
+    let mut decoder = decoder.with_page_index_policy(policy).with_metadata_options(Some(Arc::new(options)));
+    decoder.push_ranges(vec![range.clone()], vec![bytes.clone()]).map_err(bad)?;
     loop {
-        match decoder.try_decode().map_err(bad)? {
+        let decoded = guarded(|| decoder.try_decode()).map_err(|words| SourceError::bad(path, words))?;
+        match decoded.map_err(bad)? {
             DecodeResult::NeedsData(ranges) => {
                 let bytes = fetch.ranges(&ranges).await?;
                 decoder.push_ranges(ranges, bytes).map_err(bad)?;
             }
-            DecodeResult::Data(metadata) => return Ok((metadata, digest.finalize().to_hex().to_string())),
-            DecodeResult::Finished => return Err(SourceError::bad(&object.path, "the footer ended early")),
+            DecodeResult::Data(metadata) => return Ok(metadata),
+            DecodeResult::Finished => return Err(SourceError::bad(path, "the footer ended early")),
         }
     }
 }
 
-/// Where the footer lies by its own length, the last four bytes but four. A lie is found by the decoder.
-fn footer_range(tail: &[u8], size: u64) -> Range<u64> {
+/// Where the footer lies by its own length, the last four bytes but four, with these and the magic.
+fn footer_range(tail: &[u8], size: u64) -> Option<Range<u64>> {
     let length = tail.last_chunk::<8>().map_or(0, |end| u32::from_le_bytes([end[0], end[1], end[2], end[3]]));
-    size.saturating_sub(u64::from(length) + 8)..size
+    Some(size.checked_sub(u64::from(length) + 8)?..size)
 }
 
 impl Opened {
@@ -264,6 +342,7 @@ impl Opened {
 
     /// Checks that the object has the columns, in types that convert; all defects in one message.
     pub fn check(&self, columns: &Columns) -> Result<(), SourceError> {
+        self.refuse_packed(&columns.schema)?;
         let mut defects: Vec<String> =
             columns.schema.fields().iter().filter_map(|field| self.defect(field.name(), field.data_type())).collect();
         // A name that the job reads twice has its defect twice.
@@ -271,13 +350,12 @@ impl Opened {
         if defects.is_empty() {
             return Ok(());
         }
-        let hint = "make the files of the source alike, or take this one out; rows that are finished stay finished";
-        Err(SourceError::Bad { object: self.object.path.to_string(), message: defects.join("; "), hint })
+        Err(SourceError::Bad { object: self.object.path.to_string(), message: defects.join("; "), hint: super::ALIKE })
     }
 
     fn defect(&self, name: &str, wanted: &arrow::datatypes::DataType) -> Option<String> {
-        let count = self.metadata.schema().fields().iter().filter(|field| field.name() == name).count();
-        match self.metadata.schema().field_with_name(name) {
+        let count = self.readings.schema.fields().iter().filter(|field| field.name() == name).count();
+        match self.readings.schema.field_with_name(name) {
             Ok(_) if count > 1 => Some(format!("{count} columns have the name `{name}`")),
             Err(_) => Some(format!("there is no column `{name}`, which the job reads as {wanted}")),
             Ok(field) if columns::converts(field.data_type(), wanted) => None,
@@ -287,7 +365,7 @@ impl Opened {
 
     /// A mask for the named columns, and for each name its place in what the mask lets through.
     pub(super) fn projection(&self, schema: &Schema) -> (ProjectionMask, Vec<usize>) {
-        let own = self.metadata.schema();
+        let own = &self.readings.schema;
         let wanted: Vec<usize> =
             schema.fields().iter().map(|field| own.index_of(field.name()).expect("checked when opened")).collect();
         let mut sorted = wanted.clone();
@@ -303,11 +381,6 @@ impl Opened {
         let groups = self.metadata.metadata().row_groups().iter();
         groups.map(|group| group.column(leaf).statistics().and_then(Statistics::null_count_opt)).sum()
     }
-}
-
-fn first_byte(column: &ColumnChunkMetaData) -> u64 {
-    let dictionary = column.dictionary_page_offset().unwrap_or(i64::MAX);
-    u64::try_from(column.data_page_offset().min(dictionary)).unwrap_or(0)
 }
 
 /// The columns of a decoded batch in the job's order and types.

@@ -6,17 +6,17 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
-use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::RowSelection;
-use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::file::metadata::ColumnChunkMetaData;
 
-use super::open::arrange;
+use super::decode::{Decoder, Fault, Supply, Wanted};
+use super::open::{arrange, warn_of_pages};
+use super::pages::PageMap;
+use super::readings::Readings;
 use super::{SourceError, Unit};
 use crate::block::batch_bytes;
 
@@ -111,6 +111,10 @@ fn push(ranges: &mut Vec<Range<u64>>, more: Range<u64>) {
     }
 }
 
+/// What to do about a timestamp of an older system that the job's column does not hold.
+const VALUE: &str = "rows that are done stay done. Nothing is rounded: write the column anew as a TIMESTAMP in the unit that its values need, \
+                     or, if nothing else needs it, leave it out with `columns` under [sink]";
+
 /// Gives out the wanted rows of one unit.
 pub struct UnitReader<'a> {
     unit: &'a Unit,
@@ -120,12 +124,16 @@ pub struct UnitReader<'a> {
     decoding: Option<Decoding>,
     runtime: &'a tokio::runtime::Handle,
     parts: VecDeque<RecordBatch>,
+    /// What the page index says; none if there is none.
+    pages: Option<PageMap>,
+    /// Another reading of the footer, without its page index, if that lies.
+    without_pages: Option<Readings>,
 }
 
 struct Decoding {
     /// Rows that were left when it began; a decoder that gives none would be begun for ever.
     left: u64,
-    decoder: ParquetPushDecoder,
+    decoder: Decoder,
     places: Vec<usize>,
 }
 
@@ -139,20 +147,37 @@ impl<'a> UnitReader<'a> {
         runtime: &'a tokio::runtime::Handle,
     ) -> UnitReader<'a> {
         let schema = SchemaRef::clone(schema);
-        UnitReader { unit, schema, size, left: wanted, decoding: None, runtime, parts: VecDeque::new() }
+        let pages = PageMap::of(unit.object.metadata.metadata(), unit.row_group);
+        let (decoding, parts, without_pages) = (None, VecDeque::new(), None);
+        UnitReader { unit, schema, size, left: wanted, decoding, runtime, parts, pages, without_pages }
     }
 
     /// The next rows. Waits for the store.
     #[expect(clippy::should_implement_trait, reason = "fallible, and borrows nothing")]
     pub fn next(&mut self) -> Result<Option<(RecordBatch, Rows)>, SourceError> {
         loop {
+            match self.try_next() {
+                Ok(next) => return Ok(next),
+                Err(Fault::Bytes(lie)) if self.pages.is_some() => self.read_without_pages(&lie)?,
+                Err(fault) => return Err(self.refused(fault)),
+            }
+        }
+    }
+
+    /// No row left with the batch that failed.
+    fn read_without_pages(&mut self, lie: &str) -> Result<(), SourceError> {
+        let footer = self.unit.object.metadata.metadata().as_ref().clone();
+        let footer = footer.into_builder().set_page_index(None).build();
+        self.without_pages = Some(Readings::new(footer.into()).map_err(|error| self.bad(error))?);
+        (self.pages, self.decoding) = (None, None);
+        warn_of_pages(&self.unit.object.object.path, lie);
+        Ok(())
+    }
+
+    fn try_next(&mut self) -> Result<Option<(RecordBatch, Rows)>, Fault> {
+        loop {
             if let Some(batch) = self.parts.pop_front() {
-                if batch.num_rows() as u64 > self.left.len() {
-                    let group = self.unit.row_group;
-                    return Err(self.bad(format!("row group {group} has more rows than the footer says")));
-                }
-                let rows = self.left.take_front(batch.num_rows() as u64);
-                return Ok(Some((batch, rows)));
+                return self.take(batch).map(Some);
             }
             if self.decoding.is_none() {
                 if self.left.is_empty() {
@@ -161,46 +186,55 @@ impl<'a> UnitReader<'a> {
                 self.decoding = Some(self.start()?);
             }
             match self.decode()? {
+                Some(batch) if batch.num_rows() as u64 > self.left.len() => return Err(self.has("more")),
                 Some(batch) => self.parts = split(&batch, self.size.bytes_max),
                 None if self.decoding.as_ref().is_some_and(|decoding| decoding.left == self.left.len()) => {
-                    let group = self.unit.row_group;
-                    return Err(self.bad(format!("row group {group} has fewer rows than the footer says")));
+                    return Err(self.has("fewer"));
                 }
                 None => self.decoding = None,
             }
         }
     }
 
-    /// A decoder for the next window of the rows that are left.
-    fn start(&self) -> Result<Decoding, SourceError> {
-        let window = self.left.clone().take_front(self.window_rows());
-        let (mask, places) = self.unit.object.projection(&self.schema);
-        let builder = ParquetPushDecoderBuilder::new_with_metadata(self.unit.object.metadata.clone())
-            .with_row_groups(vec![self.unit.row_group])
-            .with_projection(mask)
-            .with_row_selection(window.within(self.unit.rows.start))
-            .with_batch_size(self.batch_rows());
-        let decoder = builder.build().map_err(|error| self.bad(error))?;
-        Ok(Decoding { left: self.left.len(), decoder, places })
+    fn take(&mut self, batch: RecordBatch) -> Result<(RecordBatch, Rows), Fault> {
+        let rows = self.left.take_front(batch.num_rows() as u64);
+        Ok((batch, rows))
     }
 
-    fn decode(&mut self) -> Result<Option<RecordBatch>, SourceError> {
+    fn has(&self, more: &str) -> Fault {
+        Fault::Bytes(format!("row group {} has {more} rows than the footer says", self.unit.row_group))
+    }
+
+    /// A decoder for the next window of the rows that are left.
+    fn start(&self) -> Result<Decoding, Fault> {
+        let window = self.left.clone().take_front(self.window_rows());
+        let (_, places) = self.unit.object.projection(&self.schema);
+        let wanted = Wanted {
+            row_group: self.unit.row_group,
+            schema: &self.schema,
+            rows: window.within(self.unit.rows.start),
+            batch_rows: self.batch_rows(),
+        };
+        let readings = self.without_pages.as_ref().unwrap_or(&self.unit.object.readings);
+        Ok(Decoding { left: self.left.len(), decoder: Decoder::new(readings, &wanted)?, places })
+    }
+
+    fn decode(&mut self) -> Result<Option<RecordBatch>, Fault> {
         let Decoding { decoder, places, .. } = self.decoding.as_mut().expect("started by the caller");
-        let path = &self.unit.object.object.path;
-        loop {
-            // The decoder panics on some lies of a footer.
-            let decoded = catch_unwind(AssertUnwindSafe(|| decoder.try_decode()));
-            let decoded = decoded.map_err(|_| SourceError::bad(path, "its footer contradicts its pages"))?;
-            match decoded.map_err(|error| SourceError::bad(path, error))? {
-                DecodeResult::NeedsData(ranges) => {
-                    let bytes = self.unit.object.fetch.wait_for(&ranges, self.runtime)?;
-                    decoder.push_ranges(ranges, bytes).map_err(|error| SourceError::bad(path, error))?;
-                }
-                DecodeResult::Data(batch) => {
-                    let batch = arrange(&batch, places, &self.schema);
-                    return batch.map(Some).map_err(|error| SourceError::bad(path, error));
-                }
-                DecodeResult::Finished => return Ok(None),
+        let from = Supply { fetch: &self.unit.object.fetch, runtime: self.runtime, pages: self.pages.as_ref() };
+        let Some(batch) = decoder.next(&from)? else { return Ok(None) };
+        let batch = arrange(&batch, places, &self.schema);
+        batch.map(Some).map_err(|error| Fault::Bytes(error.to_string()))
+    }
+
+    fn refused(&self, fault: Fault) -> SourceError {
+        match fault {
+            Fault::Source(error) => error,
+            Fault::Bytes(message) => self.bad(message),
+            Fault::Value(row, message) => {
+                let object = self.unit.object.object.path.to_string();
+                let row = self.left.clone().take_front(row as u64 + 1).ranges().last().map_or(0, |range| range.end - 1);
+                SourceError::Bad { object, message: format!("row {row}: {message}"), hint: VALUE }
             }
         }
     }
@@ -212,8 +246,7 @@ impl<'a> UnitReader<'a> {
 
     /// Without an offset index a window would fetch the whole row group each time.
     fn window_rows(&self) -> u64 {
-        let has_pages = self.unit.object.metadata.metadata().page_index().is_some();
-        if has_pages { (self.size.window_bytes / self.row_bytes()).max(1) } else { u64::MAX }
+        if self.pages.is_some() { (self.size.window_bytes / self.row_bytes()).max(1) } else { u64::MAX }
     }
 
     /// Decoded bytes of an average row, by the footer; dictionaries make it an underestimate.

@@ -3,10 +3,7 @@
 //! How they cross is in `wasmpipe-wire`, which host and guests share; it checks what a guest sent against the schema that
 //! the host agreed to. Here are the limits, and the net below: a panic in Arrow's own code becomes a defect of the guest.
 
-use std::any::Any;
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -14,6 +11,7 @@ use wasmpipe_wire::{Defect, Field, Node, Parts};
 
 use super::journal::tame;
 use super::world::types;
+use crate::panics;
 
 /// Fields of a schema that a guest may answer with, nested ones included.
 const FIELDS_MAX: usize = 10_000;
@@ -61,31 +59,9 @@ fn first_line(error: &dyn std::fmt::Display) -> String {
 /// How a panic of Arrow's code starts. No input is known that makes one.
 const UNFORESEEN: &str = "is not valid Arrow: its reader did not expect";
 
-fn payload(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    first_line(&text.unwrap_or("it"))
-}
-
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs Arrow's code on what a guest sent: panics become defects, without a word on stderr.
+/// Runs Arrow's code on what a guest sent: panics become defects.
 fn guarded<T>(read: impl FnOnce() -> Result<T, Defect>) -> Result<T, Defect> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !GUARDED.get() {
-                others(panic);
-            }
-        }));
-    });
-    GUARDED.set(true);
-    let result = catch_unwind(AssertUnwindSafe(read));
-    GUARDED.set(false);
-    result.unwrap_or_else(|panic| Err(format!("{UNFORESEEN} {}", payload(&*panic))))
+    panics::guarded(read).unwrap_or_else(|words| Err(format!("{UNFORESEEN} {}", first_line(&words))))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::super::{OnError, Stage, columns, nearby, schema};
 use super::Draft;
 use super::places::is_missing;
 use super::settings::{limits_of, on_error};
+use crate::annotations;
 use crate::config::{self, At, Place, list, nearest, shown};
 use crate::filter;
 use crate::message::Message;
@@ -133,7 +134,7 @@ impl Draft<'_> {
                     let message = format!("column `{}` is {}, which cannot be an id", name.value, field.data_type());
                     self.problem(name, Message::new(message).hint(format!("ids are {}", filter::supported())));
                 }
-                Ok(field) => fields.push(field.clone().with_nullable(false)),
+                Ok(field) => fields.push(Field::new(field.name(), field.data_type().clone(), false)),
             }
         }
         Some(fields)
@@ -228,7 +229,7 @@ impl Draft<'_> {
             component: component.clone(),
             function: written.value.clone(),
             config: stage.config.as_ref().map_or_else(|| serde_json::json!({}), |config| config.value.value.clone()),
-            input: Arc::clone(&before.schema),
+            input: annotations::bare(&before.schema),
             limits: limits_of(stage),
             stage: format!("stage {}", index + 1),
         };

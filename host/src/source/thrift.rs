@@ -1,0 +1,221 @@
+//! As much of Thrift's compact protocol as tells two things that the Parquet crate does not: which columns a footer says to
+//! be encrypted, and how many rows a page has by its own header. Everything else is passed over.
+
+/// A struct nested deeper is no footer and no page header.
+const DEPTH_MAX: usize = 16;
+
+/// Reads values off the front of bytes; none where they end early or are of no known type.
+pub(super) struct Compact<'a> {
+    bytes: &'a [u8],
+}
+
+/// Thrift's types, as the protocol numbers them.
+const TRUE: u8 = 1;
+const FALSE: u8 = 2;
+const BYTE: u8 = 3;
+const I16: u8 = 4;
+const I32: u8 = 5;
+const I64: u8 = 6;
+const DOUBLE: u8 = 7;
+const BINARY: u8 = 8;
+const LIST: u8 = 9;
+const SET: u8 = 10;
+const MAP: u8 = 11;
+const STRUCT: u8 = 12;
+
+impl<'a> Compact<'a> {
+    pub fn new(bytes: &'a [u8]) -> Compact<'a> {
+        Compact { bytes }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.bytes.split_first()?;
+        self.bytes = rest;
+        Some(*first)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// A signed number.
+    fn number(&mut self) -> Option<i64> {
+        let value = self.varint()?;
+        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    fn skip_bytes(&mut self, count: u64) -> Option<()> {
+        self.bytes = self.bytes.get(usize::try_from(count).ok()?..)?;
+        Some(())
+    }
+
+    /// Calls `on_field` with the number and type of each field of a struct; it answers whether it read the value.
+    fn fields(
+        &mut self,
+        depth: usize,
+        mut on_field: impl FnMut(&mut Compact<'a>, i64, u8) -> Option<bool>,
+    ) -> Option<()> {
+        let mut id = 0;
+        loop {
+            let header = self.byte()?;
+            if header == 0 {
+                return Some(());
+            }
+            id = if header >> 4 == 0 { self.number()? } else { id + i64::from(header >> 4) };
+            if !on_field(self, id, header & 0x0f)? {
+                self.skip(header & 0x0f, depth)?;
+            }
+        }
+    }
+
+    fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
+        match kind {
+            TRUE | FALSE => Some(()),
+            BYTE => self.skip_bytes(1),
+            I16 | I32 | I64 => self.varint().map(drop),
+            DOUBLE => self.skip_bytes(8),
+            BINARY => {
+                let length = self.varint()?;
+                self.skip_bytes(length)
+            }
+            LIST | SET => self.skip_list(depth),
+            MAP => self.skip_map(depth),
+            STRUCT if depth < DEPTH_MAX => self.fields(depth + 1, |_, _, _| Some(false)),
+            _ => None,
+        }
+    }
+
+    /// Calls `each` for every struct of the list that is the field `wanted`, with its place.
+    fn structs_of(
+        &mut self,
+        depth: usize,
+        wanted: i64,
+        mut each: impl FnMut(&mut Compact<'a>, usize) -> Option<()>,
+    ) -> Option<()> {
+        self.fields(depth, |compact, id, kind| {
+            if (id, kind) != (wanted, LIST) {
+                return Some(false);
+            }
+            let (kind, count) = compact.list()?;
+            let count = usize::try_from(count).ok().filter(|_| kind == STRUCT || count == 0)?;
+            (0..count).try_for_each(|place| each(compact, place)).map(|()| true)
+        })
+    }
+
+    /// The type and number of what is in a list.
+    fn list(&mut self) -> Option<(u8, u64)> {
+        let header = self.byte()?;
+        let count = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
+        Some((header & 0x0f, count))
+    }
+
+    fn skip_list(&mut self, depth: usize) -> Option<()> {
+        let (kind, count) = self.list()?;
+        self.skip_many(kind, count, depth)
+    }
+
+    fn skip_map(&mut self, depth: usize) -> Option<()> {
+        let count = self.varint()?;
+        if count == 0 {
+            return Some(());
+        }
+        let kinds = self.byte()?;
+        for _ in 0..count {
+            self.skip_many(kinds >> 4, 1, depth)?;
+            self.skip_many(kinds & 0x0f, 1, depth)?;
+        }
+        Some(())
+    }
+
+    /// Within lists and maps a boolean is a byte.
+    fn skip_many(&mut self, kind: u8, count: u64, depth: usize) -> Option<()> {
+        if matches!(kind, TRUE | FALSE | BYTE) {
+            return self.skip_bytes(count);
+        }
+        (0..count).try_for_each(|_| self.skip(kind, depth))
+    }
+}
+
+/// Columns, by their place among the leaves, that a footer says to be encrypted in some row group though it is not itself.
+pub(super) fn encrypted_columns(footer: &[u8]) -> Vec<usize> {
+    const ROW_GROUPS: i64 = 4;
+    const COLUMNS: i64 = 1;
+    const ENCRYPTION: i64 = 8;
+    let mut found = Vec::new();
+    let walked = Compact::new(footer).structs_of(0, ROW_GROUPS, |group, _| {
+        group.structs_of(1, COLUMNS, |column, place| {
+            column.fields(2, |_, id, _| {
+                found.extend((id == ENCRYPTION && !found.contains(&place)).then_some(place));
+                Some(false)
+            })
+        })
+    });
+    if walked.is_some() { found } else { Vec::new() }
+}
+
+/// How many values a data page has by its header, and how many rows if the header tells. None for other pages.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct PageCounts {
+    pub values: Option<i64>,
+    pub rows: Option<i64>,
+}
+
+/// Reads a page's header.
+pub(super) fn page_counts(page: &[u8]) -> Option<PageCounts> {
+    const DATA_PAGE: i64 = 5;
+    const DATA_PAGE_V2: i64 = 8;
+    const VALUES: i64 = 1;
+    const ROWS_OF_V2: i64 = 3;
+    let mut counts = PageCounts::default();
+    Compact::new(page).fields(0, |compact, id, kind| {
+        if !matches!(id, DATA_PAGE | DATA_PAGE_V2) || kind != STRUCT {
+            return Some(false);
+        }
+        compact.fields(1, |compact, field, kind| {
+            let count = match field {
+                VALUES => &mut counts.values,
+                ROWS_OF_V2 if id == DATA_PAGE_V2 => &mut counts.rows,
+                _ => return Some(false),
+            };
+            *count = Some(compact.number().filter(|_| kind == I32)?);
+            Some(true)
+        })?;
+        Some(true)
+    })?;
+    Some(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_tell_their_counts() {
+        // type = 0, sizes 9 and 8, data_page_header {num_values = 7, encoding = 0, ...}.
+        let v1 = [0x15, 0, 0x15, 18, 0x15, 16, 0x2c, 0x15, 14, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0];
+        assert_eq!(page_counts(&v1), Some(PageCounts { values: Some(7), rows: None }));
+        // data_page_header_v2 {num_values = 7, num_nulls = 0, num_rows = 3}.
+        let v2 = [0x15, 6, 0x15, 18, 0x15, 16, 0x5c, 0x15, 14, 0x15, 0, 0x15, 6, 0, 0];
+        assert_eq!(page_counts(&v2), Some(PageCounts { values: Some(7), rows: Some(3) }));
+        assert_eq!(page_counts(&v2[..9]), None);
+    }
+
+    #[test]
+    fn footers_tell_encryption_and_garbage_ends() {
+        // version = 1, a map, row_groups = [{columns = [{file_offset = 0}, {file_offset = 0, crypto_metadata = {}}]}].
+        let footer =
+            [0x15, 2, 0x1b, 1, 0x58, 4, 1, b'x', 0x29, 0x1c, 0x19, 0x2c, 0x26, 0, 0, 0x26, 0, 0x6c, 0, 0, 0, 0];
+        assert_eq!(encrypted_columns(&footer), [1]);
+        assert!(encrypted_columns(&footer[..20]).is_empty());
+        assert!(encrypted_columns(&[0x1c; 1000]).is_empty());
+        assert!(encrypted_columns(&[0x49, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).is_empty());
+    }
+}

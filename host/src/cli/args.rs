@@ -289,6 +289,9 @@ pub(super) struct OutputList {
 pub(super) struct OutputVerify {
     /// The checkpoint's folder, or the pipeline file (.toml)
     pub checkpoint: String,
+    /// Read every byte of them, and of the dead letters that count, and compare it with the digests in the log
+    #[arg(long)]
+    pub data: bool,
     /// As one JSON document
     #[arg(long)]
     pub json: bool,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::look::{self, Looked};
 use super::text::{bytes, counted};
 use super::{FAILED, FINISHED, args, print_error};
-use crate::commit::{FileEntry, OutputCheck, check_output};
+use crate::commit::{DataCheck, Depth, FileEntry, OutputCheck, check_output};
 use crate::message::{Message, table};
 
 /// Everything that `list` prints.
@@ -67,7 +67,8 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
         Ok(sink) => sink,
         Err(code) => return code,
     };
-    let check = match runtime.block_on(check_output(&view, &sink)) {
+    let depth = if options.data { Depth::Data } else { Depth::Footers };
+    let check = match runtime.block_on(check_output(&view, &sink, depth)) {
         Ok(check) => check,
         Err(error) => {
             print_error(&error);
@@ -90,18 +91,34 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
 
 fn print_verdict(verdict: &Verdict<'_>) {
     let Verdict { sink, check, .. } = verdict;
-    let right = check.files - check.wrong.len() as u64;
+    let looked_at = check.files + check.data.map_or(0, |data| data.dead_letter_files);
+    let right = looked_at - check.wrong.len() as u64;
     out!("sink      {sink}");
     out!("named     {}, {}, {}", counted(check.files, "file"), counted(check.rows, "row"), bytes(check.bytes));
+    if let Some(data) = &check.data {
+        print_data(data);
+    }
     out!("right     {}", counted(right, "file"));
     for wrong in &check.wrong {
-        out!("wrong     {}: {}", wrong.path, wrong.what);
+        out!("wrong     lane {} entry {}: {}: {}", wrong.lane, wrong.number, wrong.path, wrong.what);
     }
     for orphan in &check.orphans {
         out!(
             "orphan    {}, {}: it does not count; the next run removes it if its writer is dead",
             orphan.path,
             bytes(orphan.bytes)
+        );
+    }
+}
+
+fn print_data(data: &DataCheck) {
+    out!("letters   {} of dead letters", counted(data.dead_letter_files, "file"));
+    let compared = counted(data.files_compared, "file");
+    out!("compared  {compared}, {}, byte by byte with the digests in the log", bytes(data.bytes_compared));
+    if data.files_without_digest > 0 {
+        let files = counted(data.files_without_digest, "file");
+        out!(
+            "without   {files} have no digest in the log, which an earlier version wrote: size and footer were compared"
         );
     }
 }

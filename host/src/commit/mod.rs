@@ -84,7 +84,7 @@ pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, l
 pub use liveness::{Alive, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, DefectKind, LaneLog, Logged, last as last_number, read_lane};
 pub use loss::{refuse_older_root, refuse_unknown_writers};
-pub use output::{Orphan, OutputCheck, Wrong, check_output, manifest_files};
+pub use output::{DataCheck, Depth, Orphan, OutputCheck, Wrong, check_output, manifest_files};
 pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep};
 pub use repair::{Finding, Verified, refuse_to_give_up_all, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};

@@ -223,9 +223,10 @@ pub async fn read_sound_lane(store: &Store, root: &Root, lane: u32, known: LaneL
     if log.defects.is_empty() {
         return Ok(log);
     }
-    // Where a compaction cannot be read, what it covers is missing for good reason.
-    let first = log.defects.iter().position(|defect| defect.kind != DefectKind::Missing).unwrap_or(0);
-    Err(log.defects.swap_remove(first).into())
+    // Where a compaction cannot be read, or is gone, what it covers is missing for good reason.
+    let first = log.defects.iter().position(|defect| defect.kind != DefectKind::Missing);
+    let newest = log.defects.len() - 1;
+    Err(log.defects.swap_remove(first.unwrap_or(newest)).into())
 }
 
 async fn read_once(

@@ -24,7 +24,7 @@ pub async fn refuse_older_root(
         let (opens, groups) = (state.opens.values(), state.groups.values());
         let newest = opens.map(|open| open.root).chain(groups.map(|group| group.root)).max().unwrap_or(0);
         let mark = root.asked.as_ref().and_then(|asked| asked.opens.get(state.lane as usize));
-        if let Some(mark) = mark.filter(|mark| !state.opens.contains_key(mark)) {
+        if let Some(mark) = mark.filter(|mark| is_lost(state, **mark)) {
             return Err(CommitError::Refused(format!(
                 "lane {} of the checkpoint has no entry {mark}, by which it was held when the source was rewritten: it lost entries, \
                  or is an older copy\n\
@@ -44,6 +44,25 @@ pub async fn refuse_older_root(
     Ok(())
 }
 
+/// Whether a lane does not hold an open that there was. One that could not be read, and was given up, is no loss: who gave it
+/// up has opened the lane since; and a compaction does not say what was given up below it.
+fn is_lost(state: &LaneState, open: u64) -> bool {
+    let is_given_up = state.withdrawn.contains(&open) || state.compacted.is_some_and(|compacted| open < compacted);
+    !state.opens.contains_key(&open) && !is_given_up
+}
+
+/// A file in the sink that carries this job's name and a lane which there is not.
+fn refuse_other_lanes(root: &Root, names: &[&str]) -> Result<(), CommitError> {
+    let lane = |name: &&str| FileName::parse(name).filter(|file| file.job == root.genesis.job).map(|file| file.lane);
+    let is_other = |name: &&&str| lane(*name).is_some_and(|lane| lane >= root.genesis.lanes);
+    let Some(name) = names.iter().find(is_other) else { return Ok(()) };
+    Err(CommitError::Refused(format!(
+        "{name} in the sink is of this job, and of a lane that it does not have: the checkpoint's root says {} lane(s)\n\
+         hint: put the checkpoint back as it was",
+        root.genesis.lanes
+    )))
+}
+
 /// Files in the sink that carry this job's name and a lane of these, but the token of no opening that the lane knows: the
 /// log lost entries, or is an older copy of itself. To work on would double what these files hold. The sink was listed
 /// after the lanes were read, so a lane that has got entries since may know their writer by now.
@@ -54,6 +73,7 @@ pub async fn refuse_unknown_writers(
     listing: &[Listed],
 ) -> Result<(), CommitError> {
     let names: Vec<&str> = listing.iter().map(|found| found.name.as_str()).collect();
+    refuse_other_lanes(root, &names)?;
     for (state, names) in unknown_writers(root, lanes, &names) {
         if last(store, state.lane).await? != state.last {
             continue;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::entry::{Close, IdFile, LaneEntry};
 use super::lane::{Lane, Writer};
 use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, read_lane};
-use super::loss::{refuse_unknown_writers, remove_unknown_writers};
+use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers};
 use super::recover::list_sink;
 use super::replay::LaneState;
 use super::root::Root;
@@ -122,11 +122,14 @@ async fn verify_lane(
     sound.entries.retain(|logged| !bad.contains(&logged.number));
     let Some(state) = replay(store, root, (lane, sound), verified).await? else { return Ok(()) };
     verify_files(&state, listing, verified);
-    // Where an entry cannot be read, it may be the one that would explain them.
-    if log.defects.is_empty()
-        && let Err(CommitError::Refused(message)) = refuse_unknown_writers(store, root, [&state], listing).await
-    {
-        verified.beyond_repair.push(message);
+    // Where an entry cannot be read, it may be the one that would explain what else is wrong.
+    if log.defects.is_empty() {
+        let older = refuse_older_root(store, root, [&state]).await;
+        let unknown = refuse_unknown_writers(store, root, [&state], listing).await;
+        let refused = |result: Result<(), CommitError>| {
+            if let Err(CommitError::Refused(message)) = result { Some(message) } else { None }
+        };
+        verified.beyond_repair.extend([older, unknown].into_iter().filter_map(refused));
     }
     Ok(())
 }

@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::agreement::{RowsSaid, check_ids};
 use super::coverage::{ObjectCoverage, RowState};
 use super::document::FORMAT_1;
-use super::entry::{Close, CompactionEntry, CoveredObject, FileEntry, IdFile, LaneEntry, SegmentEntry, SideFile};
+use super::entry::{
+    Close, CompactionEntry, CoveredObject, FileEntry, Genesis, IdFile, LaneEntry, SegmentEntry, SideFile,
+};
 use super::group::GroupCounts;
+use super::lane::{lane_of, pieces};
 use super::log::{LaneLog, Logged, read_lane, read_sound_lane, withdrawn};
 use super::root::Pinned;
 use super::{CommitError, Root, side};
@@ -35,6 +38,8 @@ pub struct LaneState {
     pub closed: Option<Close>,
     /// Number of the compaction that this is based on.
     pub compacted: Option<u64>,
+    /// Numbers above it that later entries withdraw.
+    pub withdrawn: HashSet<u64>,
 }
 
 /// Only who opened a lane last, and whether it was left in order. No damage is a hindrance: whoever cannot be named cannot be
@@ -172,8 +177,14 @@ impl LaneState {
     /// Replays a lane.
     pub async fn replay(store: &Store, root: &Root, lane: u32, log: &LaneLog) -> Result<LaneState, CommitError> {
         let withdrawn: HashSet<u64> = withdrawn(&log.entries).collect();
-        let mut replay =
-            Replay { store, root, withdrawn, format: FORMAT_1, state: LaneState { lane, ..LaneState::default() } };
+        let mut replay = Replay {
+            store,
+            root,
+            withdrawn,
+            format: FORMAT_1,
+            newest_root: 0,
+            state: LaneState { lane, ..LaneState::default() },
+        };
         let mut writer: Option<&str> = None;
         for logged in &log.entries {
             // Where a number was given up, there may have been an open.
@@ -189,7 +200,8 @@ impl LaneState {
             writer = Some(token);
             replay.follow(logged).await?;
         }
-        let mut state = replay.state;
+        let Replay { mut state, withdrawn, .. } = replay;
+        state.withdrawn = withdrawn;
         state.ids.retain(|ids| ids.group.is_none_or(|group| state.groups.contains_key(&group)));
         Ok(state)
     }
@@ -348,6 +360,8 @@ struct Replay<'a> {
     withdrawn: HashSet<u64>,
     /// Of the entries so far.
     format: u32,
+    /// The newest root entry that one of them names.
+    newest_root: u64,
     state: LaneState,
 }
 
@@ -362,6 +376,7 @@ impl Replay<'_> {
         self.state.closed = None;
         if !self.is_withdrawn(logged) {
             self.check_head(logged).map_err(|message| self.state.damaged(number, message))?;
+            self.newest_root = self.newest_root.max(root_of(&logged.entry).map_or(0, |(root, _)| root));
         }
         self.format = self.format.max(logged.format);
         match &logged.entry {
@@ -395,6 +410,10 @@ impl Replay<'_> {
         if logged.format != FORMAT_1 && digest.is_none() {
             return Err(format!("it names root entry {root} without its digest"));
         }
+        // Who opens a lane reads the root after it has seen what lies below.
+        if logged.format != FORMAT_1 && root < self.newest_root {
+            return Err(format!("it was written under root entry {root}, entries below under {}", self.newest_root));
+        }
         self.root.check_link(root, digest)
     }
 
@@ -410,6 +429,7 @@ impl Replay<'_> {
             (Some(_), Some(_)) => return Err(self.state.damaged(number, "it says twice what it covers".into())),
         };
         for object in covered {
+            self.check_piece(object).map_err(|message| self.state.damaged(number, message))?;
             self.state.cover(number, number, segment.root, object)?;
         }
         self.state.name(number, segment.files_table.iter().chain(&segment.coverage_file).chain(&segment.ids))?;
@@ -421,6 +441,14 @@ impl Replay<'_> {
         self.state.ids.extend(segment.ids.iter().map(|file| IdFile { group: Some(number), file: file.clone() }));
         self.state.groups.insert(number, group);
         Ok(())
+    }
+
+    /// Whoever has another number of lanes looks for an object's rows elsewhere.
+    fn check_piece(&self, object: &CoveredObject) -> Result<(), String> {
+        let CoveredObject { object: path, piece, size, .. } = object;
+        let Genesis { lanes, split_bytes, .. } = self.root.genesis;
+        let is_here = *piece < pieces(*size, split_bytes) && lane_of(path, *piece, lanes) == self.state.lane;
+        if is_here { Ok(()) } else { Err(format!("piece {piece} of {path} does not belong to this lane")) }
     }
 
     /// The files of a segment; a compaction tells both kinds apart by where they lie.
@@ -469,8 +497,9 @@ impl Replay<'_> {
         }
         let mut said: BTreeMap<u64, RowsSaid> = BTreeMap::new();
         for side::CoverageRow { group, root, object } in side::read_coverage(store, &entry.coverage).await? {
-            state.refuse_rows_of_no_group(number, group, &object)?;
-            state.cover(number, group, root, &object)?;
+            self.check_piece(&object).map_err(|message| self.state.damaged(number, message))?;
+            self.state.refuse_rows_of_no_group(number, group, &object)?;
+            self.state.cover(number, group, root, &object)?;
             said.entry(group).or_default().add(&object);
         }
         self.check_compaction(entry, &said).map_err(|message| self.state.damaged(number, message))

@@ -23,6 +23,8 @@
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
 //! * `fidelity` - what came is what goes out (E4).
+//! * `flips` - a bit of a checkpoint that is not what it was (I).
+//! * `forged` - entries in the place of others (I).
 //! * `frozen` - jobs that earlier builds began.
 //! * `examples` - the functions of `udfs/` in pipelines.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
@@ -37,6 +39,8 @@ mod crash;
 mod dead_letters;
 mod examples;
 mod fidelity;
+mod flips;
+mod forged;
 mod frozen;
 mod house;
 mod id_file;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod attacked;
+pub mod everything;
+pub mod forge;
 pub mod pipeline;
 pub mod place;
 pub mod process;

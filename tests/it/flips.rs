@@ -23,8 +23,8 @@ use crate::support::place::{Objects, wait};
 use crate::support::random::Random;
 
 /// Flips that are read in this process, and that whole runs meet; of all runs of the tests but long ones.
-const READ: usize = 4000;
-const RUN: usize = 30;
+const READ: usize = 2000;
+const RUN: usize = 16;
 /// Of long ones: every flip is read, so many meet runs.
 const RUN_SOAK: usize = 2000;
 

@@ -423,8 +423,18 @@ fn i2_lies_of_who_takes_every_digest_anew_are_named_by_what_they_contradict() {
         let mut forge = Forge::new(&sound.files);
         let names = lie(&mut forge);
         let names = names.iter().map(|name| &name["checkpoint/".len()..]);
-        let names: Vec<&str> =
-            names.chain(["lane 0", "lane 1", "lane/0/", "lane/1/", "in the sink", "sink file(s)"]).collect();
+        let names: Vec<&str> = names
+            .chain([
+                "lane 0",
+                "lane 1",
+                "lane/0/",
+                "lane/1/",
+                "side/",
+                ".parquet: it is missing",
+                "in the sink",
+                "sink file(s)",
+            ])
+            .collect();
         match job.meet(&forge.sealed(), &names, Mend::PutBack) {
             Ok(met) => println!("{what}: {met:?}"),
             Err(fault) => faults.push(format!("{what} ({}): {fault}", names[0])),

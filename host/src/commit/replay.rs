@@ -445,8 +445,11 @@ impl Replay<'_> {
 
     /// Whoever has another number of lanes looks for an object's rows elsewhere.
     fn check_piece(&self, object: &CoveredObject) -> Result<(), String> {
-        let CoveredObject { object: path, piece, size, .. } = object;
+        let CoveredObject { object: path, piece, size, own, .. } = object;
         let Genesis { lanes, split_bytes, .. } = self.root.genesis;
+        if own.is_some() != (pieces(*size, split_bytes) > 1) {
+            return Err(format!("{path} is not cut as the job cuts objects of {size} bytes"));
+        }
         let is_here = *piece < pieces(*size, split_bytes) && lane_of(path, *piece, lanes) == self.state.lane;
         if is_here { Ok(()) } else { Err(format!("piece {piece} of {path} does not belong to this lane")) }
     }
@@ -561,9 +564,9 @@ mod tests {
         CoveredObject {
             object: "a".into(),
             digest: "d".into(),
-            size: 9,
+            size: if own.is_some() { 18 } else { 9 },
             rows: 20,
-            piece: 1,
+            piece: u32::from(own.is_some()),
             own,
             done,
             known: vec![],

@@ -376,7 +376,7 @@ pub(super) mod testing {
             job: job.into(),
             created_ms: 0,
             lanes,
-            split_bytes: 1,
+            split_bytes: 9,
             ids: None,
             source_schema: String::new(),
             source: String::new(),

@@ -1,26 +1,37 @@
 //! Column types: which convert into which without losing anything, and the conversion. Used wherever a type was agreed
 //! once and data of another type arrives: id columns, what a function needs, files of one source that differ.
+//!
+//! * `union` - the type that holds what files of different types hold: the one rule for it.
+//! * `explain` - where two types part, for people.
+
+mod explain;
+mod union;
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait,
+    RecordBatch, RecordBatchOptions, StructArray, new_null_array,
 };
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{CastOptions, cast_with_options, filter};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// Whether every value of `from` has exactly one counterpart in `to`. Values that overflow a finer time unit or a smaller
-/// offset are found by [`convert`].
+pub use explain::{clash, misfit};
+pub use union::union;
+
+/// Whether every value of `from` has exactly one counterpart in `to`: null becomes any type, and of a struct a field that
+/// is not there becomes null. Values that overflow a finer time unit or a smaller offset are found by [`convert`].
 pub fn converts(from: &DataType, to: &DataType) -> bool {
-    goes(from, to, |from, to| from.len() == to.len())
+    goes(from, to, Structs::Whole)
 }
 
 /// Whether a function that asks for `to` can be served with `from`: as [`converts`], and of a struct it may ask for some
 /// fields only, in its own order.
 pub fn serves(from: &DataType, to: &DataType) -> bool {
-    goes(from, to, |_, _| true)
+    goes(from, to, Structs::Chosen)
 }
 
 /// A value as people read it. An instant is shown in UTC, whatever zone its column names: `2024-01-01T00:00:00Z`.
@@ -53,43 +64,72 @@ fn in_utc(data_type: &DataType) -> DataType {
     }
 }
 
-type Enough = fn(&Fields, &Fields) -> bool;
+/// How a struct becomes one of other fields.
+#[derive(Clone, Copy)]
+enum Structs {
+    /// Each of its fields has a place; a place that no field takes is null.
+    Whole,
+    /// Some of its fields are taken, and they must be there.
+    Chosen,
+}
 
-fn goes(from: &DataType, to: &DataType, enough: Enough) -> bool {
+fn goes(from: &DataType, to: &DataType, structs: Structs) -> bool {
     use DataType::*;
     match (from, to) {
-        (Dictionary(_, value), to) => goes(value, to, enough),
+        (Null, _) => true,
+        (Dictionary(..), Dictionary(..)) => from == to,
+        (Dictionary(_, value), to) => goes(value, to, structs),
         (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => true,
         (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
         (FixedSizeBinary(_), Binary | LargeBinary) => true,
         (Int8, Int16 | Int32 | Int64) | (Int16, Int32 | Int64) | (Int32, Int64) => true,
         (UInt8, UInt16 | UInt32 | UInt64 | Int16 | Int32 | Int64) => true,
         (UInt16, UInt32 | UInt64 | Int32 | Int64) | (UInt32, UInt64 | Int64) => true,
-        (Float32, Float64) | (Date32, Date64) => true,
+        (Float16, Float32 | Float64) | (Float32, Float64) | (Date32, Date64) => true,
         (Timestamp(coarse, from_zone), Timestamp(fine, to_zone)) => {
             // A zone is how an instant is shown; without one it is another thing.
             from_zone.is_some() == to_zone.is_some() && finer(*coarse, *fine)
         }
         (Time32(coarse) | Time64(coarse), Time32(fine) | Time64(fine)) => finer(*coarse, *fine),
         (Duration(coarse), Duration(fine)) => finer(*coarse, *fine),
-        (Decimal32(p, s) | Decimal64(p, s) | Decimal128(p, s), Decimal128(to_p, to_s) | Decimal256(to_p, to_s)) => {
-            holds((*p, *s), (*to_p, *to_s))
-        }
-        (List(from) | LargeList(from) | FixedSizeList(from, _), List(to) | LargeList(to)) => within(from, to, enough),
-        (Map(from, _), Map(to, false)) => within(from, to, enough),
-        (Struct(from), Struct(to)) => enough(from, to) && to.iter().all(|to| has(from, to, enough)),
-        (from, to) => from.equals_datatype(to),
+        (FixedSizeList(from, size), FixedSizeList(to, to_size)) => size == to_size && within(from, to, structs),
+        (List(from) | LargeList(from) | FixedSizeList(from, _), List(to) | LargeList(to)) => within(from, to, structs),
+        (Map(from, from_sorted), Map(to, to_sorted)) => (*from_sorted || !to_sorted) && goes_as_map(from, to, structs),
+        (Struct(from), Struct(to)) => structs.fit(from, to),
+        (from, to) => decimal_goes(from, to) || from.equals_datatype(to),
     }
 }
 
-fn within(from: &Field, to: &Field, enough: Enough) -> bool {
-    (to.is_nullable() || !from.is_nullable()) && goes(from.data_type(), to.data_type(), enough)
+fn within(from: &Field, to: &Field, structs: Structs) -> bool {
+    (to.is_nullable() || !from.is_nullable()) && goes(from.data_type(), to.data_type(), structs)
 }
 
-/// Whether a struct has exactly one field of a name, and it goes.
-fn has(from: &Fields, to: &Field, enough: Enough) -> bool {
-    let mut named = from.iter().filter(|from| from.name() == to.name());
-    named.next().is_some_and(|from| within(from, to, enough)) && named.next().is_none()
+/// Keys become keys and values values, whatever they are called.
+fn goes_as_map(from: &Field, to: &Field, structs: Structs) -> bool {
+    let pairs = union::pair(from).zip(union::pair(to));
+    pairs.is_some_and(|(from, to)| from.iter().zip(to).all(|(from, to)| within(from, to, structs)))
+}
+
+impl Structs {
+    fn fit(self, from: &Fields, to: &Fields) -> bool {
+        let has_place = |field: &FieldRef| to.iter().any(|to| to.name() == field.name());
+        let has_places = matches!(self, Structs::Chosen) || from.iter().all(has_place);
+        has_places && to.iter().all(|to| self.has(from, to))
+    }
+
+    /// Whether a struct has exactly one field of a name, and it goes; or none, and null will do.
+    fn has(self, from: &Fields, to: &Field) -> bool {
+        let mut named = from.iter().filter(|from| from.name() == to.name());
+        match named.next() {
+            Some(from) => within(from, to, self) && named.next().is_none(),
+            None => matches!(self, Structs::Whole) && to.is_nullable(),
+        }
+    }
+}
+
+fn decimal_goes(from: &DataType, to: &DataType) -> bool {
+    let parts = union::decimal_parts(from).zip(union::decimal_parts(to));
+    parts.is_some_and(|((width, p, s), (to_width, to_p, to_s))| width <= to_width && holds((p, s), (to_p, to_s)))
 }
 
 /// As many digits before the point and after it.
@@ -112,19 +152,23 @@ pub fn convert(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError>
     use DataType::*;
     match (column.data_type(), to) {
         (from, to) if from == to => Ok(Arc::clone(column)),
+        (Null, to) => Ok(new_null_array(to, column.len())),
         (Dictionary(_, value), List(_) | LargeList(_) | Map(..) | Struct(_)) => convert(&cast(column, value)?, to),
         (Time32(coarse) | Time64(coarse), Time32(fine) | Time64(fine)) => {
             finer_times(column, ticks(*fine) / ticks(*coarse), to)
         }
-        (List(from) | LargeList(from) | FixedSizeList(from, _), List(field)) => {
+        (FixedSizeList(..), List(field)) => of_any_size::<i32>(column.as_fixed_size_list(), field),
+        (FixedSizeList(..), LargeList(field)) => of_any_size::<i64>(column.as_fixed_size_list(), field),
+        (List(from) | LargeList(from), List(field)) => {
             let lists = cast(column, &List(Arc::clone(from)))?;
             elements(lists.as_list::<i32>(), field)
         }
-        (List(from) | LargeList(from) | FixedSizeList(from, _), LargeList(field)) => {
+        (List(from) | LargeList(from), LargeList(field)) => {
             let lists = cast(column, &LargeList(Arc::clone(from)))?;
             elements(lists.as_list::<i64>(), field)
         }
-        (Map(..), Map(field, _)) => entries(column.as_map(), field),
+        (FixedSizeList(..), FixedSizeList(field, size)) => fixed(column.as_fixed_size_list(), field, *size),
+        (Map(..), Map(field, is_sorted)) => entries(column.as_map(), field, *is_sorted),
         (Struct(_), Struct(fields)) => Ok(Arc::new(chosen(column.as_struct(), fields)?)),
         _ => cast(column, to),
     }
@@ -170,20 +214,37 @@ fn elements<O: OffsetSizeTrait>(lists: &GenericListArray<O>, field: &FieldRef) -
     Ok(Arc::new(lists))
 }
 
-fn entries(maps: &MapArray, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
-    let DataType::Struct(fields) = field.data_type() else {
-        return Err(ArrowError::CastError("a map without pairs".to_string()));
-    };
-    let pairs = chosen(maps.entries(), fields)?;
-    let maps = MapArray::try_new(Arc::clone(field), maps.offsets().clone(), pairs, maps.nulls().cloned(), false)?;
+/// A list that is null has values as well, which are no items: where items are never null, they may be.
+fn of_any_size<O: OffsetSizeTrait>(lists: &FixedSizeListArray, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    let size = usize::try_from(lists.value_length()).unwrap_or(0);
+    let is_list = |row| lists.is_valid(row);
+    let lengths = (0..lists.len()).map(|row| if is_list(row) { size } else { 0 });
+    let is_item: BooleanArray =
+        (0..lists.len()).flat_map(|row| std::iter::repeat_n(Some(is_list(row)), size)).collect();
+    let items = convert(&filter(lists.values(), &is_item)?, field.data_type())?;
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let lists = GenericListArray::<O>::try_new(Arc::clone(field), offsets, items, lists.nulls().cloned())?;
+    Ok(Arc::new(lists))
+}
+
+fn fixed(lists: &FixedSizeListArray, field: &FieldRef, size: i32) -> Result<ArrayRef, ArrowError> {
+    let values = convert(lists.values(), field.data_type())?;
+    Ok(Arc::new(FixedSizeListArray::try_new(Arc::clone(field), size, values, lists.nulls().cloned())?))
+}
+
+fn entries(maps: &MapArray, field: &FieldRef, is_sorted: bool) -> Result<ArrayRef, ArrowError> {
+    let pair = union::pair(field).ok_or_else(|| ArrowError::CastError("a map without pairs".to_string()))?;
+    let columns = [maps.keys(), maps.values()].into_iter().zip(pair);
+    let columns = columns.map(|(column, field)| convert(column, field.data_type())).collect::<Result<_, _>>()?;
+    let pairs = StructArray::try_new(pair.clone(), columns, maps.entries().nulls().cloned())?;
+    let maps = MapArray::try_new(Arc::clone(field), maps.offsets().clone(), pairs, maps.nulls().cloned(), is_sorted)?;
     Ok(Arc::new(maps))
 }
 
 fn chosen(structs: &StructArray, fields: &Fields) -> Result<StructArray, ArrowError> {
-    let field = |field: &FieldRef| {
-        let column = structs.column_by_name(field.name());
-        let missing = || ArrowError::CastError(format!("a struct without `{}`", field.name()));
-        convert(column.ok_or_else(missing)?, field.data_type())
+    let field = |field: &FieldRef| match structs.column_by_name(field.name()) {
+        Some(column) => convert(column, field.data_type()),
+        None => Ok(new_null_array(field.data_type(), structs.len())),
     };
     let columns = fields.iter().map(field).collect::<Result<_, _>>()?;
     StructArray::try_new_with_length(fields.clone(), columns, structs.nulls().cloned(), structs.len())
@@ -251,13 +312,14 @@ mod tests {
     fn only_what_loses_nothing_converts() {
         use DataType::*;
         use TimeUnit::*;
-        let dictionary = Dictionary(Box::new(Int32), Box::new(Utf8));
+        let dictionary = |key| Dictionary(Box::new(key), Box::new(Utf8));
+        let record = |names: &[&str]| Struct(names.iter().map(|name| field(name, Utf8, true)).collect());
         let list = |data_type, nullable| List(field("item", data_type, nullable));
         let yes = [
             (Int32, Int64),
             (UInt32, Int64),
             (Float32, Float64),
-            (dictionary, LargeUtf8),
+            (dictionary(Int32), LargeUtf8),
             (Date32, Date64),
             (timestamp(Second, Some("Europe/Berlin")), timestamp(Microsecond, Some("UTC"))),
             (Time32(Second), Time64(Nanosecond)),
@@ -265,6 +327,12 @@ mod tests {
             (Decimal64(10, 2), Decimal128(12, 4)),
             (list(Int32, false), list(Int64, true)),
             (LargeList(field("a", Utf8, true)), list(Utf8, true)),
+            (Null, list(Utf8, false)),
+            (list(Null, true), list(Utf8, true)),
+            (Float16, Float64),
+            (Decimal32(5, 2), Decimal64(10, 3)),
+            (list(dictionary(Int32), true), list(dictionary(Int32), true)),
+            (record(&["a"]), record(&["b", "a"])),
         ];
         for (from, to) in yes {
             assert!(converts(&from, &to), "{from} -> {to}");
@@ -282,6 +350,9 @@ mod tests {
             (Decimal128(10, 2), Decimal128(11, 4)),
             (Decimal128(10, 2), Decimal128(38, 1)),
             (list(Int32, true), list(Int32, false)),
+            (dictionary(Int32), dictionary(Int8)),
+            (record(&["a", "b"]), record(&["a"])),
+            (record(&["a", "a"]), record(&["a", "b"])),
         ];
         for (from, to) in no {
             assert!(!converts(&from, &to), "{from} -> {to}");

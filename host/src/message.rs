@@ -88,6 +88,21 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The same about what is no error.
+    pub fn warning(&self) -> impl fmt::Display {
+        Warning(self)
+    }
+}
+
+struct Warning<'a>(&'a Message);
+
+impl fmt::Display for Warning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, "warning", None)
+    }
+}
+
 impl From<String> for Message {
     fn from(text: String) -> Message {
         Message::new(text)

@@ -65,11 +65,13 @@ fn e4_of_several_files_what_all_agree_on_goes_out() {
         &[("owner", "me"), ("made", "friday"), ("more", "")],
         &[("unit", "km"), ("PARQUET:field_id", "7")],
     );
+    // What two do not agree on, a third does not bring back.
+    write(&workdir, "c.parquet", &[("owner", "me"), ("made", "monday")], &[("unit", "m"), ("PARQUET:field_id", "7")]);
     let (schema, found) = copied(&workdir, &[], "\"id\", \"n\"");
     assert_eq!(found, keys(&[("owner", "me")]));
     assert_eq!(*schema.field(1).metadata(), Metadata::from([("PARQUET:field_id", "7")]));
     assert!(schema.field(0).metadata().is_empty());
-    let ids = ["a.parquet-1|1", "a.parquet-2|2", "b.parquet-1|1", "b.parquet-2|2"];
+    let ids = ["a.parquet-1|1", "a.parquet-2|2", "b.parquet-1|1", "b.parquet-2|2", "c.parquet-1|1", "c.parquet-2|2"];
     assert_eq!(read_folder(&workdir.path("out")), once(ids.map(str::to_owned)));
 }
 

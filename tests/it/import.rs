@@ -211,7 +211,7 @@ fn lists_that_do_not_fit_the_job_are_refused() {
         numbers("n"),
         &["x.parquet"],
         expect![[r#"
-        error: x.parquet: there is no column `id`, which the job has as Utf8
+        error: x.parquet: there is no column `id`, by which rows are known
           hint: nothing was imported; name the columns with --column, and files whose types fit
     "#]],
     );

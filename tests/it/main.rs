@@ -3,6 +3,7 @@
 //!
 //! * `support` - corpora, pipeline files, runs, outputs.
 //! * `refuse` - mistakes are refused before anything is written (R).
+//! * `drift` - files of one source that differ (R11, E1).
 //! * `listing` - names and folders as people have them (E3).
 //! * `caches` - caches that cannot be used.
 //! * `messages` - what people read when something is wrong, whole.
@@ -37,6 +38,7 @@ mod complete;
 mod contract;
 mod crash;
 mod dead_letters;
+mod drift;
 mod examples;
 mod fidelity;
 mod flips;

@@ -158,6 +158,7 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
     for line in plan.source.passed.lines() {
         say!("note: in {}, {line}", plan.source.store.url());
     }
+    plan.notes.iter().for_each(|note| say!("{}", note.warning()));
     Ok(plan)
 }
 

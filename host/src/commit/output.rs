@@ -192,7 +192,9 @@ impl Named<'_> {
 
     fn unread(&self, error: SourceError) -> Result<Seen, CommitError> {
         match error {
-            SourceError::Bad { message, .. } => Ok(self.wrong(format!("it cannot be read: {message}"))),
+            SourceError::Bad { message, .. } | SourceError::Differs { message, .. } => {
+                Ok(self.wrong(format!("it cannot be read: {message}")))
+            }
             SourceError::Changed { .. } => Ok(self.wrong("it changed or vanished while it was read")),
             SourceError::Store { cause, .. } => Err(CommitError::store("read the sink's", &self.file.path, cause)),
         }

@@ -100,6 +100,9 @@ pub struct Source {
     pub id: Option<At<Vec<At<String>>>>,
     /// `format = "parquet"`: what the files are.
     pub format: Option<At<Format>>,
+    /// `footers_max = 1000`: a new job of so many files reads the footers of all of them to find their columns; one of more
+    /// files reads some, from the first to the last. At least 1.
+    pub footers_max: Option<At<u64>>,
     /// `store = { region = "eu-central-1" }`: how to reach the bucket, if `path` is one.
     pub store: Option<At<Store>>,
 }

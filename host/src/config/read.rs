@@ -185,8 +185,9 @@ fn source(section: &Section<'_>, report: &mut Report<'_>) -> Source {
     let path = section.required("path", report, place);
     let id = section.optional("id", report, column_or_columns);
     let format = section.optional("format", report, format);
+    let footers_max = section.optional("footers_max", report, |value, report| whole(value, 1..=u64::MAX, report));
     let store = section.optional("store", report, store);
-    Source { path, id, format, store }
+    Source { path, id, format, footers_max, store }
 }
 
 fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {

@@ -30,6 +30,7 @@ pub(super) const SOURCE: Shape = Shape {
         ("path", r#"path = "corpus/*.parquet""#),
         ("id", r#"id = "path" or id = ["crate", "path"]"#),
         ("format", r#"format = "parquet""#),
+        ("footers_max", "footers_max = 1000"),
         ("store", STORE_EXAMPLE),
     ],
 };

@@ -48,6 +48,7 @@ const EVERY_KEY: &str = r#"
 path = "corpus/*.parquet"
 id = ["crate", "path"]
 format = "parquet"
+footers_max = 1000
 store = { region = "eu-central-1" }
 
 [[stage]]
@@ -123,6 +124,7 @@ fn every_key_is_read() {
     assert_eq!(required(&source.path), "corpus/*.parquet");
     assert_eq!(source.id.unwrap().value.iter().map(value).collect::<Vec<_>>(), ["crate", "path"]);
     assert_eq!(source.format.unwrap().value, Format::Parquet);
+    assert_eq!(source.footers_max.unwrap().value, 1000);
     assert_eq!(required(&source.store.unwrap().value.region), "eu-central-1");
 
     let [first, second, third] = config.stages.try_into().unwrap();
@@ -471,7 +473,7 @@ fn misspelt_is_reported_once() {
             pipeline.toml:2:1: unknown key `pth` in [source]
                  2 | pth = ''
                    | ^^^
-              hint: did you mean `path`? [source] takes path, id, format and store
+              hint: did you mean `path`? [source] takes path, id, format, footers_max and store
 
             pipeline.toml:2:7: `path` is empty
                  2 | pth = ''

@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use crate::commit::{CommitError, SideFile};
 use crate::plan::{Ids, Plan};
 use crate::sink::SinkError;
-use crate::source::{ALIKE, SourceError};
+use crate::source::SourceError;
 use crate::store::{Store, Watch, advice, told};
 use lists::List;
 
@@ -205,8 +205,8 @@ fn from_source(list: &List, error: SourceError) -> ExchangeError {
             format!("{} changed or vanished while it was read", list.name()),
             "nothing was imported; run the same command again",
         ),
-        SourceError::Bad { message, hint: ALIKE, .. } => ExchangeError::refused(
-            format!("{}: {}", list.name(), message.replace("which the job reads as", "which the job has as")),
+        SourceError::Differs { message, .. } => ExchangeError::refused(
+            format!("{}: {message}", list.name()),
             "nothing was imported; name the columns with --column, and files whose types fit",
         ),
         SourceError::Bad { message, hint, .. } => {

@@ -17,7 +17,8 @@ const BLOCK: BlockSize = BlockSize { rows_max: 64 * 1024, bytes_max: 8 << 20, wi
 pub(super) fn open(list: &List, wanted: &Wanted, runtime: &Handle) -> Result<Vec<Unit>, ExchangeError> {
     let bad = |error| from_source(list, error);
     let opened = list.store.wait(runtime, source::open_to_read(&list.store, &list.object, 0)).map_err(bad)?;
-    opened.check(&Columns { schema: Arc::new(Schema::new(wanted.fields())) }).map_err(bad)?;
+    let schema = Arc::new(Schema::new(wanted.fields()));
+    opened.check(&Columns { schema, required: wanted.names.clone(), known: None }).map_err(bad)?;
     let units = Arc::new(opened).units();
     Ok(units.into_iter().filter(|unit| !unit.rows.is_empty()).collect())
 }

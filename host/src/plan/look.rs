@@ -1,6 +1,6 @@
 //! A look into every object of the source: whether it can be read, has the columns that the plan reads, and no null where
-//! an id must be. A new job of up to a thousand objects was looked at while it was planned; a larger or an older one finds
-//! such objects while it runs, unless somebody asks before.
+//! an id must be. A new job of few objects was looked at while it was planned; a larger or an older one finds such objects
+//! while it runs, unless somebody asks before.
 
 use futures::StreamExt;
 

@@ -3,10 +3,12 @@
 //! twice; all others are taken.
 //!
 //! * `places` - where rows come from and go to.
+//! * `footers` - the schema of all objects, and what it does not suit.
 //! * `bind` - what flows from stage to stage.
 //! * `settings` - what the pipeline file says of the rest, and what holds where it does not.
 
 mod bind;
+mod footers;
 mod places;
 mod settings;
 
@@ -24,17 +26,19 @@ use crate::commit::{self, Root};
 use crate::config::{At, Config, Problem, Problems};
 use crate::message::Message;
 use crate::sink;
-use crate::source::{self, Columns, Opened};
+use crate::source::{self, Columns};
 use crate::udf;
 pub(super) use bind::foreseen;
 use bind::{Bindings, Bound};
+use footers::Footers;
 use places::Stores;
 pub use settings::settings_of;
 use settings::{COMPACT_ENTRIES, HEARTBEAT, checkpoint_key, group_limits, new_job, on_error, run_settings, sink_spec};
 
 /// Makes the plan, or says everything that is wrong.
 pub async fn make(config: &Config, options: &Options) -> Result<Plan, PlanError> {
-    let mut draft = Draft { config, options, problems: config.problems.clone() };
+    let problems = config.problems.clone();
+    let mut draft = Draft { config, options, problems, notes: Vec::new(), folder_keys: Vec::new() };
     match draft.make().await {
         Ok(Some(plan)) if draft.problems.is_empty() => Ok(plan),
         // What a store says while the file has mistakes can wait: they have to be mended in any case.
@@ -47,6 +51,10 @@ struct Draft<'a> {
     config: &'a Config,
     options: &'a Options,
     problems: Vec<Problem>,
+    /// What a person should know, though nothing is wrong.
+    notes: Vec<Message>,
+    /// Names that stand before a `=` in names of folders.
+    folder_keys: Vec<String>,
 }
 
 impl Draft<'_> {
@@ -61,14 +69,16 @@ impl Draft<'_> {
             self.refuse_other_jobs(&stores, root.as_ref()).await?;
         }
         let found = self.objects(&stores).await?;
+        let objects = found.as_ref().map_or_else(Default::default, |(objects, _)| objects.as_slice());
+        self.folder_keys = source::folder_keys(objects).into_iter().map(Into::into).collect();
         let footers = self.footers(&stores, found.as_ref(), root.as_ref()).await?;
-        let schema = source_schema(root.as_ref(), footers.as_deref())?;
+        let schema = source_schema(root.as_ref(), footers.as_ref())?;
         let id_fields = self.id_fields(schema.as_deref());
         let Bindings { bound, last, wanted } = self.bind(&components, schema.as_ref());
         let sink_names = self.sink_columns(last.as_deref());
         let id_names: Vec<String> = id_fields.iter().flatten().map(|field| field.name().clone()).collect();
-        if let Some(schema) = &schema {
-            self.check_footers(footers.as_deref().unwrap_or_default(), schema, &id_names, &wanted);
+        if let Some(footers) = &footers {
+            self.check_footers(footers, &id_names, &wanted);
         }
         let Stores { source: Some((pattern, source)), sink: Some(sink), checkpoint: Some(checkpoint) } = stores else {
             return Ok(None);
@@ -80,8 +90,12 @@ impl Draft<'_> {
 
         let links: Vec<Link> = bound.iter().map(Bound::link).collect();
         let (needed, places) = chain::link(&schema, &id_names, &links, &sink_names);
-        let columns =
-            Columns { schema: if self.keeps_full_rows() { Arc::clone(&schema) } else { Arc::clone(&needed) } };
+        self.note_folders(&schema);
+        let columns = Columns {
+            schema: if self.keeps_full_rows() { Arc::clone(&schema) } else { Arc::clone(&needed) },
+            known: self.reads_all().then(|| Arc::clone(&schema)),
+            required: id_names,
+        };
         let place = |field: &Arc<Field>| columns.schema.index_of(field.name()).expect("what is needed is read");
         let to_stages = needed.fields().iter().map(place).collect();
         let sink_schema = schema_of(&schema, &last, &sink_names, &links);
@@ -106,10 +120,10 @@ impl Draft<'_> {
             ..sink.clone()
         });
         let stages = bound.into_iter().zip(places).map(|(bound, places)| bound.stage(places)).collect();
-        let rows = footers.filter(|footers| footers.len() == objects.len());
-        let rows = rows.map(|footers| footers.iter().map(|opened| opened.rows).sum());
+        let rows = footers.and_then(|footers| footers.rows_of(objects.len()));
         Ok(Some(Plan {
             file: config.file.path().into(),
+            notes: std::mem::take(&mut self.notes),
             engine: Arc::clone(&self.options.engine),
             source: Source { store: source, pattern, columns, to_stages, schema, objects, passed, rows },
             ids,
@@ -175,18 +189,11 @@ fn accept_changes(root: &Root, is: &crate::commit::Fingerprint, accepts: bool) -
     Err(PlanError::Refused(format!("{report}\nhint: {hint}")))
 }
 
-fn source_schema(root: Option<&Root>, footers: Option<&[Opened]>) -> Result<Option<SchemaRef>, PlanError> {
+fn source_schema(root: Option<&Root>, footers: Option<&Footers>) -> Result<Option<SchemaRef>, PlanError> {
     match root {
         Some(root) => Ok(Some(commit::schema_from_hex(&root.genesis.source_schema)?)),
-        None => footers.map(source_schema_of).transpose(),
+        None => Ok(footers.map(Footers::schema)),
     }
-}
-
-/// The columns of the first object, and what all say of them beside their types.
-fn source_schema_of(footers: &[Opened]) -> Result<SchemaRef, PlanError> {
-    let schema = source::schema_of(&footers[0]);
-    let files = footers.iter().map(source::annotated_schema).collect::<Result<Vec<SchemaRef>, _>>()?;
-    Ok(annotations::agreed(&schema, &files))
 }
 
 /// The columns of the sink. What the source says of whole files goes along, as far as it is true of these.

@@ -36,6 +36,7 @@ pub use single::{Single, single};
 
 use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Places, Root};
 use crate::config::Problems;
+use crate::message::Message;
 use crate::sink;
 use crate::source::{BlockSize, Columns, Object, PassedOver, Pattern, SourceError};
 use crate::store::{Environment, Store, Watch, advice, told};
@@ -45,6 +46,8 @@ use crate::udf;
 pub struct Plan {
     /// The pipeline file, for messages.
     pub file: PathBuf,
+    /// What a person should know before the job runs, though nothing is wrong.
+    pub notes: Vec<Message>,
     /// Runs the functions.
     pub engine: Arc<udf::Engine>,
     /// Where rows come from.

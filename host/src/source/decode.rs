@@ -28,6 +28,8 @@ pub(super) enum Fault {
     Bytes(String),
     /// A value that the job's type does not hold, by its row in the batch.
     Value(usize, String),
+    /// A value that the file's own type holds, and the job's does not, by its row in the batch.
+    Unfit(usize, String),
 }
 
 /// Which rows of which columns, and how many at a time.

@@ -2,9 +2,12 @@
 //!
 //! * `list` - which objects the source has: a file, a folder or a glob.
 //! * `glob` - patterns of names; `passed` - what lies beside the objects and is not read.
+//! * `folders` - names of folders that hold a value of each row below: `lang=de/`.
 //! * `open` - one Parquet object: its footer, its digest, its row groups (the units).
 //! * `sniff` - what a file is that is no Parquet file one can read.
 //! * `readings` - the types in which a file's columns are read.
+//! * `union` - the one schema of objects whose schemas differ.
+//! * `fit` - an object's columns in the job's schema.
 //! * `pages` - whether the page index is true.
 //! * `thrift` - the little of a footer and of pages that the Parquet crate does not tell.
 //! * `read` - the rows of a unit that are still to do, batch by batch.
@@ -14,6 +17,8 @@
 //! Coverage and ids are not known here: the caller says which rows it wants.
 
 mod decode;
+mod fit;
+mod folders;
 mod glob;
 mod list;
 mod open;
@@ -24,12 +29,16 @@ mod readings;
 mod sniff;
 mod thrift;
 mod twice;
+mod union;
 
+pub use fit::Columns;
+pub use folders::folder_keys;
 pub use glob::is_glob;
 pub use list::{Pattern, list, survey};
-pub use open::{Columns, Fetch, Opened, Unit, annotated_schema, open, open_to_read, schema_of};
+pub use open::{Fetch, Opened, Unit, annotated_schema, open, open_to_read, schema_of};
 pub use passed::PassedOver;
 pub use read::{BlockSize, Rows, UnitReader};
+pub use union::{Defect, Union};
 
 pub use crate::store::Object;
 use crate::store::{advice, told};
@@ -55,6 +64,16 @@ pub enum SourceError {
         /// Path relative to the source root.
         object: String,
     },
+    /// Its columns do not fit the job.
+    #[error("source object {object}: {message}\nhint: {hint}")]
+    Differs {
+        /// Path relative to the source root.
+        object: String,
+        /// How they differ.
+        message: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// The bytes are not what the format says.
     #[error("source object {object}: {message}\nhint: {hint}")]
     Bad {
@@ -70,13 +89,10 @@ pub enum SourceError {
 /// What the Parquet crate puts before its words, once for each layer.
 const LAYERS: [&str; 3] = ["Arrow: ", "Parquet argument error: ", "Parquet error: "];
 /// What to do about a file whose bytes are wrong.
-pub(crate) const REPAIR: &str = "nothing of the file is used; write it again from where it came and run the same command again; or, if other \
+const REPAIR: &str = "nothing of the file is used; write it again from where it came and run the same command again; or, if other \
                                  tools read it, please report it with the file's `created_by`";
-/// About a file that does not fit the others.
-pub(crate) const ALIKE: &str =
-    "make the files of the source alike, or take this one out; rows that are finished stay finished";
 /// About a codec that is not read.
-pub(crate) const OTHER_CODEC: &str = "write the file anew with zstd, Snappy, LZ4, gzip or no compression";
+const OTHER_CODEC: &str = "write the file anew with zstd, Snappy, LZ4, gzip or no compression";
 
 impl SourceError {
     fn from_store(object: &str, cause: object_store::Error) -> SourceError {

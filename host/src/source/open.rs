@@ -4,14 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::GetOptions;
 use object_store::path::Path;
 use parquet::DecodeResult;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetStatisticsPolicy::{KeepAll, SkipAll};
@@ -151,13 +149,6 @@ fn cut(range: &Range<u64>, joined: &[Range<u64>], parts: &[Bytes]) -> Bytes {
     let index = joined.partition_point(|part| part.start <= range.start) - 1;
     let offset = (range.start - joined[index].start) as usize;
     parts[index].slice(offset..offset + (range.end - range.start) as usize)
-}
-
-/// The columns a job reads, in the job's types.
-#[derive(Clone, Debug)]
-pub struct Columns {
-    /// What every batch looks like.
-    pub schema: SchemaRef,
 }
 
 /// An object whose footer was read and whose columns fit the job.
@@ -340,40 +331,6 @@ impl Opened {
         units
     }
 
-    /// Checks that the object has the columns, in types that convert; all defects in one message.
-    pub fn check(&self, columns: &Columns) -> Result<(), SourceError> {
-        self.refuse_packed(&columns.schema)?;
-        let mut defects: Vec<String> =
-            columns.schema.fields().iter().filter_map(|field| self.defect(field.name(), field.data_type())).collect();
-        // A name that the job reads twice has its defect twice.
-        defects.dedup();
-        if defects.is_empty() {
-            return Ok(());
-        }
-        Err(SourceError::Bad { object: self.object.path.to_string(), message: defects.join("; "), hint: super::ALIKE })
-    }
-
-    fn defect(&self, name: &str, wanted: &arrow::datatypes::DataType) -> Option<String> {
-        let count = self.readings.schema.fields().iter().filter(|field| field.name() == name).count();
-        match self.readings.schema.field_with_name(name) {
-            Ok(_) if count > 1 => Some(format!("{count} columns have the name `{name}`")),
-            Err(_) => Some(format!("there is no column `{name}`, which the job reads as {wanted}")),
-            Ok(field) if columns::converts(field.data_type(), wanted) => None,
-            Ok(field) => Some(format!("column `{name}` is {}, the job reads it as {wanted}", field.data_type())),
-        }
-    }
-
-    /// A mask for the named columns, and for each name its place in what the mask lets through.
-    pub(super) fn projection(&self, schema: &Schema) -> (ProjectionMask, Vec<usize>) {
-        let own = &self.readings.schema;
-        let wanted: Vec<usize> =
-            schema.fields().iter().map(|field| own.index_of(field.name()).expect("checked when opened")).collect();
-        let mut sorted = wanted.clone();
-        sorted.sort_unstable();
-        let places = wanted.iter().map(|index| sorted.binary_search(index).expect("it is one of them")).collect();
-        (ProjectionMask::roots(self.metadata.parquet_schema(), sorted), places)
-    }
-
     /// Nulls in a column as the footer counts them, if it does.
     pub fn nulls(&self, column: &str) -> Option<u64> {
         let schema = self.metadata.parquet_schema();
@@ -381,16 +338,6 @@ impl Opened {
         let groups = self.metadata.metadata().row_groups().iter();
         groups.map(|group| group.column(leaf).statistics().and_then(Statistics::null_count_opt)).sum()
     }
-}
-
-/// The columns of a decoded batch in the job's order and types.
-pub(super) fn arrange(
-    batch: &RecordBatch,
-    places: &[usize],
-    schema: &SchemaRef,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let columns: Vec<ArrayRef> = places.iter().map(|&place| Arc::clone(batch.column(place))).collect();
-    columns::convert_all(&columns, schema, batch.num_rows())
 }
 
 #[cfg(test)]

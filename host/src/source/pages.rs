@@ -17,24 +17,28 @@ use super::{OTHER_CODEC, Opened, SourceError, sniff};
 impl Opened {
     /// Refuses columns whose pages nobody here can unpack: encrypted ones, and codecs that are not read.
     pub(super) fn refuse_packed(&self, schema: &Schema) -> Result<(), SourceError> {
-        let footer = self.metadata.metadata();
-        let parquet = footer.file_metadata().schema_descr();
         let names: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let is_read = |leaf: &usize| names.contains(parquet.get_column_root(*leaf).name());
-        let refuse = |leaf: usize, what: &str, hint| {
+        self.packed().find(|(name, _)| names.contains(name)).map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Such columns by name, with why.
+    pub fn packed(&self) -> impl Iterator<Item = (&str, SourceError)> {
+        let parquet = self.metadata.parquet_schema();
+        (0..parquet.num_columns()).filter_map(move |leaf| {
+            let (what, hint) = self.pack(leaf)?;
             let message = format!("column `{}` {what}", parquet.column(leaf).path().string());
-            Err(SourceError::Bad { object: self.object.path.to_string(), message, hint })
-        };
-        for leaf in (0..parquet.num_columns()).filter(is_read) {
-            if self.encrypted.contains(&leaf) {
-                return refuse(leaf, "is encrypted", sniff::ENCRYPTED.hint);
-            }
-            let mut codecs = footer.row_groups().iter().filter_map(|group| unread(group.column(leaf).compression()));
-            if let Some(codec) = codecs.next() {
-                return refuse(leaf, &format!("is compressed with {codec}, which is not read here"), OTHER_CODEC);
-            }
+            let error = SourceError::Bad { object: self.object.path.to_string(), message, hint };
+            Some((parquet.get_column_root(leaf).name(), error))
+        })
+    }
+
+    fn pack(&self, leaf: usize) -> Option<(String, &'static str)> {
+        if self.encrypted.contains(&leaf) {
+            return Some(("is encrypted".into(), sniff::ENCRYPTED.hint));
         }
-        Ok(())
+        let groups = self.metadata.metadata().row_groups().iter();
+        let codec = groups.filter_map(|group| unread(group.column(leaf).compression())).next()?;
+        Some((format!("is compressed with {codec}, which is not read here"), OTHER_CODEC))
     }
 }
 

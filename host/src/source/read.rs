@@ -14,7 +14,8 @@ use parquet::arrow::arrow_reader::RowSelection;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::decode::{Decoder, Fault, Supply, Wanted};
-use super::open::{arrange, warn_of_pages};
+use super::fit::{Unfit, arrange};
+use super::open::warn_of_pages;
 use super::pages::PageMap;
 use super::readings::Readings;
 use super::{SourceError, Unit};
@@ -115,6 +116,10 @@ fn push(ranges: &mut Vec<Range<u64>>, more: Range<u64>) {
 const VALUE: &str = "rows that are done stay done. Nothing is rounded: write the column anew as a TIMESTAMP in the unit that its values need, \
                      or, if nothing else needs it, leave it out with `columns` under [sink]";
 
+/// About a value that its own file's type holds, and the job's does not.
+const UNIT: &str = "rows that are done stay done. The job reads the finest type that its objects have: write them with a coarser unit; or, \
+                    if nothing else needs the column, leave it out with `columns` under [sink]";
+
 /// Gives out the wanted rows of one unit.
 pub struct UnitReader<'a> {
     unit: &'a Unit,
@@ -134,7 +139,8 @@ struct Decoding {
     /// Rows that were left when it began; a decoder that gives none would be begun for ever.
     left: u64,
     decoder: Decoder,
-    places: Vec<usize>,
+    /// Of each column among the decoded ones, if the object has it.
+    places: Vec<Option<usize>>,
 }
 
 impl<'a> UnitReader<'a> {
@@ -224,19 +230,30 @@ impl<'a> UnitReader<'a> {
         let from = Supply { fetch: &self.unit.object.fetch, runtime: self.runtime, pages: self.pages.as_ref() };
         let Some(batch) = decoder.next(&from)? else { return Ok(None) };
         let batch = arrange(&batch, places, &self.schema);
-        batch.map(Some).map_err(|error| Fault::Bytes(error.to_string()))
+        batch.map(Some).map_err(|Unfit { row, message }| match row {
+            Some(row) => Fault::Unfit(row, message),
+            None => Fault::Bytes(message),
+        })
     }
 
     fn refused(&self, fault: Fault) -> SourceError {
+        let object = self.unit.object.object.path.to_string();
         match fault {
             Fault::Source(error) => error,
             Fault::Bytes(message) => self.bad(message),
             Fault::Value(row, message) => {
-                let object = self.unit.object.object.path.to_string();
-                let row = self.left.clone().take_front(row as u64 + 1).ranges().last().map_or(0, |range| range.end - 1);
-                SourceError::Bad { object, message: format!("row {row}: {message}"), hint: VALUE }
+                SourceError::Bad { object, message: format!("row {}: {message}", self.row(row)), hint: VALUE }
+            }
+            Fault::Unfit(row, message) => {
+                SourceError::Differs { object, message: format!("row {}: {message}", self.row(row)), hint: UNIT }
             }
         }
+    }
+
+    /// A row of the batch that failed, with which the rows begin that are left.
+    fn row(&self, in_batch: usize) -> u64 {
+        let until = self.left.clone().take_front(in_batch as u64 + 1);
+        until.ranges().last().map_or(0, |range| range.end - 1)
     }
 
     fn batch_rows(&self) -> usize {

@@ -1,6 +1,6 @@
 //! What flows: components and their functions, the columns from stage to stage, the id columns, what the sink gets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -14,7 +14,6 @@ use crate::annotations;
 use crate::config::{self, At, Place, list, nearest, shown};
 use crate::filter;
 use crate::message::Message;
-use crate::source::{Columns, Opened};
 use crate::udf;
 
 /// Functions of a component that a message lists.
@@ -128,7 +127,7 @@ impl Draft<'_> {
             match schema.field_with_name(&name.value) {
                 Err(_) => {
                     let message = Message::new(format!("the source has no column `{}`", shown(&name.value)));
-                    self.problem(name, message.hint(columns_hint(&name.value, schema)));
+                    self.problem(name, message.hint(self.columns_hint(&name.value, schema)));
                 }
                 Ok(field) if !filter::is_supported(field.data_type()) => {
                     let message = format!("column `{}` is {}, which cannot be an id", name.value, field.data_type());
@@ -280,41 +279,24 @@ impl Draft<'_> {
         for name in &written.value {
             if last.field_with_name(&name.value).is_err() {
                 let message = Message::new(format!("no column `{}` leaves the last stage", shown(&name.value)));
-                self.problem(name, message.hint(columns_hint(&name.value, last)));
+                self.problem(name, message.hint(self.columns_hint(&name.value, last)));
             }
         }
         written.value.iter().map(|name| name.value.clone()).collect()
     }
 
-    /// Schema drift and null ids that the footers give away. `wanted` are the columns that stages need.
-    pub(super) fn check_footers(&mut self, footers: &[Opened], schema: &Schema, ids: &[String], wanted: &[String]) {
-        let config = self.config;
-        let Some(written) = &config.source.path else { return };
-        let sink = config.sink.columns.iter().flat_map(|columns| &columns.value).map(|name| &name.value);
-        let named: HashSet<&String> = ids.iter().chain(wanted).chain(sink).collect();
-        let reads_all = config.sink.columns.is_none() || self.keeps_full_rows();
-        let is_read = |name: &String| reads_all || named.contains(name);
-        let fields = schema.fields().iter().filter(|field| is_read(field.name())).cloned();
-        let columns = Columns { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) };
-        for opened in footers {
-            if let Err(error) = opened.check(&columns) {
-                self.problem(written, Message::of(&error));
-                continue;
-            }
-            for id in ids {
-                if let Some(nulls @ 1..) = opened.nulls(id) {
-                    let message = format!(
-                        "source object {} has {nulls} {} in the id column `{id}`\n\
-                         hint: give every row an id, or leave `id` out so that rows are known by position",
-                        opened.object.path,
-                        if nulls == 1 { "null" } else { "nulls" }
-                    );
-                    match config.source.id.as_ref().and_then(|ids| ids.value.iter().find(|name| name.value == *id)) {
-                        Some(name) => self.problem(name, message),
-                        None => self.problem(written, message),
-                    }
-                }
-            }
+    fn columns_hint(&self, written: &str, schema: &Schema) -> String {
+        if self.folder_keys.iter().any(|key| key == written) {
+            return format!(
+                "`{}` stands in names of folders only, which are not read: write it into the objects as a column",
+                shown(written)
+            );
+        }
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let there = columns::names(&names);
+        match nearest(written, names.iter().copied()) {
+            Some(meant) => format!("did you mean `{}`? {there}", shown(meant)),
+            None => there,
         }
     }
 }
@@ -330,13 +312,4 @@ pub fn foreseen(function: &udf::Function) -> Option<(Schema, SchemaRef)> {
     };
     let (needs, adds) = (function.needs.as_deref()?, function.adds.as_deref()?);
     Some((schema(needs)?, Arc::new(schema(adds)?)))
-}
-
-fn columns_hint(written: &str, schema: &Schema) -> String {
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let there = columns::names(&names);
-    match nearest(written, names.iter().copied()) {
-        Some(meant) => format!("did you mean `{}`? {there}", shown(meant)),
-        None => there,
-    }
 }

@@ -1,21 +1,15 @@
-//! Where rows come from and go to: the stores, the checkpoint's job, the source's objects and their footers.
+//! Where rows come from and go to: the stores, the checkpoint's job, the source's objects.
 
 use std::path::{Path, PathBuf};
-
-use futures::StreamExt;
 
 use super::super::{Options, PlanError, nearby};
 use super::Draft;
 use super::settings::{settings_of, value_or};
 use crate::commit::{self, CommitError, Root};
-use crate::config::{self, At, shown};
+use crate::config::{self, At};
 use crate::message::Message;
-use crate::source::{self, Object, Opened, PassedOver, Pattern, SourceError, is_glob};
+use crate::source::{self, Object, PassedOver, Pattern, SourceError, is_glob};
 use crate::store::{Location, Settings, Store};
-
-/// Footers read while planning a new job: a source with more objects is checked file by file as it is read.
-const FOOTERS_MAX: usize = 1000;
-const FOOTERS_AT_ONCE: usize = 16;
 
 /// What could be opened.
 pub(super) struct Stores {
@@ -232,42 +226,6 @@ impl Draft<'_> {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// The footers that a new job may look at. A job that has begun knows its schema, and finished objects stay closed.
-    pub(super) async fn footers(
-        &mut self,
-        stores: &Stores,
-        found: Option<&(Vec<Object>, PassedOver)>,
-        root: Option<&Root>,
-    ) -> Result<Option<Vec<Opened>>, PlanError> {
-        let (Some((pattern, store)), Some(written)) = (&stores.source, &self.config.source.path) else {
-            return Ok(None);
-        };
-        let (Some((objects, passed)), None) = (found, root) else { return Ok(None) };
-        if objects.is_empty() {
-            let message = format!("`{}` takes no file: the source has no object", shown(&written.value));
-            let message = Message { details: passed.lines(), ..Message::new(message) };
-            self.problem(written, message.hint(nearby::hint_for_none(pattern.root())));
-            return Ok(None);
-        }
-        let some = if objects.len() <= FOOTERS_MAX { objects } else { &objects[..1] };
-        let opens: Vec<_> = some.iter().map(|object| open_for_plan(store, object)).collect();
-        let results: Vec<Result<Opened, SourceError>> =
-            futures::stream::iter(opens).buffered(FOOTERS_AT_ONCE).collect().await;
-        let mut footers = Vec::with_capacity(results.len());
-        for result in results {
-            match result {
-                Ok(opened) => footers.push(opened),
-                Err(error @ SourceError::Bad { .. }) => self.problem(written, Message::of(&error)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(Some(footers).filter(|footers| !footers.is_empty()))
-    }
-}
-
-async fn open_for_plan(store: &Store, object: &Object) -> Result<Opened, SourceError> {
-    source::open(store, object, 0).await
 }
 
 fn takes_from(pattern: &Pattern, source: &Store, other: &Store) -> bool {

@@ -39,9 +39,12 @@ fn shared(path: &Path, mode: u32) {
     set_mode(path, mode);
 }
 
+/// What is wrong with a cache, how it comes to be, and what is said of it.
+type Row<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+
 #[test]
 fn a_cache_that_cannot_be_used_is_a_warning() {
-    let rows: [(&str, &dyn Fn(&Path), &str); 5] = [
+    let rows: [Row; 5] = [
         ("a file", &|cache| std::fs::write(cache, "x").unwrap(), "Not a directory"),
         // Where nobody makes a folder, root included.
         ("read-only", &|cache| std::os::unix::fs::symlink("/proc/self/task", cache).unwrap(), ""),

@@ -223,7 +223,7 @@ pub(super) fn delete(options: &args::Delete) -> u8 {
     });
     match deleted {
         Ok(()) if options.json => {
-            out!("{}", text::json(&serde_json::json!({ "deleted": found.store.url() }).to_string()))
+            out!("{}", text::json(&serde_json::json!({ "deleted": found.store.url() }).to_string()));
         }
         Ok(()) => out!("deleted {}", found.store.url()),
         Err(error) => return ended(&error),

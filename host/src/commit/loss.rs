@@ -54,7 +54,7 @@ fn is_lost(state: &LaneState, open: u64) -> bool {
 /// A file in the sink that carries this job's name and a lane which there is not.
 fn refuse_other_lanes(root: &Root, names: &[&str]) -> Result<(), CommitError> {
     let lane = |name: &&str| FileName::parse(name).filter(|file| file.job == root.genesis.job).map(|file| file.lane);
-    let is_other = |name: &&&str| lane(*name).is_some_and(|lane| lane >= root.genesis.lanes);
+    let is_other = |name: &&&str| lane(name).is_some_and(|lane| lane >= root.genesis.lanes);
     let Some(name) = names.iter().find(is_other) else { return Ok(()) };
     Err(CommitError::Refused(format!(
         "{name} in the sink is of this job, and of a lane that it does not have: the checkpoint's root says {} lane(s)\n\

@@ -81,7 +81,7 @@ impl PassedOver {
                 self.others.insert(shown(path));
             }
             (Oddity::Staged, Taken::Folder) => {
-                self.others.extend((!path.split('/').any(is_hidden)).then(|| shown(path)))
+                self.others.extend((!path.split('/').any(is_hidden)).then(|| shown(path)));
             }
             _ => {}
         }

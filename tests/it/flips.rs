@@ -25,6 +25,7 @@ use crate::support::random::Random;
 /// Flips that are read in this process, and that whole runs meet; of all runs of the tests but long ones.
 const READ: usize = 2000;
 const RUN: usize = 16;
+const SEED: u64 = 1_795_823_560_703_914_809;
 /// Of long ones: every flip is read, so many meet runs.
 const RUN_SOAK: usize = 2000;
 
@@ -47,9 +48,14 @@ impl Flip {
     }
 }
 
+/// Long runs flip other bits each time.
+fn random(name: &str) -> Random {
+    if is_soak() { Random::of(name) } else { Random::fixed(name, SEED) }
+}
+
 /// About so many bits of all files, of each at least a few.
 fn some(files: &Objects, count: usize) -> Vec<Flip> {
-    let mut random = Random::of(&format!("{count} flips of {} files", files.len()));
+    let mut random = random(&format!("{count} flips of {} files", files.len()));
     let bits: usize = files.values().map(|bytes| bytes.len() * 8).sum();
     let few = (count / files.len() / 4).max(1);
     let of_file = |(file, bytes): (&String, &Bytes)| {

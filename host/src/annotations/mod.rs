@@ -6,7 +6,7 @@
 //! * `keys` - metadata of whole files: which keys go out, and what is cut from those that speak of columns.
 //! * `written` - the schemas of a file to write.
 //!
-//! A field of the job's schema keeps all this as its metadata: that of the file's field, and under [`KEY`] a JSON object
+//! A field of the job's schema keeps all this as its metadata: that of the file's field, and under `KEY` a JSON object
 //! of what metadata does not say. The key is in the job's schema only, never in a file that is written:
 //!
 //! ```text

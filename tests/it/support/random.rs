@@ -13,6 +13,11 @@ impl Random {
     pub fn of(name: &str) -> Random {
         let seed = seed();
         println!("{name} draws from WASMPIPE_TEST_SEED={seed}");
+        Random::fixed(name, seed)
+    }
+
+    /// The same sequence in every process.
+    pub fn fixed(name: &str, seed: u64) -> Random {
         Random { state: name.bytes().fold(seed, |state, byte| mixed(state ^ u64::from(byte))) }
     }
 

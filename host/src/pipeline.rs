@@ -98,17 +98,48 @@ pub enum RunError {
 /// Asks a run to stop, from another thread.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
-    stop: Arc<AtomicBool>,
+    asked: Arc<Asked>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    is_stopped: AtomicBool,
+    /// Who waits for that.
+    waiting: tokio::sync::Notify,
 }
 
 impl Control {
     /// No new work from here on.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.asked.is_stopped.store(true, Ordering::SeqCst);
+        self.asked.waiting.notify_waiters();
     }
 
     fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.asked.is_stopped.load(Ordering::SeqCst)
+    }
+
+    /// Ends when the run is asked to stop.
+    async fn stopped(&self) {
+        // Made before the look, so that no request falls in between.
+        let asked = self.asked.waiting.notified();
+        if !self.is_stopped() {
+            asked.await;
+        }
+    }
+
+    /// What comes before the work may be given up at any moment: what it has sent may arrive or not, as after a kill.
+    async fn unless_stopped<T>(
+        &self,
+        meanwhile: &'static str,
+        asked: impl Future<Output = Result<T, RunError>>,
+    ) -> Result<T, RunError> {
+        tokio::select! {
+            biased;
+            // First, since it may know better what it was stopped at.
+            result = asked => result,
+            () = self.stopped() => Err(RunError::Interrupted(meanwhile)),
+        }
     }
 
     /// For waits before the work begins.
@@ -175,12 +206,12 @@ pub fn run(
     let runtime = runtime.expect("the operating system starts threads");
     let job_name = plan.root.as_ref().map(|root| root.genesis.job.clone()).unwrap_or_default();
     let plan = Arc::new(plan);
-    let Opened { lanes, lost, job, writer, beating, known } =
+    let Opened { lanes, lost, job, writer, beating, known, alive } =
         match runtime.block_on(open::open(&plan, progress, control)) {
             Ok(Opening::Open(opened)) => *opened,
-            Ok(Opening::Finished { known_rows, failed_rows, dead_rows, kept, is_whole_job }) => {
+            Ok(Opening::Finished { job, known_rows, failed_rows, dead_rows, kept, is_whole_job }) => {
                 let outcome = outcome_of_finished(failed_rows + dead_rows);
-                let mut summary = progress.summary(outcome, &job_name, None, started.elapsed());
+                let mut summary = progress.summary(outcome, &job, None, started.elapsed());
                 (summary.rows_known, summary.rows_failed_in_all) = (known_rows, failed_rows);
                 summary.rows_dead_lettered_in_all = dead_rows;
                 summary.kept = kept;
@@ -194,6 +225,7 @@ pub fn run(
         };
     let run = writer.run.clone();
     tracing::info!(lanes = lanes.len(), pieces = job.pending.len(), "the work begins");
+    let claimant = open::claimant(&plan, &job.name);
     let (flow, ended_groups, threads) = start(&plan, job, &lanes, control, progress, &runtime);
     let ended =
         runtime.block_on(flow.commit_loop(Held::new(lanes, lost, known), ended_groups, (&run, started), &mut report));
@@ -217,6 +249,11 @@ pub fn run(
             (outcome_of_error(&error), Some(error))
         }
     };
+    // Who was stopped has no error.
+    if complete.is_none() {
+        runtime.block_on(open::release(&plan, &claimant));
+    }
+    drop(alive);
     report(progress);
     let mut summary = flow.summary(outcome, &run, started);
     if matches!(outcome, Outcome::Finished | Outcome::FinishedWithFailedRows) {

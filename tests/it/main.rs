@@ -15,6 +15,7 @@
 //! * `crash` - kills at every durable step, and at random moments (K, P).
 //! * `protocol` - stops at every durable step of a job that has everything (K, P).
 //! * `scenarios` - the protocol's scenarios, one by one, and damage of all kinds (K, P).
+//! * `claims` - whose a sink is: jobs that begin at once, copies, manifests that land late (I3, P).
 //! * `processes` - real processes: killed in every phase, stopped and gone on, many at one job, moved (K5, P1, P5).
 //! * `id_file` - the sorted id file on a host: built once, shared, damaged, larger than its memory (F4, K7, X4).
 //! * `author` - what the author of a function types.
@@ -34,6 +35,7 @@
 
 mod author;
 mod caches;
+mod claims;
 mod complete;
 mod contract;
 mod crash;

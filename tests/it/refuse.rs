@@ -137,7 +137,12 @@ fn r6_a_sink_that_holds_another_jobs_output_is_refused() {
     workdir.pipeline(&double());
     workdir.run().finished();
     std::fs::rename(workdir.path("checkpoint"), workdir.path("elsewhere")).unwrap();
-    assert_mentions(&refused_twice(&workdir), &["holds output of another job", "pipeline.toml"]);
+    workdir.pipeline(&pipeline(&["hostile.twice"]));
+    let refused = refused_twice(&workdir);
+    assert_mentions(
+        &refused,
+        &["holds output of another job", "pipeline.toml", "which is finished", "on this machine"],
+    );
 }
 
 #[test]

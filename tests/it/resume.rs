@@ -84,7 +84,8 @@ fn f5_without_a_checkpoint_everything_is_done_and_nothing_is_filtered() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no [checkpoint]"));
     assert_eq!(workdir.output("out"), doubled(0..40));
     assert!(!workdir.path("checkpoint").exists());
-    let manifest = workdir.snapshot("out/_wasmpipe").into_keys().next().unwrap();
+    let mut names = std::fs::read_dir(workdir.path("out/_wasmpipe")).unwrap().map(|entry| entry.unwrap().path());
+    let manifest = names.find(|path| path.is_file()).unwrap();
     assert_eq!(id_files(manifest.file_stem().unwrap().to_str().unwrap()), 0, "no filter, no cost");
     assert!(workdir.run().refused().contains("holds output of another job"), "a second run would double the output");
 }

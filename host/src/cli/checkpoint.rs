@@ -242,8 +242,8 @@ async fn refuse_unfinished(store: &crate::store::Store, root: &Root, named: &str
     }
     let sink = look::open_sink(named, &root.places.sink);
     let sink = sink.map_err(|_| CommitError::Refused("its sink cannot be opened\nhint: mend that first".into()))?;
-    let files: Vec<String> = view.files().map(|file| file.path.clone()).collect();
-    if commit::manifest_files(&sink, &root.genesis.job).await? == Some(files) {
+    let manifest = commit::manifest(&sink, &root.genesis.job).await?;
+    if manifest.is_some_and(|manifest| manifest.files.iter().eq(view.files())) {
         return Ok(());
     }
     refused("the sink has no manifest of all that the job has written".into(), "run the job once more, which writes it")

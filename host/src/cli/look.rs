@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{FAILED, REFUSED, print_error};
-use crate::commit::{self, CommitError, Root, View};
+use crate::commit::{self, CommitError, Manifest, Root, View};
 use crate::config;
 use crate::message::Message;
 use crate::plan;
@@ -49,6 +49,30 @@ pub(super) fn checkpoint(named: &str, runtime: &tokio::runtime::Runtime) -> Resu
     let view = runtime.block_on(commit::view(&store)).map_err(|error| failed(&error))?;
     match view {
         Some(view) => Ok(Looked { store, view }),
+        None => Err(no_checkpoint(named, &place)),
+    }
+}
+
+/// What a job has written, by its checkpoint; or by the manifest in its sink, if the job was finished and the checkpoint is gone.
+/// That takes a pipeline file, which names both.
+pub(super) enum Output {
+    Log(Box<Looked>),
+    Manifest { sink: Store, manifest: Box<Manifest> },
+}
+
+pub(super) fn output(named: &str, runtime: &tokio::runtime::Runtime) -> Result<Output, u8> {
+    let (store, place) = store(named)?;
+    if let Some(view) = runtime.block_on(commit::view(&store)).map_err(|error| failed(&error))? {
+        return Ok(Output::Log(Box::new(Looked { store, view })));
+    }
+    let sink = match is_pipeline(named) {
+        true => sink_of(Path::new(named))?,
+        false => None,
+    };
+    let Some(sink) = sink else { return Err(no_checkpoint(named, &place)) };
+    let left = runtime.block_on(commit::manifest_of(&sink, &commit::Place::of(&store)));
+    match left.map_err(|error| failed(&error))? {
+        Some(manifest) => Ok(Output::Manifest { sink, manifest: Box::new(manifest) }),
         None => Err(no_checkpoint(named, &place)),
     }
 }
@@ -110,15 +134,19 @@ pub(super) fn open_sink(named: &str, place: &str) -> Result<Store, u8> {
     if !is_pipeline(named) {
         return open("sink", place);
     }
-    let pipeline = Path::new(named);
-    let sink = load(pipeline)?.sink;
-    let settings = sink.store.map(|store| plan::settings_of(&store.value)).unwrap_or_default();
-    let written = sink.path.map_or_else(|| place.to_owned(), |path| place_of(pipeline, &path.value));
-    let store = open_with("sink", &written, &settings)?;
+    let Some(store) = sink_of(Path::new(named))? else { return open("sink", place) };
     if store.url() != place {
         say!("note: the job's sink was {place}; this looks at {}, as {named} says", store.url());
     }
     Ok(store)
+}
+
+/// The sink that a pipeline file names.
+fn sink_of(pipeline: &Path) -> Result<Option<Store>, u8> {
+    let sink = load(pipeline)?.sink;
+    let settings = sink.store.map(|store| plan::settings_of(&store.value)).unwrap_or_default();
+    let Some(path) = sink.path else { return Ok(None) };
+    open_with("sink", &place_of(pipeline, &path.value), &settings).map(Some)
 }
 
 fn open_with(name: &'static str, place: &str, settings: &Settings) -> Result<Store, u8> {
@@ -144,7 +172,7 @@ fn place_in(pipeline: &Path) -> Result<(String, Settings), u8> {
         let message = format!("{} names no checkpoint", pipeline.display());
         return Err(refused(
             &message,
-            "add [checkpoint] with a `path`; without one the manifest below the sink, in _wasmpipe/, lists files, and dead letters lie in _wasmpipe/dead-letters/",
+            "add [checkpoint] with a `path`; without one the manifest below the sink, _wasmpipe/<job>.json, lists files, and dead letters lie in _wasmpipe/dead-letters/",
         ));
     };
     Ok((place_of(pipeline, &path.value), settings))

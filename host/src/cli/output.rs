@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::look::{self, Looked};
+use super::look::{self, Looked, Output};
 use super::text::{bytes, counted};
 use super::{FAILED, FINISHED, args, print_error};
 use crate::commit::{DataCheck, Depth, FileEntry, OutputCheck, check_output};
@@ -20,14 +20,19 @@ struct Listing<'a> {
 }
 
 pub(super) fn list(options: &args::OutputList) -> u8 {
-    let looked = match look::checkpoint(&options.checkpoint, &look::runtime()) {
-        Ok(looked) => looked,
+    let output = match look::output(&options.checkpoint, &look::runtime()) {
+        Ok(output) => output,
         Err(code) => return code,
     };
-    let (genesis, places) = (&looked.view.root.genesis, &looked.view.root.places);
-    let files: Vec<&FileEntry> = looked.view.files().collect();
+    let (job, sink, files): (&str, &str, Vec<&FileEntry>) = match &output {
+        Output::Log(looked) => {
+            let root = &looked.view.root;
+            (&root.genesis.job, &root.places.sink, looked.view.files().collect())
+        }
+        Output::Manifest { sink, manifest } => (&manifest.job, sink.url(), manifest.files.iter().collect()),
+    };
     let (rows, size) = (files.iter().map(|file| file.rows).sum(), files.iter().map(|file| file.bytes).sum());
-    let listing = Listing { job: &genesis.job, sink: &places.sink, rows, bytes: size, files };
+    let listing = Listing { job, sink, rows, bytes: size, files };
     if options.json {
         out!("{}", super::json(&listing));
     } else {

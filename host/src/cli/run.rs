@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::progress::Display;
 use super::text::{bytes, counted, line, number, seconds};
@@ -27,10 +27,13 @@ pub(super) fn run(options: &args::Run) -> u8 {
         completes_deletion: true,
         lanes: options.lanes.lane.clone().unwrap_or_default(),
     };
+    let (control, phase) = (Control::default(), Arc::new(AtomicU8::new(PLANNING)));
+    stop_on_signals(&control, &phase);
     let plan = match make(&options.pipeline, chosen) {
         Ok(plan) => plan,
         Err(code) => return code,
     };
+    phase.store(if plan.is_durable { DURABLE } else { FLEETING }, Ordering::SeqCst);
     if !plan.accepted.is_empty() {
         say!(
             "note: these changes are accepted; rows that are done keep their results:\n  {}",
@@ -43,11 +46,17 @@ pub(super) fn run(options: &args::Run) -> u8 {
             plan.file.display()
         );
     }
-    let (control, is_durable) = (Control::default(), plan.is_durable);
+    let is_durable = plan.is_durable;
     let letters = where_letters_are(&plan);
-    stop_on_signals(&control, is_durable);
     let progress = Arc::new(Progress::default());
     let mut display = Display::new(options.quiet);
+    if let Some(manifest) = &plan.finished_before {
+        say!(
+            "note: the checkpoint is gone, but the sink holds all output of this job ({}), which is finished; to do it again, \
+             choose an empty sink",
+            manifest.job
+        );
+    }
     let (summary, error) = pipeline::run(plan, &control, &progress, |progress| display.report(progress));
     drop(display);
     if let Some(error) = &error {
@@ -94,23 +103,42 @@ fn where_letters_are(plan: &Plan) -> String {
 /// How a job without a checkpoint goes on.
 const OVER: &str = "without [checkpoint] nothing goes on: start over with another sink, which is empty";
 
-/// First signal: no new work. Second: now.
-fn stop_on_signals(control: &Control, is_durable: bool) {
-    let control = control.clone();
+/// The plan is being made: nothing is written yet.
+const PLANNING: u8 = 0;
+/// A job with a checkpoint is run.
+const DURABLE: u8 = 1;
+/// A job without one is run.
+const FLEETING: u8 = 2;
+
+/// First signal: no new work. Second: now. Before there is a plan the first is enough: functions that are compiled cannot be
+/// asked to stop, and nothing has to be left in order.
+fn stop_on_signals(control: &Control, phase: &Arc<AtomicU8>) {
+    let (control, phase) = (control.clone(), Arc::clone(phase));
     // Whoever asks the run to stop from elsewhere has sent no signal.
     let signalled = AtomicBool::new(false);
     let handler = move || {
         control.stop();
-        if signalled.swap(true, Ordering::SeqCst) {
-            screen::close();
-            say!("stopped; {}", if is_durable { "the same command goes on where the last commit was" } else { OVER });
-            std::process::exit(i32::from(INTERRUPTED));
+        let (phase, is_second) = (phase.load(Ordering::SeqCst), signalled.swap(true, Ordering::SeqCst));
+        match (phase, is_second) {
+            (PLANNING, _) => say!(
+                "{}",
+                Message::new("stopped while it was planned, before any row was read")
+                    .hint("nothing is lost; run the same command again")
+            ),
+            (_, false) => return say!("stopping: finishing what is in flight; once more to stop now"),
+            (FLEETING, true) => stopped_now(OVER),
+            (_, true) => stopped_now("the same command goes on where the last commit was"),
         }
-        say!("stopping: finishing what is in flight; once more to stop now");
+        std::process::exit(i32::from(INTERRUPTED));
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         tracing::warn!(%error, "signals end the process at once; the next run goes on where this one was");
     }
+}
+
+fn stopped_now(next: &str) {
+    screen::close();
+    say!("stopped; {next}");
 }
 
 /// What the command line says about a job.
@@ -304,7 +332,10 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
     }
     match (&plan.root, plan.is_durable) {
         (_, false) => out!("checkpoint  none: a run that stops before its end cannot be resumed"),
-        (None, true) => out!("checkpoint  {}, new", plan.checkpoint.url()),
+        (None, true) => match &plan.finished_before {
+            Some(manifest) => out!("checkpoint  {}, gone: job {} is finished", plan.checkpoint.url(), manifest.job),
+            None => out!("checkpoint  {}, new", plan.checkpoint.url()),
+        },
         (Some(root), true) => out!("checkpoint  {}, job {}", plan.checkpoint.url(), root.genesis.job),
     }
     out!("run         {}, {}", counted(plan.run.workers as u64, "worker"), counted(plan.run.readers as u64, "reader"));

@@ -18,6 +18,14 @@ pub async fn mark_deleted(store: &Store, root: &Root) -> Result<bool, CommitErro
     root.append(store, &RootEntry::Deleted {}).await
 }
 
+/// Deletes a genesis that nobody has opened a lane under. It goes like any other checkpoint, so who reads it meanwhile knows.
+pub async fn delete_untouched(store: &Store, root: &Root) -> Result<(), CommitError> {
+    if below(store, "lane").await?.is_empty() && mark_deleted(store, root).await? {
+        delete_all(store).await?;
+    }
+    Ok(())
+}
+
 /// Deletes the whole checkpoint of a job of which the root says so.
 pub async fn delete_all(store: &Store) -> Result<(), CommitError> {
     for folder in FOLDERS {

@@ -170,6 +170,18 @@ fn decode_sealed<T: DeserializeOwned>(
     Ok(Stored { entry: read.body, format: read.format, job: Some(read.job), below: below.transpose()?, digest })
 }
 
+/// A document that is sealed and no entry of a log.
+pub(super) fn decode_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    if format_of(bytes)? == FORMAT_1 {
+        return Err(Unreadable::Damaged(format!("it has format {FORMAT_1}, which proves nothing")));
+    }
+    unseal(bytes).map_err(Unreadable::Damaged)?;
+    let newer = |error: serde_json::Error| Unreadable::Newer(error.to_string());
+    let mut document: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).map_err(newer)?;
+    document.remove("digest");
+    serde_json::from_value(document.into()).map_err(newer)
+}
+
 const DIGEST: &str = ",\n  \"digest\": \"";
 const END: &str = "\"\n}";
 const DIGITS: usize = 64;

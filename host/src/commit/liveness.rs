@@ -60,7 +60,7 @@ pub struct Alive {
 impl Heartbeat {
     /// Begins to live: the lock is held and the first beat is there before any lane is opened.
     pub async fn start(store: &Store, writer: &Writer, period: Duration) -> Result<Heartbeat, CommitError> {
-        let lock = store.local_root().and_then(|root| take_lock(root, &writer.run));
+        let lock = store.local_root().and_then(|root| take_own_lock(root, &writer.run));
         let mut heartbeat = Heartbeat { store: store.clone(), run: writer.run.clone(), period, count: 0, lock };
         heartbeat.beat(writer).await?;
         Ok(heartbeat)
@@ -104,17 +104,53 @@ impl Heartbeat {
 }
 
 /// Where there is no lock, the heartbeat alone must do.
-fn take_lock(root: &std::path::Path, run: &str) -> Option<(File, PathBuf)> {
-    let folder = root.join("heartbeat");
-    std::fs::create_dir_all(&folder).ok()?;
-    let path = folder.join(format!("{run}.lock"));
-    let file = File::create(&path).ok()?;
+fn take_own_lock(root: &std::path::Path, run: &str) -> Option<(File, PathBuf)> {
+    let path = root.join("heartbeat").join(format!("{run}.lock"));
+    Some((take_lock(&path)?, path))
+}
+
+/// A lock on a new file, whose folder need not exist.
+pub(super) fn take_lock(path: &std::path::Path) -> Option<File> {
+    std::fs::create_dir_all(path.parent()?).ok()?;
+    let file = File::create(path).ok()?;
     if file.try_lock().is_err() {
         // A file system without locks. A file that nobody holds would say that this run is dead.
-        let _ = std::fs::remove_file(&path);
+        let _ = std::fs::remove_file(path);
         return None;
     }
-    Some((file, path))
+    Some(file)
+}
+
+/// A lock that a job without a checkpoint holds in its sink while it lives. None in a bucket, and where there are no locks.
+#[derive(Debug)]
+pub struct AliveInSink {
+    _file: File,
+    pub(super) path: PathBuf,
+}
+
+impl AliveInSink {
+    /// Of a job that has not claimed the sink yet.
+    pub fn hold(sink: &Store, job: &str) -> Option<AliveInSink> {
+        let path = lock_in_sink(sink, job)?;
+        Some(AliveInSink { _file: take_lock(&path)?, path })
+    }
+}
+
+impl Drop for AliveInSink {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        let _ = self.path.parent().map(std::fs::remove_dir);
+    }
+}
+
+/// Whether such a job is gone, and its lock is there and free.
+pub(super) fn has_left_its_lock(sink: &Store, job: &str) -> bool {
+    let lock = lock_in_sink(sink, job).and_then(|path| File::open(path).ok());
+    lock.is_some_and(|file| file.try_lock().is_ok())
+}
+
+fn lock_in_sink(sink: &Store, job: &str) -> Option<PathBuf> {
+    Some(sink.local_root()?.join("_wasmpipe/lock").join(format!("{job}.lock")))
 }
 
 fn heartbeat_name(run: &str) -> String {

@@ -44,12 +44,15 @@
 //! * `loss` - a log that lost something, or is an older copy of itself.
 //! * `liveness` - who is still alive: heartbeats, locks, requests to stop.
 //! * `delete` - a finished job's checkpoint goes away.
+//! * `claim` - whose a sink is.
+//! * `manifest` - what a finished job leaves in its sink.
 //! * `repair` - what is wrong with a checkpoint, and how it is withdrawn.
 //! * `view` - what it all says at this moment, for commands that only look.
 //! * `output` - the sink files that count, beside what lies in the sink.
 //! * `group` - source rows that become durable together, while a run works on them.
 
 mod agreement;
+mod claim;
 mod compact;
 mod coverage;
 mod decode;
@@ -62,6 +65,7 @@ mod letters;
 mod liveness;
 mod log;
 mod loss;
+mod manifest;
 mod output;
 mod recover;
 mod repair;
@@ -70,9 +74,13 @@ mod root;
 mod side;
 mod view;
 
+pub use claim::{
+    Claimant, Place, Standing, claim, is_place_of, is_taken_for_good, moved_since, release, standing, sweep_claims,
+    whose,
+};
 pub use compact::Compacted;
 pub use coverage::{Coverage, ObjectCoverage, RowState};
-pub use delete::{delete_all, mark_deleted};
+pub use delete::{delete_all, delete_untouched, mark_deleted};
 pub use document::{FORMAT, FORMAT_1};
 pub use entry::{
     Close, CompactionEntry, CoveredObject, FileEntry, Fingerprint, Genesis, IdColumn, IdFile, LaneEntry, RootEntry,
@@ -81,10 +89,11 @@ pub use entry::{
 pub use group::{Group, GroupCounts, GroupLimits};
 pub use lane::{Lane, Writer, lane_of, now_ms, piece_bytes, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
-pub use liveness::{Alive, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
+pub use liveness::{Alive, AliveInSink, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, DefectKind, LaneLog, Logged, last as last_number, read_lane};
 pub use loss::{refuse_older_root, refuse_unknown_writers};
-pub use output::{DataCheck, Depth, Orphan, OutputCheck, Wrong, check_output, manifest_files};
+pub use manifest::{Manifest, Position, SourceRows, leave_manifest, listing_digest, manifest, manifest_of};
+pub use output::{DataCheck, Depth, Orphan, OutputCheck, Wrong, check_output};
 pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep};
 pub use repair::{Finding, Verified, refuse_to_give_up_all, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};

@@ -83,18 +83,6 @@ pub struct Orphan {
     pub bytes: u64,
 }
 
-/// The files that the manifest of a finished job names, in its order; none if there is no manifest.
-pub async fn manifest_files(sink: &Store, job: &str) -> Result<Option<Vec<String>>, CommitError> {
-    #[derive(serde::Deserialize)]
-    struct Manifest {
-        files: Vec<FileEntry>,
-    }
-    let name = format!("_wasmpipe/{job}.json");
-    let Some(bytes) = super::log::get(sink, &name).await? else { return Ok(None) };
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| CommitError::damaged(&name, error))?;
-    Ok(Some(manifest.files.into_iter().map(|file| file.path).collect()))
-}
-
 /// Compares. The log was read before the sink is listed: what was committed meanwhile is an orphan at worst.
 pub async fn check_output(view: &View, sink: &Store, depth: Depth) -> Result<OutputCheck, CommitError> {
     let listing: Vec<ObjectMeta> =

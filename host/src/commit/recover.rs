@@ -108,7 +108,11 @@ async fn remove_staged_entries(
 }
 
 /// Removes what dead writers have staged in a folder and never will complete.
-async fn remove_staged(store: &Store, folder: &str, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
+pub(super) async fn remove_staged(
+    store: &Store,
+    folder: &str,
+    is_dead: impl Fn(&str) -> bool,
+) -> Result<u64, CommitError> {
     let mut removed = 0;
     for name in store.staged(folder).await.map_err(|cause| CommitError::store("list", folder, cause))? {
         if staged_for(&name).is_some_and(|target| is_dead(&format!("{folder}{target}"))) {
@@ -199,7 +203,7 @@ pub fn check_files<'a>(files: impl IntoIterator<Item = &'a FileEntry>, listing: 
 /// Names in a sink that belong to other jobs than `job`.
 pub async fn other_jobs(sink: &Store, job: Option<&str>) -> object_store::Result<Vec<String>> {
     let manifest = |name: &String| name.strip_suffix(".json").map(str::to_string);
-    let mut others: Vec<String> = sink.names(MANIFESTS).await?.iter().filter_map(manifest).collect();
+    let mut others: Vec<String> = sink.names(super::manifest::FOLDER).await?.iter().filter_map(manifest).collect();
     let names = sink_names(sink).await?;
     others.extend(names.iter().filter_map(|name| FileName::parse(name)).map(|file| file.job));
     others.retain(|name| Some(name.as_str()) != job);
@@ -207,9 +211,6 @@ pub async fn other_jobs(sink: &Store, job: Option<&str>) -> object_store::Result
     others.dedup();
     Ok(others)
 }
-
-/// Where finished jobs leave their manifests, below the sink.
-const MANIFESTS: &str = "_wasmpipe";
 
 /// The objects of the sink that may be ours, with their sizes.
 pub async fn list_sink(sink: &Store) -> object_store::Result<Vec<Listed>> {

@@ -7,11 +7,12 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde::Serialize;
 
-use super::entry::{Close, IdFile, LaneEntry};
+use super::delete::delete_all;
+use super::entry::{Close, IdFile, LaneEntry, RootEntry, number_name};
 use super::lane::{Lane, Writer};
-use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, read_lane};
+use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, list, read_lane};
 use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers};
-use super::recover::list_sink;
+use super::recover::{delete, list_sink};
 use super::replay::LaneState;
 use super::root::Root;
 use super::{CommitError, side};
@@ -227,6 +228,9 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     for lane in 0..root.genesis.lanes {
         lanes.push(Lane::open(store, lane, &writer, async || Root::last_link(store).await).await?);
     }
+    if let Err(error) = stand_in_the_way_of_a_deletion(store).await {
+        return Err(retract(store, lanes, error).await);
+    }
     let verified = verify(store, root, sink).await?;
     let mut numbers: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
     for finding in &verified.findings {
@@ -250,6 +254,45 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
         lane.close(Close::Stopped).await?;
     }
     Ok(verified)
+}
+
+/// A finished job may be deleted while it is repaired, by a run that has looked at its lanes before they were opened here. That
+/// run appends to the root it has read, so a root entry that says nothing new keeps it from doing so; or it was first, and then
+/// there is nothing to repair any more.
+async fn stand_in_the_way_of_a_deletion(store: &Store) -> Result<(), CommitError> {
+    loop {
+        let root = match Root::read(store).await {
+            Ok(root) => root.ok_or_else(CommitError::root_is_gone)?,
+            Err(CommitError::Deleted) => return delete_all(store).await.and(Err(CommitError::Deleted)),
+            Err(error) => return Err(error),
+        };
+        let nothing_new = RootEntry::Change { fingerprint: root.fingerprint.clone() };
+        if root.append(store, &nothing_new).await? {
+            return refuse_if_alone(store, root.last + 1).await;
+        }
+    }
+}
+
+/// Where the whole checkpoint was deleted meanwhile, the number was free again.
+async fn refuse_if_alone(store: &Store, number: u64) -> Result<(), CommitError> {
+    if list(store, "root").await?.first() == Some(&0) {
+        return Ok(());
+    }
+    delete(store, vec![Path::from(format!("root/{}", number_name(number)))]).await?;
+    Err(CommitError::Deleted)
+}
+
+/// Where there is no job any more, nothing stays behind that would look like a log without a root.
+async fn retract(store: &Store, lanes: Vec<Lane>, error: CommitError) -> CommitError {
+    if !matches!(Root::is_gone(store).await, Ok(true)) {
+        return error;
+    }
+    for lane in lanes {
+        if let Err(error) = lane.retract().await {
+            return error;
+        }
+    }
+    CommitError::Deleted
 }
 
 /// Where there is nothing at all, it is the wrong place that is looked at, or there is nothing that a checkpoint could say.

@@ -164,6 +164,12 @@ fn may_begin(plan: &Plan) -> Result<&Ids, ExchangeError> {
             "name another folder under [checkpoint], and an empty sink",
         ));
     }
+    if let Some(manifest) = &plan.finished_before {
+        return Err(ExchangeError::refused(
+            format!("{} holds all output of this job already ({})", plan.sink.store.url(), manifest.job),
+            "name another folder under [checkpoint], and an empty sink",
+        ));
+    }
     if !plan.is_durable {
         return Err(ExchangeError::refused(
             format!("there is no [checkpoint] in {file} that could keep imported ids"),

@@ -131,11 +131,14 @@ impl Build {
                 Looked::Ours(builder) => return self.build(*builder).await,
                 Looked::Awaited { process } => process,
             };
-            self.control.refuse_if_stopped("another process built the id file")?;
             if !std::mem::replace(&mut is_waiting, true) {
                 tracing::info!(process, "waiting for the id file, which another process builds");
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            let waited = async {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                Ok(())
+            };
+            self.control.unless_stopped("another process built the id file", waited).await?;
         }
     }
 

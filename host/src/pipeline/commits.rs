@@ -209,7 +209,7 @@ impl Flow {
         let closed: Vec<Result<(), CommitError>> = closes.collect().await;
         // Whoever closes the last lane completes the job, even if it has lost another one.
         if how == Close::Finished {
-            *lock(&self.complete) = finish::complete_job(&self.plan, read).await?;
+            *lock(&self.complete) = finish::complete_job(&self.plan, self.job.claim, read).await?;
         }
         closed.into_iter().collect::<Result<(), _>>()?;
         match lost {

@@ -1,13 +1,12 @@
 //! How a run ends: one more look at what it calls finished, the manifest, the checkpoint's deletion.
 
-use serde::Serialize;
-
 use super::RunError;
 use super::covered::{Covered, Lanes};
 use super::look::list_sink;
 use super::open::{Job, Logs};
-use super::record::write_json_if_other;
-use crate::commit::{self, Close, CommitError, FORMAT, LaneState, Root, RowState};
+use crate::commit::{
+    self, Close, CommitError, FORMAT, FileEntry, LaneState, Listing, Manifest, Position, Root, RowState, SourceRows,
+};
 use crate::plan::{Failed, Plan};
 use crate::sink::Receipt;
 use crate::store::Store;
@@ -38,32 +37,36 @@ pub(super) async fn refuse_unfinished(
     Ok(lanes)
 }
 
-/// Times that the manifest is written anew because the job went on meanwhile.
-const MANIFEST_ATTEMPTS: usize = 10;
+/// Times that the job is looked at anew because it went on meanwhile.
+const LOOKS: usize = 10;
 
-/// What a reader of the sink needs: exactly the files that count. Dead letters are no output.
-#[derive(Serialize)]
-struct Manifest<'a> {
-    format: u32,
-    job: &'a str,
-    rows: u64,
-    files: Vec<&'a commit::FileEntry>,
-    dead_letters: Vec<&'a commit::FileEntry>,
-}
-
-/// If every lane of the job is finished, by whichever process, the manifest `_wasmpipe/<job>.json` is put into the sink.
-/// A run that was held up may put an older manifest over a newer one, so it looks again afterwards.
-pub(super) async fn complete_job(plan: &Plan, mut known: Lanes) -> Result<Option<Complete>, RunError> {
-    for _ in 0..MANIFEST_ATTEMPTS {
-        let Some(complete) = complete_once(plan, std::mem::take(&mut known)).await? else { return Ok(None) };
-        if !plan.is_durable || complete.is_still_so(&plan.checkpoint).await? {
-            return Ok(Some(complete));
+/// If every lane of the job is finished, by whichever process, its manifest is put into the sink, under the claim by which this
+/// run works.
+pub(super) async fn complete_job(plan: &Plan, claim: u64, mut known: Lanes) -> Result<Option<Complete>, RunError> {
+    for _ in 0..LOOKS {
+        let found = find_complete(plan, claim, std::mem::take(&mut known)).await?;
+        let Some((complete, manifest)) = found else { return Ok(None) };
+        // Only what the log said all at once is one state of it.
+        if plan.is_durable && !complete.is_still_so(&plan.checkpoint).await? {
+            continue;
         }
+        refuse_if_moved(plan, claim, &manifest.job).await?;
+        commit::leave_manifest(&plan.sink.store, &manifest).await?;
+        return Ok(Some(complete));
     }
     Ok(None)
 }
 
-async fn complete_once(plan: &Plan, mut known: Lanes) -> Result<Option<Complete>, RunError> {
+/// A copy of the checkpoint has claimed the sink while this run was at work.
+async fn refuse_if_moved(plan: &Plan, claim: u64, job: &str) -> Result<(), RunError> {
+    let Some(whose) = commit::moved_since(&plan.sink.store, job, claim).await? else { return Ok(()) };
+    Err(RunError::Failed(format!(
+        "the job was moved while this run was at work: {whose}\n\
+         hint: this checkpoint and the other say different things now; go on with the other, or say with --relocate that the job lives here"
+    )))
+}
+
+async fn find_complete(plan: &Plan, claim: u64, mut known: Lanes) -> Result<Option<(Complete, Manifest)>, RunError> {
     let root = match Root::read(&plan.checkpoint).await {
         // Another process has completed it, and deleted the checkpoint.
         Ok(None) | Err(CommitError::Deleted) => return Ok(None),
@@ -81,15 +84,30 @@ async fn complete_once(plan: &Plan, mut known: Lanes) -> Result<Option<Complete>
     if covered.open().next().is_some() {
         return Ok(None);
     }
-    let files: Vec<_> = lanes.states().flat_map(LaneState::files).collect();
-    let rows = files.iter().map(|file| file.rows).sum();
-    let dead_letters = lanes.states().flat_map(LaneState::dead_letters).collect();
-    let manifest = Manifest { format: FORMAT, job: &root.genesis.job, rows, files, dead_letters };
-    let name = format!("_wasmpipe/{}.json", root.genesis.job);
-    write_json_if_other(&plan.sink.store, &name, &manifest).await?;
-    let is_done = covered.rows(RowState::Failed) + covered.rows(RowState::DeadLettered) == 0;
+    let manifest = manifest_of(claim, &root, &pinned, &lanes, &covered);
     let last = lanes.states().map(|state| (state.lane, state.last)).collect();
-    Ok(Some(Complete { is_done, last, root }))
+    Ok(Some((Complete { is_done: manifest.is_done_for_good(), last, root }, manifest)))
+}
+
+fn manifest_of(claim: u64, root: &Root, pinned: &Listing, lanes: &Lanes, covered: &Covered) -> Manifest {
+    let files: Vec<FileEntry> = lanes.states().flat_map(LaneState::files).cloned().collect();
+    let log = root.last + lanes.states().filter_map(|state| state.last).sum::<u64>();
+    Manifest {
+        format: FORMAT,
+        job: root.genesis.job.clone(),
+        position: Some(Position { claim, log }),
+        rows: files.iter().map(|file| file.rows).sum(),
+        files,
+        dead_letters: lanes.states().flat_map(LaneState::dead_letters).cloned().collect(),
+        fingerprint: Some(root.fingerprint.clone()),
+        listing: Some(commit::listing_digest(&root.places.source, pinned.iter().map(|pinned| &pinned.object))),
+        source_rows: Some(SourceRows {
+            all: covered.all_rows(),
+            known: covered.rows(RowState::Known),
+            failed: covered.rows(RowState::Failed),
+            dead_lettered: covered.rows(RowState::DeadLettered),
+        }),
+    }
 }
 
 /// Deletes the checkpoint of a job that is done for good, if that is wanted. If anything was appended to the root or a lane

@@ -6,6 +6,7 @@ use super::RunError;
 use super::asked::is_settled;
 use super::covered::{Covered, Lanes};
 use super::drift::compare;
+use super::open::claimant;
 use crate::commit::{self, Close, CommitError, Known, LaneState, Root};
 use crate::plan::Plan;
 use crate::store::Listed;
@@ -13,6 +14,7 @@ use crate::store::Listed;
 /// Whether a run of the plan would be refused at its start. Opens nothing, writes nothing.
 pub async fn check(plan: &Plan) -> Result<(), RunError> {
     let Some(root) = &plan.root else { return Ok(()) };
+    commit::standing(&plan.sink.store, &claimant(plan, &root.genesis.job)).await?;
     let wanted = plan.lanes.choose(root.genesis.lanes).map_err(CommitError::Refused)?;
     look(plan, root, &wanted).await.map(drop)
 }

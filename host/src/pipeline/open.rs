@@ -6,19 +6,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 
 use super::asked::done_ids;
 use super::beating::Beating;
 use super::covered::{Covered, Lanes};
 use super::drift::compare;
 use super::finish::{complete_job, delete_if_wanted};
-use super::look::{list_sink, look};
+use super::look::{Looked, list_sink, look};
 use super::record::write_run_file;
 use super::{Control, RunError};
 use crate::commit::{
-    self, CommitError, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState, Listing, ObjectCoverage, Pinned,
-    Root, RootEntry, RowState, SideFile, Writer, piece_bytes, random_name,
+    self, AliveInSink, Claimant, Close, CommitError, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState,
+    Listing, Manifest, ObjectCoverage, Pinned, Root, RootEntry, RowState, SideFile, Standing, Writer, piece_bytes,
+    random_name,
 };
 use crate::filter::DoneIds;
 use crate::observe::{Kept, Progress, add};
@@ -37,7 +38,7 @@ pub(super) const RETURNED_GROUP: u64 = 0;
 /// What opening a job comes to.
 pub(super) enum Opening {
     /// Every row is covered and the lanes are closed: nothing is written, not even an open.
-    Finished { known_rows: u64, failed_rows: u64, dead_rows: u64, kept: Kept, is_whole_job: bool },
+    Finished { job: String, known_rows: u64, failed_rows: u64, dead_rows: u64, kept: Kept, is_whole_job: bool },
     /// The lanes are ours.
     Open(Box<Opened>),
 }
@@ -53,6 +54,8 @@ pub(super) struct Opened {
     pub(super) beating: Option<Beating>,
     /// What the lanes held when they were opened, so that nobody reads it again at the end.
     pub(super) known: Logs,
+    /// That a job without a checkpoint lives.
+    pub(super) alive: Option<AliveInSink>,
 }
 
 /// Lanes' entries, as far as they were read.
@@ -62,6 +65,8 @@ pub(super) type Logs = BTreeMap<u32, LaneLog>;
 pub(super) struct Job {
     /// The job's random name.
     pub(super) name: String,
+    /// Number of its claim of the sink.
+    pub(super) claim: u64,
     /// Pieces of objects with rows to do, or never looked at; by lane.
     pub(super) pending: Vec<Pending>,
     /// Ids to ask, if the source was rewritten.
@@ -104,35 +109,149 @@ impl Pending {
     }
 }
 
-/// Opens the job.
+/// Opens the job. A request to stop is heard at any moment, and what was opened by then is closed again.
 pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) -> Result<Opening, RunError> {
+    if let Some(manifest) = &plan.finished_before {
+        return Ok(finished_before(manifest, progress));
+    }
+    let (claiming, looked) = control.unless_stopped("it looked at the job", begin_or_join(plan)).await?;
+    let claimant = &claiming.claimant;
+    let alive = if plan.is_durable { None } else { AliveInSink::hold(&plan.sink.store, &claimant.job) };
+    let opened = match looked.finished {
+        Some(covered) => {
+            let finish = finish(plan, &claiming, looked.lanes, covered, progress);
+            control.unless_stopped("it looked at the finished job", finish).await
+        }
+        None => claim_and_open(plan, (progress, control), &claiming, looked).await,
+    };
+    match opened {
+        Ok(Opening::Open(mut opened)) => {
+            opened.alive = alive;
+            Ok(Opening::Open(opened))
+        }
+        Err(error) => {
+            release(plan, claimant).await;
+            Err(error)
+        }
+        finished => finished,
+    }
+}
+
+/// What the claims in the sink are asked for this run's job.
+pub(super) fn claimant(plan: &Plan, job: &str) -> Claimant {
+    let (place, shared) = (commit::Place::of(&plan.checkpoint), plan.shared);
+    Claimant { job: job.into(), place, shared, is_moved: plan.relocate }
+}
+
+/// What it takes to claim the sink.
+struct Claiming {
+    root: Root,
+    claimant: Claimant,
+    standing: Standing,
+}
+
+/// The job, and a look at it, or why this run is refused. Nobody is fenced, and the sink is not written.
+async fn begin_or_join(plan: &Plan) -> Result<(Claiming, Looked), RunError> {
     let root = match &plan.root {
         Some(root) => root.clone(),
         None => begin(plan, Vec::new()).await?,
     };
+    let claimant = claimant(plan, &root.genesis.job);
+    let standing = match commit::standing(&plan.sink.store, &claimant).await {
+        Ok(standing) => standing,
+        Err(error) => return Err(leave_unclaimed(plan, &root, &claimant, error).await),
+    };
     let wanted = plan.lanes.choose(root.genesis.lanes).map_err(CommitError::Refused)?;
     let looked = look(plan, &root, &wanted).await?;
-    if let Some(covered) = looked.finished {
-        add(&progress.rows_skipped, covered.all_rows());
-        add(&progress.objects, covered.pieces.len() as u64);
-        let kept = covered.kept(&root, &looked.lanes);
-        let complete = complete_job(plan, looked.lanes).await?;
-        if let Some(complete) = &complete {
-            delete_if_wanted(plan, complete).await?;
+    Ok((Claiming { root, claimant, standing }, looked))
+}
+
+impl Claiming {
+    /// The number of the job's claim, which is made if there is none.
+    async fn claim(&self, plan: &Plan) -> Result<u64, RunError> {
+        let sink = &plan.sink.store;
+        match commit::claim(sink, &self.claimant, self.standing).await {
+            Ok(claim) => commit::sweep_claims(sink, claim).await.map(|()| claim).map_err(RunError::from),
+            Err(error) => Err(leave_unclaimed(plan, &self.root, &self.claimant, error).await),
         }
-        return Ok(Opening::Finished {
-            known_rows: covered.rows(RowState::Known),
-            failed_rows: covered.rows(RowState::Failed),
-            dead_rows: covered.rows(RowState::DeadLettered),
-            kept,
-            is_whole_job: complete.is_some(),
-        });
     }
+}
+
+/// Another job has the sink. A genesis that nothing has followed yet would only bind this checkpoint to a sink that the job
+/// cannot have, so it goes again.
+async fn leave_unclaimed(plan: &Plan, root: &Root, claimant: &Claimant, error: CommitError) -> RunError {
+    let is_untouched = root.last == 0 && root.genesis.imported.is_empty() && plan.is_durable;
+    if is_untouched && matches!(commit::is_taken_for_good(&plan.sink.store, claimant).await, Ok(true)) {
+        // What fails here is left for a person, who reads why the run was refused.
+        let _ = commit::delete_untouched(&plan.checkpoint, root).await;
+    }
+    error.into()
+}
+
+/// A job without a checkpoint that has written nothing keeps nobody out of the sink.
+pub(super) async fn release(plan: &Plan, claimant: &Claimant) {
+    if plan.is_durable {
+        return;
+    }
+    if let Err(error) = commit::release(&plan.sink.store, claimant).await {
+        tracing::warn!(%error, "the claim of the sink was not taken back");
+    }
+}
+
+fn finished_before(manifest: &Manifest, progress: &Progress) -> Opening {
+    let rows = manifest.source_rows.unwrap_or_default();
+    add(&progress.rows_skipped, rows.all);
+    Opening::Finished {
+        job: manifest.job.clone(),
+        known_rows: rows.known,
+        failed_rows: rows.failed,
+        dead_rows: rows.dead_lettered,
+        kept: Kept::default(),
+        is_whole_job: true,
+    }
+}
+
+/// Every row of the lanes is covered.
+async fn finish(
+    plan: &Plan,
+    claiming: &Claiming,
+    lanes: Lanes,
+    covered: Covered,
+    progress: &Progress,
+) -> Result<Opening, RunError> {
+    let claim = claiming.claim(plan).await?;
+    add(&progress.rows_skipped, covered.all_rows());
+    add(&progress.objects, covered.pieces.len() as u64);
+    let kept = covered.kept(&claiming.root, &lanes);
+    let complete = complete_job(plan, claim, lanes).await?;
+    if let Some(complete) = &complete {
+        delete_if_wanted(plan, complete).await?;
+    }
+    Ok(Opening::Finished {
+        job: claiming.claimant.job.clone(),
+        known_rows: covered.rows(RowState::Known),
+        failed_rows: covered.rows(RowState::Failed),
+        dead_rows: covered.rows(RowState::DeadLettered),
+        kept,
+        is_whole_job: complete.is_some(),
+    })
+}
+
+async fn claim_and_open(
+    plan: &Plan,
+    (progress, control): (&Progress, &Control),
+    claiming: &Claiming,
+    looked: Looked,
+) -> Result<Opening, RunError> {
     let writer = Writer::new();
     let dead = match plan.take_over {
         true => Vec::new(),
-        false => refuse_if_alive(plan, &looked.lanes, &looked.needed, &writer).await?,
+        false => {
+            let waited = async { Ok(refuse_if_alive(plan, &looked.lanes, &looked.needed, &writer).await?) };
+            control.unless_stopped("it waited for the heartbeat of another run", waited).await?
+        }
     };
+    let claim = control.unless_stopped("it claimed the sink", claiming.claim(plan)).await?;
     let beating = match plan.is_durable {
         true => {
             let heartbeat = Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?;
@@ -140,17 +259,14 @@ pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) ->
         }
         false => None,
     };
-    let opened = relocate_if_moved(plan).await;
-    let opened = match opened {
-        Ok(()) => {
-            open_lanes(plan, (progress, control), &writer, looked.needed, looked.lanes).await.map_err(after_opening)
-        }
+    let opened = match relocate_if_moved(plan).await {
+        Ok(()) => open_lanes(plan, (progress, control), &writer, looked, (&claiming.claimant.job, claim)).await,
         Err(error) => Err(error),
     };
     match opened {
         Ok((lanes, lost, job, known)) => {
             commit::forget_dead(&plan.checkpoint, &dead).await?;
-            Ok(Opening::Open(Box::new(Opened { lanes, lost, job, writer, beating, known })))
+            Ok(Opening::Open(Box::new(Opened { lanes, lost, job, writer, beating, known, alive: None })))
         }
         Err(error) => {
             if let Some(beating) = beating {
@@ -184,21 +300,114 @@ async fn open_lanes(
     plan: &Plan,
     (progress, control): (&Progress, &Control),
     writer: &Writer,
-    needed: Vec<u32>,
-    known: Lanes,
+    looked: Looked,
+    (job, claim): (&str, u64),
 ) -> Result<(Vec<Lane>, Option<(u32, u64)>, Job, Logs), RunError> {
+    let mut opened = Vec::new();
+    let read = match open_all(plan, control, writer, &looked.needed, &mut opened).await {
+        Ok(()) => {
+            let read = read_log(plan, control, writer, looked.lanes, job, &mut opened);
+            control.unless_stopped("it read the log", read).await
+        }
+        Err(error) => Err(error),
+    };
+    let read = match read {
+        Ok(read) => read,
+        Err(error) => {
+            if matches!(error, RunError::Interrupted(_)) {
+                close_all(opened).await;
+            }
+            return Err(after_opening(error));
+        }
+    };
+    name_returned(&mut opened, &read.covered).await.map_err(|error| after_opening(error.into()))?;
+    add(&progress.rows_skipped, read.covered.all_rows());
+    add(&progress.objects, read.covered.pieces.len() as u64);
+    let states = read.lanes.states();
+    let with_output = states.filter(|state| state.files().next().is_some()).map(|state| state.lane).collect();
+    let split_bytes = read.root.genesis.split_bytes;
+    let job = Job {
+        name: read.root.genesis.job.clone(),
+        claim,
+        failed_before: read.covered.rows(RowState::Failed),
+        dead_before: read.covered.rows(RowState::DeadLettered),
+        kept: read.covered.kept(&read.root, &read.lanes),
+        with_output,
+        split_bytes,
+        pending: pending(plan, read.covered, &read.attempts, split_bytes, progress),
+        done: read.done,
+        root: read.root,
+        pinned: read.pinned,
+    };
+    let logs = read.lanes.0.into_iter().map(|(lane, (log, _))| (lane, log)).collect();
+    Ok((opened, read.lost, job, logs))
+}
+
+/// Opens lanes. `opened` gets those that this run holds, however it ends.
+async fn open_all(
+    plan: &Plan,
+    control: &Control,
+    writer: &Writer,
+    needed: &[u32],
+    opened: &mut Vec<Lane>,
+) -> Result<(), RunError> {
     let store = &plan.checkpoint;
-    let opens: Vec<_> =
-        needed.iter().map(|&lane| Lane::open(store, lane, writer, async || Root::last_link(store).await)).collect();
-    let mut opened: Vec<Lane> = futures::stream::iter(opens).buffered(LANES_AT_ONCE).try_collect().await?;
-    let root = match agree(plan).await {
-        Err(error) => return Err(leave_deleted(plan, opened, error).await),
+    let open = async |lane: u32| {
+        control.refuse_if_stopped("it opened lanes")?;
+        Ok::<_, RunError>(Lane::open(store, lane, writer, async || Root::last_link(store).await).await?)
+    };
+    let opens: Vec<_> = needed.iter().map(|&lane| open(lane)).collect();
+    let mut opens = futures::stream::iter(opens).buffered(LANES_AT_ONCE);
+    let mut stopped = Ok(());
+    while let Some(lane) = opens.next().await {
+        match lane {
+            Ok(lane) => opened.push(lane),
+            // Those that are on their way come to their end.
+            Err(error @ RunError::Interrupted(_)) => stopped = Err(error),
+            Err(error) => return Err(error),
+        }
+    }
+    stopped
+}
+
+async fn close_all(opened: Vec<Lane>) {
+    for lane in opened {
+        let number = lane.number();
+        if let Err(error) = lane.close(Close::Stopped).await {
+            tracing::warn!(lane = number, %error, "a lane was not closed");
+        }
+    }
+}
+
+/// What the opened lanes say, and how the source compares with that.
+struct Read {
+    lanes: Lanes,
+    lost: Option<(u32, u64)>,
+    root: Root,
+    pinned: Listing,
+    done: Option<DoneIds>,
+    covered: Covered,
+    attempts: Attempts,
+}
+
+/// Appends nothing to a lane, so that it can be given up at any moment.
+async fn read_log(
+    plan: &Plan,
+    control: &Control,
+    writer: &Writer,
+    known: Lanes,
+    job: &str,
+    opened: &mut Vec<Lane>,
+) -> Result<Read, RunError> {
+    let store = &plan.checkpoint;
+    let root = match agree(plan, job).await {
+        Err(error) => return Err(leave_deleted(plan, std::mem::take(opened), error).await),
         Ok(root) => root,
     };
     let looked: HashMap<u32, Option<u64>> = known.states().map(|state| (state.lane, state.last)).collect();
-    let (lanes, lost) = known.read_again(plan, &root, &mut opened).await?;
-    let (root, pinned) = follow_source(plan, &opened, root, &lanes).await?;
-    for lane in &mut opened {
+    let (lanes, lost) = known.read_again(plan, &root, opened).await?;
+    let (root, pinned) = follow_source(plan, opened, root, &lanes).await?;
+    for lane in opened.iter_mut() {
         lane.follow_root(root.link());
         let compacted = lanes.state(lane.number()).and_then(|state| state.compacted);
         lane.follow_compaction(compacted.unwrap_or(0));
@@ -219,25 +428,8 @@ async fn open_lanes(
     let done = done_ids(plan, &root, &lanes, control).await?;
     write_run_file(plan, &writer.run, "plan.json", &plan.fingerprint).await?;
     let covered = Covered::of(plan, &root, &pinned, &lanes, plan.failed()).await?;
-    name_returned(&mut opened, &covered).await?;
     let attempts = attempts(plan, &lanes, &pinned).await?;
-    add(&progress.rows_skipped, covered.all_rows());
-    add(&progress.objects, covered.pieces.len() as u64);
-    let with_output = lanes.states().filter(|state| state.files().next().is_some()).map(|state| state.lane).collect();
-    let job = Job {
-        name: root.genesis.job.clone(),
-        failed_before: covered.rows(RowState::Failed),
-        dead_before: covered.rows(RowState::DeadLettered),
-        kept: covered.kept(&root, &lanes),
-        with_output,
-        split_bytes: root.genesis.split_bytes,
-        pending: pending(plan, covered, &attempts, root.genesis.split_bytes, progress),
-        done,
-        root,
-        pinned,
-    };
-    let logs = lanes.0.into_iter().map(|(lane, (log, _))| (lane, log)).collect();
-    Ok((opened, lost, job, logs))
+    Ok(Read { lanes, lost, root, pinned, done, covered, attempts })
 }
 
 /// The job was finished by another run, and its checkpoint is being deleted, or has just been: nothing of this run may stay
@@ -348,10 +540,16 @@ async fn read_root(plan: &Plan) -> Result<Root, RunError> {
     Ok(Root::read(&plan.checkpoint).await?.ok_or_else(CommitError::root_is_gone)?)
 }
 
-/// After the opens: what the job computes must be what this run computes; an accepted change is recorded.
-async fn agree(plan: &Plan) -> Result<Root, RunError> {
+/// After the opens: the job must be the one that has claimed the sink, and what it computes what this run computes; an accepted
+/// change is recorded.
+async fn agree(plan: &Plan, job: &str) -> Result<Root, RunError> {
     for _ in 0..ROOT_ATTEMPTS {
         let root = read_root(plan).await?;
+        if root.genesis.job != job {
+            let message =
+                "another job has just begun in this checkpoint\nhint: run the same command again to see how it differs";
+            return Err(CommitError::Refused(message.into()).into());
+        }
         if root.fingerprint == plan.fingerprint {
             return Ok(root);
         }

@@ -33,7 +33,9 @@ use bind::{Bindings, Bound};
 use footers::Footers;
 use places::Stores;
 pub use settings::settings_of;
-use settings::{COMPACT_ENTRIES, HEARTBEAT, checkpoint_key, group_limits, new_job, on_error, run_settings, sink_spec};
+use settings::{
+    COMPACT_ENTRIES, HEARTBEAT, checkpoint_key, group_limits, new_job, on_error, run_settings, sink_spec, value_or,
+};
 
 /// Makes the plan, or says everything that is wrong.
 pub async fn make(config: &Config, options: &Options) -> Result<Plan, PlanError> {
@@ -65,9 +67,10 @@ impl Draft<'_> {
         let components = self.components();
         let problems_before = self.problems.len();
         let root = self.root(&stores).await?;
-        if self.problems.len() == problems_before {
-            self.refuse_other_jobs(&stores, root.as_ref()).await?;
-        }
+        let finished = match self.problems.len() == problems_before {
+            true => self.finished_job(&stores, root.as_ref()).await?,
+            false => None,
+        };
         let found = self.objects(&stores).await?;
         let objects = found.as_ref().map_or_else(Default::default, |(objects, _)| objects.as_slice());
         self.folder_keys = source::folder_keys(objects).into_iter().map(Into::into).collect();
@@ -108,6 +111,7 @@ impl Draft<'_> {
             sink_names.iter().map(|name| before_sink.index_of(name).expect("kept for the sink")).collect();
         let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
         let fingerprint = fingerprint(ids.as_ref().map(|ids| &ids.schema), &specs, &sink_schema);
+        let Ok(finished_before) = self.same_job(finished, &source, &objects, &fingerprint) else { return Ok(None) };
         let accepted = match &root {
             Some(root) => accept_changes(root, &fingerprint, self.options.accept_change)?,
             None => Vec::new(),
@@ -134,6 +138,8 @@ impl Draft<'_> {
             checkpoint,
             is_durable: config.checkpoint.is_some(),
             root,
+            shared: value_or(config.sink.shared.as_ref(), false),
+            finished_before,
             fingerprint,
             accepts_change: self.options.accept_change,
             accepted,

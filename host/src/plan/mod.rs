@@ -34,7 +34,7 @@ pub use make::{make, settings_of};
 pub use nearby::missing_by_hand;
 pub use single::{Single, single};
 
-use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Places, Root};
+use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Manifest, Places, Root};
 use crate::config::Problems;
 use crate::message::Message;
 use crate::sink;
@@ -68,6 +68,10 @@ pub struct Plan {
     pub is_durable: bool,
     /// The checkpoint's root as it was when the plan was made.
     pub root: Option<Root>,
+    /// Whether the sink may hold output of other jobs.
+    pub shared: bool,
+    /// There is no root, but the sink holds all that this very job has to write: it was finished, and its checkpoint deleted.
+    pub finished_before: Option<Manifest>,
     /// What decides a row's result.
     pub fingerprint: Fingerprint,
     /// Whether a person accepted that the checkpoint has another fingerprint, or that source objects changed.

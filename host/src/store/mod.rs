@@ -110,6 +110,13 @@ impl Store {
         Store::watched(name, InMemory::new(), "memory:".into(), Root::Memory, &watch)
     }
 
+    /// Objects that a test makes.
+    #[cfg(test)]
+    pub fn over(name: &'static str, objects: impl ObjectStore) -> Store {
+        let watch: Arc<dyn Watch> = Arc::new(Unwatched);
+        Store::watched(name, objects, "memory:".into(), Root::Memory, &watch)
+    }
+
     fn bucket(
         name: &'static str,
         bucket: &str,
@@ -146,6 +153,14 @@ impl Store {
         match &self.root {
             Root::Local(folder) => Some(folder),
             Root::S3 { .. } | Root::Memory => None,
+        }
+    }
+
+    /// The server that holds the bucket, if it is one: empty for AWS.
+    pub fn server(&self) -> Option<&str> {
+        match &self.root {
+            Root::S3 { bucket, .. } => Some(bucket.endpoint.as_deref().unwrap_or_default()),
+            Root::Local(_) | Root::Memory => None,
         }
     }
 

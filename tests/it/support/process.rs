@@ -83,6 +83,11 @@ impl Process {
         self.signal("-INT");
     }
 
+    /// SIGTERM, as a scheduler sends it.
+    pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }

@@ -111,6 +111,11 @@ impl Crash {
         self.steps.seen()
     }
 
+    /// From here on nothing it asks for happens any more.
+    pub fn kill(&self) {
+        self.is_dead.store(true, Ordering::SeqCst);
+    }
+
     pub fn is_dead(&self) -> bool {
         self.is_dead.load(Ordering::SeqCst)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::{Options, PlanError, nearby};
 use super::Draft;
 use super::settings::{settings_of, value_or};
-use crate::commit::{self, CommitError, Root};
+use crate::commit::{self, CommitError, Fingerprint, Manifest, Root};
 use crate::config::{self, At};
 use crate::message::Message;
 use crate::source::{self, Object, PassedOver, Pattern, SourceError, is_glob};
@@ -16,6 +16,25 @@ pub(super) struct Stores {
     pub(super) source: Option<(Pattern, Store)>,
     pub(super) sink: Option<Store>,
     pub(super) checkpoint: Option<Store>,
+}
+
+/// Jobs in the sink beside which this one must not begin.
+pub(super) struct OtherJobs {
+    /// Why.
+    pub(super) refusal: Message,
+    /// What it left, if the one job that is there had this checkpoint and is finished: it may be this one.
+    pub(super) finished: Option<Manifest>,
+}
+
+impl OtherJobs {
+    /// The manifest, if that job has done what this one would do; else why this one is refused.
+    fn same(self, source: &Store, objects: &[Object], fingerprint: &Fingerprint) -> Result<Manifest, Message> {
+        let listing = commit::listing_digest(source.url(), objects);
+        let is_same = |manifest: &Manifest| {
+            manifest.listing.as_ref() == Some(&listing) && manifest.fingerprint.as_ref() == Some(fingerprint)
+        };
+        self.finished.filter(is_same).ok_or(self.refusal)
+    }
 }
 
 impl Draft<'_> {
@@ -174,19 +193,84 @@ impl Draft<'_> {
         Ok(None)
     }
 
-    pub(super) async fn refuse_other_jobs(&mut self, stores: &Stores, root: Option<&Root>) -> Result<(), PlanError> {
-        let (Some(sink), Some(written)) = (&stores.sink, &self.config.sink.path) else { return Ok(()) };
-        if value_or(self.config.sink.shared.as_ref(), false) {
+    /// Another job whose sink this is, if it may turn out to be this one, finished. Any other that is in the way is a problem.
+    pub(super) async fn finished_job(
+        &mut self,
+        stores: &Stores,
+        root: Option<&Root>,
+    ) -> Result<Option<OtherJobs>, PlanError> {
+        match self.other_jobs(stores, root).await? {
+            Some(OtherJobs { refusal, finished: None }) => {
+                self.refuse_sink(refusal);
+                Ok(None)
+            }
+            others => Ok(others),
+        }
+    }
+
+    /// What a finished job has left, if it has done what this one would do. If it has done something else, that is a problem.
+    pub(super) fn same_job(
+        &mut self,
+        finished: Option<OtherJobs>,
+        source: &Store,
+        objects: &[Object],
+        fingerprint: &Fingerprint,
+    ) -> Result<Option<Manifest>, ()> {
+        let Some(others) = finished else { return Ok(None) };
+        others.same(source, objects, fingerprint).map(Some).map_err(|refusal| self.refuse_sink(refusal))
+    }
+
+    /// Other jobs whose sink this is, if that is in the way. What the claims say to a job that has begun, its run asks.
+    async fn other_jobs(&mut self, stores: &Stores, root: Option<&Root>) -> Result<Option<OtherJobs>, PlanError> {
+        let (Some(sink), Some(checkpoint)) = (&stores.sink, &stores.checkpoint) else { return Ok(None) };
+        if self.is_shared() {
             self.refuse_forgetting();
-            return Ok(());
+            return Ok(None);
         }
         let others = commit::other_jobs(sink, root.map(|root| root.genesis.job.as_str())).await;
         let others = others.map_err(|cause| PlanError::Store { what: "cannot list the sink".into(), cause })?;
-        let Some(first) = others.first() else { return Ok(()) };
-        let manifest = commit::manifest_files(sink, first).await;
-        let is_finished = self.config.checkpoint.is_some() && matches!(manifest, Ok(Some(_)));
+        match (others.as_slice(), root) {
+            ([], Some(_)) => Ok(None),
+            ([], None) => self.claimed(sink, checkpoint).await,
+            ([first, more @ ..], _) => {
+                let is_candidate = more.is_empty() && root.is_none() && self.config.checkpoint.is_some();
+                self.beside_output(sink, checkpoint, first, is_candidate).await.map(Some)
+            }
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        value_or(self.config.sink.shared.as_ref(), false)
+    }
+
+    /// Another job has claimed the sink, and has not written yet.
+    async fn claimed(&self, sink: &Store, checkpoint: &Store) -> Result<Option<OtherJobs>, PlanError> {
+        let (place, shared) = (commit::Place::of(checkpoint), false);
+        let claimant = commit::Claimant { job: String::new(), place, shared, is_moved: false };
+        match commit::standing(sink, &claimant).await {
+            Ok(_) => Ok(None),
+            Err(refused @ CommitError::Refused(_)) => {
+                Ok(Some(OtherJobs { refusal: Message::of(&refused), finished: None }))
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Another job has written into the sink. `is_candidate` is whether it may turn out to be this one.
+    async fn beside_output(
+        &self,
+        sink: &Store,
+        checkpoint: &Store,
+        job: &str,
+        is_candidate: bool,
+    ) -> Result<OtherJobs, PlanError> {
+        // What cannot be read here cannot make the refusal less right.
+        let manifest = commit::manifest(sink, job).await.unwrap_or_default();
+        let whose = commit::whose(sink, job).await.unwrap_or_default();
+        let is_finished = self.config.checkpoint.is_some() && manifest.is_some();
         let finished = if is_finished { ", which is finished" } else { "" };
-        let message = format!("the sink {} holds output of another job ({first}){finished}", sink.url());
+        let whose = whose.map(|whose| format!("; {whose}")).unwrap_or_default();
+        let message = format!("the sink {} holds output of another job ({job}){finished}{whose}", sink.url());
         let hint = match self.config.checkpoint {
             Some(_) if is_finished => {
                 "if this is that job and its checkpoint was deleted, there is nothing to do; to do it again, or for other rows, \
@@ -198,8 +282,20 @@ impl Draft<'_> {
             }
             None => "choose another, which is empty: a pipeline without [checkpoint] is a new job each time it runs",
         };
-        self.problem(written, Message::new(message).hint(hint));
-        Ok(())
+        let manifest = manifest.filter(|manifest| is_candidate && manifest.is_done_for_good());
+        let is_here = commit::is_place_of(sink, job, &commit::Place::of(checkpoint)).await.unwrap_or(false);
+        let is_whole = match &manifest {
+            Some(manifest) => is_whole(sink, manifest).await?,
+            None => false,
+        };
+        let finished = manifest.filter(|_| is_here && is_whole);
+        Ok(OtherJobs { refusal: Message::new(message).hint(hint), finished })
+    }
+
+    fn refuse_sink(&mut self, refusal: Message) {
+        if let Some(written) = &self.config.sink.path {
+            self.problem(written, refusal);
+        }
     }
 
     /// In a shared folder nothing would keep a rerun of a finished job, whose checkpoint is gone, from doubling its output.
@@ -226,6 +322,13 @@ impl Draft<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether all that it names is in the sink.
+async fn is_whole(sink: &Store, manifest: &Manifest) -> Result<bool, PlanError> {
+    let listing = commit::list_sink(sink).await;
+    let listing = listing.map_err(|cause| PlanError::Store { what: "cannot list the sink".into(), cause })?;
+    Ok(commit::check_files(manifest.all_files(), &listing).is_ok())
 }
 
 fn takes_from(pattern: &Pattern, source: &Store, other: &Store) -> bool {

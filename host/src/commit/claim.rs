@@ -1,0 +1,448 @@
+//! Whose a sink is. Before a job writes into its sink it claims it: it appends to the create-only log `_wasmpipe/claim/` there.
+//! Of jobs that begin at once one is first, and the others read its claim before they have written anything.
+//!
+//! ```text
+//! _wasmpipe/claim/0000000000   {"entry": "claim", "job": ..., "checkpoint": ..., "host": ..., ...}
+//! _wasmpipe/claim/0000000001   {"entry": "release", "job": ...}
+//! ```
+//!
+//! A claim is made by a job that has its genesis already, so a starter that dies before its claim leaves nothing in the sink,
+//! and one that dies after it leaves a job with which its own checkpoint goes on. Entries are never removed: a number that is
+//! used twice could be taken away from its second owner by a request of the first that lands late.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::CommitError;
+use super::document::{FORMAT, Unreadable, decode_document, seal};
+use super::entry::number_name;
+use super::lane::{Writer, now_ms};
+use super::liveness::has_left_its_lock;
+use super::log::{Put, create, list, probe};
+use super::recover::{other_jobs, remove_staged};
+use crate::store::Store;
+
+/// Where claims lie, below the sink.
+const FOLDER: &str = "_wasmpipe/claim";
+/// Claims read at a time.
+const READS_MAX: usize = 32;
+/// Attempts to read the claims without a hole.
+const READ_ATTEMPTS: u32 = 4;
+/// Times that the claims are read anew because somebody else was faster.
+const ATTEMPTS: usize = 100;
+
+/// `_wasmpipe/claim/<number>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "kebab-case", deny_unknown_fields)]
+enum Entry {
+    /// A job is about to write here.
+    Claim(Claim),
+    /// A job has written nothing, and never will: all of its claims are void.
+    Release {
+        /// Format of this document.
+        format: u32,
+        /// The job.
+        job: String,
+    },
+}
+
+/// A job is about to write into the sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claim {
+    /// Format of this document.
+    format: u32,
+    /// The job's random name.
+    job: String,
+    /// URL of its checkpoint; none if it has none.
+    checkpoint: Option<String>,
+    /// Who can see that checkpoint under this URL: the machine, of a local one or none; the server, of a bucket elsewhere than
+    /// at AWS.
+    host: String,
+    /// The machine's boot, as Linux names it; empty if it does not, and of a bucket.
+    boot: String,
+    /// Whether the job takes others beside it.
+    shared: bool,
+    /// Milliseconds since 1970, for people.
+    claimed_ms: u64,
+}
+
+/// A job that wants to write into a sink.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// Its random name; empty if it is yet to begin.
+    pub job: String,
+    /// Where its log lies.
+    pub place: Place,
+    /// Whether it takes others beside it.
+    pub shared: bool,
+    /// Whether a person says that the job has moved here.
+    pub is_moved: bool,
+}
+
+/// Where the log of a job lies, as far as that can be told from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A URL; none if the log is in the memory of a process.
+    checkpoint: Option<String>,
+    host: String,
+    boot: String,
+}
+
+impl Place {
+    /// Of a checkpoint that this process uses.
+    pub fn of(checkpoint: &Store) -> Place {
+        let url = || Some(checkpoint.url().to_owned());
+        if let Some(server) = checkpoint.server() {
+            return Place { checkpoint: url(), host: server.into(), boot: String::new() };
+        }
+        let Writer { host, boot, .. } = Writer::new();
+        Place { checkpoint: checkpoint.local_root().and_then(|_| url()), host, boot }
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(checkpoint: &str, host: &str, boot: &str) -> Place {
+        Place { checkpoint: Some(checkpoint.into()), host: host.into(), boot: boot.into() }
+    }
+}
+
+impl Claim {
+    fn is_at(&self, place: &Place) -> bool {
+        (&self.checkpoint, &self.host, &self.boot) == (&place.checkpoint, &place.host, &place.boot)
+    }
+}
+
+/// A claim that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    number: u64,
+    claim: Claim,
+    /// Nothing of it is in the sink, and nobody will write under it any more.
+    is_void: bool,
+}
+
+/// What the claims say to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The sink is the job's by this claim.
+    Held(u64),
+    /// It may claim the sink.
+    Free,
+    /// Another job has it.
+    Taken(Found),
+    /// The job itself has gone on from another checkpoint.
+    Moved(Found),
+}
+
+/// Judges by all claims, in order. What lies below the job's own claim was judged when that was made: whatever came later
+/// has seen it. `seen` is the first number that the job had not seen when it began to judge.
+fn judge(found: &[Found], me: &Claimant, seen: u64) -> Verdict {
+    let own = found.iter().rfind(|found| found.claim.job == me.job && !found.is_void);
+    let is_other = |found: &&Found| found.claim.job != me.job && !found.is_void;
+    let mut above = found.iter().filter(|found| own.is_none_or(|own| found.number > own.number)).filter(is_other);
+    // A job that takes others beside it comes beside anything. Whoever came beside this one did it no harm that the files
+    // in the sink would not show; only who could take this one's claim for void has come in its place.
+    let in_the_way = match own {
+        None if me.shared => None,
+        None => above.next_back(),
+        Some(_) => above.rfind(|found| !found.claim.shared),
+    };
+    match (in_the_way, own) {
+        (Some(other), _) => Verdict::Taken(other.clone()),
+        (None, None) => Verdict::Free,
+        (None, Some(own)) if own.claim.checkpoint == me.place.checkpoint => Verdict::Held(own.number),
+        (None, Some(own)) if me.is_moved && own.number < seen => Verdict::Free,
+        (None, Some(own)) => Verdict::Moved(own.clone()),
+    }
+}
+
+/// What the log of claims says.
+struct Claims {
+    /// In order.
+    found: Vec<Found>,
+    /// The first number that is free.
+    next: u64,
+}
+
+/// How a job that is not refused stands to a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The sink is its by this claim.
+    Held(u64),
+    /// It may claim the sink. Claims below this number were seen.
+    Free(u64),
+}
+
+/// How a job stands to the sink; refuses one that could not claim it. Writes nothing.
+pub async fn standing(sink: &Store, me: &Claimant) -> Result<Standing, CommitError> {
+    let Claims { found, next } = read(sink, me).await?;
+    match judge(&found, me, next) {
+        Verdict::Held(number) => Ok(Standing::Held(number)),
+        Verdict::Free => Ok(Standing::Free(next)),
+        refused => Err(refusal(sink, refused).await?),
+    }
+}
+
+/// Whether another job has the sink and always will, as far as this one is concerned: its log lies in a checkpoint that is not
+/// this job's. One without a checkpoint may die and be found dead.
+pub async fn is_taken_for_good(sink: &Store, me: &Claimant) -> Result<bool, CommitError> {
+    let verdict = judge(&read(sink, me).await?.found, me, u64::MAX);
+    Ok(matches!(verdict, Verdict::Taken(found) if found.claim.checkpoint.is_some()))
+}
+
+/// Makes the sink the job's that stands to it like this, and gives the number of its claim. The job must have its genesis.
+pub async fn claim(sink: &Store, me: &Claimant, standing: Standing) -> Result<u64, CommitError> {
+    let seen = match standing {
+        Standing::Held(number) => return Ok(number),
+        Standing::Free(seen) => seen,
+    };
+    for _ in 0..ATTEMPTS {
+        let Claims { found, next } = read(sink, me).await?;
+        match judge(&found, me, seen) {
+            Verdict::Held(number) => return Ok(number),
+            Verdict::Free => {}
+            refused => return Err(refusal(sink, refused).await?),
+        }
+        match append(sink, next, &Entry::Claim(me.claim())).await {
+            Ok(true) => return Ok(next),
+            Ok(false) => {}
+            Err(error) => return Err(take_back(sink, me, next, error).await),
+        }
+    }
+    Err(too_busy(sink))
+}
+
+/// Where claims mean nothing, none stays behind that the next run would hold by.
+async fn take_back(sink: &Store, me: &Claimant, number: u64, error: CommitError) -> CommitError {
+    if matches!(error, CommitError::Refused(_)) {
+        let release = Entry::Release { format: FORMAT, job: me.job.clone() };
+        let _ = create(sink, &name(number + 1), &seal(&release)).await;
+    }
+    error
+}
+
+/// Removes what dead starters have staged of claims whose numbers are taken.
+pub async fn sweep_claims(sink: &Store, last: u64) -> Result<(), CommitError> {
+    let folder = format!("{FOLDER}/");
+    let is_taken = |name: &str| name[folder.len()..].parse::<u64>().is_ok_and(|number| number <= last);
+    remove_staged(sink, &folder, is_taken).await.map(drop)
+}
+
+impl Claimant {
+    fn claim(&self) -> Claim {
+        let Place { checkpoint, host, boot } = self.place.clone();
+        let (job, shared) = (self.job.clone(), self.shared);
+        Claim { format: FORMAT, job, checkpoint, host, boot, shared, claimed_ms: now_ms() }
+    }
+}
+
+/// Says that a job has ended without output. Only of a job that nobody can go on with.
+pub async fn release(sink: &Store, me: &Claimant) -> Result<(), CommitError> {
+    for _ in 0..ATTEMPTS {
+        let Claims { found, next } = read(sink, me).await?;
+        if !found.iter().any(|found| found.claim.job == me.job && !found.is_void) || has_output(sink, &me.job).await? {
+            return Ok(());
+        }
+        let release = Entry::Release { format: FORMAT, job: me.job.clone() };
+        if append(sink, next, &release).await? {
+            return Ok(());
+        }
+    }
+    Err(too_busy(sink))
+}
+
+/// The number of the last claim of a job, or none if it never claimed the sink.
+pub(super) async fn last_claim(sink: &Store, job: &str) -> Result<Option<u64>, CommitError> {
+    Ok(last_of(read_from(sink, 0).await?, job).map(|(number, _)| number))
+}
+
+/// Where a job lives that has claimed the sink, for people: `its checkpoint is ...`.
+pub async fn whose(sink: &Store, job: &str) -> Result<Option<String>, CommitError> {
+    Ok(last_of(read_from(sink, 0).await?, job).map(|(_, claim)| claim.whose()))
+}
+
+/// As [`whose`], if the job has claimed the sink again after this claim.
+pub async fn moved_since(sink: &Store, job: &str, number: u64) -> Result<Option<String>, CommitError> {
+    Ok(last_of(read_from(sink, number + 1).await?, job).map(|(_, claim)| claim.whose()))
+}
+
+/// Whether a job's last claim names this checkpoint.
+pub async fn is_place_of(sink: &Store, job: &str, place: &Place) -> Result<bool, CommitError> {
+    let last = last_of(read_from(sink, 0).await?, job);
+    Ok(last.is_some_and(|(_, claim)| claim.checkpoint.is_some() && claim.checkpoint == place.checkpoint))
+}
+
+/// The job that claimed the sink last of those with this checkpoint.
+pub(super) async fn job_of(sink: &Store, place: &Place) -> Result<Option<String>, CommitError> {
+    let entries = read_from(sink, 0).await?;
+    let mut jobs = entries.into_iter().filter_map(|(_, entry)| match entry {
+        Entry::Claim(claim) if claim.checkpoint.is_some() && claim.checkpoint == place.checkpoint => Some(claim.job),
+        _ => None,
+    });
+    Ok(jobs.next_back())
+}
+
+fn last_of(entries: Vec<(u64, Entry)>, job: &str) -> Option<(u64, Claim)> {
+    let mut claims = entries.into_iter().filter_map(|(number, entry)| match entry {
+        Entry::Claim(claim) if claim.job == job => Some((number, claim)),
+        _ => None,
+    });
+    claims.next_back()
+}
+
+impl Claim {
+    /// For people.
+    fn whose(&self) -> String {
+        let is_here = self.host == Writer::new().host;
+        let host = if is_here { "this machine" } else { &self.host };
+        match &self.checkpoint {
+            Some(checkpoint) if self.host.is_empty() => format!("its checkpoint is {checkpoint}"),
+            Some(checkpoint) => format!("its checkpoint is {checkpoint} on {host}"),
+            None => format!("it has no checkpoint, and began on {host}"),
+        }
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("{FOLDER}/{}", number_name(number))
+}
+
+async fn append(sink: &Store, number: u64, entry: &Entry) -> Result<bool, CommitError> {
+    let (name, bytes) = (name(number), seal(entry));
+    if create(sink, &name, &bytes).await.map_err(of_sink)? == Put::Foreign {
+        return Ok(false);
+    }
+    if probe(sink, &name, &bytes).await.is_ok() {
+        return Ok(true);
+    }
+    Err(CommitError::Refused(format!(
+        "the store {} replaces an object where it was asked to create one only if there is none, so two jobs that begin at once \
+         could both write into the sink\n\
+         hint: put the sink on a store with conditional writes (S3, GCS, Azure, a local disk)",
+        sink.url()
+    )))
+}
+
+/// Errors speak of the checkpoint where they do not say otherwise.
+pub(super) fn of_sink(error: CommitError) -> CommitError {
+    match error {
+        CommitError::Store { what, name, cause } => {
+            CommitError::Store { what, name: format!("the sink's {name}"), cause }
+        }
+        other => other,
+    }
+}
+
+async fn read(sink: &Store, me: &Claimant) -> Result<Claims, CommitError> {
+    let entries = read_from(sink, 0).await?;
+    let next = entries.last().map_or(0, |(number, _)| number + 1);
+    let mut found: Vec<Found> = Vec::new();
+    for (number, entry) in entries {
+        match entry {
+            Entry::Claim(claim) => found.push(Found { number, claim, is_void: false }),
+            Entry::Release { job, .. } => {
+                found.iter_mut().filter(|found| found.claim.job == job).for_each(|found| found.is_void = true);
+            }
+        }
+    }
+    let is_over = |claim: &Claim| claim.job != me.job && (is_replaced(claim, me) || is_surely_dead(sink, claim));
+    if found.iter().any(|found| !found.is_void && is_over(&found.claim)) {
+        let with_output = jobs_with_output(sink).await?;
+        for found in &mut found {
+            found.is_void |= is_over(&found.claim) && !with_output.contains(&found.claim.job);
+        }
+    }
+    Ok(Claims { found, next })
+}
+
+/// The claim names the very checkpoint of another job, which is not there any more: a checkpoint has one genesis, and that is
+/// this job's, or none.
+fn is_replaced(claim: &Claim, me: &Claimant) -> bool {
+    claim.checkpoint.is_some() && claim.is_at(&me.place)
+}
+
+/// A job without a checkpoint, of this boot, whose lock is free.
+fn is_surely_dead(sink: &Store, claim: &Claim) -> bool {
+    let Writer { host, boot, .. } = Writer::new();
+    let is_here = claim.host == host && claim.boot == boot && !boot.is_empty();
+    claim.checkpoint.is_none() && is_here && has_left_its_lock(sink, &claim.job)
+}
+
+async fn jobs_with_output(sink: &Store) -> Result<BTreeSet<String>, CommitError> {
+    let jobs = other_jobs(sink, None).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
+    Ok(jobs.into_iter().collect())
+}
+
+async fn has_output(sink: &Store, job: &str) -> Result<bool, CommitError> {
+    Ok(jobs_with_output(sink).await?.contains(job))
+}
+
+async fn read_from(sink: &Store, first: u64) -> Result<Vec<(u64, Entry)>, CommitError> {
+    let mut attempt = 0;
+    loop {
+        let numbers = list(sink, FOLDER).await.map_err(of_sink)?;
+        let reads: Vec<_> =
+            numbers.into_iter().filter(|number| *number >= first).map(|number| read_entry(sink, number)).collect();
+        let entries: Result<Vec<_>, CommitError> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await;
+        attempt += 1;
+        match entries {
+            // Somebody has just emptied the folder.
+            Err(error) if error.is_not_found() && attempt < READ_ATTEMPTS => {}
+            entries => return entries,
+        }
+    }
+}
+
+async fn read_entry(sink: &Store, number: u64) -> Result<(u64, Entry), CommitError> {
+    let name = name(number);
+    let bytes =
+        sink.whole(&name).await.map_err(|cause| CommitError::store("read", format!("the sink's {name}"), cause))?;
+    let entry = decode_document(&bytes).map_err(|unreadable| match unreadable {
+        Unreadable::Damaged(message) => damaged(sink, &name, &message),
+        newer @ Unreadable::Newer(_) => newer.into_error(format!("the sink's {name}")),
+    })?;
+    Ok((number, entry))
+}
+
+fn damaged(sink: &Store, name: &str, message: &str) -> CommitError {
+    CommitError::Refused(format!(
+        "{name} in the sink {} is damaged: {message}\n\
+         hint: it says which job writes here; put it back from a copy, or choose another folder; if no other job has ever used \
+         this one, remove the object, and the job claims the sink anew",
+        sink.url()
+    ))
+}
+
+fn too_busy(sink: &Store) -> CommitError {
+    let url = sink.url();
+    CommitError::Refused(format!(
+        "others keep claiming the sink {url}\nhint: run the same command again when they have begun"
+    ))
+}
+
+async fn refusal(sink: &Store, verdict: Verdict) -> Result<CommitError, CommitError> {
+    let url = sink.url();
+    let (what, hint) = match verdict {
+        Verdict::Moved(found) => (
+            format!("the job has gone on elsewhere since: {}", found.claim.whose()),
+            "go on with that checkpoint; or say with --relocate that the job lives here now".to_string(),
+        ),
+        Verdict::Taken(found) => {
+            let what = format!("the sink {url} belongs to another job ({}): {}", found.claim.job, found.claim.whose());
+            let mut hint = "choose another folder; or go on with that job from its own checkpoint (`shared = true` under [sink] would \
+                            keep both outputs side by side)"
+                .to_string();
+            if !has_output(sink, &found.claim.job).await? {
+                hint += &format!(". It has no output here yet: if it was given up, remove {}", name(found.number));
+            }
+            (what, hint)
+        }
+        Verdict::Held(_) | Verdict::Free => unreachable!("no refusal"),
+    };
+    Ok(CommitError::Refused(format!("{what}\nhint: {hint}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use wasmpipe::commit::{self, CommitError, Manifest, Root, Verified};
+use wasmpipe::observe::Outcome;
 use wasmpipe::store::{Unwatched, Watch};
 use wasmpipe_s3::{Fault, Op, What};
 
+use crate::support::forge::resealed;
 use crate::support::pipeline::{Pipeline, pipeline};
 use crate::support::place::{Kind, Objects, Place, wait};
 use crate::support::process::{Ended, Process, until};
@@ -350,7 +352,63 @@ fn p21_of_two_copies_that_are_moved_at_once_one_goes_on() {
     assert_eq!(run(&workdir, "third.toml").finished().run, None);
 }
 
+/// Says in the only claim that the checkpoint lies there.
+fn claim_names(workdir: &Workdir, checkpoint: &str) {
+    let path = workdir.path("out/_wasmpipe/claim/0000000000");
+    let url = format!("file://{}", workdir.path(checkpoint).display());
+    let forged = resealed(&std::fs::read(&path).unwrap(), |claim| claim["checkpoint"] = url.into());
+    std::fs::write(path, forged).unwrap();
+}
+
+#[test]
+fn p20_a_copy_under_the_same_path_on_another_host_keeps_the_original_from_its_end() {
+    let workdir = workdir();
+    // The claim, the probe of that, and two files pass.
+    let pause = Pause::after_passing("sink Put", 4);
+    std::thread::scope(|threads| {
+        let original = threads.spawn(|| run_of(&workdir, "pipeline.toml", &pause, Said::default()));
+        pause.wait_until_paused();
+        copy_folder(&workdir.path("checkpoint"), &workdir.path("second"));
+        // On its own host the copy has the path that the claim names.
+        claim_names(&workdir, "second");
+        die_after(&workdir, "second.toml", "sink Put ", relocating());
+        claim_names(&workdir, "checkpoint");
+        pause.go_on();
+        let original = original.join().unwrap();
+        assert_eq!(original.summary().outcome, Outcome::Failed);
+        assert_mentions(original.error(), &["lane 0", "does not know who wrote 1 file(s)", "put the checkpoint back"]);
+    });
+    assert_mentions(run(&workdir, "pipeline.toml").error(), &["does not know who wrote 1 file(s)"]);
+    let manifests = workdir.objects("out/_wasmpipe").into_keys().filter(|name| name.ends_with(".json")).count();
+    assert_eq!(manifests, 0, "nobody says that the job is finished");
+}
+
 // --- manifests ---
+
+#[test]
+fn p18_an_older_copy_of_a_log_that_was_finished_is_refused_by_its_manifest() {
+    let workdir = workdir();
+    let pause = Pause::before("checkpoint Put lane/0/0000000003");
+    std::thread::scope(|threads| {
+        let running = threads.spawn(|| run_of(&workdir, "pipeline.toml", &pause, Said::default()));
+        pause.wait_until_paused();
+        copy_folder(&workdir.path("checkpoint"), &workdir.path("older"));
+        pause.go_on();
+        running.join().unwrap().finished();
+    });
+    let before = workdir.objects("out");
+    std::fs::rename(workdir.path("checkpoint"), workdir.path("younger")).unwrap();
+    std::fs::rename(workdir.path("older"), workdir.path("checkpoint")).unwrap();
+    let refused = run(&workdir, "pipeline.toml");
+    assert_mentions(
+        refused.error(),
+        &["has a manifest of this job", "entries of it are lost", "put the checkpoint back"],
+    );
+    assert_eq!(workdir.objects("out"), before);
+    std::fs::remove_dir_all(workdir.path("checkpoint")).unwrap();
+    std::fs::rename(workdir.path("younger"), workdir.path("checkpoint")).unwrap();
+    assert_eq!(run(&workdir, "pipeline.toml").finished().run, None);
+}
 
 fn manifest(workdir: &Workdir) -> Manifest {
     let sink = workdir.store("sink", "out", &(Arc::new(Unwatched) as Arc<dyn Watch>));

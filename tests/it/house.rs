@@ -146,7 +146,7 @@ fn some_words_are_said_in_few_files_only() {
 /// Files of the rooms that work with stores which may touch this machine's folders past the storage seam, and what for.
 const PAST_THE_SEAM: &[(&str, &str)] = &[
     ("commit/delete.rs", "folders that are empty, and lock files"),
-    ("commit/lane.rs", "this machine's name and boot"),
+    ("commit/lane.rs", "this machine's name, boot and mounts"),
     ("commit/liveness.rs", "locks"),
     ("filter/cache.rs", "the cache of ids"),
     ("filter/done.rs", "the cache of ids"),

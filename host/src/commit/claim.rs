@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::CommitError;
 use super::document::{FORMAT, Unreadable, decode_document, seal};
 use super::entry::number_name;
-use super::lane::{Writer, now_ms};
+use super::lane::{Writer, mount_namespace, now_ms};
 use super::liveness::has_left_its_lock;
 use super::log::{Put, create, list, probe};
 use super::recover::{other_jobs, remove_staged};
@@ -63,6 +63,9 @@ struct Claim {
     host: String,
     /// The machine's boot, as Linux names it; empty if it does not, and of a bucket.
     boot: String,
+    /// The mount namespace, as Linux names it: two containers that share a host name have two folders under one path. Empty if
+    /// it does not, and of a bucket.
+    mounts: String,
     /// Whether the job takes others beside it.
     shared: bool,
     /// Milliseconds since 1970, for people.
@@ -89,6 +92,7 @@ pub struct Place {
     checkpoint: Option<String>,
     host: String,
     boot: String,
+    mounts: String,
 }
 
 impl Place {
@@ -96,21 +100,22 @@ impl Place {
     pub fn of(checkpoint: &Store) -> Place {
         let url = || Some(checkpoint.url().to_owned());
         if let Some(server) = checkpoint.server() {
-            return Place { checkpoint: url(), host: server.into(), boot: String::new() };
+            return Place { checkpoint: url(), host: server.into(), boot: String::new(), mounts: String::new() };
         }
         let Writer { host, boot, .. } = Writer::new();
-        Place { checkpoint: checkpoint.local_root().and_then(|_| url()), host, boot }
+        Place { checkpoint: checkpoint.local_root().and_then(|_| url()), host, boot, mounts: mount_namespace() }
     }
 
     #[cfg(test)]
-    pub(super) fn at(checkpoint: &str, host: &str, boot: &str) -> Place {
-        Place { checkpoint: Some(checkpoint.into()), host: host.into(), boot: boot.into() }
+    pub(super) fn at(checkpoint: &str, [host, boot, mounts]: [&str; 3]) -> Place {
+        Place { checkpoint: Some(checkpoint.into()), host: host.into(), boot: boot.into(), mounts: mounts.into() }
     }
 }
 
 impl Claim {
     fn is_at(&self, place: &Place) -> bool {
-        (&self.checkpoint, &self.host, &self.boot) == (&place.checkpoint, &place.host, &place.boot)
+        let Place { checkpoint, host, boot, mounts } = place;
+        (&self.checkpoint, &self.host, &self.boot, &self.mounts) == (checkpoint, host, boot, mounts)
     }
 }
 
@@ -232,9 +237,9 @@ pub async fn sweep_claims(sink: &Store, last: u64) -> Result<(), CommitError> {
 
 impl Claimant {
     fn claim(&self) -> Claim {
-        let Place { checkpoint, host, boot } = self.place.clone();
+        let Place { checkpoint, host, boot, mounts } = self.place.clone();
         let (job, shared) = (self.job.clone(), self.shared);
-        Claim { format: FORMAT, job, checkpoint, host, boot, shared, claimed_ms: now_ms() }
+        Claim { format: FORMAT, job, checkpoint, host, boot, mounts, shared, claimed_ms: now_ms() }
     }
 }
 

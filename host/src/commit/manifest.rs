@@ -20,8 +20,9 @@ use super::CommitError;
 use super::claim::{Place, job_of, last_claim, of_sink};
 use super::document::{FORMAT_1, Unreadable, decode_document, seal};
 use super::entry::{FileEntry, Fingerprint, number_name};
-use super::log::{create, get};
+use super::log::{create, get, last as last_number};
 use super::recover::{delete, remove_staged};
+use super::root::Root;
 use crate::source::Object;
 use crate::store::Store;
 
@@ -149,6 +150,36 @@ pub async fn manifest_of(sink: &Store, place: &Place) -> Result<Option<Manifest>
         Some(job) => manifest(sink, &job).await,
         None => Ok(None),
     }
+}
+
+/// A job that was finished with a longer log than the one that is here, which is an older copy, or another went on from the same
+/// place: to work on would leave a manifest that counts for less than the one that is there.
+pub async fn refuse_older_than_manifest(sink: &Store, checkpoint: &Store, root: &Root) -> Result<(), CommitError> {
+    let job = &root.genesis.job;
+    let positions = positions(sink, job).await?;
+    if positions.is_empty() {
+        return Ok(());
+    }
+    let claim = last_claim(sink, job).await?;
+    let Some(last) = positions.into_iter().filter(|position| Some(position.claim) == claim).max() else {
+        return Ok(());
+    };
+    // Read after the manifests: a log only grows.
+    let mut log = Root::last_link(checkpoint).await?.number;
+    for lane in 0..root.genesis.lanes {
+        log += last_number(checkpoint, lane).await?.unwrap_or(0);
+    }
+    if last.log <= log {
+        return Ok(());
+    }
+    Err(CommitError::Refused(format!(
+        "the sink {} has a manifest of this job, {}, that was written when the checkpoint's log was longer (the sum of its last numbers \
+         was {}, now it is {log}): entries of it are lost, or it is an older copy\n\
+         hint: put the checkpoint back as it was; or move that manifest away, and rows that this log does not know are done again",
+        sink.url(),
+        name(job, last),
+        last.log
+    )))
 }
 
 /// Leaves a manifest in the sink. What is there already is not written.
@@ -290,7 +321,7 @@ mod tests {
         assert_eq!(wait(claim(&sink, &me, Standing::Free(seen))).unwrap(), 0);
         wait(leave_manifest(&sink, &manifest_at(0, 20, "a"))).unwrap();
         assert_eq!(counts(&sink).as_deref(), Some("a"));
-        me.place = Place::at("file:///elsewhere", "h", "b");
+        me.place = Place::at("file:///elsewhere", ["h", "b", "m"]);
         me.is_moved = true;
         let seen = 1;
         assert_eq!(wait(claim(&sink, &me, Standing::Free(seen))).unwrap(), 1);

@@ -92,7 +92,9 @@ pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, l
 pub use liveness::{Alive, AliveInSink, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, DefectKind, LaneLog, Logged, last as last_number, read_lane};
 pub use loss::{refuse_older_root, refuse_unknown_writers};
-pub use manifest::{Manifest, Position, SourceRows, leave_manifest, listing_digest, manifest, manifest_of};
+pub use manifest::{
+    Manifest, Position, SourceRows, leave_manifest, listing_digest, manifest, manifest_of, refuse_older_than_manifest,
+};
 pub use output::{DataCheck, Depth, Orphan, OutputCheck, Wrong, check_output};
 pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep};
 pub use repair::{Finding, Verified, refuse_to_give_up_all, repair, verify};

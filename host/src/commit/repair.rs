@@ -12,6 +12,7 @@ use super::entry::{Close, IdFile, LaneEntry, RootEntry, number_name};
 use super::lane::{Lane, Writer};
 use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, list, read_lane};
 use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers};
+use super::manifest::refuse_older_than_manifest;
 use super::recover::{delete, list_sink};
 use super::replay::LaneState;
 use super::root::Root;
@@ -85,6 +86,10 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
             let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
             verify_lane(store, root, lane, &log, &listing, &mut verified).await?;
         }
+    }
+    match refuse_older_than_manifest(sink, store, root).await {
+        Err(CommitError::Refused(message)) => verified.beyond_repair.push(message),
+        other => other?,
     }
     Ok(verified)
 }
@@ -228,10 +233,11 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     for lane in 0..root.genesis.lanes {
         lanes.push(Lane::open(store, lane, &writer, async || Root::last_link(store).await).await?);
     }
-    if let Err(error) = stand_in_the_way_of_a_deletion(store).await {
-        return Err(retract(store, lanes, error).await);
-    }
-    let verified = verify(store, root, sink).await?;
+    let root = match stand_in_the_way_of_a_deletion(store).await {
+        Ok(root) => root,
+        Err(error) => return Err(retract(store, lanes, error).await),
+    };
+    let verified = verify(store, &root, sink).await?;
     let mut numbers: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
     for finding in &verified.findings {
         numbers.entry(finding.lane).or_default().insert(finding.number);
@@ -249,7 +255,7 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
             lane.withdraw(numbers.into_iter().collect(), true, "files or entries are missing or damaged").await?;
         }
         if verified.findings.iter().any(|found| found.lane == lane.number() && found.is_entry()) {
-            remove_unknown_writers(store, root, &lane, sink).await?;
+            remove_unknown_writers(store, &root, &lane, sink).await?;
         }
         lane.close(Close::Stopped).await?;
     }
@@ -259,7 +265,7 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
 /// A finished job may be deleted while it is repaired, by a run that has looked at its lanes before they were opened here. That
 /// run appends to the root it has read, so a root entry that says nothing new keeps it from doing so; or it was first, and then
 /// there is nothing to repair any more.
-async fn stand_in_the_way_of_a_deletion(store: &Store) -> Result<(), CommitError> {
+async fn stand_in_the_way_of_a_deletion(store: &Store) -> Result<Root, CommitError> {
     loop {
         let root = match Root::read(store).await {
             Ok(root) => root.ok_or_else(CommitError::root_is_gone)?,
@@ -268,7 +274,8 @@ async fn stand_in_the_way_of_a_deletion(store: &Store) -> Result<(), CommitError
         };
         let nothing_new = RootEntry::Change { fingerprint: root.fingerprint.clone() };
         if root.append(store, &nothing_new).await? {
-            return refuse_if_alone(store, root.last + 1).await;
+            refuse_if_alone(store, root.last + 1).await?;
+            return Root::read(store).await?.ok_or_else(CommitError::root_is_gone);
         }
     }
 }

@@ -32,8 +32,12 @@ pub(super) async fn refuse_unfinished(
         return Err(RunError::Failed(message));
     }
     // Not a refusal any more: this run has committed rows.
-    let checked = commit::check_files(lanes.states().flat_map(LaneState::all_files), &list_sink(plan).await?);
+    let listing = list_sink(plan).await?;
+    let checked = commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing);
     checked.map_err(|error| RunError::Failed(error.to_string()))?;
+    // A copy of this log under the same path, on another machine, may have begun to write meanwhile.
+    let known = commit::refuse_unknown_writers(&plan.checkpoint, &job.root, lanes.states(), &listing).await;
+    known.map_err(|error| RunError::Failed(error.to_string()))?;
     Ok(lanes)
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn look(plan: &Plan, root: &Root, wanted: &[u32]) -> Result<Loo
     let listing = list_sink(plan).await?;
     commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing)?;
     commit::refuse_unknown_writers(&plan.checkpoint, root, lanes.states(), &listing).await?;
+    commit::refuse_older_than_manifest(&plan.sink.store, &plan.checkpoint, root).await?;
     let is_all = wanted.len() == root.genesis.lanes as usize;
     let is_moved = root.places != plan.places();
     if is_moved && !is_all {

@@ -24,7 +24,7 @@ use crate::sink::{FileKind, FileName};
 // --- what claims say ---
 
 fn place(checkpoint: &str) -> Place {
-    Place::at(checkpoint, "host", "boot")
+    Place::at(checkpoint, ["host", "boot", "mounts"])
 }
 
 fn me(job: &str, checkpoint: &str) -> Claimant {
@@ -110,9 +110,9 @@ const B: &str = "bbbbbbbbbbbbbbbb";
 fn only_the_very_checkpoint_replaces_a_claim_and_only_where_there_is_no_output() {
     let sink = Store::memory("sink");
     assert_eq!(wait(claimed(&sink, &me(A, "p"))).unwrap(), 0);
-    // Two hosts, each with a checkpoint of its own under one path; and one host that was started again.
-    for (host, boot) in [("other", "boot"), ("host", "later")] {
-        let elsewhere = Claimant { place: Place::at("p", host, boot), ..me(B, "p") };
+    // Two hosts, each with a checkpoint of its own under one path; one host that was started again; two containers of one host.
+    for host in [["other", "boot", "mounts"], ["host", "later", "mounts"], ["host", "boot", "own"]] {
+        let elsewhere = Claimant { place: Place::at("p", host), ..me(B, "p") };
         let refused = wait(claimed(&sink, &elsewhere)).unwrap_err().to_string();
         assert!(refused.contains(A) && refused.contains("its checkpoint is p on host"), "{refused}");
         assert!(refused.ends_with("if it was given up, remove _wasmpipe/claim/0000000000"), "{refused}");

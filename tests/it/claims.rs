@@ -376,9 +376,9 @@ fn p20_a_copy_under_the_same_path_on_another_host_keeps_the_original_from_its_en
         pause.go_on();
         let original = original.join().unwrap();
         assert_eq!(original.summary().outcome, Outcome::Failed);
-        assert_mentions(original.error(), &["lane 0", "does not know who wrote 1 file(s)", "put the checkpoint back"]);
+        assert_mentions(original.error(), &["lane 0", "does not know who wrote", "put the checkpoint back"]);
     });
-    assert_mentions(run(&workdir, "pipeline.toml").error(), &["does not know who wrote 1 file(s)"]);
+    assert_mentions(run(&workdir, "pipeline.toml").error(), &["does not know who wrote"]);
     let manifests = workdir.objects("out/_wasmpipe").into_keys().filter(|name| name.ends_with(".json")).count();
     assert_eq!(manifests, 0, "nobody says that the job is finished");
 }

@@ -613,7 +613,8 @@ fn a_sink_that_vanishes_under_a_run_is_a_failure_and_not_a_finish() {
     pause.go_on();
     let ran = running.join().unwrap();
     assert_eq!(ran.summary().outcome, Outcome::Failed);
-    assert!(ran.error().contains("is missing"), "{}", ran.error());
+    // Another file may have been on its way.
+    assert!(["is missing", "cannot write"].iter().any(|words| ran.error().contains(words)), "{}", ran.error());
     assert!(!matches!(workdir.inspect()["closed"].as_str(), Some("finished")));
     let manifests = std::fs::read_dir(workdir.path("out/_wasmpipe")).into_iter().flatten().flatten();
     assert_eq!(manifests.filter(|entry| entry.path().is_file()).count(), 0, "no manifest of files that are not there");

@@ -250,7 +250,7 @@ fn a_changed_job_says_what_changed() {
     // The name of a job is random.
     let (before, after) = message.split_once("another job (").unwrap();
     expect![[r#"
-        pipeline.toml:9:8: the sink file:///job/moved holds output of another job (NAME)
+        pipeline.toml:9:8: the sink file:///job/moved holds output of another job (NAME); its checkpoint is file:///job/checkpoint on this machine
              9 | path = "moved"
                |        ^^^^^^^
           hint: choose another, which is empty: a pipeline without [checkpoint] is a new job each time it runs

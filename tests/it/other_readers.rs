@@ -9,7 +9,7 @@ use expect_test::expect;
 use wasmpipe::store::Unwatched;
 
 use crate::support::pipeline::pipeline;
-use crate::support::{Said, Workdir, at_once, once, run};
+use crate::support::{Said, Workdir, assert_mentions, at_once, once, run};
 
 /// Prints the sorted ids of all id files, the sorted ids of all output files, and the output files' names, as JSON.
 const SCRIPT: &str = r#"
@@ -130,7 +130,7 @@ fn e2_e4_e5_d1_what_pyarrow_reads_is_read_equal() {
         old_int96_beyond: row 1: column `v`: an INT96 of 185331720297600.000000000 s since 1970 does not fit into 64 bits of microseconds
         old_int96_finer: row 0: column `v`: an INT96 of 0.000000001 s since 1970 is finer than the microseconds in which the job has the column
         type_dictionary_ordered: `v` dictionary<values=string, indices=int8, ordered=1> became dictionary<values=string, indices=int8, ordered=0>
-        type_fixed_list_zero: Encountered misaligned row with length 1 (expected length 0)
+        type_fixed_list_zero: column `v.list.element` has lists of the fixed size 0, which are not read here
         wrong_codec_lzo: column `v` is compressed with LZO, which is not read here
         wrong_cut: it begins as a Parquet file, but its end, the footer, is not whole
         wrong_dictionary_index: dictionary index out of bounds: the len is 1 but the index is 1
@@ -148,6 +148,14 @@ fn e2_e4_e5_d1_what_pyarrow_reads_is_read_equal() {
     "#]]
     .assert_eq(&report);
     rows_are_found_where_the_page_index_lies(&workdir);
+    let ordered = "[source]\npath = \"in/type_dictionary_ordered\"\n[sink]\npath = \"out/again\"\n";
+    workdir.pipeline_at("ordered.toml", ordered);
+    assert_mentions(
+        &workdir.said(&["plan", "ordered.toml"], 0),
+        &["warning: the order of the categories of `v` is not kept"],
+    );
+    workdir.pipeline_at("ordered.toml", &ordered.replace("[sink]", "[sink]\ncolumns = [\"id\"]"));
+    assert!(!workdir.said(&["plan", "ordered.toml"], 0).contains("categories"));
 }
 
 /// The first line, from what it says of the object.

@@ -934,6 +934,10 @@ fn a_log_that_lost_entries_is_refused_until_its_files_are_moved_away() {
         let names: Vec<String> = place.objects("out/").into_keys().filter(|name| name.contains("-1-")).collect();
         assert_eq!(names.len(), 2);
         names.iter().for_each(|name| place.remove(name));
+        assert!(place.take_over().error().contains("has a manifest of this job"), "{kind:?}");
+        for name in place.objects("out/_wasmpipe/").keys().filter(|name| name.ends_with(".json")) {
+            place.remove(name);
+        }
         place.run().finished();
         assert_exactly_once(&place, 0..20, &format!("{kind:?}, without the files of the lane"));
     }

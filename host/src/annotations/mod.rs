@@ -285,6 +285,11 @@ fn children(data_type: &DataType) -> impl Iterator<Item = &FieldRef> {
     }
 }
 
+/// Whether a field, or one within it, is such a one.
+pub fn any(field: &Field, is_it: &impl Fn(&Field) -> bool) -> bool {
+    is_it(field) || children(field.data_type()).any(|child| any(child, is_it))
+}
+
 /// As far as both types have the same form. Lists of an old form have no place of their own for what is in them.
 fn mark_parquet(own: &Type, theirs: &Type, at: &mut Vec<usize>, marks: &mut Vec<Mark<ParquetType>>) {
     let is = ParquetType::of(theirs).filter(|is| ParquetType::of(own).as_ref() != Some(is) && is.may_be_of(own));

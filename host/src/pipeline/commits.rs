@@ -173,8 +173,9 @@ impl Flow {
     /// A group will not be committed. If another run has the lane, nothing can make these files count any more, and they are
     /// removed; else the next run finds out.
     async fn leave(&self, held: &Held, lane: u32, error: RunError, files: Vec<Path>) -> RunError {
+        let is_lost = !held.lanes.contains_key(&lane);
         let error = held.cause_in(lane, error).await;
-        if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
+        if is_lost || matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
             self.remove(files).await;
         }
         error

@@ -35,7 +35,7 @@ pub use fit::Columns;
 pub use folders::folder_keys;
 pub use glob::is_glob;
 pub use list::{Pattern, list, survey};
-pub use open::{Fetch, Opened, Unit, annotated_schema, open, open_to_read, schema_of};
+pub use open::{Fetch, Opened, Unit, annotated_schema, open, open_to_read, ordered_columns, schema_of};
 pub use passed::PassedOver;
 pub use read::{BlockSize, Rows, UnitReader};
 pub use union::{Defect, Union};

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::GetOptions;
@@ -213,6 +213,13 @@ fn count_rows(metadata: &ParquetMetaData) -> Result<u64, String> {
 /// The schema of an object in plain types.
 pub fn schema_of(opened: &Opened) -> SchemaRef {
     columns::plain_schema(&opened.readings.schema)
+}
+
+/// Columns that have ordered dictionaries somewhere.
+pub fn ordered_columns(opened: &Opened) -> impl Iterator<Item = &str> {
+    let is_ordered = |field: &Field| field.dict_is_ordered() == Some(true);
+    let fields = opened.readings.original.fields().iter();
+    fields.filter(move |field| annotations::any(field, &is_ordered)).map(|field| field.name().as_str())
 }
 
 /// The same with everything else that the object says of its columns.

@@ -1,11 +1,11 @@
 //! The page index: where each page lies and which row it begins with. By it, rows are found without reading those before
 //! them. It says nothing that the pages themselves do not say, so one that lies is not used: the pages are read without it.
-//! And pages that nobody here can unpack.
+//! And columns that nobody here can read.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
@@ -13,9 +13,10 @@ use parquet::file::page_index::offset_index::PageLocation;
 
 use super::thrift::page_counts;
 use super::{OTHER_CODEC, Opened, SourceError, sniff};
+use crate::annotations;
 
 impl Opened {
-    /// Refuses columns whose pages nobody here can unpack: encrypted ones, and codecs that are not read.
+    /// Refuses columns whose pages nobody here can unpack: encrypted ones, codecs and types that are not read.
     pub(super) fn refuse_packed(&self, schema: &Schema) -> Result<(), SourceError> {
         let names: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         self.packed().find(|(name, _)| names.contains(name)).map_or(Ok(()), |(_, error)| Err(error))
@@ -37,8 +38,16 @@ impl Opened {
             return Some(("is encrypted".into(), sniff::ENCRYPTED.hint));
         }
         let groups = self.metadata.metadata().row_groups().iter();
-        let codec = groups.filter_map(|group| unread(group.column(leaf).compression())).next()?;
-        Some((format!("is compressed with {codec}, which is not read here"), OTHER_CODEC))
+        if let Some(codec) = groups.filter_map(|group| unread(group.column(leaf).compression())).next() {
+            return Some((format!("is compressed with {codec}, which is not read here"), OTHER_CODEC));
+        }
+        let column = self.metadata.parquet_schema().get_column_root(leaf).name();
+        let field = self.readings.original.field_with_name(column).ok()?;
+        let is_of_nothing = |field: &Field| matches!(field.data_type(), DataType::FixedSizeList(_, 0));
+        let lists = annotations::any(field, &is_of_nothing);
+        lists.then(|| {
+            ("has lists of the fixed size 0, which are not read here".into(), "write them as lists of any size")
+        })
     }
 }
 

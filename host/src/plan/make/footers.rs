@@ -1,7 +1,7 @@
 //! What a new job finds in the footers of its objects: one schema for all of them, their rows, ids that lack a value. A job
 //! that has begun knows its schema, and finished objects stay closed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -39,6 +39,8 @@ pub(super) struct Footers {
     /// How many those are.
     count: usize,
     lacking: Vec<Lacking>,
+    /// Columns with ordered dictionaries.
+    ordered: BTreeSet<String>,
 }
 
 /// A column of an object whose pages nobody here can unpack.
@@ -80,6 +82,7 @@ impl Footers {
             error,
         }));
         self.add_lacking(opened, &schema, ids);
+        self.ordered.extend(source::ordered_columns(opened).map(str::to_owned));
         Ok(())
     }
 
@@ -159,6 +162,28 @@ impl Draft<'_> {
         for lacking in footers.lacking.iter().filter(|lacking| ids.contains(&lacking.id)) {
             let named = config.source.id.iter().flat_map(|ids| &ids.value).find(|name| name.value == lacking.id);
             self.problem(named.unwrap_or(written), lacking.message());
+        }
+        self.note_ordered(footers);
+    }
+
+    /// Warns of what the sink cannot keep of columns that it writes as they are.
+    fn note_ordered(&mut self, footers: &Footers) {
+        let sink: Option<HashSet<&str>> = self
+            .config
+            .sink
+            .columns
+            .as_ref()
+            .map(|columns| columns.value.iter().map(|name| name.value.as_str()).collect());
+        let is_written = |name: &&String| sink.as_ref().is_none_or(|sink| sink.contains(name.as_str()));
+        let names: Vec<String> =
+            footers.ordered.iter().filter(is_written).map(|name| format!("`{}`", shown(name))).collect();
+        if !names.is_empty() {
+            let what = format!(
+                "the order of the categories of {} is not kept: values stay what they are, and the output has them unordered",
+                crate::config::list(&names, "and")
+            );
+            self.notes
+                .push(Message::new(what).hint("if the order matters, give it to who reads the output in another way"));
         }
     }
 

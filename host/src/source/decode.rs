@@ -1,12 +1,14 @@
 //! Decodes rows of one row group: pages are asked for as they are needed, and columns that are read twice are joined.
 //! Where a page's own header contradicts the page index, that is said before a row leaves: rows are found by the index, and
-//! one that lies would give rows of another place.
+//! one that lies would give rows of another place. Pages that are passed over on the way are looked at for that, too.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
@@ -46,7 +48,42 @@ pub(super) struct Supply<'a> {
     pub fetch: &'a Fetch,
     pub runtime: &'a Handle,
     /// What the page index says, to be held against the pages; none if they are read without.
-    pub pages: Option<&'a PageMap>,
+    pub pages: Option<&'a mut PageMap>,
+}
+
+/// Of pages that are only looked at, how much is in memory at once, about.
+const PASSED_BYTES: u64 = 16 << 20;
+
+impl Supply<'_> {
+    /// Bytes of the pages that are asked for. Where the page index says which rows these have, it is right.
+    fn pages(&mut self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Fault> {
+        let passed = self.pages.as_ref().map_or_else(Vec::new, |pages| pages.passed(ranges));
+        for some in runs(&passed, PASSED_BYTES) {
+            self.checked(some)?;
+        }
+        let parts = self.checked(ranges)?;
+        if let Some(pages) = &mut self.pages {
+            pages.prove(ranges);
+        }
+        Ok(parts)
+    }
+
+    fn checked(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Fault> {
+        let parts = self.fetch.wait_for(ranges, self.runtime).map_err(Fault::Source)?;
+        let lie = self.pages.as_ref().and_then(|pages| pages.lie(ranges, &parts));
+        lie.map_or(Ok(parts), |lie| Err(Fault::Bytes(lie)))
+    }
+}
+
+/// Runs of ranges, each as short as it can be that has so many bytes.
+fn runs(ranges: &[Range<u64>], bytes: u64) -> impl Iterator<Item = &[Range<u64>]> {
+    let mut sum = 0;
+    ranges.chunk_by(move |range, _| {
+        sum += range.end - range.start;
+        let goes_on = sum < bytes;
+        sum *= u64::from(goes_on);
+        goes_on
+    })
 }
 
 /// Gives the wanted rows, batch by batch.
@@ -81,7 +118,7 @@ impl Decoder {
     }
 
     /// The next batch of the wanted columns, in the file's order.
-    pub fn next(&mut self, from: &Supply<'_>) -> Result<Option<RecordBatch>, Fault> {
+    pub fn next(&mut self, from: &mut Supply<'_>) -> Result<Option<RecordBatch>, Fault> {
         let batch = self.columns.next(from)?;
         let (Some(batch), Some(again)) = (&batch, &mut self.again) else { return Ok(batch) };
         match again.next(from)? {
@@ -154,7 +191,7 @@ impl Pages {
         Ok(Pages { decoder })
     }
 
-    fn next(&mut self, from: &Supply<'_>) -> Result<Option<RecordBatch>, Fault> {
+    fn next(&mut self, from: &mut Supply<'_>) -> Result<Option<RecordBatch>, Fault> {
         let bytes = |error: parquet::errors::ParquetError| Fault::Bytes(error.to_string());
         loop {
             // The decoder panics on some lies of a footer.
@@ -162,15 +199,25 @@ impl Pages {
             let decoded = decoded.map_err(|_| Fault::Bytes("its footer contradicts its pages".into()))?;
             match decoded.map_err(bytes)? {
                 DecodeResult::NeedsData(ranges) => {
-                    let parts = from.fetch.wait_for(&ranges, from.runtime).map_err(Fault::Source)?;
-                    if let Some(lie) = from.pages.and_then(|pages| pages.lie(&ranges, &parts)) {
-                        return Err(Fault::Bytes(lie));
-                    }
+                    let parts = from.pages(&ranges)?;
                     self.decoder.push_ranges(ranges, parts).map_err(bytes)?;
                 }
                 DecodeResult::Data(batch) => return Ok(Some(batch)),
                 DecodeResult::Finished => return Ok(None),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_pages_are_looked_at_in_runs() {
+        let pages = [0..3, 3..4, 9..10, 10..99, 99..100];
+        let runs: Vec<&[Range<u64>]> = runs(&pages, 4).collect();
+        assert_eq!(runs, [&pages[..2], &pages[2..4], &pages[4..]]);
+        assert_eq!(super::runs(&[], 4).count(), 0);
     }
 }

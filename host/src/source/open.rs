@@ -1,7 +1,7 @@
 //! One Parquet object: its footer, its digest, and its row groups, which are the units of work.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::{Field, SchemaRef};
@@ -164,6 +164,8 @@ pub struct Opened {
     pub rows: u64,
     pub(super) metadata: ArrowReaderMetadata,
     pub(super) readings: Readings,
+    /// Made when it is first asked for.
+    without_pages: OnceLock<Readings>,
     pub(super) encrypted: Vec<usize>,
     pub(super) fetch: Fetch,
 }
@@ -195,8 +197,8 @@ pub async fn open_to_read(store: &Store, object: &Object, index: u32) -> Result<
     let Footer { metadata, digest, encrypted } = read_footer(&mut fetch).await?;
     let rows = count_rows(&metadata).map_err(|message| SourceError::bad(&object.path, message))?;
     let readings = Readings::new(Arc::new(metadata)).map_err(|error| SourceError::bad(&object.path, error))?;
-    let metadata = readings.once.clone();
-    Ok(Opened { object: object.clone(), index, digest, rows, metadata, readings, encrypted, fetch })
+    let (metadata, without_pages) = (readings.once.clone(), OnceLock::new());
+    Ok(Opened { object: object.clone(), index, digest, rows, metadata, readings, without_pages, encrypted, fetch })
 }
 
 /// Rows of all row groups, which must be what the footer says in all.
@@ -336,6 +338,20 @@ impl Opened {
             start = end;
         }
         units
+    }
+
+    /// How it is read without its page index.
+    pub(super) fn without_pages(&self) -> Result<&Readings, ParquetError> {
+        let footer = self.metadata.metadata();
+        if footer.page_index().is_none() {
+            return Ok(&self.readings);
+        }
+        if let Some(readings) = self.without_pages.get() {
+            return Ok(readings);
+        }
+        let footer = footer.as_ref().clone().into_builder().set_page_index(None).build();
+        let readings = Readings::new(footer.into())?;
+        Ok(self.without_pages.get_or_init(|| readings))
     }
 
     /// Nulls in a column as the footer counts them, if it does.

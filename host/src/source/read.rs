@@ -129,10 +129,8 @@ pub struct UnitReader<'a> {
     decoding: Option<Decoding>,
     runtime: &'a tokio::runtime::Handle,
     parts: VecDeque<RecordBatch>,
-    /// What the page index says; none if there is none.
+    /// What the page index says; none if there is none, or none to rely on.
     pages: Option<PageMap>,
-    /// Another reading of the footer, without its page index, if that lies.
-    without_pages: Option<Readings>,
 }
 
 struct Decoding {
@@ -153,9 +151,9 @@ impl<'a> UnitReader<'a> {
         runtime: &'a tokio::runtime::Handle,
     ) -> UnitReader<'a> {
         let schema = SchemaRef::clone(schema);
-        let pages = PageMap::of(unit.object.metadata.metadata(), unit.row_group);
-        let (decoding, parts, without_pages) = (None, VecDeque::new(), None);
-        UnitReader { unit, schema, size, left: wanted, decoding, runtime, parts, pages, without_pages }
+        let (read, _) = unit.object.projection(&schema);
+        let pages = PageMap::of(unit.object.metadata.metadata(), unit.row_group, &read);
+        UnitReader { unit, schema, size, left: wanted, decoding: None, runtime, parts: VecDeque::new(), pages }
     }
 
     /// The next rows. Waits for the store.
@@ -164,20 +162,16 @@ impl<'a> UnitReader<'a> {
         loop {
             match self.try_next() {
                 Ok(next) => return Ok(next),
-                Err(Fault::Bytes(lie)) if self.pages.is_some() => self.read_without_pages(&lie)?,
+                Err(Fault::Bytes(lie)) if self.pages.is_some() => self.read_without_pages(&lie),
                 Err(fault) => return Err(self.refused(fault)),
             }
         }
     }
 
     /// No row left with the batch that failed.
-    fn read_without_pages(&mut self, lie: &str) -> Result<(), SourceError> {
-        let footer = self.unit.object.metadata.metadata().as_ref().clone();
-        let footer = footer.into_builder().set_page_index(None).build();
-        self.without_pages = Some(Readings::new(footer.into()).map_err(|error| self.bad(error))?);
+    fn read_without_pages(&mut self, lie: &str) {
         (self.pages, self.decoding) = (None, None);
         warn_of_pages(&self.unit.object.object.path, lie);
-        Ok(())
     }
 
     fn try_next(&mut self) -> Result<Option<(RecordBatch, Rows)>, Fault> {
@@ -221,14 +215,20 @@ impl<'a> UnitReader<'a> {
             rows: window.within(self.unit.rows.start),
             batch_rows: self.batch_rows(),
         };
-        let readings = self.without_pages.as_ref().unwrap_or(&self.unit.object.readings);
-        Ok(Decoding { left: self.left.len(), decoder: Decoder::new(readings, &wanted)?, places })
+        Ok(Decoding { left: self.left.len(), decoder: Decoder::new(self.readings()?, &wanted)?, places })
+    }
+
+    fn readings(&self) -> Result<&Readings, Fault> {
+        match self.pages {
+            Some(_) => Ok(&self.unit.object.readings),
+            None => self.unit.object.without_pages().map_err(|error| Fault::Bytes(error.to_string())),
+        }
     }
 
     fn decode(&mut self) -> Result<Option<RecordBatch>, Fault> {
         let Decoding { decoder, places, .. } = self.decoding.as_mut().expect("started by the caller");
-        let from = Supply { fetch: &self.unit.object.fetch, runtime: self.runtime, pages: self.pages.as_ref() };
-        let Some(batch) = decoder.next(&from)? else { return Ok(None) };
+        let mut from = Supply { fetch: &self.unit.object.fetch, runtime: self.runtime, pages: self.pages.as_mut() };
+        let Some(batch) = decoder.next(&mut from)? else { return Ok(None) };
         let batch = arrange(&batch, places, &self.schema);
         batch.map(Some).map_err(|Unfit { row, message }| match row {
             Some(row) => Fault::Unfit(row, message),
@@ -261,7 +261,7 @@ impl<'a> UnitReader<'a> {
         fitting.clamp(1, self.size.rows_max as u64) as usize
     }
 
-    /// Without an offset index a window would fetch the whole row group each time.
+    /// Without the page index a window would fetch the whole row group each time.
     fn window_rows(&self) -> u64 {
         if self.pages.is_some() { (self.size.window_bytes / self.row_bytes()).max(1) } else { u64::MAX }
     }

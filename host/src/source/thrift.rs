@@ -1,5 +1,5 @@
 //! As much of Thrift's compact protocol as tells two things that the Parquet crate does not: which columns a footer says to
-//! be encrypted, and how many rows a page has by its own header. Everything else is passed over.
+//! be encrypted, and how long a page is and how many rows it has by its own header. Everything else is passed over.
 
 /// A struct nested deeper is no footer and no page header.
 const DEPTH_MAX: usize = 16;
@@ -110,6 +110,19 @@ impl<'a> Compact<'a> {
         })
     }
 
+    /// The 32 bits that are the field `wanted` of the struct that comes next, if it has it.
+    fn number_of(&mut self, wanted: i64) -> Option<Option<i64>> {
+        let mut found = None;
+        self.fields(1, |compact, id, kind| {
+            if (id, kind) != (wanted, I32) {
+                return Some(false);
+            }
+            found = Some(compact.number()?);
+            Some(true)
+        })?;
+        Some(found)
+    }
+
     /// The type and number of what is in a list.
     fn list(&mut self) -> Option<(u8, u64)> {
         let header = self.byte()?;
@@ -161,36 +174,57 @@ pub(super) fn encrypted_columns(footer: &[u8]) -> Vec<usize> {
     if walked.is_some() { found } else { Vec::new() }
 }
 
-/// How many values a data page has by its header, and how many rows if the header tells. None for other pages.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct PageCounts {
-    pub values: Option<i64>,
+/// What a page says of itself.
+#[derive(Debug, PartialEq)]
+pub(super) struct PageHeader {
+    /// Of the page, with its header.
+    pub bytes: u64,
+    /// Of a column without repeated values. A dictionary has none.
     pub rows: Option<i64>,
 }
 
-/// Reads a page's header.
-pub(super) fn page_counts(page: &[u8]) -> Option<PageCounts> {
-    const DATA_PAGE: i64 = 5;
-    const DATA_PAGE_V2: i64 = 8;
-    const VALUES: i64 = 1;
+/// The fields of a page's header that are read.
+#[derive(Default)]
+struct Fields {
+    kind: i64,
+    packed: i64,
+    /// Values of a data page of the first version: as many as rows, unless values are repeated.
+    values: Option<i64>,
+    rows_of_v2: Option<i64>,
+}
+
+/// Reads the header of a data page or a dictionary; none for what is neither.
+pub(super) fn page_header(page: &[u8]) -> Option<PageHeader> {
+    const DATA: i64 = 0;
+    const DICTIONARY: i64 = 2;
+    const DATA_V2: i64 = 3;
+    let mut compact = Compact::new(page);
+    let fields = page_fields(&mut compact)?;
+    let rows = match fields.kind {
+        DATA => Some(fields.values?),
+        DATA_V2 => Some(fields.rows_of_v2?),
+        DICTIONARY => None,
+        _ => return None,
+    };
+    let header = (page.len() - compact.bytes.len()) as u64;
+    Some(PageHeader { bytes: header.checked_add(u64::try_from(fields.packed).ok()?)?, rows })
+}
+
+fn page_fields(compact: &mut Compact<'_>) -> Option<Fields> {
+    const VALUES_OF_V1: i64 = 1;
     const ROWS_OF_V2: i64 = 3;
-    let mut counts = PageCounts::default();
-    Compact::new(page).fields(0, |compact, id, kind| {
-        if !matches!(id, DATA_PAGE | DATA_PAGE_V2) || kind != STRUCT {
-            return Some(false);
+    let mut fields = Fields { kind: -1, packed: -1, ..Fields::default() };
+    compact.fields(0, |compact, id, kind| {
+        match (id, kind) {
+            (1, I32) => fields.kind = compact.number()?,
+            (3, I32) => fields.packed = compact.number()?,
+            (5, STRUCT) => fields.values = compact.number_of(VALUES_OF_V1)?,
+            (8, STRUCT) => fields.rows_of_v2 = compact.number_of(ROWS_OF_V2)?,
+            _ => return Some(false),
         }
-        compact.fields(1, |compact, field, kind| {
-            let count = match field {
-                VALUES => &mut counts.values,
-                ROWS_OF_V2 if id == DATA_PAGE_V2 => &mut counts.rows,
-                _ => return Some(false),
-            };
-            *count = Some(compact.number().filter(|_| kind == I32)?);
-            Some(true)
-        })?;
         Some(true)
     })?;
-    Some(counts)
+    Some(fields)
 }
 
 #[cfg(test)]
@@ -198,14 +232,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_tell_their_counts() {
+    fn headers_tell_rows_and_bytes() {
+        let told = |bytes, rows| Some(PageHeader { bytes, rows });
         // type = 0, sizes 9 and 8, data_page_header {num_values = 7, encoding = 0, ...}.
         let v1 = [0x15, 0, 0x15, 18, 0x15, 16, 0x2c, 0x15, 14, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0];
-        assert_eq!(page_counts(&v1), Some(PageCounts { values: Some(7), rows: None }));
-        // data_page_header_v2 {num_values = 7, num_nulls = 0, num_rows = 3}.
-        let v2 = [0x15, 6, 0x15, 18, 0x15, 16, 0x5c, 0x15, 14, 0x15, 0, 0x15, 6, 0, 0];
-        assert_eq!(page_counts(&v2), Some(PageCounts { values: Some(7), rows: Some(3) }));
-        assert_eq!(page_counts(&v2[..9]), None);
+        assert_eq!(page_header(&v1), told(17 + 8, Some(7)));
+        // type = 3, data_page_header_v2 {num_values = 7, num_nulls = 0, num_rows = 3}; a byte of the page.
+        let v2 = [0x15, 6, 0x15, 18, 0x15, 16, 0x5c, 0x15, 14, 0x15, 0, 0x15, 6, 0, 0, 9];
+        assert_eq!(page_header(&v2), told(15 + 8, Some(3)));
+        assert_eq!(page_header(&v2[..9]), None);
+        // type = 2, dictionary_page_header {num_values = 7, encoding = 0}.
+        let dictionary = [0x15, 4, 0x15, 18, 0x15, 16, 0x4c, 0x15, 14, 0x15, 0, 0, 0];
+        assert_eq!(page_header(&dictionary), told(13 + 8, None));
+        // An index page, a size below 0, and a type whose own header is not there.
+        assert_eq!(page_header(&[0x15, 2, 0x15, 18, 0x15, 16, 0x2c, 0, 0]), None);
+        assert_eq!(page_header(&[0x15, 4, 0x15, 18, 0x15, 15, 0]), None);
+        assert_eq!(page_header(&[0x15, 0, 0x15, 18, 0x15, 16, 0x5c, 0x15, 14, 0x15, 0, 0x15, 6, 0, 0]), None);
     }
 
     #[test]

@@ -310,16 +310,51 @@ def page_indexes():
     indexed("index_empty", lambda pages: [])
     indexed("index_swapped", lambda pages: [pages[1], pages[0], *pages[2:]])
     indexed("index_twice", lambda pages: [pages[0]] * 10)
-    wide = [page(int64s(*numbers[at:at + 10]), 10) for at in range(0, 100, 10)]
-    later = lambda places: [(at, size, row + (3 if row == 60 else 0)) for at, size, row in right(places)]
-    os.makedirs(f"{ROOT}/resume")
-    with open(f"{ROOT}/resume/a.parquet", "wb") as out:
-        out.write(file(leaf("n", INT64, REQUIRED), [(100, [chunk(INT64, ["n"], 100, wide, index=later)])]))
     words = dictionary(int32s(7, 8), 2)
     indexes = [page(b"\1" + runs([0, 1], 1), 2, encoding=PLAIN_DICTIONARY)] * 2
     data = chunk(INT32, ["v"], 4, indexes, dictionary=words, dictionary_offset=lambda at: 0, data_offset=lambda at, base: base,
                  encodings=(PLAIN_DICTIONARY, RLE), index=lambda places: [(at, size, 2 * n) for n, (at, size) in enumerate(places)])
     raw("index_dictionary_offset_zero", file(leaf("v", INT32, REQUIRED), [(4, [data])]))
+
+
+def resumes():
+    """Folders `resume/<column>_<lie>`: in pages of ten rows `n` up to 100, and `v` with 1000 + n, whose offset index lies. Most
+    lies are of pages before that of row 57 alone, or of none that has it: who reads that row alone sees nothing wrong there."""
+    later = lambda pages, rows: [(at, size, row + rows) for at, size, row in pages]
+    lies = {
+        "right": lambda pages: pages,
+        "next": lambda pages: [(at, size, row + (3 if row == 60 else 0)) for at, size, row in pages],
+        "shifted": lambda pages: pages[:1] + later(pages[1:], 3),
+        "shifted_before": lambda pages: pages[:1] + later(pages[1:5], 3) + pages[5:],
+        "first_missing": lambda pages: later(pages[1:], -10),
+        "second_missing": lambda pages: pages[:1] + later(pages[2:], -10),
+        "second_within_first": lambda pages: [(pages[0][0], pages[0][1] + pages[1][1], 0), *later(pages[2:], -10)],
+    }
+    tens = [range(at, at + 10) for at in range(0, 100, 10)]
+    of = lambda ten: int64s(*(1000 + n for n in ten))
+    pairs = lambda ten: int64s(*(value for n in ten for value in (n, 1000 + n)))
+    levels = dict(defs=[1] * 20, reps=[0, 1] * 10, max_def=1, max_rep=1)
+    flat = leaf("v", INT64, REQUIRED)
+    lists = group("v", [group("list", [leaf("element", INT64, REQUIRED)], REPEATED)], REQUIRED, converted=LIST)
+    coded = [page(b"\7" + runs(ten, 7), 10, encoding=RLE_DICTIONARY) for ten in tens]
+    words = dict(dictionary=dictionary(of(range(100)), 100), encodings=(RLE_DICTIONARY, PLAIN, RLE))
+    in_lists = ["v", "list", "element"]
+    columns = {
+        "flat": (flat, lambda index: chunk(INT64, ["v"], 100, [page(of(ten), 10) for ten in tens], index=index)),
+        "flat_v2": (flat, lambda index: chunk(INT64, ["v"], 100, [page2(of(ten), 10, 10) for ten in tens], index=index)),
+        "coded": (flat, lambda index: chunk(INT64, ["v"], 100, coded, index=index, **words)),
+        "lists": (lists, lambda index: chunk(INT64, in_lists, 200, [page(pairs(ten), 20, **levels) for ten in tens], index=index)),
+        "lists_v2": (lists, lambda index: chunk(INT64, in_lists, 200, [page2(pairs(ten), 20, 10, **levels) for ten in tens],
+                                                index=index)),
+    }
+    rows = lambda places: [(at, size, 10 * number) for number, (at, size) in enumerate(places)]
+    for column, (schema, values_of) in columns.items():
+        for lie, change in lies.items():
+            numbers = chunk(INT64, ["n"], 100, [page(int64s(*ten), 10) for ten in tens], index=rows)
+            values = values_of(lambda places: change(rows(places)))
+            os.makedirs(f"{ROOT}/resume/{column}_{lie}")
+            with open(f"{ROOT}/resume/{column}_{lie}/a.parquet", "wb") as out:
+                out.write(file(leaf("n", INT64, REQUIRED) + schema, [(100, [numbers, values])]))
 
 
 def wrong():
@@ -355,6 +390,6 @@ def wrong():
         pass
 
 
-for make in (types, metadata, writers, old, nested, logicals, pages, page_indexes, wrong):
+for make in (types, metadata, writers, old, nested, logicals, pages, page_indexes, resumes, wrong):
     make()
 print("\n".join(sorted(os.listdir(f"{ROOT}/in"))))

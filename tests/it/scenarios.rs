@@ -905,7 +905,7 @@ fn x2_a_start_reads_each_of_many_small_segments_once_and_a_compacted_log_in_a_fe
         assert_eq!(view.groups(), rows as u64);
         assert_reads(&place, logged, 20, 0);
         place.numbers("b.parquet", rows..rows + 3, 3);
-        assert_reads(&place, logged + 16, 40, 3);
+        assert_reads(&place, logged + 16, 48, 3);
         assert_exactly_once(&place, 0..rows + 3, &format!("compaction after {most}"));
         compact(&place, 0, &Arc::new(Unwatched)).unwrap();
         let compacted = place.view();
@@ -913,7 +913,7 @@ fn x2_a_start_reads_each_of_many_small_segments_once_and_a_compacted_log_in_a_fe
         assert!(compacted.lanes[0].entries.len() <= 3);
         assert_reads(&place, 8, 20, 0);
         place.numbers("c.parquet", rows + 3..rows + 6, 3);
-        assert_reads(&place, 26, 40, 3);
+        assert_reads(&place, 26, 48, 3);
         assert_exactly_once(&place, 0..rows + 6, "compacted");
     }
 }

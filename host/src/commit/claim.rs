@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! _wasmpipe/claim/0000000000   {"entry": "claim", "job": ..., "checkpoint": ..., "host": ..., ...}
-//! _wasmpipe/claim/0000000001   {"entry": "release", "job": ...}
+//! _wasmpipe/claim/0000000001   {"entry": "machine", "job": ..., "run": ..., "host": ..., ...}
+//! _wasmpipe/claim/0000000002   {"entry": "release", "job": ...}
 //! ```
 //!
 //! A claim is made by a job that has its genesis already, so a starter that dies before its claim leaves nothing in the sink,
@@ -20,8 +21,9 @@ use super::document::{FORMAT, Unreadable, decode_document, seal};
 use super::entry::number_name;
 use super::lane::{Writer, mount_namespace, now_ms};
 use super::liveness::has_left_its_lock;
-use super::log::{Put, create, list, probe};
+use super::log::{Put, create, number_of, probe};
 use super::recover::{other_jobs, remove_staged};
+use super::replay::LaneState;
 use crate::store::Store;
 
 /// Where claims lie, below the sink.
@@ -46,6 +48,27 @@ enum Entry {
         /// The job.
         job: String,
     },
+    /// A run has opened lanes of a job, on another machine than the run before it.
+    Machine(Machine),
+}
+
+/// A run that is not where the run before it was: its checkpoint is shared, or lies on a disk that was moved; or it is a copy.
+/// Only a copy's log knows runs that the log of this one does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Machine {
+    /// Format of this document.
+    format: u32,
+    /// The job's random name.
+    job: String,
+    /// The run's, which has opened lanes.
+    run: String,
+    /// As in a claim.
+    host: String,
+    /// As in a claim.
+    boot: String,
+    /// As in a claim.
+    mounts: String,
 }
 
 /// A job is about to write into the sink.
@@ -119,6 +142,12 @@ impl Claim {
     }
 }
 
+impl Machine {
+    fn is_at(&self, place: &Place) -> bool {
+        (&self.host, &self.boot, &self.mounts) == (&place.host, &place.boot, &place.mounts)
+    }
+}
+
 /// A claim that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
@@ -167,11 +196,21 @@ fn judge(found: &[Found], me: &Claimant, seen: u64) -> Verdict {
 struct Claims {
     /// In order.
     found: Vec<Found>,
+    /// Where the job has been at work since its last claim, in order.
+    machines: Vec<(u64, Machine)>,
     /// The first number that is free.
     next: u64,
 }
 
 /// How a job that is not refused stands to a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// Whether it has claimed it.
+    pub standing: Standing,
+    machines: Vec<(u64, Machine)>,
+}
+
+/// Whether a job has claimed a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// The sink is its by this claim.
@@ -181,13 +220,30 @@ pub enum Standing {
 }
 
 /// How a job stands to the sink; refuses one that could not claim it. Writes nothing.
-pub async fn standing(sink: &Store, me: &Claimant) -> Result<Standing, CommitError> {
-    let Claims { found, next } = read(sink, me).await?;
+pub async fn standing(sink: &Store, me: &Claimant) -> Result<Stand, CommitError> {
+    let Claims { found, machines, next } = read(sink, me).await?;
     match judge(&found, me, next) {
-        Verdict::Held(number) => Ok(Standing::Held(number)),
-        Verdict::Free => Ok(Standing::Free(next)),
+        Verdict::Held(number) => Ok(Stand { standing: Standing::Held(number), machines }),
+        Verdict::Free => Ok(Stand { standing: Standing::Free(next), machines: Vec::new() }),
         refused => Err(refusal(sink, refused).await?),
     }
+}
+
+impl Stand {
+    /// Refuses a log beside which a copy of it is at work, or was, under the same path: a run has opened lanes that are not
+    /// these. `lanes` are all of the job's.
+    pub fn refuse_beside_copy<'a>(&self, lanes: impl Iterator<Item = &'a LaneState>) -> Result<(), CommitError> {
+        refuse_unknown_run(&self.machines, lanes)
+    }
+}
+
+/// The claim under which a run works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its number.
+    pub number: u64,
+    /// Whether the last run was on another machine.
+    pub is_elsewhere: bool,
 }
 
 /// Whether another job has the sink and always will, as far as this one is concerned: its log lies in a checkpoint that is not
@@ -198,20 +254,26 @@ pub async fn is_taken_for_good(sink: &Store, me: &Claimant) -> Result<bool, Comm
 }
 
 /// Makes the sink the job's that stands to it like this, and gives the number of its claim. The job must have its genesis.
-pub async fn claim(sink: &Store, me: &Claimant, standing: Standing) -> Result<u64, CommitError> {
+pub async fn claim(sink: &Store, me: &Claimant, standing: Standing) -> Result<Claimed, CommitError> {
+    // What it held when it looked, another may have claimed since.
     let seen = match standing {
-        Standing::Held(number) => return Ok(number),
+        Standing::Held(number) => number,
         Standing::Free(seen) => seen,
     };
     for _ in 0..ATTEMPTS {
-        let Claims { found, next } = read(sink, me).await?;
+        let Claims { found, machines, next } = read(sink, me).await?;
         match judge(&found, me, seen) {
-            Verdict::Held(number) => return Ok(number),
+            Verdict::Held(number) => {
+                let claim = found.iter().find(|found| found.number == number).map(|found| &found.claim);
+                let last = machines.last().map(|(_, machine)| machine.is_at(&me.place));
+                let is_here = last.or(claim.map(|claim| claim.is_at(&me.place)));
+                return Ok(Claimed { number, is_elsewhere: is_here == Some(false) });
+            }
             Verdict::Free => {}
             refused => return Err(refusal(sink, refused).await?),
         }
         match append(sink, next, &Entry::Claim(me.claim())).await {
-            Ok(true) => return Ok(next),
+            Ok(true) => return Ok(Claimed { number: next, is_elsewhere: false }),
             Ok(false) => {}
             Err(error) => return Err(take_back(sink, me, next, error).await),
         }
@@ -246,7 +308,7 @@ impl Claimant {
 /// Says that a job has ended without output. Only of a job that nobody can go on with.
 pub async fn release(sink: &Store, me: &Claimant) -> Result<(), CommitError> {
     for _ in 0..ATTEMPTS {
-        let Claims { found, next } = read(sink, me).await?;
+        let Claims { found, next, .. } = read(sink, me).await?;
         if !found.iter().any(|found| found.claim.job == me.job && !found.is_void) || has_output(sink, &me.job).await? {
             return Ok(());
         }
@@ -268,9 +330,33 @@ pub async fn whose(sink: &Store, job: &str) -> Result<Option<String>, CommitErro
     Ok(last_of(read_from(sink, 0).await?, job).map(|(_, claim)| claim.whose()))
 }
 
-/// As [`whose`], if the job has claimed the sink again after this claim.
-pub async fn moved_since(sink: &Store, job: &str, number: u64) -> Result<Option<String>, CommitError> {
-    Ok(last_of(read_from(sink, number + 1).await?, job).map(|(_, claim)| claim.whose()))
+/// Refuses the end of a run under a claim which is not the job's last one any more, or beside which a copy is at work. `lanes` are
+/// all of the job's. A claim that a person has removed is the next one's to make.
+pub async fn refuse_if_gone_on<'a>(
+    sink: &Store,
+    job: &str,
+    number: u64,
+    lanes: impl Iterator<Item = &'a LaneState>,
+) -> Result<(), CommitError> {
+    let entries = read_from(sink, number).await?;
+    let is_there = matches!(entries.first(), Some((at, Entry::Claim(claim))) if *at == number && claim.job == job);
+    if !is_there {
+        let name = name(number);
+        return Err(CommitError::Refused(format!(
+            "{name}, by which the sink {} was this job's, is not there any more\nhint: put it back, and run the same command again",
+            sink.url()
+        )));
+    }
+    let machines = machines_of(&entries, job);
+    match last_of(entries, job) {
+        Some((last, claim)) if last != number => Err(CommitError::Refused(format!(
+            "the job was moved while this run was at work: {}\n\
+             hint: this checkpoint and the other say different things now; go on with the other, or say with --relocate that the job \
+             lives here",
+            claim.whose()
+        ))),
+        _ => refuse_unknown_run(&machines, lanes),
+    }
 }
 
 /// Whether a job's last claim names this checkpoint.
@@ -287,6 +373,51 @@ pub(super) async fn job_of(sink: &Store, place: &Place) -> Result<Option<String>
         _ => None,
     });
     Ok(jobs.next_back())
+}
+
+/// Says that a run has opened lanes of its job, on another machine than the run before it.
+pub async fn note_machine(sink: &Store, me: &Claimant, run: &str) -> Result<(), CommitError> {
+    let Place { host, boot, mounts, .. } = me.place.clone();
+    let machine = Entry::Machine(Machine { format: FORMAT, job: me.job.clone(), run: run.into(), host, boot, mounts });
+    for _ in 0..ATTEMPTS {
+        let next = read_from(sink, 0).await?.last().map_or(0, |(number, _)| number + 1);
+        if append(sink, next, &machine).await? {
+            return Ok(());
+        }
+    }
+    Err(too_busy(sink))
+}
+
+/// Where a job has been at work since its last claim: before that, a person has said which copy counts.
+fn machines_of(entries: &[(u64, Entry)], job: &str) -> Vec<(u64, Machine)> {
+    let mut machines = Vec::new();
+    for (number, entry) in entries {
+        match entry {
+            Entry::Claim(claim) if claim.job == job => machines.clear(),
+            Entry::Machine(machine) if machine.job == job => machines.push((*number, machine.clone())),
+            _ => {}
+        }
+    }
+    machines
+}
+
+fn refuse_unknown_run<'a>(
+    machines: &[(u64, Machine)],
+    lanes: impl Iterator<Item = &'a LaneState>,
+) -> Result<(), CommitError> {
+    if machines.is_empty() {
+        return Ok(());
+    }
+    let runs: BTreeSet<&str> = lanes.flat_map(|lane| lane.opens.values()).map(|open| open.run.as_str()).collect();
+    let unknown = machines.iter().find(|(_, machine)| !runs.contains(machine.run.as_str()));
+    let Some((number, Machine { run, host, .. })) = unknown else { return Ok(()) };
+    Err(CommitError::Refused(format!(
+        "the checkpoint's log does not know run {run}, which has worked on this job on {host}: that was with a copy of the checkpoint, \
+         or this one is the copy, or an older one\n\
+         hint: go on with the other; or, if that is lost, begin a new job with another checkpoint and sink; if no other was ever at \
+         work, remove {} from the sink",
+        name(*number)
+    )))
 }
 
 fn last_of(entries: Vec<(u64, Entry)>, job: &str) -> Option<(u64, Claim)> {
@@ -343,23 +474,27 @@ pub(super) fn of_sink(error: CommitError) -> CommitError {
 async fn read(sink: &Store, me: &Claimant) -> Result<Claims, CommitError> {
     let entries = read_from(sink, 0).await?;
     let next = entries.last().map_or(0, |(number, _)| number + 1);
+    let machines = machines_of(&entries, &me.job);
     let mut found: Vec<Found> = Vec::new();
     for (number, entry) in entries {
         match entry {
             Entry::Claim(claim) => found.push(Found { number, claim, is_void: false }),
+            Entry::Machine(_) => {}
             Entry::Release { job, .. } => {
                 found.iter_mut().filter(|found| found.claim.job == job).for_each(|found| found.is_void = true);
             }
         }
     }
     let is_over = |claim: &Claim| claim.job != me.job && (is_replaced(claim, me) || is_surely_dead(sink, claim));
-    if found.iter().any(|found| !found.is_void && is_over(&found.claim)) {
+    // Before the sink is listed: who writes and dies after that has left something.
+    let over: Vec<usize> = (0..found.len()).filter(|at| !found[*at].is_void && is_over(&found[*at].claim)).collect();
+    if !over.is_empty() {
         let with_output = jobs_with_output(sink).await?;
-        for found in &mut found {
-            found.is_void |= is_over(&found.claim) && !with_output.contains(&found.claim.job);
+        for at in over {
+            found[at].is_void = !with_output.contains(&found[at].claim.job);
         }
     }
-    Ok(Claims { found, next })
+    Ok(Claims { found, machines, next })
 }
 
 /// The claim names the very checkpoint of another job, which is not there any more: a checkpoint has one genesis, and that is
@@ -387,9 +522,11 @@ async fn has_output(sink: &Store, job: &str) -> Result<bool, CommitError> {
 async fn read_from(sink: &Store, first: u64) -> Result<Vec<(u64, Entry)>, CommitError> {
     let mut attempt = 0;
     loop {
-        let numbers = list(sink, FOLDER).await.map_err(of_sink)?;
-        let reads: Vec<_> =
-            numbers.into_iter().filter(|number| *number >= first).map(|number| read_entry(sink, number)).collect();
+        let names = sink.names(FOLDER).await.map_err(|cause| of_sink(CommitError::store("list", FOLDER, cause)))?;
+        // People and their tools leave files of their own everywhere.
+        let numbers = names.iter().filter_map(|name| number_of(name)).filter(|number| *number >= first);
+        let numbers: BTreeSet<u64> = numbers.collect();
+        let reads: Vec<_> = numbers.into_iter().map(|number| read_entry(sink, number)).collect();
         let entries: Result<Vec<_>, CommitError> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await;
         attempt += 1;
         match entries {
@@ -440,7 +577,10 @@ async fn refusal(sink: &Store, verdict: Verdict) -> Result<CommitError, CommitEr
                             keep both outputs side by side)"
                 .to_string();
             if !has_output(sink, &found.claim.job).await? {
-                hint += &format!(". It has no output here yet: if it was given up, remove {}", name(found.number));
+                hint += &format!(
+                    ". It has no output here yet: if nobody will go on with it, remove {}",
+                    name(found.number)
+                );
             }
             (what, hint)
         }

@@ -185,13 +185,17 @@ pub(super) async fn list(store: &Store, folder: &str) -> Result<Vec<u64>, Commit
     let mut numbers = Vec::with_capacity(names.len());
     // A checkpoint that was copied from a local folder into a bucket may show what was staged there.
     for name in names.iter().filter(|name| staged_for(name).is_none()) {
-        let is_number = name.len() == 10 && name.bytes().all(|byte| byte.is_ascii_digit());
-        let number = is_number.then(|| name.parse().ok()).flatten();
         let no_entry = || CommitError::damaged(format!("{folder}/{name}"), "it is not an entry of the log");
-        numbers.push(number.ok_or_else(no_entry)?);
+        numbers.push(number_of(name).ok_or_else(no_entry)?);
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// The number in the name of an entry.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    let is_number = name.len() == 10 && name.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| name.parse().ok()).flatten()
 }
 
 /// The last number of a lane, by a listing.

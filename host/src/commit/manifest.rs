@@ -135,11 +135,21 @@ pub async fn manifest(sink: &Store, job: &str) -> Result<Option<Manifest>, Commi
         let claim = last_claim(sink, job).await?;
         let counts = positions.into_iter().filter(|position| claim.is_none_or(|claim| claim == position.claim)).max();
         let Some(counts) = counts else { return Ok(None) };
+        // An older build, which knows one name alone, has finished the job since.
+        if let Some(older_build) = of_format_1(sink, job).await? {
+            return Ok(Some(older_build));
+        }
         let name = name(job, counts);
         // If it is gone, a higher one has come.
-        if let Some(bytes) = get(sink, &name).await.map_err(of_sink)? {
-            return decode_document(&bytes).map(Some).map_err(|unreadable| unreadable_in(sink, &name, unreadable));
-        }
+        let Some(bytes) = get(sink, &name).await.map_err(of_sink)? else { continue };
+        return match decode_document(&bytes) {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(Unreadable::Damaged(message)) => match sound_copy(sink, job, counts).await? {
+                None => Err(damaged(sink, &name, &message)),
+                copy => Ok(copy),
+            },
+            Err(newer) => Err(unreadable_in(sink, &name, newer)),
+        };
     }
     Err(damaged(sink, &format!("{FOLDER}/{job}"), "manifests were listed, but are gone"))
 }
@@ -175,7 +185,8 @@ pub async fn refuse_older_than_manifest(sink: &Store, checkpoint: &Store, root: 
     Err(CommitError::Refused(format!(
         "the sink {} has a manifest of this job, {}, that was written when the checkpoint's log was longer (the sum of its last numbers \
          was {}, now it is {log}): entries of it are lost, or it is an older copy\n\
-         hint: put the checkpoint back as it was; or move that manifest away, and rows that this log does not know are done again",
+         hint: put the checkpoint back as it was; if it is lost, begin a new job with another checkpoint and sink (with `id`, \
+         `wasmpipe checkpoint import --help` tells how that passes over rows whose output is here)",
         sink.url(),
         name(job, last),
         last.log
@@ -186,9 +197,11 @@ pub async fn refuse_older_than_manifest(sink: &Store, checkpoint: &Store, root: 
 pub async fn leave_manifest(sink: &Store, manifest: &Manifest) -> Result<(), CommitError> {
     let position = manifest.position.expect("a new manifest has a position");
     let there = get(sink, &name(&manifest.job, position)).await.map_err(of_sink)?;
-    let is_same = |bytes: &Bytes| decode_document::<Manifest>(bytes).is_ok_and(|there| there.names_what(manifest));
-    let bytes = match there {
-        Some(there) if is_same(&there) => there,
+    let bytes = match there.as_ref().map(|there| (there, decode_document::<Manifest>(there))) {
+        Some((there, Ok(read))) if read.names_what(manifest) => there.clone(),
+        Some((_, Err(newer @ Unreadable::Newer(_)))) => {
+            return Err(unreadable_in(sink, &name(&manifest.job, position), newer));
+        }
         there => write(sink, manifest, position, there.is_some()).await?,
     };
     copy(sink, &manifest.job, position, bytes).await
@@ -197,6 +210,10 @@ pub async fn leave_manifest(sink: &Store, manifest: &Manifest) -> Result<(), Com
 /// Creates it; or mends one that is damaged: nobody else has other bytes for this position, which is one state of the log.
 async fn write(sink: &Store, manifest: &Manifest, position: Position, is_damaged: bool) -> Result<Bytes, CommitError> {
     let (name, bytes) = (name(&manifest.job, position), seal(manifest));
+    // First, so that one of format 1 beside a numbered one was left later.
+    if of_format_1(sink, &manifest.job).await?.is_some() {
+        put(sink, &copy_name(&manifest.job), bytes.clone()).await?;
+    }
     match is_damaged {
         true => put(sink, &name, bytes.clone()).await?,
         false => drop(create(sink, &name, &bytes).await.map_err(of_sink)?),
@@ -229,17 +246,30 @@ async fn positions(sink: &Store, job: &str) -> Result<Vec<Position>, CommitError
     Ok(names.iter().filter_map(|name| Position::parse(name)).collect())
 }
 
+/// The copy, if it is of this one.
+async fn sound_copy(sink: &Store, job: &str, position: Position) -> Result<Option<Manifest>, CommitError> {
+    let bytes = get(sink, &copy_name(job)).await.map_err(of_sink)?;
+    let copy = bytes.and_then(|bytes| decode_document::<Manifest>(&bytes).ok());
+    Ok(copy.filter(|copy| copy.position == Some(position)))
+}
+
+/// What an older build has left under the name of the copy.
+async fn of_format_1(sink: &Store, job: &str) -> Result<Option<Manifest>, CommitError> {
+    let bytes = get(sink, &copy_name(job)).await.map_err(of_sink)?;
+    let manifest = bytes.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    Ok(manifest.filter(|manifest| manifest.format == FORMAT_1))
+}
+
 /// Of a job of format 1, or the copy alone where somebody has kept only that.
 async fn format_1(sink: &Store, job: &str) -> Result<Option<Manifest>, CommitError> {
     let name = copy_name(job);
     let Some(bytes) = get(sink, &name).await.map_err(of_sink)? else { return Ok(None) };
-    let error = match decode_document(&bytes) {
-        Ok(manifest) => return Ok(Some(manifest)),
-        Err(unreadable) => unreadable_in(sink, &name, unreadable),
-    };
-    match serde_json::from_slice::<Manifest>(&bytes) {
-        Ok(manifest) if manifest.format == FORMAT_1 => Ok(Some(manifest)),
-        _ => Err(error),
+    match decode_document(&bytes) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(unreadable) => match of_format_1(sink, job).await? {
+            None => Err(unreadable_in(sink, &name, unreadable)),
+            found => Ok(found),
+        },
     }
 }
 
@@ -318,16 +348,31 @@ mod tests {
         let (sink, checkpoint) = (Store::memory("sink"), Store::memory("checkpoint"));
         let mut me = Claimant { job: "j".into(), place: Place::of(&checkpoint), shared: false, is_moved: false };
         let seen = 0;
-        assert_eq!(wait(claim(&sink, &me, Standing::Free(seen))).unwrap(), 0);
+        assert_eq!(wait(claim(&sink, &me, Standing::Free(seen))).unwrap().number, 0);
         wait(leave_manifest(&sink, &manifest_at(0, 20, "a"))).unwrap();
         assert_eq!(counts(&sink).as_deref(), Some("a"));
         me.place = Place::at("file:///elsewhere", ["h", "b", "m"]);
         me.is_moved = true;
         let seen = 1;
-        assert_eq!(wait(claim(&sink, &me, Standing::Free(seen))).unwrap(), 1);
+        assert_eq!(wait(claim(&sink, &me, Standing::Free(seen))).unwrap().number, 1);
         assert_eq!(counts(&sink), None);
         wait(leave_manifest(&sink, &manifest_at(1, 3, "b"))).unwrap();
         assert_eq!(counts(&sink).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn what_an_older_build_left_later_counts() {
+        let sink = Store::memory("sink");
+        let older = |file| Manifest { format: FORMAT_1, position: None, ..manifest_at(0, 0, file) };
+        let leave = |file| wait(put(&sink, &copy_name("j"), serde_json::to_vec(&older(file)).unwrap().into())).unwrap();
+        leave("a");
+        assert_eq!(counts(&sink).as_deref(), Some("a"));
+        wait(leave_manifest(&sink, &manifest_at(0, 7, "b"))).unwrap();
+        assert_eq!(counts(&sink).as_deref(), Some("b"));
+        leave("c");
+        assert_eq!(counts(&sink).as_deref(), Some("c"));
+        wait(leave_manifest(&sink, &manifest_at(0, 9, "d"))).unwrap();
+        assert_eq!(counts(&sink).as_deref(), Some("d"));
     }
 
     #[test]
@@ -337,6 +382,9 @@ mod tests {
         wait(leave_manifest(&sink, &right)).unwrap();
         let name = name("j", Position { claim: 0, log: 7 });
         let bytes = wait(get(&sink, &name)).unwrap().unwrap();
+        wait(put(&sink, &name, b"damaged".as_slice().into())).unwrap();
+        assert_eq!(counts(&sink).as_deref(), Some("a"), "there is a copy");
+        wait(sink.objects().delete(&Path::from(copy_name("j")))).unwrap();
         for at in 0..bytes.len() {
             let mut flipped = bytes.to_vec();
             flipped[at] ^= 4;

@@ -75,8 +75,8 @@ mod side;
 mod view;
 
 pub use claim::{
-    Claimant, Place, Standing, claim, is_place_of, is_taken_for_good, moved_since, release, standing, sweep_claims,
-    whose,
+    Claimant, Claimed, Place, Stand, Standing, claim, is_place_of, is_taken_for_good, note_machine, refuse_if_gone_on,
+    release, standing, sweep_claims, whose,
 };
 pub use compact::Compacted;
 pub use coverage::{Coverage, ObjectCoverage, RowState};
@@ -96,7 +96,7 @@ pub use manifest::{
     Manifest, Position, SourceRows, leave_manifest, listing_digest, manifest, manifest_of, refuse_older_than_manifest,
 };
 pub use output::{DataCheck, Depth, Orphan, OutputCheck, Wrong, check_output};
-pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep};
+pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep, sweep_late};
 pub use repair::{Finding, Verified, refuse_to_give_up_all, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};
 pub use root::{Asked, Listing, Pinned, Places, Root, RootLink, random_name, schema_from_hex, schema_to_hex};

@@ -37,15 +37,9 @@ pub async fn sweep(
     sink: &Store,
     names: &[String],
 ) -> Result<Swept, CommitError> {
-    let dead = Dead::of(root, lanes.iter().map(|(_, state)| state));
-    let counting: HashSet<&str> =
-        lanes.iter().flat_map(|(_, state)| state.all_files()).map(|file| file.path.as_str()).collect();
-    let orphans: Vec<Path> = names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !counting.contains(name) && dead.wrote(name))
-        .map(Path::from)
-        .collect();
+    let states = lanes.iter().map(|(_, state)| state);
+    let dead = Dead::of(root, states.clone());
+    let orphans = orphans(&dead, states, names.iter().map(String::as_str));
     let mut swept = Swept { sink_files: orphans.len() as u64, ..Swept::default() };
     delete(sink, orphans).await?;
     for kind in FileKind::ALL {
@@ -61,6 +55,28 @@ pub async fn sweep(
     }
     swept.sink_files += abort_uploads(sink, |name| dead.wrote(name)).await?;
     Ok(swept)
+}
+
+/// Removes what came into the sink after the sweep, of writers that can commit no more: lanes that this process holds, and whose
+/// rows are all done. `listing` was made after that.
+pub async fn sweep_late<'a>(
+    root: &'a Root,
+    lanes: impl Iterator<Item = &'a LaneState> + Clone,
+    sink: &Store,
+    listing: &[Listed],
+) -> Result<(), CommitError> {
+    let late = orphans(&Dead::of(root, lanes.clone()), lanes, listing.iter().map(|found| found.name.as_str()));
+    delete(sink, late).await
+}
+
+/// Files of dead writers that do not count.
+fn orphans<'a, 'b>(
+    dead: &Dead<'_>,
+    lanes: impl Iterator<Item = &'a LaneState>,
+    names: impl Iterator<Item = &'b str>,
+) -> Vec<Path> {
+    let counting: HashSet<&str> = lanes.flat_map(LaneState::all_files).map(|file| file.path.as_str()).collect();
+    names.filter(|name| !counting.contains(name) && dead.wrote(name)).map(Path::from).collect()
 }
 
 /// Writers that a later open of their lane has made dead: lane by token.

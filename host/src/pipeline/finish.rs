@@ -38,6 +38,7 @@ pub(super) async fn refuse_unfinished(
     // A copy of this log under the same path, on another machine, may have begun to write meanwhile.
     let known = commit::refuse_unknown_writers(&plan.checkpoint, &job.root, lanes.states(), &listing).await;
     known.map_err(|error| RunError::Failed(error.to_string()))?;
+    commit::sweep_late(&job.root, lanes.states(), &plan.sink.store, &listing).await?;
     Ok(lanes)
 }
 
@@ -54,20 +55,10 @@ pub(super) async fn complete_job(plan: &Plan, claim: u64, mut known: Lanes) -> R
         if plan.is_durable && !complete.is_still_so(&plan.checkpoint).await? {
             continue;
         }
-        refuse_if_moved(plan, claim, &manifest.job).await?;
         commit::leave_manifest(&plan.sink.store, &manifest).await?;
         return Ok(Some(complete));
     }
     Ok(None)
-}
-
-/// A copy of the checkpoint has claimed the sink while this run was at work.
-async fn refuse_if_moved(plan: &Plan, claim: u64, job: &str) -> Result<(), RunError> {
-    let Some(whose) = commit::moved_since(&plan.sink.store, job, claim).await? else { return Ok(()) };
-    Err(RunError::Failed(format!(
-        "the job was moved while this run was at work: {whose}\n\
-         hint: this checkpoint and the other say different things now; go on with the other, or say with --relocate that the job lives here"
-    )))
 }
 
 async fn find_complete(plan: &Plan, claim: u64, mut known: Lanes) -> Result<Option<(Complete, Manifest)>, RunError> {
@@ -88,6 +79,12 @@ async fn find_complete(plan: &Plan, claim: u64, mut known: Lanes) -> Result<Opti
     if covered.open().next().is_some() {
         return Ok(None);
     }
+    let goes_on = commit::refuse_if_gone_on(&plan.sink.store, &root.genesis.job, claim, lanes.states()).await;
+    // Not a refusal any more: this run has committed rows.
+    goes_on.map_err(|error| match error {
+        CommitError::Refused(message) => RunError::Failed(message),
+        other => other.into(),
+    })?;
     let manifest = manifest_of(claim, &root, &pinned, &lanes, &covered);
     let last = lanes.states().map(|state| (state.lane, state.last)).collect();
     Ok(Some((Complete { is_done: manifest.is_done_for_good(), last, root }, manifest)))

@@ -7,16 +7,16 @@ use super::asked::is_settled;
 use super::covered::{Covered, Lanes};
 use super::drift::compare;
 use super::open::claimant;
-use crate::commit::{self, Close, CommitError, Known, LaneState, Root};
+use crate::commit::{self, Close, CommitError, Known, LaneState, Root, Stand};
 use crate::plan::Plan;
 use crate::store::Listed;
 
 /// Whether a run of the plan would be refused at its start. Opens nothing, writes nothing.
 pub async fn check(plan: &Plan) -> Result<(), RunError> {
     let Some(root) = &plan.root else { return Ok(()) };
-    commit::standing(&plan.sink.store, &claimant(plan, &root.genesis.job)).await?;
+    let stand = commit::standing(&plan.sink.store, &claimant(plan, &root.genesis.job)).await?;
     let wanted = plan.lanes.choose(root.genesis.lanes).map_err(CommitError::Refused)?;
-    look(plan, root, &wanted).await.map(drop)
+    look(plan, root, &stand, &wanted).await.map(drop)
 }
 
 /// What a look before any open found.
@@ -29,7 +29,7 @@ pub(super) struct Looked {
 }
 
 /// Looks at a job before its lanes are opened: what must be refused is refused without fencing anybody.
-pub(super) async fn look(plan: &Plan, root: &Root, wanted: &[u32]) -> Result<Looked, RunError> {
+pub(super) async fn look(plan: &Plan, root: &Root, stand: &Stand, wanted: &[u32]) -> Result<Looked, RunError> {
     let lanes = Lanes::read(plan, root, wanted.iter().map(|&lane| (lane, Known::default(), None))).await?;
     let pinned = root.pinned(&plan.checkpoint).await?;
     commit::refuse_older_root(&plan.checkpoint, root, lanes.states()).await?;
@@ -38,6 +38,9 @@ pub(super) async fn look(plan: &Plan, root: &Root, wanted: &[u32]) -> Result<Loo
     commit::refuse_unknown_writers(&plan.checkpoint, root, lanes.states(), &listing).await?;
     commit::refuse_older_than_manifest(&plan.sink.store, &plan.checkpoint, root).await?;
     let is_all = wanted.len() == root.genesis.lanes as usize;
+    if is_all {
+        stand.refuse_beside_copy(lanes.states())?;
+    }
     let is_moved = root.places != plan.places();
     if is_moved && !is_all {
         let message =

@@ -17,9 +17,9 @@ use super::look::{Looked, list_sink, look};
 use super::record::write_run_file;
 use super::{Control, RunError};
 use crate::commit::{
-    self, AliveInSink, Claimant, Close, CommitError, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog, LaneState,
-    Listing, Manifest, ObjectCoverage, Pinned, Root, RootEntry, RowState, SideFile, Standing, Writer, piece_bytes,
-    random_name,
+    self, AliveInSink, Claimant, Claimed, Close, CommitError, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog,
+    LaneState, Listing, Manifest, ObjectCoverage, Pinned, Root, RootEntry, RowState, SideFile, Standing, Writer,
+    piece_bytes, random_name,
 };
 use crate::filter::DoneIds;
 use crate::observe::{Kept, Progress, add};
@@ -157,21 +157,21 @@ async fn begin_or_join(plan: &Plan) -> Result<(Claiming, Looked), RunError> {
         None => begin(plan, Vec::new()).await?,
     };
     let claimant = claimant(plan, &root.genesis.job);
-    let standing = match commit::standing(&plan.sink.store, &claimant).await {
-        Ok(standing) => standing,
+    let stand = match commit::standing(&plan.sink.store, &claimant).await {
+        Ok(stand) => stand,
         Err(error) => return Err(leave_unclaimed(plan, &root, &claimant, error).await),
     };
     let wanted = plan.lanes.choose(root.genesis.lanes).map_err(CommitError::Refused)?;
-    let looked = look(plan, &root, &wanted).await?;
-    Ok((Claiming { root, claimant, standing }, looked))
+    let looked = look(plan, &root, &stand, &wanted).await?;
+    Ok((Claiming { root, claimant, standing: stand.standing }, looked))
 }
 
 impl Claiming {
-    /// The number of the job's claim, which is made if there is none.
-    async fn claim(&self, plan: &Plan) -> Result<u64, RunError> {
+    /// The job's claim, which is made if there is none.
+    async fn claim(&self, plan: &Plan) -> Result<Claimed, RunError> {
         let sink = &plan.sink.store;
         match commit::claim(sink, &self.claimant, self.standing).await {
-            Ok(claim) => commit::sweep_claims(sink, claim).await.map(|()| claim).map_err(RunError::from),
+            Ok(claim) => commit::sweep_claims(sink, claim.number).await.map(|()| claim).map_err(RunError::from),
             Err(error) => Err(leave_unclaimed(plan, &self.root, &self.claimant, error).await),
         }
     }
@@ -223,7 +223,7 @@ async fn finish(
     add(&progress.rows_skipped, covered.all_rows());
     add(&progress.objects, covered.pieces.len() as u64);
     let kept = covered.kept(&claiming.root, &lanes);
-    let complete = complete_job(plan, claim, lanes).await?;
+    let complete = complete_job(plan, claim.number, lanes).await?;
     if let Some(complete) = &complete {
         delete_if_wanted(plan, complete).await?;
     }
@@ -251,7 +251,10 @@ async fn claim_and_open(
             control.unless_stopped("it waited for the heartbeat of another run", waited).await?
         }
     };
-    let claim = control.unless_stopped("it claimed the sink", claiming.claim(plan)).await?;
+    control.refuse_if_stopped("it waited to claim the sink")?;
+    // To its end: a claim that is on its way cannot be taken back.
+    let claim = claiming.claim(plan).await?;
+    control.refuse_if_stopped("it claimed the sink")?;
     let beating = match plan.is_durable {
         true => {
             let heartbeat = Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?;
@@ -260,7 +263,7 @@ async fn claim_and_open(
         false => None,
     };
     let opened = match relocate_if_moved(plan).await {
-        Ok(()) => open_lanes(plan, (progress, control), &writer, looked, (&claiming.claimant.job, claim)).await,
+        Ok(()) => open_lanes(plan, (progress, control), &writer, looked, (&claiming.claimant, claim)).await,
         Err(error) => Err(error),
     };
     match opened {
@@ -301,12 +304,12 @@ async fn open_lanes(
     (progress, control): (&Progress, &Control),
     writer: &Writer,
     looked: Looked,
-    (job, claim): (&str, u64),
+    (claimant, claim): (&Claimant, Claimed),
 ) -> Result<(Vec<Lane>, Option<(u32, u64)>, Job, Logs), RunError> {
     let mut opened = Vec::new();
     let read = match open_all(plan, control, writer, &looked.needed, &mut opened).await {
         Ok(()) => {
-            let read = read_log(plan, control, writer, looked.lanes, job, &mut opened);
+            let read = read_log(plan, control, writer, looked.lanes, &claimant.job, &mut opened);
             control.unless_stopped("it read the log", read).await
         }
         Err(error) => Err(error),
@@ -320,6 +323,9 @@ async fn open_lanes(
             return Err(after_opening(error));
         }
     };
+    if claim.is_elsewhere {
+        commit::note_machine(&plan.sink.store, claimant, &writer.run).await?;
+    }
     name_returned(&mut opened, &read.covered).await.map_err(|error| after_opening(error.into()))?;
     add(&progress.rows_skipped, read.covered.all_rows());
     add(&progress.objects, read.covered.pieces.len() as u64);
@@ -328,7 +334,7 @@ async fn open_lanes(
     let split_bytes = read.root.genesis.split_bytes;
     let job = Job {
         name: read.root.genesis.job.clone(),
-        claim,
+        claim: claim.number,
         failed_before: read.covered.rows(RowState::Failed),
         dead_before: read.covered.rows(RowState::DeadLettered),
         kept: read.covered.kept(&read.root, &read.lanes),

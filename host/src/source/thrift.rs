@@ -69,7 +69,7 @@ impl<'a> Compact<'a> {
             if header == 0 {
                 return Some(());
             }
-            id = if header >> 4 == 0 { self.number()? } else { id + i64::from(header >> 4) };
+            id = if header >> 4 == 0 { self.number()? } else { id.checked_add(i64::from(header >> 4))? };
             if !on_field(self, id, header & 0x0f)? {
                 self.skip(header & 0x0f, depth)?;
             }
@@ -86,8 +86,8 @@ impl<'a> Compact<'a> {
                 let length = self.varint()?;
                 self.skip_bytes(length)
             }
-            LIST | SET => self.skip_list(depth),
-            MAP => self.skip_map(depth),
+            LIST | SET if depth < DEPTH_MAX => self.skip_list(depth + 1),
+            MAP if depth < DEPTH_MAX => self.skip_map(depth + 1),
             STRUCT if depth < DEPTH_MAX => self.fields(depth + 1, |_, _, _| Some(false)),
             _ => None,
         }
@@ -257,7 +257,9 @@ mod tests {
             [0x15, 2, 0x1b, 1, 0x58, 4, 1, b'x', 0x29, 0x1c, 0x19, 0x2c, 0x26, 0, 0, 0x26, 0, 0x6c, 0, 0, 0, 0];
         assert_eq!(encrypted_columns(&footer), [1]);
         assert!(encrypted_columns(&footer[..20]).is_empty());
-        assert!(encrypted_columns(&[0x1c; 1000]).is_empty());
+        for nested in [0x1c, 0x19, 0x1b, 0x1a] {
+            assert!(encrypted_columns(&vec![nested; 1 << 20]).is_empty(), "{nested:x} in itself");
+        }
         assert!(encrypted_columns(&[0x49, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).is_empty());
     }
 }

@@ -17,6 +17,7 @@ use object_store::{
 };
 
 use super::super::entry::{Fingerprint, Genesis, SideFile};
+use super::super::replay::OpenState;
 use super::super::{AliveInSink, Lane, Root, Writer, delete_all, delete_untouched};
 use super::*;
 use crate::sink::{FileKind, FileName};
@@ -94,8 +95,8 @@ async fn put(store: &Store, name: &str, bytes: &'static [u8]) -> Result<PutResul
 }
 
 async fn claimed(sink: &Store, me: &Claimant) -> Result<u64, CommitError> {
-    let standing = standing(sink, me).await?;
-    claim(sink, me, standing).await
+    let stand = standing(sink, me).await?;
+    claim(sink, me, stand.standing).await.map(|claim| claim.number)
 }
 
 fn output_of(job: &str) -> String {
@@ -115,7 +116,7 @@ fn only_the_very_checkpoint_replaces_a_claim_and_only_where_there_is_no_output()
         let elsewhere = Claimant { place: Place::at("p", host), ..me(B, "p") };
         let refused = wait(claimed(&sink, &elsewhere)).unwrap_err().to_string();
         assert!(refused.contains(A) && refused.contains("its checkpoint is p on host"), "{refused}");
-        assert!(refused.ends_with("if it was given up, remove _wasmpipe/claim/0000000000"), "{refused}");
+        assert!(refused.ends_with("if nobody will go on with it, remove _wasmpipe/claim/0000000000"), "{refused}");
     }
     assert!(wait(claimed(&sink, &me(B, "q"))).is_err());
     wait(put(&sink, &output_of(A), b"rows")).unwrap();
@@ -125,6 +126,40 @@ fn only_the_very_checkpoint_replaces_a_claim_and_only_where_there_is_no_output()
     assert_eq!(wait(claimed(&sink, &me(B, "p"))).unwrap(), 1);
     // The first was replaced for good, whatever it may find later.
     assert!(wait(claimed(&sink, &Claimant { place: place("elsewhere"), ..me(A, "p") })).is_err());
+}
+
+#[test]
+fn runs_on_other_machines_are_known_to_the_log_or_tell_a_copy() {
+    let sink = Store::memory("sink");
+    let here = me(A, "p");
+    assert_eq!(wait(claimed(&sink, &here)).unwrap(), 0);
+    let there = Claimant { place: Place::at("p", ["other", "boot", "mounts"]), ..here.clone() };
+    let log = |runs: &[&str]| {
+        let opens = runs.iter().map(|run| OpenState { run: (*run).to_owned(), ..OpenState::default() });
+        LaneState { opens: (0..).zip(opens).collect(), ..LaneState::default() }
+    };
+    let is_alone = |runs: &[&str]| {
+        let stand = wait(standing(&sink, &here)).unwrap();
+        let end = wait(refuse_if_gone_on(&sink, A, 0, [&log(runs)].into_iter()));
+        assert_eq!(stand.refuse_beside_copy([&log(runs)].into_iter()).is_ok(), end.is_ok());
+        end.is_ok()
+    };
+    let is_elsewhere = |me: &Claimant| wait(claim(&sink, me, Standing::Held(0))).unwrap().is_elsewhere;
+    assert!(!is_elsewhere(&here) && is_elsewhere(&there));
+    wait(note_machine(&sink, &there, "r1")).unwrap();
+    assert!(is_elsewhere(&here) && !is_elsewhere(&there));
+    assert!(is_alone(&["r0", "r1"]) && !is_alone(&["r0"]));
+    wait(note_machine(&sink, &here, "r3")).unwrap();
+    assert!(!is_elsewhere(&here) && is_elsewhere(&there));
+    assert!(is_alone(&["r0", "r1", "r3"]) && !is_alone(&["r0", "r1"]) && !is_alone(&["r0", "r3"]));
+    // A person says that it lives here.
+    let moved = Claimant { place: place("q"), is_moved: true, ..here.clone() };
+    assert_eq!(wait(claimed(&sink, &moved)).unwrap(), 3);
+    assert!(wait(standing(&sink, &moved)).unwrap().refuse_beside_copy([&log(&[])].into_iter()).is_ok());
+    let gone_on = wait(refuse_if_gone_on(&sink, A, 0, [&log(&["r1", "r3"])].into_iter())).unwrap_err().to_string();
+    assert!(gone_on.contains("its checkpoint is q on host"), "{gone_on}");
+    wait(sink.objects().delete(&Path::from(name(3)))).unwrap();
+    assert!(wait(refuse_if_gone_on(&sink, A, 3, [&log(&["r1", "r3"])].into_iter())).is_err(), "its claim is gone");
 }
 
 #[test]

@@ -264,8 +264,13 @@ impl Draft<'_> {
         job: &str,
         is_candidate: bool,
     ) -> Result<OtherJobs, PlanError> {
+        let manifest = match commit::manifest(sink, job).await {
+            Ok(manifest) => manifest,
+            // It would say whether this job is that one.
+            Err(error) if is_candidate => return Err(error.into()),
+            Err(_) => None,
+        };
         // What cannot be read here cannot make the refusal less right.
-        let manifest = commit::manifest(sink, job).await.unwrap_or_default();
         let whose = commit::whose(sink, job).await.unwrap_or_default();
         let is_finished = self.config.checkpoint.is_some() && manifest.is_some();
         let finished = if is_finished { ", which is finished" } else { "" };

@@ -341,8 +341,9 @@ const OF_A_COMPACTION: &[Lie] = &[
 
 /// Those of lane 1 that are not withdrawn, with rows in all states but one at least.
 fn segment(forge: &mut Forge) -> String {
-    let segments = forge.entries("lane/1", "segment").into_iter().rev();
-    segments.into_iter().find(|name| forge.body(name)["coverage"][0].get("dead").is_some()).unwrap()
+    let mut segments = forge.entries("lane/1", "segment").into_iter().rev();
+    let has = |object: &Value, state: &str| object.get(state).is_some();
+    segments.find(|name| ["known", "dead"].iter().all(|state| has(&forge.body(name)["coverage"][0], state))).unwrap()
 }
 
 fn in_segment(forge: &mut Forge, lie: impl FnOnce(&mut Value)) -> Vec<String> {

@@ -1,17 +1,23 @@
 //! A job in whose checkpoint there is some of everything: two lanes, segments, dead letters, failed rows, imported ids, an
-//! accepted change, a group that was withdrawn, a compaction, a source that grew and one that was rewritten, coverage that is
-//! too long for an entry; at last a run that was killed in the middle, and asked to stop. Its files are few and small.
+//! accepted change, a group that was withdrawn, failed rows that were done again, a compaction, a source that grew and one that
+//! was rewritten, coverage that is too long for an entry; at last a run that was killed in the middle, and asked to stop. Its
+//! files are few and small.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arrow::array::RecordBatch;
 use object_store::{Error, Result};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use wasmpipe::commit::{View, lane_of};
 use wasmpipe::store::{Act, Unwatched, Watch};
 
 use super::place::{Kind, Objects, Place};
-use super::{Multiset, Said, number_batch, write_parquet};
+use super::{Multiset, Said, Workdir, number_batch, write_parquet};
 
 /// Sizes of groups and blocks are set by each run.
 const PIPELINE: &str = r#"
@@ -47,16 +53,16 @@ readers = 1
 block_rows_max = GROUP
 "#;
 
-/// What the first stage leaves out; the third since the change that was accepted.
-const FAILING: [i64; 3] = [3, 103, 999];
+/// What the first stage leaves out: before the change that was accepted, and since.
+const FAILING: [&[i64]; 2] = [&[3, 4, 103], &[3, 103]];
 /// What becomes a dead letter: it has no negative.
 const DEAD: i64 = i64::MIN;
 /// Done before the job began; of the long object every second row.
 const IMPORTED: [i64; 2] = [1, 101];
-const LONG: std::ops::Range<i64> = 1000..6800;
+const LONG: std::ops::Range<i64> = 1000..7400;
 
 fn pipeline(change: bool, group: u64) -> String {
-    let at = FAILING[..if change { 3 } else { 2 }].iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let at = FAILING[usize::from(change)].iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
     let text = PIPELINE.replace("AT", &at).replace("GROUP", &group.to_string());
     text.replace("{root}", "").replace("{store}\n", "")
 }
@@ -84,7 +90,7 @@ fn source() -> BTreeMap<String, Vec<i64>> {
 /// What the output holds when the job is finished.
 pub fn output() -> Multiset {
     let numbers = source().into_values().flatten();
-    let numbers = numbers.filter(|n| *n != DEAD && !FAILING.contains(n) && !is_imported(*n));
+    let numbers = numbers.filter(|n| *n != DEAD && !FAILING[1].contains(n) && !is_imported(*n));
     numbers.map(|n| (format!("id-{n}|{}", -n), 2)).collect()
 }
 
@@ -114,7 +120,7 @@ impl Watch for DiesAfter {
 }
 
 /// How it comes to be.
-const STEPS: [fn(&Place); 7] = [begin, run, withdraw, accept_change, compact, grow, die_over_a_rewritten_source];
+const STEPS: [fn(&Place); 8] = [begin, run, withdraw, accept_change, retry, compact, grow, die_over_a_rewritten_source];
 
 /// Makes it, in a folder of its own. The rest of its rows is for who goes on.
 pub fn make() -> Place {
@@ -123,12 +129,26 @@ pub fn make() -> Place {
 
 /// As [`make`]; somebody looks at it after each step.
 pub fn make_noting(note: &mut dyn FnMut(&Place)) -> Place {
-    let place = Place::new(Kind::Local, &pipeline(false, 8));
+    made(Place::new(Kind::Local, &pipeline(false, 8)), note)
+}
+
+/// As [`make`], in this folder.
+pub fn make_in(workdir: Workdir) -> Place {
+    workdir.pipeline(&pipeline(false, 8));
+    made(Place::Local(workdir), &mut |_| ())
+}
+
+fn made(place: Place, note: &mut dyn FnMut(&Place)) -> Place {
     for step in STEPS {
         step(&place);
         note(&place);
     }
     place
+}
+
+/// The pipeline file of who goes on with it.
+pub fn last_pipeline() -> String {
+    pipeline(true, 8)
 }
 
 /// A job's files, and what its checkpoint says.
@@ -169,6 +189,11 @@ fn accept_change(place: &Place) {
     place.run_as(&Arc::new(Unwatched), Said { accept_change: true, ..Said::default() }).finished();
 }
 
+/// One of the rows that failed does not any more.
+fn retry(place: &Place) {
+    place.run_as(&Arc::new(Unwatched), Said { retry_failed: true, ..Said::default() }).finished();
+}
+
 fn compact(place: &Place) {
     place.workdir().said(&["checkpoint", "compact", "--lane", "0", "checkpoint"], 0);
 }
@@ -197,12 +222,22 @@ fn withdraw(place: &Place) {
 
 /// One object is so long, and every second row of it known, that its coverage lies in a side file.
 fn grow(place: &Place) {
-    place.numbers(&name(0, 1), LONG, 10_000);
+    write_packed(&place.workdir().path("in").join(name(0, 1)), &number_batch(LONG));
     place.workdir().pipeline(&pipeline(true, 10_000));
     place.run().finished();
+    assert!(place.names("checkpoint").iter().any(|name| name.contains("-coverage-")), "its coverage is too short");
     place.workdir().pipeline(&pipeline(true, 8));
     place.numbers(&name(1, 1), source()[&name(1, 1)].iter().copied(), 8);
     place.run().finished();
+}
+
+fn write_packed(path: &Path, batch: &RecordBatch) {
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let properties = WriterProperties::builder().set_compression(zstd).build();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
 }
 
 fn die_over_a_rewritten_source(place: &Place) {

@@ -55,6 +55,11 @@ impl Workdir {
         if memory.is_dir() { Workdir::of(tempfile::tempdir_in(memory).unwrap()) } else { Workdir::new() }
     }
 
+    /// In a folder of this name, among other temporary ones: URLs in a log say it.
+    pub fn named(name: &str) -> Workdir {
+        Workdir::of(tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir().unwrap())
+    }
+
     fn of(folder: tempfile::TempDir) -> Workdir {
         std::fs::create_dir(folder.path().join("in")).unwrap();
         Workdir { folder }

@@ -138,7 +138,8 @@ pub async fn manifest(sink: &Store, job: &str) -> Result<Option<Manifest>, Commi
         let name = name(job, counts);
         // If it is gone, a higher one has come.
         if let Some(bytes) = get(sink, &name).await.map_err(of_sink)? {
-            return decode_document(&bytes).map(Some).map_err(|unreadable| unreadable_in(sink, &name, unreadable));
+            let found = decode_document(&bytes).and_then(|found| in_its_place(found, job, Some(counts)));
+            return found.map(Some).map_err(|unreadable| unreadable_in(sink, &name, unreadable));
         }
     }
     Err(damaged(sink, &format!("{FOLDER}/{job}"), "manifests were listed, but are gone"))
@@ -233,13 +234,21 @@ async fn positions(sink: &Store, job: &str) -> Result<Vec<Position>, CommitError
 async fn format_1(sink: &Store, job: &str) -> Result<Option<Manifest>, CommitError> {
     let name = copy_name(job);
     let Some(bytes) = get(sink, &name).await.map_err(of_sink)? else { return Ok(None) };
-    let error = match decode_document(&bytes) {
-        Ok(manifest) => return Ok(Some(manifest)),
-        Err(unreadable) => unreadable_in(sink, &name, unreadable),
+    let found = match (decode_document(&bytes), serde_json::from_slice::<Manifest>(&bytes)) {
+        (Err(_), Ok(manifest)) if manifest.format == FORMAT_1 => Ok(manifest),
+        (found, _) => found,
     };
-    match serde_json::from_slice::<Manifest>(&bytes) {
-        Ok(manifest) if manifest.format == FORMAT_1 => Ok(Some(manifest)),
-        _ => Err(error),
+    let found = found.and_then(|found| in_its_place(found, job, None));
+    found.map(Some).map_err(|unreadable| unreadable_in(sink, &name, unreadable))
+}
+
+/// One that proves itself may be another's, or an older one, that was put into this place.
+fn in_its_place(found: Manifest, job: &str, position: Option<Position>) -> Result<Manifest, Unreadable> {
+    match found.job == job && (position.is_none() || found.position == position) {
+        true => Ok(found),
+        false => {
+            Err(Unreadable::Damaged(format!("it is a manifest of job {}, and lies in another's place", found.job)))
+        }
     }
 }
 
@@ -328,6 +337,21 @@ mod tests {
         assert_eq!(counts(&sink), None);
         wait(leave_manifest(&sink, &manifest_at(1, 3, "b"))).unwrap();
         assert_eq!(counts(&sink).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn one_that_lies_in_anothers_place_is_named() {
+        let sink = Store::memory("sink");
+        let seven = manifest_at(0, 7, "a");
+        wait(leave_manifest(&sink, &seven)).unwrap();
+        wait(put(&sink, &name("j", Position { claim: 0, log: 9 }), seal(&seven))).unwrap();
+        for name in [name("k", Position { claim: 0, log: 7 }), copy_name("l")] {
+            wait(put(&sink, &name, seal(&seven))).unwrap();
+        }
+        for (job, name) in [("j", "_wasmpipe/j/"), ("k", "_wasmpipe/k/"), ("l", "_wasmpipe/l.json")] {
+            let error = wait(manifest(&sink, job)).unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
     }
 
     #[test]

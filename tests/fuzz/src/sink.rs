@@ -132,18 +132,18 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 
 const MORE: [&[&str]; 3] = [
     &[
-        r#"C{"entry":"claim","format":2,"job":"JOB","checkpoint":"file:///a","host":"h","boot":"b","shared":false,"claimed_ms":1}"#,
-        r#"C{"entry":"claim","format":2,"job":"JOB","checkpoint":"file:///b","host":"h","boot":"b","shared":false,"claimed_ms":2}"#,
+        r#"C{"entry":"claim","format":2,"job":"JOB","checkpoint":"file:///a","host":"h","boot":"b","mounts":"m","shared":false,"claimed_ms":1}"#,
+        r#"C{"entry":"claim","format":2,"job":"JOB","checkpoint":"file:///b","host":"h","boot":"b","mounts":"m","shared":false,"claimed_ms":2}"#,
         r#"M1{"format":2,"job":"JOB","position":{"claim":1,"log":1},"rows":1,"files":[{"path":"a","rows":1,"bytes":9,"digest":""}]}"#,
         r#"n{"format":1,"job":"JOB","rows":1,"files":[{"path":"a","rows":1,"bytes":9}]}"#,
     ],
     &[
-        r#"C{"entry":"claim","format":2,"job":"a","checkpoint":null,"host":"h","boot":"","shared":true,"claimed_ms":1}"#,
-        r#"C{"entry":"claim","format":2,"job":"b","checkpoint":"s3://bucket/c","host":"","boot":"","shared":true,"claimed_ms":1}"#,
+        r#"C{"entry":"claim","format":2,"job":"a","checkpoint":null,"host":"h","boot":"","mounts":"","shared":true,"claimed_ms":1}"#,
+        r#"C{"entry":"claim","format":2,"job":"b","checkpoint":"s3://bucket/c","host":"","boot":"","mounts":"","shared":true,"claimed_ms":1}"#,
         r#"C{"entry":"release","format":2,"job":"b"}"#,
     ],
     &[
-        r#"C{"entry":"claim","format":2,"job":"a","checkpoint":"file:///a","host":"h","boot":"b","shared":false,"claimed_ms":1}"#,
+        r#"C{"entry":"claim","format":2,"job":"a","checkpoint":"file:///a","host":"h","boot":"b","mounts":"m","shared":false,"claimed_ms":1}"#,
         r#"C{"entry":"release","format":2,"job":"a"}"#,
         r#"C{"entry":"claim","format":3}"#,
     ],

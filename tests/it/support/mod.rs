@@ -295,6 +295,11 @@ pub fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) 
     runtime.block_on(plan::make(&config, &options)).map_err(|error| error.to_string())
 }
 
+/// Whether tests that can take long do: `cargo xtask soak`.
+pub fn is_soak() -> bool {
+    std::env::var_os("WASMPIPE_SOAK").is_some()
+}
+
 /// One for all tests: its components are compiled once, its clock is one thread.
 fn engine() -> Arc<Engine> {
     static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();

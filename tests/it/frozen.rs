@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use wasmpipe::commit::{FORMAT, FORMAT_1};
 
-use crate::support::{Multiset, Said, Workdir, everything, once, read_files};
+use crate::support::everything::{self, Size};
+use crate::support::{Multiset, Said, Workdir, once, read_files};
 
 fn frozen(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/frozen/format-{format}"))
@@ -77,7 +78,7 @@ fn a_job_of_format_2_is_verified_moved_and_finished() {
     let moved = ["run", "--relocate", "--accept-change", "pipeline.toml"];
     workdir.said(&moved, FINISHED_WITH_FAILED_ROWS);
     assert_verified(&workdir);
-    assert!(counting(&workdir) == everything::output(), "rows are lost or doubled");
+    assert!(counting(&workdir) == everything::output(Size::Full), "rows are lost or doubled");
     let before = workdir.snapshot("out");
     workdir.said(&["run", "pipeline.toml"], FINISHED_WITH_FAILED_ROWS);
     assert!(workdir.snapshot("out") == before, "a finished job wrote");
@@ -112,11 +113,11 @@ const KEPT: [&str; 7] =
 fn the_newest_format_is_frozen() {
     let folder = frozen(FORMAT);
     assert!(!folder.exists(), "{} is there, and what is frozen is never changed", folder.display());
-    let place = everything::make_in(Workdir::named("job"));
+    let place = everything::make_in(Workdir::named("job"), Size::Full);
     let workdir = place.workdir();
     KEPT.iter().for_each(|name| copy(&workdir.path(name), &folder.join(name)));
     let inspect = serde_json::to_vec_pretty(&workdir.inspect()).unwrap();
     std::fs::write(folder.join("inspect.json"), inspect).unwrap();
-    std::fs::write(folder.join("pipeline.toml"), everything::last_pipeline()).unwrap();
+    std::fs::write(folder.join("pipeline.toml"), everything::last_pipeline().to_string()).unwrap();
     println!("made {}; a README that says what is in it is yours to write", folder.display());
 }

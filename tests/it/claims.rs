@@ -12,18 +12,14 @@ use wasmpipe::store::{Unwatched, Watch};
 use wasmpipe_s3::{Fault, Op, What};
 
 use crate::support::forge::resealed;
-use crate::support::pipeline::{Pipeline, pipeline};
+use crate::support::pipeline::twice;
 use crate::support::place::{Kind, Objects, Place, wait};
 use crate::support::process::{Ended, Process, until};
 use crate::support::random::Random;
 use crate::support::seam::{Crash, Gate, Pause, Steps, Stop};
-use crate::support::{Ran, Said, Workdir, assert_mentions, at_once, each_twice, number_batch, run_as, write_parquet};
-
-/// Every number twice, in groups of ten.
-fn twice() -> Pipeline {
-    let twice = pipeline(&["hostile.twice"]).sink("columns = [\"id\", \"twice\"]");
-    twice.checkpoint("group_rows_max = 10\nheartbeat_seconds = 0.05").run("workers = 1\nreaders = 1")
-}
+use crate::support::{
+    Ran, Said, Workdir, assert_mentions, at_once, each_twice, is_soak, number_batch, run_as, write_parquet,
+};
 
 fn workdir() -> Workdir {
     let workdir = Workdir::with(&twice(), &[("a.parquet", 0..25, 10), ("b.parquet", 25..40, 10)]);
@@ -124,28 +120,6 @@ fn i3_every_durable_step_of_two_starters_is_a_safe_place_to_die() {
     println!("{} points of two starters", stops.len());
 }
 
-const AT_ONCE: &str = r#"
-[source]
-path = "{root}in/"
-id = "id"
-{store}
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "twice"
-[sink]
-path = "{root}out/"
-columns = ["id", "twice"]
-{store}
-[checkpoint]
-path = "{root}checkpoint{n}"
-group_rows_max = 10
-heartbeat_seconds = 0.05
-{store}
-[run]
-workers = 1
-readers = 1
-"#;
-
 fn objects_of_forty() -> Objects {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
@@ -155,7 +129,7 @@ fn objects_of_forty() -> Objects {
 
 /// A place with so many pipeline files, each of a job of its own, that differ by their checkpoint.
 fn place_of(kind: Kind, jobs: usize) -> (Place, Vec<PathBuf>) {
-    let place = Place::with(kind, &objects_of_forty(), &AT_ONCE.replace("{n}", ""));
+    let place = Place::with(kind, &objects_of_forty(), &twice().anywhere());
     let text = std::fs::read_to_string(place.workdir().path("pipeline.toml")).unwrap();
     let write = |job: usize| {
         let text = text.replace("checkpoint\"", &format!("checkpoint{job}\""));
@@ -199,7 +173,7 @@ fn begin_at_once(kind: Kind, jobs: usize, random: &mut Random) -> (usize, usize)
 
 #[test]
 fn i3_jobs_that_begin_at_once_in_one_sink_one_goes_on_and_no_dead_one_locks_it() {
-    let is_soak = std::env::var_os("WASMPIPE_SOAK").is_some();
+    let is_soak = is_soak();
     let mut random = Random::of("jobs that begin at once");
     for (kind, small) in [(Kind::Local, 4), (Kind::S3, 3)] {
         let rounds = if is_soak { 100 } else { small };
@@ -251,7 +225,7 @@ fn p20_a_checkpoint_that_was_removed_is_replaced_before_its_job_had_output_and_n
 #[test]
 fn p20_a_job_without_a_checkpoint_that_failed_or_was_killed_keeps_nobody_out() {
     for kind in [Kind::Local, Kind::S3] {
-        let without = AT_ONCE.split("[checkpoint]").next().unwrap().to_owned();
+        let without = twice().anywhere().without_checkpoint();
         let place = Place::with(kind, &objects_of_forty(), &without);
         let path = place.workdir().path("pipeline.toml");
         let right = std::fs::read_to_string(&path).unwrap();
@@ -549,7 +523,7 @@ fn stopped(process: Process) -> String {
 }
 
 fn on_s3() -> Place {
-    Place::with(Kind::S3, &objects_of_forty(), &AT_ONCE.replace("{n}", "").replace("0.05", "5"))
+    Place::with(Kind::S3, &objects_of_forty(), &twice().checkpoint("heartbeat_seconds = 5").anywhere())
 }
 
 fn late(op: Op) -> Fault {

@@ -14,7 +14,7 @@ use wasmpipe::store::{Act, Watch};
 use crate::support::pipeline::{Pipeline, pipeline};
 use crate::support::random::Random;
 use crate::support::seam::{Crash, Pause, Reads, Stop};
-use crate::support::{Said, Workdir, each_twice, id_files, number_batch, run, run_as};
+use crate::support::{Said, Workdir, each_twice, id_files, is_soak, number_batch, run, run_as};
 
 /// Every number twice, in groups of ten rows.
 fn twice() -> Pipeline {
@@ -513,7 +513,7 @@ fn k5_twenty_kills_at_random_moments_with_ids() {
 
 #[test]
 fn k5_soak_twenty_kills_at_random_moments_by_position() {
-    let (rows, kills) = if std::env::var_os("WASMPIPE_SOAK").is_some() { (20_000, 20) } else { (6_000, 4) };
+    let (rows, kills) = if is_soak() { (20_000, 20) } else { (6_000, 4) };
     random_kills("kills by position", &slow(400_000).by_position(), rows, kills, kills * 3 / 4);
 }
 

@@ -1,12 +1,12 @@
 //! Which sink files count, and whether they are what the log says.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use expect_test::expect;
 use serde_json::Value;
-use wasmpipe::commit::{Depth, check_output};
+use wasmpipe::commit::{Depth, FORMAT_1, check_output};
 use wasmpipe::store::{Unwatched, Watch};
 
 use crate::support::Workdir;
@@ -182,10 +182,7 @@ fn i4_whichever_bit_of_a_file_is_flipped() {
 
 #[test]
 fn files_of_a_job_whose_log_names_no_digests_are_counted() {
-    let workdir = Workdir::new();
-    let frozen: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/frozen/format-1");
-    crate::frozen::copy(&frozen, workdir.path("pipeline.toml").parent().unwrap());
-    workdir.pipeline(&std::fs::read_to_string(frozen.join("pipeline.toml")).unwrap());
+    let workdir = crate::frozen::workdir_of(FORMAT_1);
     let verdict = workdir.json(&["output", "verify", "pipeline.toml", "--data", "--json"], 0);
     let letters = verdict["data"]["dead_letter_files"].as_u64().unwrap();
     let all = verdict["files"].as_u64().unwrap() + letters;

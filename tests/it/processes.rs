@@ -8,43 +8,27 @@ use std::time::{Duration, Instant};
 
 use wasmpipe_s3::{Fault, Op, Request, Server, What};
 
+use crate::support::pipeline::{Pipeline, pipeline};
 use crate::support::place::{Kind, Objects, Place};
 use crate::support::process::{Process, until};
 use crate::support::random::Random;
-use crate::support::{Multiset, each_twice, number_batch, write_parquet};
+use crate::support::{Multiset, each_twice, is_soak, number_batch, write_parquet};
 
-const PIPELINE: &str = r#"
-[source]
-path = "{root}in/"
-id = "id"
-{store}
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "sleepy"
-config = { iterations = 100000 }
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "twice"
-[sink]
-path = "{root}out/"
-columns = ["id", "twice"]
-{store}
-[checkpoint]
-path = "{root}checkpoint"
-group_rows_max = 20
-heartbeat_seconds = 0.1
-{store}
-[run]
-workers = 2
-readers = 2
-block_rows_max = 10
-"#;
+/// Groups take a while.
+fn slow() -> Pipeline {
+    sleepy(100_000)
+}
 
-const BY_POSITION: (&str, &str) = ("id = \"id\"\n", "");
+fn sleepy(iterations: u32) -> Pipeline {
+    let sleepy = format!("hostile.sleepy\nconfig = {{ iterations = {iterations} }}");
+    let job = pipeline(&[&sleepy, "hostile.twice"]).sink("columns = [\"id\", \"twice\"]");
+    let job = job.checkpoint("group_rows_max = 20\nheartbeat_seconds = 0.1");
+    job.run("workers = 2\nreaders = 2\nblock_rows_max = 10").anywhere()
+}
 
 /// Full numbers, or those for every day.
 fn full_or(full: usize, small: usize) -> usize {
-    if std::env::var_os("WASMPIPE_SOAK").is_some() { full } else { small }
+    if is_soak() { full } else { small }
 }
 
 /// `in/<number>.parquet`, with `rows` rows each in row groups of 97.
@@ -59,7 +43,7 @@ fn numbers(files: usize, rows: usize) -> Objects {
 }
 
 /// The output of one process that nobody disturbs.
-fn undisturbed(kind: Kind, files: &Objects, pipeline: &str) -> Multiset {
+fn undisturbed(kind: Kind, files: &Objects, pipeline: &Pipeline) -> Multiset {
     let place = Place::with(kind, files, pipeline);
     place.finish(&[]);
     place.output()
@@ -150,9 +134,7 @@ fn k5_kills_in_every_phase_of_a_job_on_s3() {
     let kills = full_or(200, 20);
     let files = numbers(4, kills * 25);
     // Groups come more slowly than they are committed, so that the phases of two do not overlap.
-    let pipeline = PIPELINE
-        .replace("iterations = 100000", "iterations = 1000000")
-        .replace("[checkpoint]", "[checkpoint]\ncompact_entries = 60");
+    let pipeline = sleepy(1_000_000).checkpoint("compact_entries = 60");
     let place = Place::with(Kind::S3, &files, &pipeline);
     // So that a kill lands where it is aimed, every answer takes a moment.
     place.server().fault(Fault::of_all(What::Delay(Duration::from_millis(2))));
@@ -207,7 +189,7 @@ fn goes_on_and_finds_out(place: &Place, zombie: Process) {
     place.assert_log_is_folder("after a fenced run");
 }
 
-fn zombie(kind: Kind, pipeline: &str, successor: &[&str]) -> Place {
+fn zombie(kind: Kind, pipeline: &Pipeline, successor: &[&str]) -> Place {
     let place = Place::with(kind, &numbers(4, 500), pipeline);
     let mut zombie = place.start(&[]);
     stop_between_upload_and_append(&place, &mut zombie);
@@ -222,9 +204,9 @@ fn zombie(kind: Kind, pipeline: &str, successor: &[&str]) -> Place {
 #[test]
 fn p1_a_stopped_run_whose_place_was_taken_finds_out_and_changes_nothing() {
     for kind in [Kind::Local, Kind::S3] {
-        zombie(kind, PIPELINE, &["--take-over"]);
+        zombie(kind, &slow(), &["--take-over"]);
         // By silence: its heart rests, although it still holds its lock.
-        zombie(kind, PIPELINE, &[]);
+        zombie(kind, &slow(), &[]);
     }
 }
 
@@ -234,7 +216,7 @@ fn entries_of_kind(place: &Place, kind: &str) -> usize {
 
 #[test]
 fn p1_a_stopped_run_finds_out_across_a_compaction() {
-    let pipeline = PIPELINE.replace("[checkpoint]", "[checkpoint]\ncompact_entries = 8");
+    let pipeline = slow().checkpoint("compact_entries = 8");
     for kind in [Kind::Local, Kind::S3] {
         let place = zombie(kind, &pipeline, &[]);
         assert_eq!(entries_of_kind(&place, "compaction"), 1);
@@ -245,7 +227,7 @@ fn p1_a_stopped_run_finds_out_across_a_compaction() {
 #[test]
 fn p1_a_stopped_run_finds_out_that_somebody_has_compacted_by_hand() {
     for kind in [Kind::Local, Kind::S3] {
-        let place = Place::with(kind, &numbers(4, 500), PIPELINE);
+        let place = Place::with(kind, &numbers(4, 500), &slow());
         let mut zombie = place.start(&[]);
         stop_between_upload_and_append(&place, &mut zombie);
         let compacted = place.command(&["checkpoint", "compact", "pipeline.toml"]);
@@ -265,7 +247,7 @@ fn p1_a_stopped_run_finds_out_that_somebody_has_compacted_by_hand() {
 /// Z's append is on its way when R takes over and is killed. Z's heart still beats, but it is R's that counts.
 #[test]
 fn p17_a_fenced_run_whose_heart_still_beats_keeps_nobody_out() {
-    let place = Place::with(Kind::S3, &numbers(4, 500), PIPELINE);
+    let place = Place::with(Kind::S3, &numbers(4, 500), &slow());
     let late = Fault::of(Op::Put, What::Delay(Duration::from_secs(4))).below("bucket/checkpoint/lane/0/0000000003");
     place.server().fault(late);
     let zombie = place.start(&[]);
@@ -283,9 +265,9 @@ fn p17_a_fenced_run_whose_heart_still_beats_keeps_nobody_out() {
 #[test]
 fn r9_a_second_run_is_refused_while_one_is_alive_and_the_first_goes_on() {
     // No compaction takes the opens out of sight.
-    let text = PIPELINE.replace("group_rows_max = 20", "group_rows_max = 100");
+    let pipeline = slow().checkpoint("group_rows_max = 100");
     for kind in [Kind::Local, Kind::S3] {
-        let place = Place::with(kind, &numbers(4, 3000), &text);
+        let place = Place::with(kind, &numbers(4, 3000), &pipeline);
         let mut first = place.start(&[]);
         until("the first run commits", || place.names("checkpoint/lane").len() > 3);
         for _ in 0..2 {
@@ -304,10 +286,8 @@ fn r9_a_second_run_is_refused_while_one_is_alive_and_the_first_goes_on() {
 
 // --- tasks that share a job ---
 
-const SHARED: &str = "[checkpoint]\nlanes = 64";
-
-fn shared() -> String {
-    PIPELINE.replace("[checkpoint]", SHARED)
+fn shared(job: Pipeline) -> Pipeline {
+    job.checkpoint("lanes = 64")
 }
 
 fn share(place: &Place, task: usize, of: usize) -> Process {
@@ -319,7 +299,7 @@ fn k5_four_processes_share_a_job_and_each_is_killed_at_random() {
     let kills = full_or(60, 8);
     for kind in [Kind::Local, Kind::S3] {
         let files = numbers(100, full_or(200, 40));
-        let place = Place::with(kind, &files, &shared().replace("iterations = 100000", "iterations = 2000000"));
+        let place = Place::with(kind, &files, &shared(sleepy(2_000_000)));
         let mut tasks: Vec<Option<Process>> = (0..4).map(|task| Some(share(&place, task, 4))).collect();
         let (mut alive, mut random) = (0, Random::of(&format!("kills of four processes, {kind:?}")));
         for _ in 0..kills {
@@ -333,7 +313,7 @@ fn k5_four_processes_share_a_job_and_each_is_killed_at_random() {
         println!("{alive} of {kills} kills on {kind:?} hit a task at work");
         assert!(alive * 2 > kills, "most tasks had ended");
         tasks.into_iter().flatten().for_each(|task| drop(task.wait().expect(0)));
-        place.assert_exactly_once(&undisturbed(kind, &files, PIPELINE), &format!("{kind:?}, four tasks"));
+        place.assert_exactly_once(&undisturbed(kind, &files, &slow()), &format!("{kind:?}, four tasks"));
     }
 }
 
@@ -341,7 +321,7 @@ fn k5_four_processes_share_a_job_and_each_is_killed_at_random() {
 fn k12_three_processes_finish_a_job_that_four_began() {
     for kind in [Kind::Local, Kind::S3] {
         let files = numbers(100, full_or(200, 40));
-        let place = Place::with(kind, &files, &shared());
+        let place = Place::with(kind, &files, &shared(slow()));
         let four: Vec<Process> = (0..4).map(|task| share(&place, task, 4)).collect();
         until("the four have done something", || place.names("out").len() >= 20);
         four.into_iter().for_each(|task| drop(task.kill()));
@@ -350,7 +330,7 @@ fn k12_three_processes_finish_a_job_that_four_began() {
         three.into_iter().for_each(|task| drop(task.wait().expect(0)));
         let entries = place.inspect()["entries"].as_array().unwrap().len();
         println!("three processes went on at {began} rows; {entries} entries");
-        place.assert_exactly_once(&undisturbed(kind, &files, PIPELINE), "four tasks, then three");
+        place.assert_exactly_once(&undisturbed(kind, &files, &slow()), "four tasks, then three");
     }
 }
 
@@ -359,7 +339,7 @@ fn k12_three_processes_finish_a_job_that_four_began() {
 fn p5_the_number_of_tasks_changes_while_old_tasks_still_run() {
     for kind in [Kind::Local, Kind::S3] {
         let files = numbers(100, 60);
-        let place = Place::with(kind, &files, &shared());
+        let place = Place::with(kind, &files, &shared(slow()));
         let four: Vec<Process> = (0..4).map(|task| share(&place, task, 4)).collect();
         until("the four have done something", || place.names("out").len() >= 8);
         let three: Vec<Process> =
@@ -378,7 +358,7 @@ fn p5_the_number_of_tasks_changes_while_old_tasks_still_run() {
 fn p2_a_task_that_starts_leaves_alone_what_other_tasks_have_uploaded() {
     for kind in [Kind::Local, Kind::S3] {
         let files = numbers(40, 50);
-        let place = Place::with(kind, &files, &shared());
+        let place = Place::with(kind, &files, &shared(slow()));
         let mut other = share(&place, 1, 2);
         stop_between_upload_and_append(&place, &mut other);
         let uploaded = place.names("out");
@@ -394,14 +374,14 @@ fn p2_a_task_that_starts_leaves_alone_what_other_tasks_have_uploaded() {
 // --- a job that is moved ---
 
 /// A copy of all that there is, elsewhere. The originals are gone.
-fn moved(place: Place, to: Kind, pipeline: &str) -> Place {
+fn moved(place: Place, to: Kind, pipeline: &Pipeline) -> Place {
     let folders = ["in", "out", "checkpoint"].map(|folder| place.objects(folder));
     Place::with(to, &folders.into_iter().flatten().collect(), pipeline)
 }
 
 const STAGED: &str = "checkpoint/lane/0/0000000002#7";
 
-fn move_in_the_middle(from: Kind, to: Kind, pipeline: &str) {
+fn move_in_the_middle(from: Kind, to: Kind, pipeline: &Pipeline) {
     let files = numbers(4, 500);
     let place = Place::with(from, &files, pipeline);
     let run = place.start(&[]);
@@ -431,30 +411,18 @@ fn move_in_the_middle(from: Kind, to: Kind, pipeline: &str) {
 
 #[test]
 fn k12_a_job_that_was_killed_and_moved_goes_on_where_it_was() {
-    move_in_the_middle(Kind::Local, Kind::Local, PIPELINE);
-    move_in_the_middle(Kind::Local, Kind::Local, &PIPELINE.replace(BY_POSITION.0, BY_POSITION.1));
-    move_in_the_middle(Kind::Local, Kind::S3, PIPELINE);
-    move_in_the_middle(Kind::S3, Kind::Local, &PIPELINE.replace(BY_POSITION.0, BY_POSITION.1));
+    move_in_the_middle(Kind::Local, Kind::Local, &slow());
+    move_in_the_middle(Kind::Local, Kind::Local, &slow().by_position());
+    move_in_the_middle(Kind::Local, Kind::S3, &slow());
+    move_in_the_middle(Kind::S3, Kind::Local, &slow().by_position());
 }
 
 // --- what a resume costs ---
 
-const WITHOUT_STAGES: &str = r#"
-[source]
-path = "{root}in/"
-{store}
-[sink]
-path = "{root}out/"
-{store}
-[checkpoint]
-path = "{root}checkpoint"
-{store}
-"#;
-
 #[test]
 fn f9_one_new_object_beside_a_thousand_finished_ones_is_the_only_one_that_is_opened() {
     let (objects, rows) = (full_or(1000, 100), full_or(2000, 200));
-    let place = Place::with(Kind::S3, &numbers(objects, rows), WITHOUT_STAGES);
+    let place = Place::with(Kind::S3, &numbers(objects, rows), &pipeline(&[]).by_position().anywhere());
     place.finish(&[]);
     let late = numbers(1, rows + 1).remove("in/0.parquet").unwrap();
     place.server().put("bucket/in/late.parquet", late);

@@ -10,48 +10,19 @@ use std::time::Instant;
 
 use wasmpipe::commit::{RowState, View, lane_of};
 
+use crate::support::pipeline::{Pipeline, failing_twice};
 use crate::support::place::{Kind, Place};
 use crate::support::seam::{Crash, Gate, Steps, Stop};
-use crate::support::{Multiset, Said, at_once};
+use crate::support::{Multiset, Said, at_once, is_soak};
 
 /// Two lanes; groups of 8 rows, each in two sink files; a row that fails and one that becomes a dead letter; compaction
 /// after four entries.
-const PIPELINE: &str = r#"
-[source]
-path = "{root}in/"
-id = "id"
-{store}
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "errors_on"
-config = { at = [3, 103] }
-on_error = "skip"
-[[stage]]
-component = "{guests}/bare.wasm"
-function = "negate"
-on_error = "dead-letter"
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "twice"
-[sink]
-path = "{root}out/"
-columns = ["id", "negated"]
-file_bytes_max = 1
-{store}
-[checkpoint]
-path = "{root}checkpoint"
-lanes = 2
-group_rows_max = 8
-compact_entries = 4
-heartbeat_seconds = 0.05
-{store}
-[run]
-workers = 1
-readers = 1
-block_rows_max = 4
-"#;
+fn pipeline() -> Pipeline {
+    let job = failing_twice(&FAILING).sink("file_bytes_max = 1").run("workers = 1\nreaders = 1\nblock_rows_max = 4");
+    job.checkpoint("lanes = 2\ngroup_rows_max = 8\ncompact_entries = 4\nheartbeat_seconds = 0.05").anywhere()
+}
 
-/// What the stages of `PIPELINE` leave out.
+/// What the stages leave out.
 const FAILING: [i64; 2] = [3, 103];
 /// What they keep as a dead letter: it has no negative.
 const DEAD: i64 = i64::MIN;
@@ -122,8 +93,8 @@ fn put(place: &Place, before: &Source, source: &Source) {
 }
 
 /// A job whose source lies there.
-fn begin(kind: Kind, text: &str) -> Place {
-    let place = Place::new(kind, text);
+fn begin(kind: Kind, pipeline: &Pipeline) -> Place {
+    let place = Place::new(kind, pipeline);
     put(&place, &Source::new(), &source());
     place
 }
@@ -198,23 +169,29 @@ fn undisturbed(begin: impl Fn() -> Place, play: impl Fn(&Place, &Arc<Steps>), la
 #[test]
 fn every_durable_step_of_a_job_with_everything_is_a_safe_place_to_stop() {
     let play = |place: &Place, steps: &Arc<Steps>| play(place, steps, true);
-    every_point("local, by id", 1, || begin(Kind::Local, PIPELINE), play, &changed_source(true));
+    every_point("local, by id", 1, || begin(Kind::Local, &pipeline()), play, &changed_source(true));
 }
 
 /// Every step with WASMPIPE_SOAK; else some: what a bucket does otherwise than a disk is the same at most of them.
 #[test]
 fn every_durable_step_of_a_job_with_everything_in_a_bucket_is_a_safe_place_to_stop() {
     let play = |place: &Place, steps: &Arc<Steps>| play(place, steps, true);
-    let one_in = if std::env::var_os("WASMPIPE_SOAK").is_some() { 1 } else { 4 };
-    every_point("S3, by id", one_in, || begin(Kind::S3, PIPELINE), play, &changed_source(true));
+    let one_in = if is_soak() { 1 } else { 4 };
+    every_point("S3, by id", one_in, || begin(Kind::S3, &pipeline()), play, &changed_source(true));
 }
 
 /// Of the points of a job by position, some: those of the one by id have most of what it has.
 #[test]
 fn durable_steps_of_a_job_by_position_are_safe_places_to_stop() {
-    let text = PIPELINE.replace("id = \"id\"\n", "");
+    let by_position = pipeline().by_position();
     let play = |place: &Place, steps: &Arc<Steps>| play(place, steps, false);
     for (kind, one_in) in [(Kind::Local, 4), (Kind::S3, 10)] {
-        every_point(&format!("{kind:?}, by position"), one_in, || begin(kind, &text), play, &changed_source(false));
+        every_point(
+            &format!("{kind:?}, by position"),
+            one_in,
+            || begin(kind, &by_position),
+            play,
+            &changed_source(false),
+        );
     }
 }

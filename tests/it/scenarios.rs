@@ -14,7 +14,8 @@ use wasmpipe::sink::FileName;
 use wasmpipe::store::{Act, Unwatched, Watch};
 use wasmpipe_s3::{Fault, Op, What};
 
-use crate::support::place::{Kind, Objects, Place, wait};
+use crate::support::pipeline::{Pipeline, pipeline as unstaged, twice};
+use crate::support::place::{Kind, Objects, Place, here, wait};
 use crate::support::seam::{Crash, Gate, Pause, Reads, Steps, Stop, Unreliable};
 use crate::support::{
     Multiset, Said, Workdir, at_once, each_twice, number_batch, once, read_files, run_as, write_parquet,
@@ -22,33 +23,9 @@ use crate::support::{
 
 const KINDS: [Kind; 2] = [Kind::Local, Kind::S3];
 
-/// Every number twice, in groups of ten. `more` stands under [checkpoint].
-fn pipeline(more: &str) -> String {
-    format!(
-        r#"
-[source]
-path = "{{root}}in/"
-id = "id"
-{{store}}
-[[stage]]
-component = "{{guests}}/hostile.wasm"
-function = "twice"
-[sink]
-path = "{{root}}out/"
-columns = ["id", "twice"]
-{{store}}
-[checkpoint]
-path = "{{root}}checkpoint"
-group_rows_max = 10
-heartbeat_seconds = 0.05
-{more}
-{{store}}
-[run]
-workers = 1
-readers = 1
-block_rows_max = 5
-"#
-    )
+/// Every number twice, in blocks of five. `more` stands under [checkpoint].
+fn pipeline(more: &str) -> Pipeline {
+    twice().checkpoint(more).run("block_rows_max = 5").anywhere()
 }
 
 /// Forty rows, in one lane.
@@ -61,8 +38,7 @@ fn job(kind: Kind, more: &str) -> Place {
 
 /// Ten rows in two groups in each of so many lanes.
 fn job_of_lanes(kind: Kind, lanes: u32) -> Place {
-    let text = pipeline(&format!("lanes = {lanes}")).replace("group_rows_max = 10", "group_rows_max = 5");
-    let place = Place::new(kind, &text);
+    let place = Place::new(kind, &pipeline(&format!("lanes = {lanes}\ngroup_rows_max = 5")));
     for lane in 0..lanes {
         let names = (0..).map(|number| format!("{number}.parquet"));
         let name = names.into_iter().find(|name| lane_of(name, 0, lanes) == lane).unwrap();
@@ -722,7 +698,7 @@ fn k9_k11_two_jobs_share_a_sink_and_touch_only_their_own_files() {
     workdir.numbers("a.parquet", 0..40, 8);
     std::fs::create_dir(workdir.path("in2")).unwrap();
     write_parquet(&workdir.path("in2/a.parquet"), &number_batch(100..140), 8);
-    let text = pipeline("").replace("{root}", "").replace("{store}\n", "");
+    let text = here(&pipeline(""));
     let second = text.replace("\"in/\"", "\"in2/\"").replace("\"checkpoint\"", "\"checkpoint2\"");
     let shared = |text: &str| text.replace("[sink]", "[sink]\nshared = true");
     let first = workdir.pipeline_at("first.toml", &shared(&text));
@@ -895,8 +871,7 @@ fn assert_reads(place: &Place, entries_max: usize, others_max: usize, rows: u64)
 fn x2_a_start_reads_each_of_many_small_segments_once_and_a_compacted_log_in_a_few_reads() {
     let rows = 1500;
     for (most, entries) in [(0, 1500..1510), (100, 1..110)] {
-        let text = pipeline(&format!("compact_entries = {most}")).replace("group_rows_max = 10", "group_rows_max = 1");
-        let place = Place::new(Kind::Local, &text);
+        let place = Place::new(Kind::Local, &pipeline(&format!("compact_entries = {most}\ngroup_rows_max = 1")));
         place.numbers("a.parquet", 0..rows, 500);
         place.run().finished();
         let view = place.view();
@@ -1020,7 +995,7 @@ impl Watch for UploadLost {
 /// A file of lane 0 breaks in the hands of a worker; lane 1 has nothing to do with that.
 #[test]
 fn a_file_that_breaks_in_a_lost_lane_costs_the_other_lanes_nothing() {
-    let place = Place::new(Kind::Local, WIDE);
+    let place = Place::new(Kind::Local, &wide());
     // A worker begins to send a file when a row group of it is full, which takes 64 MiB.
     let texts = |lane: u32, rows: usize| {
         let name = (0..).map(|number| format!("{number}.parquet")).find(|name| lane_of(name, 0, 2) == lane).unwrap();
@@ -1050,25 +1025,11 @@ fn a_file_that_breaks_in_a_lost_lane_costs_the_other_lanes_nothing() {
     assert_eq!(place.output().values().sum::<u64>(), 62);
 }
 
-const WIDE: &str = r#"
-[source]
-path = "{root}in/"
-{store}
-[sink]
-path = "{root}out/"
-compression = "none"
-{store}
-[checkpoint]
-path = "{root}checkpoint"
-lanes = 2
-heartbeat_seconds = 0.05
-group_bytes_max = "256 MiB"
-{store}
-[run]
-workers = 1
-readers = 1
-block_rows_max = 1
-"#;
+fn wide() -> Pipeline {
+    let wide = unstaged(&[]).by_position().sink("compression = \"none\"");
+    let wide = wide.checkpoint("lanes = 2\nheartbeat_seconds = 0.05\ngroup_bytes_max = \"256 MiB\"");
+    wide.run("workers = 1\nreaders = 1\nblock_rows_max = 1").anywhere()
+}
 
 /// A wants to move the job, waits to see whether somebody is alive, and meanwhile B moves it elsewhere.
 #[test]

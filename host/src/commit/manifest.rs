@@ -142,7 +142,7 @@ pub async fn manifest(sink: &Store, job: &str) -> Result<Option<Manifest>, Commi
         let name = name(job, counts);
         // If it is gone, a higher one has come.
         let Some(bytes) = get(sink, &name).await.map_err(of_sink)? else { continue };
-        return match decode_document(&bytes) {
+        return match decode_document(&bytes).and_then(|found| in_its_place(found, job, Some(counts))) {
             Ok(manifest) => Ok(Some(manifest)),
             Err(Unreadable::Damaged(message)) => match sound_copy(sink, job, counts).await? {
                 None => Err(damaged(sink, &name, &message)),
@@ -250,26 +250,36 @@ async fn positions(sink: &Store, job: &str) -> Result<Vec<Position>, CommitError
 async fn sound_copy(sink: &Store, job: &str, position: Position) -> Result<Option<Manifest>, CommitError> {
     let bytes = get(sink, &copy_name(job)).await.map_err(of_sink)?;
     let copy = bytes.and_then(|bytes| decode_document::<Manifest>(&bytes).ok());
-    Ok(copy.filter(|copy| copy.position == Some(position)))
+    Ok(copy.filter(|copy| copy.job == job && copy.position == Some(position)))
 }
 
 /// What an older build has left under the name of the copy.
 async fn of_format_1(sink: &Store, job: &str) -> Result<Option<Manifest>, CommitError> {
     let bytes = get(sink, &copy_name(job)).await.map_err(of_sink)?;
     let manifest = bytes.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
-    Ok(manifest.filter(|manifest| manifest.format == FORMAT_1))
+    Ok(manifest.filter(|manifest| manifest.format == FORMAT_1 && manifest.job == job))
 }
 
 /// Of a job of format 1, or the copy alone where somebody has kept only that.
 async fn format_1(sink: &Store, job: &str) -> Result<Option<Manifest>, CommitError> {
     let name = copy_name(job);
     let Some(bytes) = get(sink, &name).await.map_err(of_sink)? else { return Ok(None) };
-    match decode_document(&bytes) {
+    match decode_document(&bytes).and_then(|found| in_its_place(found, job, None)) {
         Ok(manifest) => Ok(Some(manifest)),
         Err(unreadable) => match of_format_1(sink, job).await? {
             None => Err(unreadable_in(sink, &name, unreadable)),
             found => Ok(found),
         },
+    }
+}
+
+/// One that proves itself may be another's, or an older one, that was put into this place.
+fn in_its_place(found: Manifest, job: &str, position: Option<Position>) -> Result<Manifest, Unreadable> {
+    match found.job == job && (position.is_none() || found.position == position) {
+        true => Ok(found),
+        false => {
+            Err(Unreadable::Damaged(format!("it is a manifest of job {}, and lies in another's place", found.job)))
+        }
     }
 }
 
@@ -373,6 +383,22 @@ mod tests {
         assert_eq!(counts(&sink).as_deref(), Some("c"));
         wait(leave_manifest(&sink, &manifest_at(0, 9, "d"))).unwrap();
         assert_eq!(counts(&sink).as_deref(), Some("d"));
+    }
+
+    #[test]
+    fn one_that_lies_in_anothers_place_is_named() {
+        let sink = Store::memory("sink");
+        let seven = manifest_at(0, 7, "a");
+        wait(leave_manifest(&sink, &seven)).unwrap();
+        wait(put(&sink, &name("j", Position { claim: 0, log: 9 }), seal(&seven))).unwrap();
+        wait(sink.objects().delete(&Path::from(copy_name("j")))).unwrap();
+        for name in [name("k", Position { claim: 0, log: 7 }), copy_name("l")] {
+            wait(put(&sink, &name, seal(&seven))).unwrap();
+        }
+        for (job, name) in [("j", "_wasmpipe/j/"), ("k", "_wasmpipe/k/"), ("l", "_wasmpipe/l.json")] {
+            let error = wait(manifest(&sink, job)).unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
     }
 
     #[test]

@@ -729,7 +729,8 @@ mod tests {
         let long =
             json!({ "additionalProperties": false, "properties": { ("k".repeat(1_000_000)): {} }, "allOf": twice });
         assert_eq!(mistakes(&long, &json!({ ("k".repeat(1000)): 1 })).len(), 1);
-        assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+        // Done in the obvious way, each of these takes hours.
+        assert!(started.elapsed() < std::time::Duration::from_secs(300), "{:?}", started.elapsed());
     }
 
     /// The second way to an unknown key must not mark the mistake that was found in between.

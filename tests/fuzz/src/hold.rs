@@ -21,9 +21,9 @@ const LANES_OPENED_MAX: u32 = 4;
 const STATES: [RowState; 4] = [RowState::Done, RowState::Known, RowState::Failed, RowState::DeadLettered];
 
 pub(crate) fn check(checkpoint: &Checkpoint, turn: Turn) {
-    checkpoint.root.iter().for_each(|entry| is_written_as_it_was_read::<RootEntry>(entry));
+    checkpoint.root.iter().for_each(|entry| is_written_as_it_was_read::<RootEntry>(entry.bytes()));
     let entries = checkpoint.lanes.values().flat_map(BTreeMap::values);
-    entries.for_each(|entry| is_written_as_it_was_read::<LaneEntry>(entry));
+    entries.for_each(|entry| is_written_as_it_was_read::<LaneEntry>(entry.bytes()));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without threads");
     runtime.block_on(check_reading(checkpoint, turn));
 }
@@ -70,7 +70,7 @@ where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
     let Ok(read) = try_entry::<T>(entry) else { return };
-    assert_eq!(try_entry::<T>(&encode(&read)).expect("our own"), read);
+    assert_eq!(try_entry::<T>(&encode(&read)).expect("our own"), read, "{}", entry.escape_ascii());
 }
 
 async fn check_view(view: &View, checkpoint: &Checkpoint, store: &Store) {

@@ -1,14 +1,16 @@
 //! Checkpoints made of any bytes, and what must hold whatever they say: an answer or an error, never a panic, never a
 //! hang, memory in proportion to the bytes; and an answer that agrees with itself. Nothing here knows who makes the bytes:
-//! `cargo test` mutates the frozen job's by a fixed seed, `targets/` lets libFuzzer look for them.
+//! `cargo test` mutates the frozen jobs' by a fixed seed, `targets/` lets libFuzzer look for them.
 //!
-//! * `frozen` - the job of format 1 that every build reads.
+//! * `frozen` - the jobs that every build reads, one of each format.
 //! * `plain` - the same with side files that are not compressed.
+//! * `seal` - digests of format 2 are taken last, so that what they speak of can be changed.
 //! * `checkpoint` - a checkpoint as bytes, and how any bytes are cut into its entries.
 //! * `side` - any bytes become a side file that an entry names with its right size and digest.
 //! * `rows` - any bytes become rows of a side file: sound Parquet, any values.
 //! * `model` - which files count, and the state of a row, said a second time and simply.
 //! * `hold` - what must hold.
+//! * `sink` - the same of claims and manifests.
 //! * `seeds` - bytes to begin with.
 
 mod checkpoint;
@@ -17,20 +19,25 @@ mod hold;
 mod model;
 mod plain;
 mod rows;
+mod seal;
 mod seeds;
 mod side;
+mod sink;
 
-pub use seeds::{entry_seeds, side_seeds, write_seeds};
+pub use seeds::{entry_seeds, side_seeds, sink_seeds, write_seeds};
+pub use sink::sink_documents;
 
 /// The bytes are entries of a log: documents that end with a zero byte, each led by a byte that says where it belongs. `r`:
 /// the next of the root, `g`: its genesis instead of the frozen job's, a digit: the next of that lane, `h`: a hole of as many
-/// numbers as the decimal digits after the lane's say. Side files that entries can name
-/// are the frozen job's, as they are and without compression.
+/// numbers as the decimal digits after the lane's say. `R`, `G`, and `A` to `F` for lanes: the same, as drafts of format 2,
+/// below the genesis of the frozen job of that format. Side files that entries can name are the frozen jobs', as they are and
+/// without compression.
 pub fn entries(data: &[u8]) {
     hold::check(&checkpoint::Checkpoint::of_entries(data), Turn::of(data));
 }
 
-/// The bytes but the first are a side file, and the first says which one: of a job that is sound but for this file.
+/// The bytes but the first are a side file, and the first says which one: of a job that is sound but for this file. A `2`
+/// before all: of the job of format 2.
 pub fn side_files(data: &[u8]) {
     if let Some(checkpoint) = side::checkpoint(data) {
         hold::check(&checkpoint, Turn::of(data));

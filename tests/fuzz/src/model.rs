@@ -29,16 +29,19 @@ impl<'a> Model<'a> {
         let mut counting: BTreeMap<u64, Vec<FileEntry>> = BTreeMap::new();
         for logged in self.entries {
             match &logged.entry {
-                LaneEntry::Segment(segment) => {
-                    let files = segment.files.iter().chain(&segment.dead_letters).cloned().collect();
-                    counting.insert(logged.number, files);
-                }
+                LaneEntry::Segment(segment) => drop(counting.insert(logged.number, self.named(segment))),
                 LaneEntry::Compaction(entry) => counting = self.compacted(&entry.groups.path, &entry.files.path),
                 _ => {}
             }
         }
         counting.retain(|number, _| !self.withdrawn.contains(number));
         counting
+    }
+
+    fn named(&self, segment: &SegmentEntry) -> Vec<FileEntry> {
+        let aside = segment.files_table.iter().flat_map(|table| self.rows(&table.path));
+        let aside = aside.flat_map(|batch| (0..batch.num_rows()).map(move |row| file(&batch, row)).collect::<Vec<_>>());
+        segment.files.iter().chain(&segment.dead_letters).cloned().chain(aside).collect()
     }
 
     fn compacted(&self, groups: &str, files: &str) -> BTreeMap<u64, Vec<FileEntry>> {
@@ -48,10 +51,8 @@ impl<'a> Model<'a> {
         }
         for batch in self.rows(files) {
             for at in 0..batch.num_rows() {
-                let number = |column| numbers(&batch, column).value(at);
-                let path = strings(&batch, "path").value(at).to_string();
-                let file = FileEntry { path, rows: number("rows"), bytes: number("bytes"), digest: None };
-                counting.get_mut(&number("group")).expect("a file of a group").push(file);
+                let group = numbers(&batch, "group").value(at);
+                counting.get_mut(&group).expect("a file of a group").push(file(&batch, at));
             }
         }
         counting
@@ -116,6 +117,15 @@ impl<'a> Model<'a> {
         });
         segments.flat_map(|(number, segment)| objects(segment).map(move |object| (number, segment, object)))
     }
+}
+
+/// A row of a table of files.
+fn file(batch: &RecordBatch, row: usize) -> FileEntry {
+    let number = |column| numbers(batch, column).value(row);
+    let path = strings(batch, "path").value(row).to_string();
+    let has_digest = batch.column_by_name("digest").is_some_and(|digests| digests.is_valid(row));
+    let digest = has_digest.then(|| strings(batch, "digest").value(row).to_string());
+    FileEntry { path, rows: number("rows"), bytes: number("bytes"), digest }
 }
 
 /// What a group covers; of one that is withdrawn, what it can have covered.

@@ -1,47 +1,72 @@
-//! Bytes to begin with: the frozen job's entries and side files, and such as it has none of.
+//! Bytes to begin with: the frozen jobs' entries, side files, claims and manifests, and such as they have none of.
 
 use std::path::Path;
 
-use wasmpipe::commit::{FileEntry, GroupCounts, LaneEntry, SegmentEntry};
+use wasmpipe::commit::{FORMAT, FORMAT_1, FileEntry, GroupCounts, LaneEntry, SegmentEntry};
 
-use crate::checkpoint::Checkpoint;
-use crate::frozen::{self, SEGMENT};
+use crate::checkpoint::{Checkpoint, Entry};
+use crate::frozen::Job;
 use crate::plain;
+use crate::side::OF_FORMAT_2;
+use crate::{frozen, sink};
 
-/// For [`crate::entries`]: the whole job, each of its lanes, and lanes with what it has not.
+/// For [`crate::entries`]: the whole jobs, each of their lanes, and lanes with what they have not.
 pub fn entry_seeds() -> Vec<Vec<u8>> {
-    let mut seeds = vec![frozen::checkpoint().to_entries(), plain::checkpoint().to_entries()];
-    for lane in [0, 1] {
-        let mut one = plain::checkpoint();
-        one.lanes.retain(|kept, _| *kept == lane);
-        one.root.clear();
-        seeds.push(one.to_entries());
+    let mut seeds = Vec::new();
+    for format in FORMAT_1..=FORMAT {
+        seeds.extend([frozen::job(format), plain::job(format)].map(|job| job.checkpoint.to_entries()));
+        seeds.extend([0, 1].map(|lane| alone(plain::job(format), lane).to_entries()));
     }
     seeds.extend(MORE.iter().map(|entries| lane_of(entries)));
-    seeds.extend(states().iter().map(Checkpoint::to_entries));
+    seeds.push(states().to_entries());
     seeds
+}
+
+/// One lane, below as much of the root as it names.
+fn alone(job: &Job, lane: u32) -> Checkpoint {
+    let mut one = job.checkpoint.clone();
+    one.lanes.retain(|kept, _| *kept == lane);
+    if matches!(one.root[0], Entry::Stored(_)) {
+        one.root.clear();
+    }
+    one
 }
 
 /// For [`crate::side_files`]: each as it is, without compression, and some rows of each kind.
 pub fn side_seeds() -> Vec<Vec<u8>> {
-    let (packed, plain) = (frozen::side(), plain::checkpoint().side);
-    let seed = |(kind, name): (u8, &str)| {
-        [&packed[name], &plain[&plain::twin(name)]].map(|file| [&[kind], file.as_ref()].concat())
-    };
-    let as_they_are = [
-        (b'c', frozen::COVERAGE),
-        (b'k', frozen::COVERAGE),
-        (b'g', frozen::GROUPS),
-        (b'f', frozen::FILES),
-        (b'o', frozen::OPENS),
-        (b'm', frozen::MERGED_IDS),
-        (b'i', frozen::IDS),
-        (b'l', frozen::LISTING),
-        (b'p', frozen::IDS),
-    ];
-    let mut seeds: Vec<Vec<u8>> = as_they_are.into_iter().flat_map(seed).collect();
-    seeds.extend(ROWS.iter().map(|seed| seed.to_vec()));
+    let mut seeds = Vec::new();
+    for (format, prefix) in [(FORMAT_1, &[][..]), (FORMAT, &[OF_FORMAT_2])] {
+        let jobs = [frozen::job(format), plain::job(format)];
+        seeds.extend(jobs.into_iter().flat_map(as_they_are).map(|seed| [prefix, &seed].concat()));
+        seeds.extend(ROWS.iter().map(|seed| [prefix, seed].concat()));
+    }
+    seeds.push([&[OF_FORMAT_2], FILES_OF_FORMAT_2].concat());
     seeds
+}
+
+fn as_they_are(job: &Job) -> Vec<Vec<u8>> {
+    let compaction = job.compaction();
+    let [coverage, groups, files, opens] =
+        [compaction.coverage, compaction.groups, compaction.files, compaction.opens].map(|file| file.path);
+    let ids = job.segment().ids.expect("ids of what is done").path;
+    let names = [
+        (b'c', &coverage),
+        (b'k', &coverage),
+        (b'g', &groups),
+        (b'f', &files),
+        (b't', &files),
+        (b'o', &opens),
+        (b'm', &compaction.ids[0].file.path),
+        (b'i', &ids),
+        (b'l', &job.listing().path),
+        (b'p', &ids),
+    ];
+    names.into_iter().map(|(kind, name)| [&[kind], job.checkpoint.side[name].as_ref()].concat()).collect()
+}
+
+/// For [`crate::sink_documents`]: what a job leaves in its sink, as it is and to be sealed.
+pub fn sink_seeds() -> Vec<Vec<u8>> {
+    sink::seeds()
 }
 
 /// Writes seeds into a folder, a file each.
@@ -53,25 +78,24 @@ pub fn write_seeds(folder: &Path, seeds: &[Vec<u8>]) -> std::io::Result<()> {
         .try_for_each(|(number, seed): (usize, _)| std::fs::write(folder.join(format!("seed-{number}")), seed))
 }
 
-/// A lane of these documents, below the frozen job's genesis.
+/// These documents, below the frozen job's genesis of their format.
 fn lane_of(entries: &[&str]) -> Vec<u8> {
     let documents = entries.iter().map(|entry| format!("{entry}\0"));
     documents.collect::<String>().into_bytes()
 }
 
 /// A group of two lanes' worth of states: done after failed, known and asked again, a piece, a group withdrawn.
-fn states() -> Vec<Checkpoint> {
-    let frozen = frozen::checkpoint();
-    let LaneEntry::Segment(first) = frozen::entry(&frozen.lanes[&1][&SEGMENT]) else { unreachable!("it is a segment") };
+fn states() -> Checkpoint {
+    let first = frozen::job(FORMAT_1).segment();
     let mut checkpoint = Checkpoint::default();
     let ranges: [[&[(u64, u64)]; 4]; 3] =
         [[&[(0, 5)], &[(5, 7)], &[(7, 9)], &[]], [&[(7, 9)], &[], &[], &[(9, 12)]], [&[(12, 20)], &[], &[(2, 3)], &[]]];
     for (group, states) in (0..).zip(ranges) {
         let entry = LaneEntry::Segment(Box::new(covering(&first, group, states)));
         let number = checkpoint.lanes.entry(0).or_default().len() as u64;
-        checkpoint.lanes.entry(0).or_default().insert(number, plain::encode(&entry));
+        checkpoint.lanes.entry(0).or_default().insert(number, Entry::Stored(plain::encode(&entry)));
     }
-    vec![checkpoint]
+    checkpoint
 }
 
 fn covering(like: &SegmentEntry, group: u64, states: [&[(u64, u64)]; 4]) -> SegmentEntry {
@@ -90,7 +114,7 @@ fn covering(like: &SegmentEntry, group: u64, states: [&[(u64, u64)]; 4]) -> Segm
     entry
 }
 
-const MORE: [&[&str]; 4] = [
+const MORE: [&[&str]; 8] = [
     &[
         r#"0{"entry":"open","format":1,"token":"t","run":"r","root":0,"opened_ms":1,"host":"h","boot":"b","pid":1}"#,
         r#"0{"entry":"segment","format":1,"token":"t","root":0,"group":0,"files":[{"path":"a","rows":6,"bytes":9}],"coverage":[{"object":"a.parquet","digest":"d","size":9,"rows":20,"piece":1,"own":[[4,20]],"done":[[4,10]],"known":[[10,20]]}],"coverage_file":null,"ids":{"path":"side/417eca48e2d85139-ids-1.parquet","rows":6,"bytes":9,"digest":""},"counts":{"rows_read":6,"rows_dropped":0,"rows_failed":0,"rows_dead_lettered":0,"rows_known":10,"rows_written":6}}"#,
@@ -103,6 +127,19 @@ const MORE: [&[&str]; 4] = [
     ],
     &[r#"r{"entry":"deleted","format":1}"#],
     &["h05", "h1999", r#"0{"entry":"close","format":1,"token":"t","how":"stopped"}"#, "1", "1{"],
+    &[
+        r#"R{"below":"@","body":{"entry":"relocate","source":"file:///a","sink":"file:///b","checkpoint":"file:///c"},"format":2,"job":"@","log":"@","number":"@"}"#,
+        r#"A{"below":null,"body":{"entry":"open","token":"t","run":"r","root":0,"root_digest":"@","opened_ms":1,"host":"h","boot":"b","pid":1},"format":2,"job":"@","log":"@","number":"@"}"#,
+        r#"A{"below":"@","body":{"entry":"segment","token":"t","root":1,"root_digest":"@","group":0,"files":[{"path":"a","rows":6,"bytes":9,"digest":""}],"coverage":[{"object":"1.parquet","digest":"d","size":9,"rows":20,"piece":1,"own":[[4,20]],"done":[[4,10]],"known":[[10,20]]}],"coverage_file":null,"ids":null,"counts":{"rows_read":6,"rows_dropped":0,"rows_failed":0,"rows_dead_lettered":0,"rows_known":10,"rows_written":6}},"format":2,"job":"@","log":"@","number":"@"}"#,
+        r#"A{"below":"@","body":{"entry":"withdraw","token":"t","numbers":[1],"forget_known":true,"reason":"x"},"format":2,"job":"@","log":"@","number":"@"}"#,
+        r#"A{"below":null,"body":{"entry":"open","token":"u","run":"s","root":0,"root_digest":"@","opened_ms":1,"host":"h","boot":"b","pid":1,"torn":true},"format":2,"job":"@","log":"@","number":"@"}"#,
+    ],
+    &[
+        r#"R{"below":"@","body":{"entry":"upgrade","below":[]},"format":2,"job":"@","log":"@","number":"@"}"#,
+        r#"R{"below":"@","body":{"entry":"drain","run":"r"},"format":2,"job":"@","log":"@","number":"@"}"#,
+    ],
+    &[r#"R{"below":"@","body":{"entry":"deleted"},"format":2,"job":"@","log":"@","number":"@"}"#],
+    &[r#"A{"below":null,"body":{"entry":"open"},"format":3,"job":"0","log":"root","number":9}"#],
 ];
 
 /// Sound ones: a byte per value.
@@ -115,3 +152,6 @@ const ROWS: [&[u8]; 7] = [
     b"L\x00\x09\x00\x05\x00\x01\x09\xff\x05\x01",
     b"M\x00\x01\x01\x02",
 ];
+
+/// With a digest and without.
+const FILES_OF_FORMAT_2: &[u8] = b"T\x01\x00\x03\x09\x02\x02\x01\x01\x09\xff";

@@ -1,38 +1,88 @@
-//! Any bytes become a side file of the frozen job, and the entry that names it says their size, digest and rows.
+//! Any bytes become a side file of a frozen job, and the entry that names it says their size, digest and rows.
 
 use bytes::Bytes;
 use parquet::file::metadata::ParquetMetaDataReader;
-use wasmpipe::commit::{CompactionEntry, LaneEntry, RootEntry, SegmentEntry, SideFile};
+use wasmpipe::commit::{CompactionEntry, FORMAT, FORMAT_1, LaneEntry, RootEntry, SegmentEntry, SideFile};
 
 use crate::checkpoint::Checkpoint;
-use crate::frozen::{self, COMPACTION, SEGMENT};
-use crate::plain::{self, encode, side_file};
+use crate::frozen::Job;
+use crate::plain::{self, edit, side_file};
 use crate::rows::{self, Column, Values};
+
+/// Leads bytes that go into the job of format 2.
+pub(crate) const OF_FORMAT_2: u8 = b'2';
 
 /// The job with that side file; none if the first byte names none. A small letter: the bytes are the file. A capital one:
 /// they are rows of it.
 pub(crate) fn checkpoint(data: &[u8]) -> Option<Checkpoint> {
+    let (format, data) = data.strip_prefix(&[OF_FORMAT_2]).map_or((FORMAT_1, data), |data| (FORMAT, data));
     let (kind, data) = data.split_first()?;
     let bytes = match kind {
         b'a'..=b'z' => Bytes::copy_from_slice(data),
-        _ => rows::parquet(columns(*kind)?, data),
+        _ => rows::parquet(columns(*kind, format)?, data),
     };
     let file = side_file("side/fuzzed.parquet", &bytes, rows_in(&bytes));
-    let mut checkpoint = plain::checkpoint();
-    checkpoint.side.insert(file.path.clone(), bytes);
-    match kind.to_ascii_lowercase() {
-        b'c' => segment(&mut checkpoint, |entry| (entry.coverage, entry.coverage_file) = (None, Some(file))),
-        b'i' => segment(&mut checkpoint, |entry| entry.ids = Some(file)),
-        b'g' => compaction(&mut checkpoint, |entry| entry.groups = file),
-        b'f' => compaction(&mut checkpoint, |entry| entry.files = file),
-        b'k' => compaction(&mut checkpoint, |entry| entry.coverage = file),
-        b'o' => compaction(&mut checkpoint, |entry| entry.opens = file),
-        b'm' => compaction(&mut checkpoint, |entry| entry.ids[0].file = file),
-        b'l' => source(&mut checkpoint, file),
-        b'p' => imported(&mut checkpoint, file),
-        _ => return None,
+    let mut fuzzed = Fuzzed { job: plain::job(format), checkpoint: plain::job(format).checkpoint.clone() };
+    fuzzed.checkpoint.side.insert(file.path.clone(), bytes);
+    fuzzed.name(kind.to_ascii_lowercase(), file).then_some(fuzzed.checkpoint)
+}
+
+/// A job of which an entry is to name other bytes.
+struct Fuzzed {
+    job: &'static Job,
+    checkpoint: Checkpoint,
+}
+
+impl Fuzzed {
+    /// `false` if there is no such kind of side file.
+    fn name(&mut self, kind: u8, file: SideFile) -> bool {
+        match kind {
+            b'c' => self.segment(|entry| (entry.coverage, entry.coverage_file) = (None, Some(file))),
+            b'i' => self.segment(|entry| entry.ids = Some(file)),
+            b't' => self.segment(|entry| {
+                (entry.files, entry.dead_letters, entry.files_table) = (vec![], vec![], Some(file));
+            }),
+            b'g' => self.compaction(|entry| entry.groups = file),
+            b'f' => self.compaction(|entry| entry.files = file),
+            b'k' => self.compaction(|entry| entry.coverage = file),
+            b'o' => self.compaction(|entry| entry.opens = file),
+            b'm' => self.compaction(|entry| entry.ids[0].file = file),
+            b'l' => self.source(file),
+            b'p' => self.imported(file),
+            _ => return false,
+        }
+        true
     }
-    Some(checkpoint)
+
+    fn segment(&mut self, change: impl FnOnce(&mut SegmentEntry)) {
+        let entries = self.checkpoint.lanes.get_mut(&1).expect("two lanes");
+        edit(entries.get_mut(&self.job.segment).expect("it is there"), |entry| match entry {
+            LaneEntry::Segment(entry) => change(entry),
+            _ => unreachable!("it is a segment"),
+        });
+    }
+
+    fn compaction(&mut self, change: impl FnOnce(&mut CompactionEntry)) {
+        let entries = self.checkpoint.lanes.get_mut(&0).expect("two lanes");
+        edit(entries.get_mut(&self.job.compaction).expect("it is there"), |entry| match entry {
+            LaneEntry::Compaction(entry) => change(entry),
+            _ => unreachable!("it is a compaction"),
+        });
+    }
+
+    fn source(&mut self, file: SideFile) {
+        edit(&mut self.checkpoint.root[self.job.source], |entry| match entry {
+            RootEntry::Source { listing, .. } => *listing = file,
+            _ => unreachable!("it is a new listing"),
+        });
+    }
+
+    fn imported(&mut self, file: SideFile) {
+        edit(&mut self.checkpoint.root[0], |entry| match entry {
+            RootEntry::Genesis(genesis) => genesis.imported.push(file),
+            _ => unreachable!("it is a genesis"),
+        });
+    }
 }
 
 /// What a footer says, if there is one.
@@ -41,40 +91,12 @@ fn rows_in(bytes: &Bytes) -> u64 {
     std::panic::catch_unwind(read).ok().and_then(Result::ok).and_then(|rows| rows.try_into().ok()).unwrap_or(0)
 }
 
-fn segment(checkpoint: &mut Checkpoint, edit: impl FnOnce(&mut SegmentEntry)) {
-    let entries = checkpoint.lanes.get_mut(&1).expect("two lanes");
-    let LaneEntry::Segment(mut entry) = frozen::entry(&entries[&SEGMENT]) else { unreachable!("it is a segment") };
-    edit(&mut entry);
-    entries.insert(SEGMENT, encode(&LaneEntry::Segment(entry)));
-}
-
-fn compaction(checkpoint: &mut Checkpoint, edit: impl FnOnce(&mut CompactionEntry)) {
-    let entries = checkpoint.lanes.get_mut(&0).expect("two lanes");
-    let LaneEntry::Compaction(mut entry) = frozen::entry(&entries[&COMPACTION]) else {
-        unreachable!("it is a compaction")
-    };
-    edit(&mut entry);
-    entries.insert(COMPACTION, encode(&LaneEntry::Compaction(entry)));
-}
-
-fn source(checkpoint: &mut Checkpoint, file: SideFile) {
-    let RootEntry::Source { rewritten, opens, .. } = frozen::entry(&checkpoint.root[1]) else {
-        unreachable!("it is a new listing")
-    };
-    checkpoint.root[1] = encode(&RootEntry::Source { listing: file, rewritten, opens });
-}
-
-fn imported(checkpoint: &mut Checkpoint, file: SideFile) {
-    let RootEntry::Genesis(mut genesis) = frozen::entry(&checkpoint.root[0]) else { unreachable!("it is a genesis") };
-    genesis.imported.push(file);
-    checkpoint.root[0] = encode(&RootEntry::Genesis(genesis));
-}
-
-fn columns(kind: u8) -> Option<&'static [Column]> {
+fn columns(kind: u8, format: u32) -> Option<&'static [Column]> {
     Some(match kind {
         b'C' | b'K' => &COVERAGE,
         b'G' => &GROUPS,
-        b'F' => &FILES,
+        b'F' | b'T' if format == FORMAT_1 => &FILES[..4],
+        b'F' | b'T' => &FILES,
         b'O' => &OPENS,
         b'L' => &LISTING,
         b'I' => &IDS,
@@ -109,11 +131,16 @@ const COUNTS: &[&str] = &[
 const GROUPS: [Column; 3] =
     [Column("group", Values::Number), Column("root", Values::Number), Column("counts", Values::Text(COUNTS))];
 
-const FILES: [Column; 4] = [
+/// The last since format 2.
+const FILES: [Column; 5] = [
     Column("group", Values::Number),
     Column("path", Values::Text(&["a", "_wasmpipe/dead-letters/a", "", "../up", "/"])),
     Column("rows", Values::Number),
     Column("bytes", Values::Number),
+    Column(
+        "digest",
+        Values::TextOrNone(&["", "0", "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"]),
+    ),
 ];
 
 const OPENS: [Column; 7] = [

@@ -1,4 +1,4 @@
-//! The frozen job, and thousands of mutations of it that are the same in each run. Each has limits in time and memory.
+//! The frozen jobs, and thousands of mutations of it that are the same in each run. Each has limits in time and memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,40 +6,64 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use wasmpipe::commit::{FORMAT, view};
+
 use crate::checkpoint::Checkpoint;
 use crate::hold::check;
-use crate::{Turn, entries, entry_seeds, side, side_files, side_seeds};
+use crate::{Turn, entries, entry_seeds, frozen, plain, side, side_files, side_seeds, sink_documents, sink_seeds};
 
 #[test]
-fn the_frozen_job_holds() {
+fn the_frozen_jobs_hold() {
     let _alone = ALONE.lock();
     for turn in Turn::ALL {
         entry_seeds().iter().for_each(|seed| within_limits(|data| check(&Checkpoint::of_entries(data), turn), seed));
         let sides = side_seeds();
         sides.iter().for_each(|seed| within_limits(|data| check(&side::checkpoint(data).expect("a seed"), turn), seed));
     }
+    sink_seeds().iter().for_each(|seed| within_limits(sink_documents, seed));
+}
+
+/// What was taken apart and sealed anew is a job that proves itself: mutations of it get past the digests.
+#[test]
+fn drafts_are_sealed_as_the_host_seals() {
+    let _alone = ALONE.lock();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for job in [frozen::job(FORMAT), plain::job(FORMAT)] {
+        let again = Checkpoint::of_entries(&job.checkpoint.to_entries());
+        let view = runtime.block_on(async { view(&again.store().await).await }).unwrap().expect("a job");
+        assert!(view.groups() > 3 && view.files().count() > 3, "{} groups", view.groups());
+    }
 }
 
 #[test]
 fn mutated_entries_hold() {
     let _alone = ALONE.lock();
-    mutations(&entry_seeds(), MUTATIONS, Random(7), entries);
+    mutations(&entry_seeds(), Random(7), entries);
 }
 
 #[test]
 fn mutated_side_files_hold() {
     let _alone = ALONE.lock();
-    mutations(&side_seeds(), MUTATIONS, Random(11), side_files);
+    mutations(&side_seeds(), Random(11), side_files);
 }
 
-const MUTATIONS: usize = 1000;
+#[test]
+fn mutated_claims_and_manifests_hold() {
+    let _alone = ALONE.lock();
+    mutations(&sink_seeds(), Random(13), sink_documents);
+}
+
+/// Of all runs of the tests but long ones, `cargo xtask soak`.
+const MUTATIONS: usize = 500;
+const MUTATIONS_SOAK: usize = 20_000;
 /// One check reads its checkpoint some dozen times.
 const TIME_MAX: Duration = Duration::from_secs(5);
 /// Of an input without a byte: stores, a runtime, decoders.
 const MEMORY_BYTES_MAX: usize = 48 << 20;
 
-fn mutations(seeds: &[Vec<u8>], count: usize, mut random: Random, check: fn(&[u8])) {
-    for number in 0..count {
+fn mutations(seeds: &[Vec<u8>], mut random: Random, check: fn(&[u8])) {
+    let is_soak = std::env::var_os("WASMPIPE_SOAK").is_some();
+    for number in 0..if is_soak { MUTATIONS_SOAK } else { MUTATIONS } {
         let mut data = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(4) {
             mutate(&mut data, seeds, &mut random);

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use wasmpipe::commit::{self, CommitError, Root, Verified};
 use wasmpipe::store::{Store, Unwatched};
 
-use super::everything::{self, put_back};
+use super::everything::{self, Size, put_back};
 use super::place::{Objects, Place, wait};
-use super::{Ran, Said, plan_as};
+use super::{Multiset, Ran, Said, plan_as};
 
 /// What becomes of files, by their names below the job's folder: other bytes, or none.
 pub type Changes = BTreeMap<String, Option<Bytes>>;
@@ -19,6 +19,7 @@ pub type Changes = BTreeMap<String, Option<Bytes>>;
 pub struct Attacked {
     pub place: Place,
     pub was: Objects,
+    right: Multiset,
 }
 
 /// How an attack ended that did no harm.
@@ -40,8 +41,12 @@ pub enum Mend {
 }
 
 impl Attacked {
-    pub fn new(place: Place) -> Attacked {
-        Attacked { was: everything::files(&place), place }
+    pub fn new(size: Size) -> Attacked {
+        Attacked::of(everything::make(size), size)
+    }
+
+    pub fn of(place: Place, size: Size) -> Attacked {
+        Attacked { was: everything::files(&place), place, right: everything::output(size) }
     }
 
     /// All as it was, but for these changes.
@@ -95,12 +100,12 @@ impl Attacked {
     }
 
     fn check_output(&self, how: &str) -> Result<(), String> {
-        let (now, right) = (self.place.output(), everything::output());
+        let (now, right) = (self.place.output(), &self.right);
         let of = |row: &String| (now.get(row).copied().unwrap_or(0), right.get(row).copied().unwrap_or(0));
         let rows = || now.keys().chain(right.keys()).map(of);
         let (lost, doubled) =
             (rows().filter(|(now, right)| now < right).count(), rows().filter(|(now, right)| now > right).count());
-        if now == right { Ok(()) } else { Err(format!("{how}: {lost} rows lost, {doubled} doubled")) }
+        if now == *right { Ok(()) } else { Err(format!("{how}: {lost} rows lost, {doubled} doubled")) }
     }
 
     /// What `checkpoint verify` says.

@@ -1,64 +1,58 @@
 //! A job in whose checkpoint there is some of everything: two lanes, segments, dead letters, failed rows, imported ids, an
-//! accepted change, a group that was withdrawn, a compaction, a source that grew and one that was rewritten, coverage that is
-//! too long for an entry; at last a run that was killed in the middle, and asked to stop. Its files are few and small.
+//! accepted change, a group that was withdrawn, failed rows that were done again, a compaction, a source that grew and one that
+//! was rewritten, coverage that is too long for an entry; at last a run that was killed in the middle, and asked to stop. Its
+//! files are few and small.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arrow::array::RecordBatch;
 use object_store::{Error, Result};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use wasmpipe::commit::{View, lane_of};
 use wasmpipe::store::{Act, Unwatched, Watch};
 
+use super::pipeline::{Pipeline, failing_twice};
 use super::place::{Kind, Objects, Place};
-use super::{Multiset, Said, number_batch, write_parquet};
+use super::{Multiset, Said, Workdir, number_batch, write_parquet};
 
-/// Sizes of groups and blocks are set by each run.
-const PIPELINE: &str = r#"
-[source]
-path = "{root}in/"
-id = "id"
-{store}
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "errors_on"
-config = { at = [AT] }
-on_error = "skip"
-[[stage]]
-component = "{guests}/bare.wasm"
-function = "negate"
-on_error = "dead-letter"
-[[stage]]
-component = "{guests}/hostile.wasm"
-function = "twice"
-[sink]
-path = "{root}out/"
-columns = ["id", "negated"]
-{store}
-[checkpoint]
-path = "{root}checkpoint"
-lanes = 2
-group_rows_max = GROUP
-heartbeat_seconds = 0.02
-{store}
-[run]
-workers = 1
-readers = 1
-block_rows_max = GROUP
-"#;
-
-/// What the first stage leaves out; the third since the change that was accepted.
-const FAILING: [i64; 3] = [3, 103, 999];
+/// What the first stage leaves out: before the change that was accepted, and since.
+const FAILING: [&[i64]; 2] = [&[3, 4, 103], &[3, 103]];
 /// What becomes a dead letter: it has no negative.
 const DEAD: i64 = i64::MIN;
-/// Done before the job began; of the long object every second row.
+/// Done before the job began; of the long object every second row. Its numbers begin here.
 const IMPORTED: [i64; 2] = [1, 101];
-const LONG: std::ops::Range<i64> = 1000..6800;
+const LONG: i64 = 1000;
 
-fn pipeline(change: bool, group: u64) -> String {
-    let at = FAILING[..if change { 3 } else { 2 }].iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-    let text = PIPELINE.replace("AT", &at).replace("GROUP", &group.to_string());
-    text.replace("{root}", "").replace("{store}\n", "")
+/// How long that object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// No longer than what is read, flipped and run a thousand times should be.
+    Small,
+    /// Coverage of the long object is too long for an entry.
+    Full,
+}
+
+impl Size {
+    /// Of the long object.
+    fn numbers(self) -> Range<i64> {
+        match self {
+            Size::Small => LONG..LONG + 12,
+            Size::Full => LONG..LONG + 6400,
+        }
+    }
+}
+
+fn pipeline(change: bool, group: u64) -> Pipeline {
+    let at = FAILING[usize::from(change)];
+    failing_twice(at)
+        .checkpoint(&format!("lanes = 2\ngroup_rows_max = {group}\nheartbeat_seconds = 0.02"))
+        .run(&format!("workers = 1\nreaders = 1\nblock_rows_max = {group}"))
 }
 
 /// The `nth` name of an object that lies in this lane.
@@ -68,23 +62,23 @@ pub fn name(lane: u32, nth: usize) -> String {
 }
 
 fn is_imported(n: i64) -> bool {
-    IMPORTED.contains(&n) || (LONG.contains(&n) && n % 2 == 0)
+    IMPORTED.contains(&n) || (n >= LONG && n % 2 == 0)
 }
 
 /// The source as it is at last.
-fn source() -> BTreeMap<String, Vec<i64>> {
+fn source(size: Size) -> BTreeMap<String, Vec<i64>> {
     let mut first: Vec<i64> = (0..16).collect();
     first[9] = DEAD;
     let mut rewritten: Vec<i64> = (100..124).rev().collect();
     rewritten.push(125);
-    let objects = [first, rewritten, LONG.collect(), (200..212).collect(), (300..308).collect()];
+    let objects = [first, rewritten, size.numbers().collect(), (200..212).collect(), (300..308).collect()];
     [name(0, 0), name(1, 0), name(0, 1), name(1, 1), name(1, 2)].into_iter().zip(objects).collect()
 }
 
 /// What the output holds when the job is finished.
-pub fn output() -> Multiset {
-    let numbers = source().into_values().flatten();
-    let numbers = numbers.filter(|n| *n != DEAD && !FAILING.contains(n) && !is_imported(*n));
+pub fn output(size: Size) -> Multiset {
+    let numbers = source(size).into_values().flatten();
+    let numbers = numbers.filter(|n| *n != DEAD && !FAILING[1].contains(n) && !is_imported(*n));
     numbers.map(|n| (format!("id-{n}|{}", -n), 2)).collect()
 }
 
@@ -114,21 +108,43 @@ impl Watch for DiesAfter {
 }
 
 /// How it comes to be.
-const STEPS: [fn(&Place); 7] = [begin, run, withdraw, accept_change, compact, grow, die_over_a_rewritten_source];
+const STEPS: [fn(&Place, Size); 8] = [
+    begin,
+    |place, _| run(place),
+    |place, _| withdraw(place),
+    |place, _| accept_change(place),
+    |place, _| retry(place),
+    |place, _| compact(place),
+    grow,
+    die_over_a_rewritten_source,
+];
 
 /// Makes it, in a folder of its own. The rest of its rows is for who goes on.
-pub fn make() -> Place {
-    make_noting(&mut |_| ())
+pub fn make(size: Size) -> Place {
+    make_noting(size, &mut |_| ())
 }
 
 /// As [`make`]; somebody looks at it after each step.
-pub fn make_noting(note: &mut dyn FnMut(&Place)) -> Place {
+pub fn make_noting(size: Size, note: &mut dyn FnMut(&Place)) -> Place {
     let place = Place::new(Kind::Local, &pipeline(false, 8));
     for step in STEPS {
-        step(&place);
+        step(&place, size);
         note(&place);
     }
     place
+}
+
+/// As [`make`], in this folder.
+pub fn make_in(workdir: Workdir, size: Size) -> Place {
+    workdir.pipeline(&pipeline(false, 8));
+    let place = Place::Local(workdir);
+    make_again(&place, size, 0);
+    place
+}
+
+/// The pipeline file of who goes on with it.
+pub fn last_pipeline() -> Pipeline {
+    pipeline(true, 8)
 }
 
 /// A job's files, and what its checkpoint says.
@@ -144,20 +160,20 @@ impl Snapshot {
     }
 }
 
-/// One for all tests that only look.
+/// A small one for all tests that only look.
 pub fn snapshot() -> &'static Snapshot {
     static SNAPSHOT: OnceLock<Snapshot> = OnceLock::new();
-    SNAPSHOT.get_or_init(|| Snapshot::of(&make()))
+    SNAPSHOT.get_or_init(|| Snapshot::of(&make(Size::Small)))
 }
 
 /// From what it was after so many steps to the end, once more.
-pub fn make_again(place: &Place, steps: usize) {
-    STEPS[steps..].iter().for_each(|step| step(place));
+pub fn make_again(place: &Place, size: Size, steps: usize) {
+    STEPS[steps..].iter().for_each(|step| step(place, size));
 }
 
-fn begin(place: &Place) {
-    put_first_objects(place);
-    import(place);
+fn begin(place: &Place, size: Size) {
+    put_first_objects(place, &source(size));
+    import(place, size);
 }
 
 fn run(place: &Place) {
@@ -169,19 +185,24 @@ fn accept_change(place: &Place) {
     place.run_as(&Arc::new(Unwatched), Said { accept_change: true, ..Said::default() }).finished();
 }
 
+/// One of the rows that failed does not any more.
+fn retry(place: &Place) {
+    place.run_as(&Arc::new(Unwatched), Said { retry_failed: true, ..Said::default() }).finished();
+}
+
 fn compact(place: &Place) {
     place.workdir().said(&["checkpoint", "compact", "--lane", "0", "checkpoint"], 0);
 }
 
-fn import(place: &Place) {
-    let done = IMPORTED.into_iter().chain(LONG.step_by(2));
+fn import(place: &Place, size: Size) {
+    let done = IMPORTED.into_iter().chain(size.numbers().step_by(2));
     let path = place.workdir().path("done.parquet");
     write_parquet(&path, &number_batch(done).project(&[0]).unwrap(), 10_000);
     place.workdir().said(&["checkpoint", "import", "pipeline.toml", "done.parquet"], 0);
 }
 
-fn put_first_objects(place: &Place) {
-    place.numbers(&name(0, 0), source()[&name(0, 0)].iter().copied(), 8);
+fn put_first_objects(place: &Place, source: &BTreeMap<String, Vec<i64>>) {
+    place.numbers(&name(0, 0), source[&name(0, 0)].iter().copied(), 8);
     let mut second: Vec<i64> = (100..116).collect();
     second[5] = DEAD;
     place.numbers(&name(1, 0), second, 8);
@@ -195,19 +216,31 @@ fn withdraw(place: &Place) {
     place.workdir().said(&["checkpoint", "verify", "--repair", "checkpoint"], 0);
 }
 
-/// One object is so long, and every second row of it known, that its coverage lies in a side file.
-fn grow(place: &Place) {
-    place.numbers(&name(0, 1), LONG, 10_000);
+/// One object comes whose every second row is known.
+fn grow(place: &Place, size: Size) {
+    write_packed(&place.workdir().path("in").join(name(0, 1)), &number_batch(size.numbers()));
     place.workdir().pipeline(&pipeline(true, 10_000));
     place.run().finished();
+    let is_aside = place.names("checkpoint").iter().any(|name| name.contains("-coverage-"));
+    assert_eq!(is_aside, size == Size::Full, "coverage in a side file");
     place.workdir().pipeline(&pipeline(true, 8));
-    place.numbers(&name(1, 1), source()[&name(1, 1)].iter().copied(), 8);
+    place.numbers(&name(1, 1), source(size)[&name(1, 1)].iter().copied(), 8);
     place.run().finished();
 }
 
-fn die_over_a_rewritten_source(place: &Place) {
-    place.numbers(&name(1, 0), source()[&name(1, 0)].iter().copied(), 8);
-    place.numbers(&name(1, 2), source()[&name(1, 2)].iter().copied(), 8);
+fn write_packed(path: &Path, batch: &RecordBatch) {
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let properties = WriterProperties::builder().set_compression(zstd).build();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+fn die_over_a_rewritten_source(place: &Place, size: Size) {
+    for name in [name(1, 0), name(1, 2)] {
+        place.numbers(&name, source(size)[&name].iter().copied(), 8);
+    }
     let dying = Arc::new(DiesAfter(AtomicU64::new(4)));
     let died = place.run_with(&dying);
     assert!(died.error.is_some(), "it was killed");

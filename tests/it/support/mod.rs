@@ -55,6 +55,11 @@ impl Workdir {
         if memory.is_dir() { Workdir::of(tempfile::tempdir_in(memory).unwrap()) } else { Workdir::new() }
     }
 
+    /// In a folder of this name, among other temporary ones: URLs in a log say it.
+    pub fn named(name: &str) -> Workdir {
+        Workdir::of(tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir().unwrap())
+    }
+
     fn of(folder: tempfile::TempDir) -> Workdir {
         std::fs::create_dir(folder.path().join("in")).unwrap();
         Workdir { folder }
@@ -288,6 +293,11 @@ pub fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) 
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(plan::make(&config, &options)).map_err(|error| error.to_string())
+}
+
+/// Whether tests that can take long do: `cargo xtask soak`.
+pub fn is_soak() -> bool {
+    std::env::var_os("WASMPIPE_SOAK").is_some()
 }
 
 /// One for all tests: its components are compiled once, its clock is one thread.

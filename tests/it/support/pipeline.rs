@@ -34,6 +34,19 @@ pub fn in_small_blocks(stages: &[&str], columns: &str) -> Pipeline {
     job.run("workers = 2\nreaders = 2\nblock_rows_max = 7")
 }
 
+/// These numbers fail and are left out, the smallest becomes a dead letter, and what is left is negated and written twice.
+pub fn failing_twice(at: &[i64]) -> Pipeline {
+    let errors = format!("hostile.errors_on\nconfig = {{ at = {at:?} }}\non_error = \"skip\"");
+    let stages = [&errors, "bare.negate\non_error = \"dead-letter\"", "hostile.twice"];
+    pipeline(&stages).sink("columns = [\"id\", \"negated\"]")
+}
+
+/// Every number twice, in groups of ten.
+pub fn twice() -> Pipeline {
+    let twice = pipeline(&["hostile.twice"]).sink("columns = [\"id\", \"twice\"]");
+    twice.checkpoint("group_rows_max = 10\nheartbeat_seconds = 0.05").run("workers = 1\nreaders = 1")
+}
+
 /// Numbers are doubled, in groups of ten rows and blocks of five.
 pub fn doubling() -> Pipeline {
     let doubling = pipeline(&["hostile.double"]).checkpoint("group_rows_max = 10");
@@ -50,6 +63,16 @@ impl Pipeline {
     #[must_use]
     pub fn source(mut self, lines: &str) -> Pipeline {
         set(&mut self.source, lines);
+        self
+    }
+
+    /// For a `Place`: `{root}` stands for what comes before `in`, `out` and `checkpoint`, `{store}` for how to reach them.
+    #[must_use]
+    pub fn anywhere(mut self) -> Pipeline {
+        let sections = [(&mut self.source, "in/"), (&mut self.sink, "out/"), (&mut self.checkpoint, "checkpoint")];
+        for (section, path) in sections {
+            set(section, &format!("path = \"{{root}}{path}\"\n{{store}}"));
+        }
         self
     }
 

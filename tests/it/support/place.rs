@@ -2,6 +2,7 @@
 //! of the tests. And what must hold wherever they lie: the log, the manifest and the sink say the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, StringArray, UInt64Array};
@@ -31,24 +32,24 @@ pub enum Place {
 pub type Objects = BTreeMap<String, Bytes>;
 
 impl Place {
-    /// In the pipeline file `{root}` stands for what comes before `in`, `out` and `checkpoint`, and `{store}` for how to
-    /// reach the store.
-    pub fn new(kind: Kind, pipeline: &str) -> Place {
+    /// With a pipeline file that can lie [anywhere](super::pipeline::Pipeline::anywhere).
+    pub fn new(kind: Kind, pipeline: &(impl Display + ?Sized)) -> Place {
         Place::of(Workdir::quick(), kind, pipeline)
     }
 
     /// As [`Place::new`], with objects that are there already. If it is local, it is on a disk.
-    pub fn with(kind: Kind, objects: &Objects, pipeline: &str) -> Place {
+    pub fn with(kind: Kind, objects: &Objects, pipeline: &(impl Display + ?Sized)) -> Place {
         let place = Place::of(Workdir::new(), kind, pipeline);
         objects.iter().for_each(|(name, bytes)| place.overwrite(name, bytes.clone()));
         place
     }
 
-    fn of(workdir: Workdir, kind: Kind, pipeline: &str) -> Place {
+    fn of(workdir: Workdir, kind: Kind, pipeline: &(impl Display + ?Sized)) -> Place {
+        let pipeline = pipeline.to_string();
         match kind {
             Kind::S3 => Place::S3(OnS3::new(workdir, &pipeline.replace("{root}", "s3://bucket/"))),
             Kind::Local => {
-                workdir.pipeline(&pipeline.replace("{root}", "").replace("{store}\n", ""));
+                workdir.pipeline(&here(&pipeline));
                 Place::Local(workdir)
             }
         }
@@ -249,6 +250,11 @@ pub fn assert_manifest_is_folder(view: &View, sink: &Objects, context: &str) {
     assert_eq!(manifest["dead_letters"], serde_json::json!(letters), "{context}");
     assert_eq!(manifest["rows"], files.iter().map(|file| file.rows).sum::<u64>(), "{context}");
     assert_eq!(manifest["job"], *job, "{context}");
+}
+
+/// A pipeline file that can lie anywhere, for folders beside it.
+pub fn here(pipeline: &(impl Display + ?Sized)) -> String {
+    pipeline.to_string().replace("{root}", "").replace("{store}\n", "")
 }
 
 fn batches(bytes: &Bytes) -> Vec<RecordBatch> {

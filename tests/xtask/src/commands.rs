@@ -90,7 +90,12 @@ pub(crate) fn soak() -> Result {
     toolchain::ensure()?;
     let python = python::ensure()?;
     let guests = guests::ensure(&build_for_tests()?)?;
-    test_host(&python, &guests, &["k5_", "processes::", "--nocapture"], Length::Full)?;
+    test_host(
+        &python,
+        &guests,
+        &["k5_", "processes::", "claims::", "flips::", "forged::", "mutated_", "--nocapture"],
+        Length::Full,
+    )?;
     quickstart(&[])
 }
 

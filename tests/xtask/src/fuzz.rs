@@ -14,19 +14,23 @@ pub(crate) struct Targets {
     folder: &'static str,
     /// Below what fuzzing builds.
     built: &'static str,
-    names: [&'static str; 2],
+    names: &'static [&'static str],
     /// Beside the sanitizer's.
     rustflags: &'static str,
 }
 
 /// Each is a function of `wasmpipe-fuzz`. Its manifest says which crates tell libFuzzer the branches they take.
-pub(crate) const CHECKPOINTS: Targets =
-    Targets { folder: "tests/fuzz/targets", built: "target", names: ["entries", "side_files"], rustflags: "" };
+pub(crate) const CHECKPOINTS: Targets = Targets {
+    folder: "tests/fuzz/targets",
+    built: "target",
+    names: &["entries", "side_files", "sink_documents"],
+    rustflags: "",
+};
 /// All crates tell the branches they take: they are few, and none is large.
 pub(crate) const IDS: Targets = Targets {
     folder: "tests/fuzz/ids",
     built: "target-ids",
-    names: ["ids_open", "ids_model"],
+    names: &["ids_open", "ids_model"],
     rustflags: " -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
         -Cllvm-args=-sanitizer-coverage-trace-compares",
@@ -39,8 +43,8 @@ const RUSTUP_TIME_MAX: Duration = Duration::from_secs(900);
 const INPUT_SECONDS_MAX: u32 = 10;
 /// Of the whole process, with the sanitizer's share.
 const MEMORY_MB_MAX: u32 = 2048;
-/// Longer inputs are not made. The longest seed has 8,000 bytes.
-const INPUT_BYTES_MAX: u32 = 16 << 10;
+/// Longer inputs are not made. The longest seed has 25,000 bytes.
+const INPUT_BYTES_MAX: u32 = 32 << 10;
 /// Of those that earlier runs found.
 const INPUTS_MAX: usize = 256;
 

@@ -9,7 +9,7 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use wasmpipe::commit::{
     Claimant, FORMAT, Manifest, Place, Position, Standing, claim, is_place_of, is_taken_for_good, leave_manifest,
-    manifest, manifest_of, moved_since, number_name, release, standing, whose,
+    manifest, manifest_of, number_name, refuse_if_gone_on, release, standing, whose,
 };
 use wasmpipe::store::{Store, Unwatched, Watch};
 
@@ -79,8 +79,8 @@ async fn check(sink: &Store) {
     let again = standing(sink, &me).await.map_err(|error| error.to_string());
     assert_eq!(stands, again, "the same claims, read twice");
     let Ok(stands) = stands else { return };
-    let number = claim(sink, &me, stands).await.expect("nobody else claims the sink");
-    assert_eq!(standing(sink, &me).await.ok(), Some(Standing::Held(number)));
+    let number = claim(sink, &me, stands.standing).await.expect("nobody else claims the sink").number;
+    assert_eq!(standing(sink, &me).await.ok().map(|stands| stands.standing), Some(Standing::Held(number)));
     assert!(standing(sink, &other).await.is_err(), "two jobs have one sink");
     check_manifest(sink, number).await;
     release(sink, &me).await.expect("the claims can be read");
@@ -89,7 +89,11 @@ async fn check(sink: &Store) {
 /// Whatever is asked about claims and manifests, there is an answer or an error.
 async fn look(sink: &Store, me: &Claimant) {
     for job in [job(), "", "another"] {
-        let _ = (whose(sink, job).await, moved_since(sink, job, 1).await, is_place_of(sink, job, &me.place).await);
+        let _ = (
+            whose(sink, job).await,
+            refuse_if_gone_on(sink, job, 1, std::iter::empty()).await,
+            is_place_of(sink, job, &me.place).await,
+        );
         if let Ok(Some(found)) = manifest(sink, job).await {
             assert_eq!(found.job, job, "the manifest of another job");
         }

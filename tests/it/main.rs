@@ -16,6 +16,7 @@
 //! * `protocol` - stops at every durable step of a job that has everything (K, P).
 //! * `scenarios` - the protocol's scenarios, one by one, and damage of all kinds (K, P).
 //! * `claims` - whose a sink is: jobs that begin at once, copies, manifests that land late (I3, P).
+//! * `repair` - what a repair gives up, and what it must not touch (K8, P18, I2).
 //! * `processes` - real processes: killed in every phase, stopped and gone on, many at one job, moved (K5, P1, P5).
 //! * `id_file` - the sorted id file on a host: built once, shared, damaged, larger than its memory (F4, K7, X4).
 //! * `author` - what the author of a function types.
@@ -56,6 +57,7 @@ mod output;
 mod processes;
 mod protocol;
 mod refuse;
+mod repair;
 mod resume;
 mod s3;
 mod sandbox;

@@ -8,6 +8,7 @@ use object_store::path::Path;
 use super::CommitError;
 use super::lane::Lane;
 use super::log::last;
+use super::manifest::{Manifest, manifest};
 use super::recover::{delete, sink_names};
 use super::replay::{Known, LaneState, read_state};
 use super::root::Root;
@@ -118,7 +119,7 @@ fn unknown_writers<'a, 'b>(
 }
 
 /// After entries of a lane that could not be read were given up, by who holds the lane: the files of writers whose opens
-/// were among them. Not in a job that was moved, where another copy of the log may know them.
+/// were among them. Not in a job that was moved, where another copy of the log may know them; and not what its manifest names.
 pub(super) async fn remove_unknown_writers(
     store: &Store,
     root: &Root,
@@ -134,6 +135,24 @@ pub(super) async fn remove_unknown_writers(
         return Err(lane.fenced());
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let unknown = unknown_writers(root, [&state], &names).into_iter().flat_map(|(_, names)| names);
-    delete(sink, unknown.map(Path::from).collect()).await
+    let unknown: Vec<&str> = unknown_writers(root, [&state], &names).into_iter().flat_map(|(_, names)| names).collect();
+    refuse_files_of_manifest(root, sink, lane.number(), &unknown).await?;
+    delete(sink, unknown.into_iter().map(Path::from).collect()).await
+}
+
+/// What the job's manifest names is what readers of the sink are given.
+async fn refuse_files_of_manifest(root: &Root, sink: &Store, lane: u32, unknown: &[&str]) -> Result<(), CommitError> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let manifest = manifest(sink, &root.genesis.job).await?;
+    let named: HashSet<&str> = manifest.iter().flat_map(Manifest::all_files).map(|file| file.path.as_str()).collect();
+    let Some(name) = unknown.iter().find(|name| named.contains(*name)) else { return Ok(()) };
+    Err(CommitError::Refused(format!(
+        "{name} in the sink is named by the job's manifest, and lane {lane} of the checkpoint does not know who wrote it: entries \
+         of its log are lost, or it is an older copy\n\
+         hint: put the checkpoint back as it was; or move the {} file(s) of such writers away (`wasmpipe output verify` lists them \
+         with --json as orphans), and the rows in them are done again",
+        unknown.len()
+    )))
 }

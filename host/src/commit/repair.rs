@@ -226,8 +226,10 @@ fn verify_files(state: &LaneState, listing: &[Listed], verified: &mut Verified) 
 }
 
 /// Takes every lane, looks again, and withdraws what is wrong: rows of these groups are not done any more, and the next run
-/// does them again. What is withdrawn is copied into `runs/` before.
+/// does them again. What is withdrawn is copied into `runs/` before. An older copy of a log is left as it is.
 pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified, CommitError> {
+    // Before anything is appended: that would make the log longer than it was when the manifest was written.
+    refuse_older_than_manifest(sink, store, root).await?;
     let writer = Writer::new();
     let mut lanes = Vec::new();
     for lane in 0..root.genesis.lanes {
@@ -237,7 +239,7 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
         Ok(root) => root,
         Err(error) => return Err(retract(store, lanes, error).await),
     };
-    let verified = verify(store, &root, sink).await?;
+    let mut verified = verify(store, &root, sink).await?;
     let mut numbers: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
     for finding in &verified.findings {
         numbers.entry(finding.lane).or_default().insert(finding.number);
@@ -255,11 +257,30 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
             lane.withdraw(numbers.into_iter().collect(), true, "files or entries are missing or damaged").await?;
         }
         if verified.findings.iter().any(|found| found.lane == lane.number() && found.is_entry()) {
-            remove_unknown_writers(store, &root, &lane, sink).await?;
+            remove_or_say(store, &root, &lane, sink, &mut verified).await?;
         }
         lane.close(Close::Stopped).await?;
     }
     Ok(verified)
+}
+
+/// Where something is beyond repair, the log may be an older copy, and files of writers that it does not know are what a
+/// younger one counts.
+async fn remove_or_say(
+    store: &Store,
+    root: &Root,
+    lane: &Lane,
+    sink: &Store,
+    verified: &mut Verified,
+) -> Result<(), CommitError> {
+    if !verified.beyond_repair.is_empty() {
+        return Ok(());
+    }
+    match remove_unknown_writers(store, root, lane, sink).await {
+        Err(refused) if refused.is_refusal() => verified.beyond_repair.push(refused.to_string()),
+        other => other?,
+    }
+    Ok(())
 }
 
 /// A finished job may be deleted while it is repaired, by a run that has looked at its lanes before they were opened here. That

@@ -1,7 +1,12 @@
-//! What `checkpoint verify --repair` must not touch: older copies of a log, and what a younger one has in the sink.
+//! What `checkpoint verify --repair` gives up counts no more, whatever it was, and what it must not touch stays: entries in
+//! whose place others were put, and older copies of a log.
 
+use serde_json::Value;
 use wasmpipe::commit::{self, Lane, Root, Writer};
 
+use crate::support::attacked::{Attacked, Changes, on_threads};
+use crate::support::everything::Size;
+use crate::support::forge::{Forge, resealed, without_row};
 use crate::support::pipeline::twice;
 use crate::support::place::{Kind, Objects, Place, wait};
 use crate::support::{assert_mentions, each_twice};
@@ -12,6 +17,79 @@ fn finished() -> Place {
     place.numbers("a.parquet", 0..40, 10);
     place.run().finished();
     place
+}
+
+const REPAIR: [&str; 4] = ["checkpoint", "verify", "--repair", "checkpoint"];
+
+/// A group of these, by its number in the order of the log, loses its file and is given up. Gives the file's name.
+fn give_up(place: &Place, nth: usize) -> String {
+    let group = place.view().lanes[0].state.groups.values().nth(nth).unwrap().clone();
+    let name = format!("out/{}", group.files[0].path);
+    place.remove(&name);
+    place.workdir().said(&REPAIR, 0);
+    name
+}
+
+/// A lane with some of everything above its compaction, and below.
+fn with_everything() -> Place {
+    let place = finished();
+    give_up(&place, 1);
+    place.run().finished();
+    place.workdir().said(&["checkpoint", "compact", "checkpoint"], 0);
+    place.numbers("b.parquet", 40..70, 10);
+    place.run().finished();
+    give_up(&place, 4);
+    place.run().finished();
+    assert_eq!(place.output(), each_twice(0..70));
+    place
+}
+
+/// Puts another sound entry in the place of one.
+type Fork = (&'static str, fn(&Objects) -> Changes);
+
+const FORKS: &[Fork] = &[
+    ("a compaction that covers less", |files| {
+        let mut forge = Forge::new(files);
+        let name = forge.entries(LANE, "compaction").pop().unwrap();
+        let table = forge.table(&name, "coverage", without_row);
+        let sealed = forge.sealed().into_iter();
+        sealed.filter(|(changed, _)| *changed == name || *changed == table).collect()
+    }),
+    ("an open of another writer", |files| of_kind(files, "open", 0, |body| body["token"] = OTHER.into())),
+    ("an open under a root entry that is to come", |files| of_kind(files, "open", 0, |body| body["root"] = 99.into())),
+    ("a group under a root entry that is to come", |files| {
+        of_kind(files, "segment", 1, |body| body["root"] = 99.into())
+    }),
+    ("a group that was there already", |files| {
+        let first = &entries(files, "segment")[0];
+        let first: Value = serde_json::from_slice(&files[first]).unwrap();
+        of_kind(files, "segment", 1, move |body| *body = first["body"].clone())
+    }),
+    ("a close of another writer", |files| of_kind(files, "close", 1, |body| body["token"] = OTHER.into())),
+    ("a withdraw of another group", |files| {
+        let other = number(&entries(files, "segment")[0]);
+        of_kind(files, "withdraw", 0, move |body| body["numbers"] = vec![other].into())
+    }),
+];
+
+const LANE: &str = "lane/0";
+const OTHER: &str = "0123456789abcdef";
+
+fn number(name: &str) -> u64 {
+    name.rsplit('/').next().unwrap().parse().unwrap()
+}
+
+/// Entries of a kind above the compaction.
+fn entries(files: &Objects, kind: &str) -> Vec<String> {
+    let forge = Forge::new(files);
+    let compaction = forge.entries(LANE, "compaction").pop().unwrap();
+    forge.entries(LANE, kind).into_iter().filter(|name| *name > compaction).collect()
+}
+
+fn of_kind(files: &Objects, kind: &str, nth: usize, edit: impl FnOnce(&mut Value)) -> Changes {
+    let name = entries(files, kind)[nth].clone();
+    let forged = resealed(&files[&name], |document| edit(&mut document["body"]));
+    [(name, Some(forged))].into()
 }
 
 /// Nothing is wrong with the checkpoint any more, and it gives each row exactly once.
@@ -28,6 +106,29 @@ fn verify(place: &Place, more: &[&str]) -> (Option<i32>, String) {
     let output = place.workdir().wasmpipe(&[&["checkpoint", "verify", "checkpoint"], more].concat());
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn i2_an_entry_in_whose_place_another_was_put_counts_no_more_once_it_was_given_up() {
+    // Most of the time it waits: what was replaced is read again and again.
+    on_threads(4, FORKS, || Attacked::of(with_everything(), Size::Small), give_up_a_fork);
+}
+
+fn give_up_a_fork(job: &mut Attacked, (what, fork): &Fork) {
+    let changes = fork(&job.was);
+    job.apply(&changes);
+    let name = changes.keys().find(|name| name.starts_with("checkpoint/lane/")).unwrap();
+    assert_mentions(job.run().error(), &[&name["checkpoint/".len()..]]);
+    let (code, said) = verify(&job.place, &["--repair"]);
+    assert_eq!(code, Some(0), "{what}: {said}");
+    assert_mentions(&said, &[&name["checkpoint/".len()..]]);
+    let (code, said) = verify(&job.place, &[]);
+    assert_eq!(code, Some(0), "{what}: {said}");
+    job.run().finished();
+    assert_mended(&job.place, 0..70, what);
+    job.place.workdir().said(&["checkpoint", "compact", "checkpoint"], 0);
+    job.run().finished();
+    assert_mended(&job.place, 0..70, &format!("{what}, compacted"));
 }
 
 // --- older copies ---

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::entry::{CoveredObject, IdFile, SideFile};
 use super::group::GroupCounts;
 use super::replay::GroupState;
+use super::side::CoverageRow;
 
 /// How many source rows have a state, as their ranges say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,13 @@ impl RowsSaid {
     pub(super) fn of<'a>(objects: impl Iterator<Item = &'a CoveredObject>) -> RowsSaid {
         let mut said = RowsSaid::default();
         objects.for_each(|object| said.add(object));
+        said
+    }
+
+    /// Of each group that rows of a table of coverage name.
+    pub(super) fn by_group(rows: &[CoverageRow]) -> BTreeMap<u64, RowsSaid> {
+        let mut said: BTreeMap<u64, RowsSaid> = BTreeMap::new();
+        rows.iter().for_each(|row| said.entry(row.group).or_default().add(&row.object));
         said
     }
 

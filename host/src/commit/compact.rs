@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use object_store::path::Path;
 
-use super::agreement::check_ids;
+use super::agreement::RowsSaid;
 use super::coverage::ObjectCoverage;
 use super::document::FORMAT_1;
 use super::entry::{CompactionEntry, IdFile, LaneEntry, SideFile};
@@ -41,12 +41,13 @@ impl Lane {
             return Err(self.fenced());
         }
         let state = LaneState::replay(&self.store, root, self.number(), &log).await?;
-        let entry = self.compaction(&state).await?;
-        if root.genesis.ids.is_some() {
-            // Rows of a merged file that name no group are left behind, and with them somebody's ids.
-            let name = entry_name(self.number(), state.compacted.unwrap_or(0));
-            check_ids(&entry.ids, &state.groups).map_err(|message| CommitError::damaged(name, message))?;
-        }
+        let rows = coverage_rows(&state);
+        let entry = self.compaction(&state, &rows).await?;
+        // As whoever reads it checks it, while what it is made of is still there. Rows of a merged file of ids that name no
+        // group, for one, are left behind, and with them somebody's ids.
+        let name = entry_name(self.number(), state.compacted.unwrap_or(0));
+        let is_sound = state.check_compaction(root, &entry, &RowsSaid::by_group(&rows));
+        is_sound.map_err(|message| CommitError::damaged(name, message))?;
         let kept = entry.ids.iter().map(|ids| ids.file.path.as_str());
         let old: Vec<Path> = state
             .side_files
@@ -65,16 +66,15 @@ impl Lane {
         Ok(Compacted { entries, deleted })
     }
 
-    async fn compaction(&self, state: &LaneState) -> Result<CompactionEntry, CommitError> {
+    async fn compaction(&self, state: &LaneState, rows: &[CoverageRow]) -> Result<CompactionEntry, CommitError> {
         let prefix = format!("side/{}-compaction-{}", self.token(), self.next());
         let root = self.root();
         let (groups, files) = side::write_groups(&self.store, &prefix, &state.groups, root.format).await?;
-        let rows = coverage_rows(state);
         Ok(CompactionEntry {
             token: self.token().into(),
             groups,
             files,
-            coverage: side::write_coverage(&self.store, format!("{prefix}-coverage.parquet"), &rows).await?,
+            coverage: side::write_coverage(&self.store, format!("{prefix}-coverage.parquet"), rows).await?,
             opens: side::write_opens(&self.store, &prefix, &state.opens).await?,
             ids: self.merge_ids(&prefix, state).await?,
             root: (root.format != FORMAT_1).then_some(root.number),

@@ -75,6 +75,22 @@ impl Coverage {
         }
     }
 
+    /// As [`Coverage::unset`], but rows of one state keep it.
+    pub fn unset_unless(&mut self, range: &Range<u64>, kept: RowState) {
+        let others = self.within(range).filter(|(_, (state, _))| *state != kept).map(|(range, _)| range);
+        others.collect::<Vec<_>>().iter().for_each(|range| self.unset(range));
+    }
+
+    /// What is given within a range, ascending.
+    fn within(&self, range: &Range<u64>) -> impl Iterator<Item = (Range<u64>, Given)> + '_ {
+        let (from, to) = (range.start, range.end);
+        let first = self.0.range(..=from).next_back().map_or(from, |(&start, _)| start);
+        let given = self.0.range(first..to.max(first)).map(|(&start, &(end, given))| (start, end, given));
+        given
+            .filter(move |(_, end, _)| *end > from)
+            .map(move |(start, end, given)| (start.max(from)..end.min(to), given))
+    }
+
     /// Takes a state away wherever it is.
     pub fn forget(&mut self, state: RowState) {
         self.0.retain(|_, (_, given)| given.0 != state);

@@ -2,7 +2,8 @@
 //!
 //! Numbers are the truth. At or below what the newest compaction covers everything is ignored; above, entries are dense: a
 //! hole means list again, then an error, unless a later entry withdraws that number. Above the compaction each entry names
-//! the digest of the one below, so one that was replaced is told by the next.
+//! the digest of the one below, so one that was replaced is told by the next. A compaction that was withdrawn, or replaced, covers
+//! nothing: what lies below it counts, and what is missing there is named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -242,58 +243,90 @@ async fn read_once(
     let numbers: BTreeSet<u64> = list(store, &lane_log(lane)).await?.into_iter().collect();
     let Some(&last) = numbers.last() else { return Ok(LaneLog::default()) };
     let reader = EntryReader { store, root, lane, listed: &numbers };
-    let mut entries = Vec::new();
-    let mut defects = Vec::new();
+    let mut descent = Descent { lane, ..Descent::default() };
     let (mut end, mut portion) = (last + 1, PORTION as u64);
-    let mut compacted = None;
-    while end > 0 && compacted.is_none() && defects.len() <= DEFECTS_MAX {
-        let portion_max = (DEFECTS_MAX as u64).max(2 * entries.len() as u64);
+    while end > 0 && !descent.is_over() {
+        let portion_max = (DEFECTS_MAX as u64).max(2 * descent.entries.len() as u64);
         let start = end.saturating_sub(portion.min(portion_max));
-        for read in reader.read(start..end, cache).await?.into_iter().rev() {
-            match read {
-                Ok(logged) if compacted.is_none() => {
-                    compacted = matches!(logged.entry, LaneEntry::Compaction(_)).then_some(logged.number);
-                    entries.push(logged);
-                }
-                Err(defect) if compacted.is_none() => defects.push(defect),
+        reader.read(start..end, cache).await?.into_iter().rev().for_each(|read| descent.meet(read));
+        (end, portion) = (start, portion * 2);
+    }
+    Ok(descent.log(&numbers))
+}
+
+/// Entries of a lane, met from the newest down to a compaction that counts.
+#[derive(Default)]
+struct Descent {
+    lane: u32,
+    /// The newest first.
+    entries: Vec<Logged>,
+    defects: Vec<Defect>,
+    /// Numbers that entries withdraw which count themselves.
+    withdrawn: BTreeSet<u64>,
+    /// Whether the entry that was met last is not the one above which the next was written. What it says of the one below it
+    /// says nothing then.
+    is_replaced: bool,
+    compacted: Option<u64>,
+}
+
+impl Descent {
+    fn is_over(&self) -> bool {
+        self.compacted.is_some() || self.defects.len() > DEFECTS_MAX
+    }
+
+    fn meet(&mut self, read: Result<Logged, Defect>) {
+        match read {
+            _ if self.compacted.is_some() => {}
+            Ok(logged) => self.meet_entry(logged),
+            Err(defect) => self.defects.push(defect),
+        }
+    }
+
+    fn meet_entry(&mut self, logged: Logged) {
+        let is_withdrawn = self.withdrawn.contains(&logged.number);
+        let above = self.entries.last().filter(|above| above.number == logged.number + 1);
+        self.is_replaced = above.is_some_and(|above| !self.is_replaced && !above.is_above(&logged));
+        if self.is_replaced && !is_withdrawn {
+            self.defects.push(replaced(self.lane, logged.number));
+        }
+        if !self.is_replaced && !is_withdrawn {
+            match &logged.entry {
+                LaneEntry::Withdraw { numbers, .. } => self.withdrawn.extend(numbers),
+                LaneEntry::Compaction(_) => self.compacted = Some(logged.number),
                 _ => {}
             }
         }
-        (end, portion) = (start, portion * 2);
+        self.entries.push(logged);
     }
-    entries.reverse();
-    let withdrawn: BTreeSet<u64> = withdrawn(&entries).collect();
-    defects.retain(|defect| !withdrawn.contains(&defect.number));
-    defects.extend(take_replaced(lane, &mut entries, &withdrawn));
-    defects.sort_by_key(|defect| defect.number);
-    let covered = numbers.range(..compacted.unwrap_or(0)).copied().collect();
-    Ok(LaneLog { entries, defects, covered })
+
+    fn log(self, listed: &BTreeSet<u64>) -> LaneLog {
+        let Descent { mut entries, mut defects, withdrawn, compacted, .. } = self;
+        defects.retain(|defect| !withdrawn.contains(&defect.number));
+        defects.sort_by_key(|defect| defect.number);
+        let is_defect = |number: &u64| defects.binary_search_by_key(number, |defect| defect.number).is_ok();
+        entries.retain(|logged| !is_defect(&logged.number));
+        entries.reverse();
+        let covered = listed.range(..compacted.unwrap_or(0)).copied().collect();
+        LaneLog { entries, defects, covered }
+    }
 }
 
-/// Takes out the entries above which the next one was not written.
-fn take_replaced(lane: u32, entries: &mut Vec<Logged>, withdrawn: &BTreeSet<u64>) -> Vec<Defect> {
-    let is_false = |pair: &&[Logged]| {
-        let [lower, upper] = pair else { unreachable!("windows of two") };
-        upper.number == lower.number + 1 && !withdrawn.contains(&lower.number) && !upper.is_above(lower)
-    };
-    let replaced: BTreeSet<u64> = entries.windows(2).filter(is_false).map(|pair| pair[0].number).collect();
-    entries.retain(|logged| !replaced.contains(&logged.number));
-    let defect = |number: u64| {
-        let message = format!("it is not the entry above which {} was written", entry_name(lane, number + 1));
-        Defect { number, name: entry_name(lane, number), message, kind: DefectKind::Replaced }
-    };
-    replaced.into_iter().map(defect).collect()
+fn replaced(lane: u32, number: u64) -> Defect {
+    let message = format!("it is not the entry above which {} was written", entry_name(lane, number + 1));
+    Defect { number, name: entry_name(lane, number), message, kind: DefectKind::Replaced }
 }
 
-/// Numbers that entries withdraw.
-pub(super) fn withdrawn(entries: &[Logged]) -> impl Iterator<Item = u64> + '_ {
-    entries
-        .iter()
-        .flat_map(|logged| match &logged.entry {
-            LaneEntry::Withdraw { numbers, .. } => numbers.as_slice(),
-            _ => &[],
-        })
-        .copied()
+/// Numbers that entries withdraw. One that is withdrawn itself withdraws nothing.
+pub(super) fn withdrawn(entries: &[Logged]) -> BTreeSet<u64> {
+    let mut withdrawn = BTreeSet::new();
+    for logged in entries.iter().rev() {
+        if let LaneEntry::Withdraw { numbers, .. } = &logged.entry
+            && !withdrawn.contains(&logged.number)
+        {
+            withdrawn.extend(numbers);
+        }
+    }
+    withdrawn
 }
 
 /// Reads entries of a lane that were listed.
@@ -361,7 +394,7 @@ mod tests {
     use object_store::ObjectStoreExt;
 
     use super::super::document::{FORMAT, Head, encode};
-    use super::super::entry::Close;
+    use super::super::entry::{Close, CompactionEntry, SideFile};
     use super::super::root::testing::begin;
     use super::*;
 
@@ -390,11 +423,18 @@ mod tests {
         assert!(error.contains("lane/0/+000000001 is damaged: it is not an entry of the log"), "{error}");
     }
 
+    fn close(token: &str) -> LaneEntry {
+        LaneEntry::Close { token: token.into(), how: Close::Stopped }
+    }
+
     /// A lane of entries that say who wrote them, each above the one before.
     fn lane(store: &Store, tokens: &[&str]) {
+        lane_of(store, tokens.iter().map(|token| close(token)));
+    }
+
+    fn lane_of(store: &Store, entries: impl IntoIterator<Item = LaneEntry>) {
         let mut below = None;
-        for (number, token) in (0..).zip(tokens) {
-            let entry = LaneEntry::Close { token: (*token).into(), how: Close::Stopped };
+        for (number, entry) in (0..).zip(entries) {
             let bytes = encode(&Head { format: FORMAT, job: "j", log: "lane/0", number, below }, &entry);
             below = Some(blake3::hash(&bytes));
             put(store, number, bytes);
@@ -423,6 +463,63 @@ mod tests {
         lane(&store, &["a", "b", "c", "d"]);
         put(&store, 3, wait(get(&fork, &entry_name(0, 3))).unwrap().unwrap());
         assert_eq!(defects(&store, &root), [(2, DefectKind::Replaced)]);
+    }
+
+    /// What stands in another's place says nothing of the one below it.
+    #[test]
+    fn an_entry_that_was_replaced_accuses_nobody() {
+        let (store, fork) = (Store::memory("checkpoint"), Store::memory("checkpoint"));
+        let root = wait(begin(&store));
+        lane(&store, &["a", "b", "c", "d"]);
+        lane(&fork, &["a", "x", "y", "d"]);
+        put(&store, 2, wait(get(&fork, &entry_name(0, 2))).unwrap().unwrap());
+        assert_eq!(defects(&store, &root), [(2, DefectKind::Replaced)]);
+    }
+
+    fn withdraw(numbers: &[u64]) -> LaneEntry {
+        let (token, reason) = ("w".into(), String::new());
+        LaneEntry::Withdraw { token, numbers: numbers.to_vec(), forget_known: false, reason }
+    }
+
+    fn compaction(token: &str) -> LaneEntry {
+        let file = || SideFile { path: "side/t".into(), rows: 0, bytes: 0, digest: String::new() };
+        LaneEntry::Compaction(Box::new(CompactionEntry {
+            token: token.into(),
+            groups: file(),
+            files: file(),
+            coverage: file(),
+            opens: file(),
+            ids: vec![],
+            root: Some(0),
+            root_digest: None,
+        }))
+    }
+
+    /// The numbers that are read, and those of defects.
+    fn read(store: &Store, root: &Root) -> (Vec<u64>, Vec<u64>) {
+        let log = wait(read_lane(store, root, 0, LaneLog::default())).unwrap();
+        let defects = log.defects.iter().map(|defect| defect.number).collect();
+        (log.entries.iter().map(|logged| logged.number).collect(), defects)
+    }
+
+    #[test]
+    fn a_compaction_covers_what_is_below_it_until_it_is_given_up() {
+        let below = || [close("a"), close("b"), compaction("c"), close("d")];
+        let (store, fork) = (Store::memory("checkpoint"), Store::memory("checkpoint"));
+        let root = wait(begin(&store));
+        lane_of(&store, below());
+        assert_eq!(read(&store, &root), (vec![2, 3], vec![]));
+        // Another in its place; then it is withdrawn; then the withdraw is.
+        lane_of(&fork, [close("a"), close("b"), compaction("x")]);
+        put(&store, 2, wait(get(&fork, &entry_name(0, 2))).unwrap().unwrap());
+        wait(store.objects().delete(&Path::from(entry_name(0, 1)))).unwrap();
+        assert_eq!(read(&store, &root), (vec![0, 3], vec![1, 2]));
+        lane_of(&store, below().into_iter().chain([withdraw(&[2])]));
+        assert_eq!(read(&store, &root), (vec![0, 1, 2, 3, 4], vec![]));
+        lane_of(&store, below().into_iter().chain([withdraw(&[2]), withdraw(&[4])]));
+        assert_eq!(read(&store, &root), (vec![2, 3, 4, 5], vec![]));
+        let log = wait(read_lane(&store, &root, 0, LaneLog::default())).unwrap();
+        assert_eq!(withdrawn(&log.entries), BTreeSet::from([4]));
     }
 
     #[test]

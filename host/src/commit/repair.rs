@@ -177,10 +177,10 @@ async fn verify_side_files(
     verified: &mut Verified,
 ) -> Result<BTreeSet<u64>, CommitError> {
     let mut bad = BTreeSet::new();
-    let withdrawn: BTreeSet<u64> = super::log::withdrawn(&log.entries).collect();
-    for logged in &log.entries {
+    let withdrawn = super::log::withdrawn(&log.entries);
+    for logged in log.entries.iter().filter(|logged| !withdrawn.contains(&logged.number)) {
         let (files, is_one_group) = match &logged.entry {
-            LaneEntry::Segment(segment) if !withdrawn.contains(&logged.number) => {
+            LaneEntry::Segment(segment) => {
                 (segment.ids.iter().chain(&segment.coverage_file).chain(&segment.files_table).collect::<Vec<_>>(), true)
             }
             LaneEntry::Compaction(entry) => {

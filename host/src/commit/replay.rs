@@ -176,7 +176,7 @@ impl OpenState {
 impl LaneState {
     /// Replays a lane.
     pub async fn replay(store: &Store, root: &Root, lane: u32, log: &LaneLog) -> Result<LaneState, CommitError> {
-        let withdrawn: HashSet<u64> = withdrawn(&log.entries).collect();
+        let withdrawn: HashSet<u64> = withdrawn(&log.entries).into_iter().collect();
         let mut replay = Replay {
             store,
             root,
@@ -191,9 +191,14 @@ impl LaneState {
             if replay.state.last.is_some_and(|last| logged.number != last + 1) {
                 writer = None;
             }
+            if replay.is_withdrawn(logged) {
+                writer = None;
+                replay.pass(logged).await?;
+                continue;
+            }
             let token = logged.entry.token();
             let is_open = matches!(logged.entry, LaneEntry::Open { .. });
-            if writer.is_some_and(|writer| writer != token) && !is_open && !replay.is_withdrawn(logged) {
+            if writer.is_some_and(|writer| writer != token) && !is_open {
                 let message = "it is of another writer than the one that opened the lane last".to_owned();
                 return Err(replay.state.damaged(logged.number, message));
             }
@@ -299,6 +304,32 @@ impl LaneState {
         Err(self.damaged(number, message))
     }
 
+    /// What the tables of a compaction that holds all this say twice.
+    pub(super) fn check_compaction(
+        &self,
+        root: &Root,
+        entry: &CompactionEntry,
+        said: &BTreeMap<u64, RowsSaid>,
+    ) -> Result<(), String> {
+        let LaneState { groups, opens, objects, .. } = self;
+        let covers_none = RowsSaid::default();
+        for (number, group) in groups {
+            let covered = said.get(number).unwrap_or(&covers_none);
+            covered.check_compacted(group).map_err(|message| format!("group {number}: {message}"))?;
+        }
+        if root.genesis.ids.is_some() {
+            check_ids(&entry.ids, groups)?;
+        }
+        let roots = groups.values().map(|group| group.root).chain(opens.values().map(|open| open.root));
+        let roots = roots.chain(objects.values().flatten().map(|content| content.root));
+        match (entry.root, roots.max()) {
+            (Some(root), Some(newest)) if newest > root => {
+                Err(format!("it was written under root entry {root}, and holds what was written under {newest}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Groups of a compaction that are withdrawn after it.
     fn withdraw(&mut self, withdrawn: &HashSet<u64>) {
         let gone: HashSet<u64> =
@@ -330,11 +361,13 @@ impl LaneState {
         Ok(())
     }
 
+    /// Rows that a group which counts has done stay done: nobody does such rows again, so who says that it did stands in
+    /// another's place.
     fn uncover(&mut self, root: u64, path: &str, content: &ObjectCoverage) {
         let contents = self.objects.get_mut(path).into_iter().flatten();
         if let Some(known) = contents.into_iter().find(|known| known.is_of(content)) {
             known.root = known.root.max(root);
-            content.coverage.iter().for_each(|(range, _)| known.coverage.unset(&range));
+            content.coverage.iter().for_each(|(range, _)| known.coverage.unset_unless(&range, RowState::Done));
         }
     }
 
@@ -370,21 +403,29 @@ impl Replay<'_> {
         self.withdrawn.contains(&logged.number)
     }
 
+    /// One that was given up says nothing, as if it could not be read: it may stand in another's place. Only a group still says
+    /// which rows it gave a state.
+    async fn pass(&mut self, logged: &Logged) -> Result<(), CommitError> {
+        self.state.last = Some(logged.number);
+        self.state.closed = None;
+        match &logged.entry {
+            LaneEntry::Segment(segment) if self.check_head(logged).is_ok() => {
+                self.withdrawn_segment(logged.number, segment).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn follow(&mut self, logged: &Logged) -> Result<(), CommitError> {
         let number = logged.number;
         self.state.last = Some(number);
         self.state.closed = None;
-        if !self.is_withdrawn(logged) {
-            self.check_head(logged).map_err(|message| self.state.damaged(number, message))?;
-            self.newest_root = self.newest_root.max(root_of(&logged.entry).map_or(0, |(root, _)| root));
-        }
+        self.check_head(logged).map_err(|message| self.state.damaged(number, message))?;
+        self.newest_root = self.newest_root.max(root_of(&logged.entry).map_or(0, |(root, _)| root));
         self.format = self.format.max(logged.format);
         match &logged.entry {
             LaneEntry::Open { .. } => {
                 self.state.opens.extend(OpenState::of(&logged.entry).map(|open| (number, open)));
-            }
-            LaneEntry::Segment(segment) if self.is_withdrawn(logged) => {
-                self.withdrawn_segment(number, segment).await?;
             }
             LaneEntry::Segment(segment) => self.segment(number, segment).await?,
             LaneEntry::Compaction(compaction) => {
@@ -478,9 +519,11 @@ impl Replay<'_> {
             None => Vec::new(),
         };
         let covered = segment.coverage.iter().flatten().chain(read.iter().map(|row| &row.object));
+        // A root entry that is not there proves nothing; and a compaction must not name it.
+        let root = if segment.root <= self.root.last { segment.root } else { 0 };
         for object in covered {
             if let Ok(content) = ObjectCoverage::from_entry(object, number) {
-                self.state.uncover(segment.root, &object.object, &content);
+                self.state.uncover(root, &object.object, &content);
             }
         }
         let tables = segment.coverage_file.iter().chain(&segment.files_table);
@@ -498,35 +541,14 @@ impl Replay<'_> {
         if let Some(above) = state.groups.keys().chain(state.opens.keys()).find(|covered| **covered >= number) {
             return Err(state.damaged(number, format!("it covers {above}, which is not below it")));
         }
-        let mut said: BTreeMap<u64, RowsSaid> = BTreeMap::new();
-        for side::CoverageRow { group, root, object } in side::read_coverage(store, &entry.coverage).await? {
-            self.check_piece(&object).map_err(|message| self.state.damaged(number, message))?;
-            self.state.refuse_rows_of_no_group(number, group, &object)?;
-            self.state.cover(number, group, root, &object)?;
-            said.entry(group).or_default().add(&object);
+        let rows = side::read_coverage(store, &entry.coverage).await?;
+        for side::CoverageRow { group, root, object } in &rows {
+            self.check_piece(object).map_err(|message| self.state.damaged(number, message))?;
+            self.state.refuse_rows_of_no_group(number, *group, object)?;
+            self.state.cover(number, *group, *root, object)?;
         }
-        self.check_compaction(entry, &said).map_err(|message| self.state.damaged(number, message))
-    }
-
-    /// What the tables of a compaction say twice.
-    fn check_compaction(&self, entry: &CompactionEntry, said: &BTreeMap<u64, RowsSaid>) -> Result<(), String> {
-        let LaneState { groups, opens, objects, .. } = &self.state;
-        let covers_none = RowsSaid::default();
-        for (number, group) in groups {
-            let covered = said.get(number).unwrap_or(&covers_none);
-            covered.check_compacted(group).map_err(|message| format!("group {number}: {message}"))?;
-        }
-        if self.root.genesis.ids.is_some() {
-            check_ids(&entry.ids, groups)?;
-        }
-        let roots = groups.values().map(|group| group.root).chain(opens.values().map(|open| open.root));
-        let roots = roots.chain(objects.values().flatten().map(|content| content.root));
-        match (entry.root, roots.max()) {
-            (Some(root), Some(newest)) if newest > root => {
-                Err(format!("it was written under root entry {root}, and holds what was written under {newest}"))
-            }
-            _ => Ok(()),
-        }
+        let is_sound = self.state.check_compaction(self.root, entry, &RowsSaid::by_group(&rows));
+        is_sound.map_err(|message| self.state.damaged(number, message))
     }
 }
 

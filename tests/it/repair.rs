@@ -1,11 +1,11 @@
 //! What `checkpoint verify --repair` gives up counts no more, whatever it was, and what it must not touch stays: entries in
-//! whose place others were put, and older copies of a log.
+//! whose place others were put, older copies of a log, rows that two groups did.
 
 use serde_json::Value;
 use wasmpipe::commit::{self, Lane, Root, Writer};
 
 use crate::support::attacked::{Attacked, Changes, on_threads};
-use crate::support::everything::Size;
+use crate::support::everything::{self, Size};
 use crate::support::forge::{Forge, resealed, without_row};
 use crate::support::pipeline::twice;
 use crate::support::place::{Kind, Objects, Place, wait};
@@ -129,6 +129,35 @@ fn give_up_a_fork(job: &mut Attacked, (what, fork): &Fork) {
     job.place.workdir().said(&["checkpoint", "compact", "checkpoint"], 0);
     job.run().finished();
     assert_mended(&job.place, 0..70, &format!("{what}, compacted"));
+}
+
+/// The withdraw is lost, and with it the word that these rows were done twice.
+#[test]
+fn k8_rows_that_two_groups_did_are_found_and_one_of_them_is_given_up() {
+    for (is_compacted, is_put_back) in [(false, false), (false, true), (true, false), (true, true)] {
+        let place = finished();
+        if is_compacted {
+            place.workdir().said(&["checkpoint", "compact", "checkpoint"], 0);
+        }
+        let file = place.view().lanes[0].state.groups.values().nth(1).unwrap().files[0].path.clone();
+        let bytes = place.objects("out")[&format!("out/{file}")].clone();
+        let file = give_up(&place, 1);
+        assert_eq!(place.run().finished().rows_read, 10);
+        if is_put_back {
+            place.overwrite(&file, bytes);
+        }
+        let withdraw = Forge::new(&everything::files(&place)).entries(LANE, "withdraw").pop().unwrap();
+        place.overwrite(&withdraw, &b"{"[..]);
+        let context = format!("compacted: {is_compacted}, put back: {is_put_back}");
+        let (code, said) = verify(&place, &["--repair"]);
+        assert_eq!(code, Some(0), "{context}: {said}");
+        assert_mentions(&said, &[&withdraw["checkpoint/".len()..], "group"]);
+        let again = place.run();
+        // Of the two, the one that is known to be as good is kept.
+        let redone = if is_compacted { 0..=10 } else { 0..=0 };
+        assert!(redone.contains(&again.finished().rows_read), "{context}: {again:?}");
+        assert_mended(&place, 0..40, &context);
+    }
 }
 
 // --- older copies ---

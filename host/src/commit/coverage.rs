@@ -81,6 +81,14 @@ impl Coverage {
         others.collect::<Vec<_>>().iter().for_each(|range| self.unset(range));
     }
 
+    /// Rows that are done here and there, and the group that did them here.
+    pub(super) fn done_twice(&self, other: &Coverage) -> Option<(Range<u64>, u64)> {
+        other.of(RowState::Done).find_map(|range| {
+            let done = self.within(&range).find(|(_, (state, _))| *state == RowState::Done);
+            done.map(|(rows, (_, group))| (rows, group))
+        })
+    }
+
     /// What is given within a range, ascending.
     fn within(&self, range: &Range<u64>) -> impl Iterator<Item = (Range<u64>, Given)> + '_ {
         let (from, to) = (range.start, range.end);
@@ -289,6 +297,28 @@ mod tests {
             let missing: Vec<u64> = coverage.missing(5..35).into_iter().flatten().collect();
             assert_eq!(missing, (5..35).filter(|&row| model[row as usize].is_none()).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn rows_that_are_done_twice_are_found_and_stay_when_others_are_taken_away() {
+        let mut coverage = Coverage::default();
+        coverage.set_by(2..5, RowState::Done, 3);
+        coverage.set_by(5..8, RowState::Failed, 3);
+        coverage.set_by(8..9, RowState::Done, 4);
+        let done = |rows| {
+            let mut done = Coverage::default();
+            done.set(rows, RowState::Done);
+            done
+        };
+        let cases =
+            [(0..2, None), (5..8, None), (0..3, Some((2..3, 3))), (4..9, Some((4..5, 3))), (6..20, Some((8..9, 4)))];
+        for (rows, twice) in cases {
+            assert_eq!(coverage.done_twice(&done(rows.clone())), twice, "{rows:?}");
+        }
+        coverage.unset_unless(&(3..9), RowState::Done);
+        assert_eq!(coverage.iter().collect::<Vec<_>>(), [(2..5, RowState::Done), (8..9, RowState::Done)]);
+        coverage.unset_unless(&(0..3), RowState::Known);
+        assert_eq!(coverage.iter().map(|(rows, _)| rows).collect::<Vec<_>>(), [3..5, 8..9]);
     }
 
     #[test]

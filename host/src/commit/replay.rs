@@ -2,6 +2,7 @@
 //! that an object ever had, and whoever asks says which content it is about.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use super::agreement::{RowsSaid, check_ids};
 use super::coverage::{ObjectCoverage, RowState};
@@ -353,12 +354,25 @@ impl LaneState {
                 return Err(self.damaged(number, message));
             }
             Some(known) => {
+                if let Some((rows, other)) = known.coverage.done_twice(&new.coverage) {
+                    return Err(self.done_twice((number, group), other, &rows, &entry.object));
+                }
                 known.root = known.root.max(root);
                 new.coverage.iter().for_each(|(range, state)| known.coverage.set_by(range, state, group));
             }
             None => self.objects.entry(entry.object.clone()).or_default().push(new),
         }
         Ok(())
+    }
+
+    /// Rows that are done are done by one group: where another did them, too, the entry is lost that withdrew the first. So that
+    /// one is accused, unless it has no entry of its own any more.
+    fn done_twice(&self, by: (u64, u64), other: u64, rows: &Range<u64>, path: &str) -> CommitError {
+        let (number, group) = by;
+        let is_compacted = self.compacted.is_some_and(|compacted| other < compacted);
+        let accused = if is_compacted { number } else { other };
+        let Range { start, end } = rows;
+        self.damaged(accused, format!("rows {start}..{end} of {path} are done by group {other} and by group {group}"))
     }
 
     /// Rows that a group which counts has done stay done: nobody does such rows again, so who says that it did stands in
@@ -671,12 +685,39 @@ mod tests {
         }
     }
 
+    /// One row of a piece of so many rows.
+    fn of_piece(own: u64, row: u64) -> LaneEntry {
+        segment(Some(vec![object(Some(vec![(0, own)]), vec![(row, row + 1)])]), None)
+    }
+
+    #[test]
+    fn a_row_is_done_by_one_group_that_counts() {
+        let store = Store::memory("checkpoint");
+        let twice = |entries: Vec<LaneEntry>| replay(&store, entries).unwrap_err().to_string();
+        let error = twice(vec![of_piece(9, 0), of_piece(9, 1), of_piece(9, 0)]);
+        let said = "lane/0/0000000000 is damaged: rows 0..1 of a are done by group 0 and by group 2";
+        assert!(error.contains(said), "{error}");
+        assert!(replay(&store, vec![of_piece(9, 0), withdraw(0), of_piece(9, 0)]).is_ok());
+        // What a compaction holds has no entry of its own.
+        let close = LaneEntry::Close { token: "t".into(), how: Close::Stopped };
+        let error = twice(vec![close, compaction(&store, 0, 0), of_piece(9, 4)]);
+        let said = "lane/0/0000000002 is damaged: rows 4..5 of a are done by group 0 and by group 2";
+        assert!(error.contains(said), "{error}");
+    }
+
+    /// Who says so, and is withdrawn, stood in another's place.
+    #[test]
+    fn rows_that_are_done_stay_done_when_another_group_is_withdrawn() {
+        let store = Store::memory("checkpoint");
+        let state = replay(&store, vec![of_piece(9, 0), of_piece(9, 0), withdraw(1)]).unwrap();
+        assert_eq!(state.row_state("a", 0), Some(RowState::Done));
+    }
+
     #[test]
     fn a_piece_keeps_its_rows() {
         let store = Store::memory("checkpoint");
-        let of = |own: u64| segment(Some(vec![object(Some(vec![(0, own)]), vec![(0, 1)])]), None);
-        assert!(replay(&store, vec![of(9), of(9)]).is_ok());
-        let error = refused(&store, vec![of(9), of(10)]);
+        assert!(replay(&store, vec![of_piece(9, 0), of_piece(9, 1)]).is_ok());
+        let error = refused(&store, vec![of_piece(9, 0), of_piece(10, 1)]);
         assert!(error.contains("lane/0/0000000001 is damaged: piece 1 of a has other rows than before"), "{error}");
     }
 

@@ -229,3 +229,46 @@ fn p18_a_repair_of_an_older_copy_that_was_used_leaves_files_that_the_manifest_na
     assert!(place.objects("out") == before, "{said}");
     assert_younger_is_whole(&place);
 }
+
+fn refused_compaction(place: &Place, words: &[&str]) {
+    let before = everything_of(place);
+    let said = place.workdir().said(&["checkpoint", "compact", "--take-over", "checkpoint"], 2);
+    assert_mentions(&said, words);
+    assert!(everything_of(place) == before, "{said}");
+}
+
+#[test]
+fn p18_an_older_copy_is_not_compacted() {
+    let place = put_back_too_early();
+    let unknown = ["does not know who wrote", "put the checkpoint back as it was"];
+    refused_compaction(&place, &unknown);
+    let (manifests, of_writer) = (files_of(&place, ".json"), files_of(&place, ".parquet"));
+    let known = place.view();
+    let is_known = |name: &String| known.files().any(|file| name.ends_with(&file.path));
+    let (unknown, _) = of_writer.into_iter().partition::<Objects, _>(|(name, _)| !is_known(name));
+    unknown.keys().for_each(|name| place.remove(name));
+    refused_compaction(&place, &["has a manifest of this job"]);
+    manifests.keys().for_each(|name| place.remove(name));
+    place.workdir().said(&["checkpoint", "compact", "checkpoint"], 0);
+    manifests.into_iter().chain(unknown).for_each(|(name, bytes)| place.overwrite(&name, bytes));
+    assert_younger_is_whole(&place);
+    place.remove("checkpoint/root/0000000001");
+    refused_compaction(&place, &["was written under root entry 1"]);
+}
+
+fn files_of(place: &Place, end: &str) -> Objects {
+    place.objects("out").into_iter().filter(|(name, _)| name.ends_with(end)).collect()
+}
+
+/// Without the sink nothing can be said about it, and the log is compacted all the same.
+#[test]
+fn a_log_is_compacted_where_its_sink_is_not_reached() {
+    let place = finished();
+    rename(&place, "out", "elsewhere");
+    std::fs::write(place.workdir().path("out"), "no folder").unwrap();
+    place.workdir().said(&["checkpoint", "compact", "checkpoint"], 0);
+    std::fs::remove_file(place.workdir().path("out")).unwrap();
+    rename(&place, "elsewhere", "out");
+    place.run().finished();
+    assert_mended(&place, 0..40, "compacted");
+}

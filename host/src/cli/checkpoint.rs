@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::look::{self, Looked};
 use super::text::{self, counted, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error};
-use crate::commit::{self, Close, CommitError, Compacted, FORMAT, Known, Lane, LaneState, Root, Verified, Writer};
+use crate::commit::{
+    self, Close, CommitError, Compacted, FORMAT, Known, Lane, LaneLog, LaneState, Root, Verified, Writer,
+};
 use crate::message::Message;
 use crate::plan::LaneSet;
 use crate::store::Store;
@@ -130,26 +132,51 @@ async fn compact_lanes(found: &look::Found, options: &args::Compact) -> Result<V
     if !options.take_over {
         refuse_if_alive(found, &chosen).await?;
     }
+    let known = look_at(found, &options.path, &numbers).await?;
     let (store, writer) = (&found.store, Writer::new());
     let mut done = Vec::new();
     if options.upgrade && found.root.format != FORMAT {
         // Whoever wrote before is fenced in every lane, so that nothing of the earlier format comes after.
         let mut lanes = Vec::new();
-        for number in numbers {
-            lanes.push(open(store, number, &writer).await?);
+        for (number, log) in numbers.into_iter().zip(known) {
+            lanes.push((open(store, number, &writer).await?, log));
         }
         let root = upgrade(store).await?;
-        for mut lane in lanes {
+        for (mut lane, log) in lanes {
             lane.follow_root(root.link());
-            done.push(compact_lane(store, &root, lane).await?);
+            done.push(compact_lane(store, &root, lane, log).await?);
         }
         return Ok(done);
     }
-    for number in numbers {
+    for (number, log) in numbers.into_iter().zip(known) {
         let lane = open(store, number, &writer).await?;
-        done.push(compact_lane(store, &found.root, lane).await?);
+        done.push(compact_lane(store, &found.root, lane, log).await?);
     }
     Ok(done)
+}
+
+/// What a run would refuse is refused here, too: an older copy of a log would be longer afterwards, and look younger. Gives what
+/// was read of the lanes.
+async fn look_at(found: &look::Found, named: &str, lanes: &[u32]) -> Result<Vec<LaneLog>, CommitError> {
+    let (store, root) = (&found.store, &found.root);
+    let (mut logs, mut states) = (Vec::new(), Vec::new());
+    for &lane in lanes {
+        let (log, state) = commit::read_state(store, root, lane, Known::default(), None).await?;
+        logs.push(log);
+        states.push(state);
+    }
+    commit::refuse_older_root(store, root, &states).await?;
+    let Ok(sink) = look::open_sink(named, &root.places.sink) else { return Ok(logs) };
+    let listing = match commit::list_sink(&sink).await {
+        Ok(listing) => listing,
+        Err(error) => {
+            say!("note: the sink {} cannot be listed, so nothing there was compared: {error}", sink.url());
+            return Ok(logs);
+        }
+    };
+    commit::refuse_unknown_writers(store, root, &states, &listing).await?;
+    commit::refuse_older_than_manifest(&sink, store, root).await?;
+    Ok(logs)
 }
 
 async fn open(store: &Store, lane: u32, writer: &Writer) -> Result<Lane, CommitError> {
@@ -170,9 +197,14 @@ async fn upgrade(store: &Store) -> Result<Root, CommitError> {
 }
 
 /// A lane that was finished is so afterwards, too; any other is left as it is when a run stops.
-async fn compact_lane(store: &Store, root: &Root, mut lane: Lane) -> Result<LaneCompacted, CommitError> {
+async fn compact_lane(
+    store: &Store,
+    root: &Root,
+    mut lane: Lane,
+    known: LaneLog,
+) -> Result<LaneCompacted, CommitError> {
     let number = lane.number();
-    let (log, before) = commit::read_state(store, root, number, Known::default(), Some(lane.opened())).await?;
+    let (log, before) = commit::read_state(store, root, number, known.into(), Some(lane.opened())).await?;
     let how = before.closed.unwrap_or(Close::Stopped);
     let compacted = lane.compact(root, log).await?;
     lane.close(how).await?;

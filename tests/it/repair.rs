@@ -1,15 +1,21 @@
 //! What `checkpoint verify --repair` gives up counts no more, whatever it was, and what it must not touch stays: entries in
-//! whose place others were put, older copies of a log, rows that two groups did.
+//! whose place others were put, older copies of a log, rows that two groups did. And a root that goes away while it is read.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use object_store::{Error, Result};
 use serde_json::Value;
 use wasmpipe::commit::{self, Lane, Root, Writer};
+use wasmpipe::store::{Act, Unwatched, Watch};
 
 use crate::support::attacked::{Attacked, Changes, on_threads};
 use crate::support::everything::{self, Size};
 use crate::support::forge::{Forge, resealed, without_row};
 use crate::support::pipeline::twice;
 use crate::support::place::{Kind, Objects, Place, wait};
-use crate::support::{assert_mentions, each_twice};
+use crate::support::{Ran, assert_mentions, each_twice};
 
 /// Forty rows, done.
 fn finished() -> Place {
@@ -271,4 +277,49 @@ fn a_log_is_compacted_where_its_sink_is_not_reached() {
     rename(&place, "elsewhere", "out");
     place.run().finished();
     assert_mended(&place, 0..40, "compacted");
+}
+
+// --- a root that goes away ---
+
+/// Something happens to the root's entries when they were listed and are about to be read, so many times.
+#[derive(Debug)]
+struct Vanishing {
+    root: std::path::PathBuf,
+    is_deleted: bool,
+    times: AtomicU64,
+}
+
+impl Watch for Vanishing {
+    fn before(&self, act: Act, store: &str, object: &str) -> Result<()> {
+        let is_it = act == Act::Get && store == "checkpoint" && object == "root/0000000000";
+        let is_now = |times: u64| if is_it { times.checked_sub(1) } else { None };
+        if self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_now).is_err() {
+            return Ok(());
+        }
+        if self.is_deleted {
+            std::fs::remove_dir_all(&self.root).unwrap();
+        }
+        Err(Error::NotFound { path: object.into(), source: "it is gone".into() })
+    }
+
+    fn after(&self, _: Act, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn read_while_it_goes(place: &Place, is_deleted: bool, times: u64) -> Ran {
+    let root: &Path = &place.workdir().path("checkpoint");
+    place.run_with(&Arc::new(Vanishing { root: root.into(), is_deleted, times: AtomicU64::new(times) }))
+}
+
+#[test]
+fn a_root_entry_that_is_gone_since_it_was_listed_is_read_again() {
+    let place = finished();
+    assert_eq!(read_while_it_goes(&place, false, 1).finished().run, None);
+    let gone = read_while_it_goes(&place, false, u64::MAX);
+    assert_mentions(gone.error(), &["root/0000000000", "run the same command again"]);
+    assert!(!gone.error().contains("begin a new job"), "{}", gone.error());
+    // By the manifest, the job is finished.
+    assert_eq!(read_while_it_goes(&place, true, 1).finished().run, None);
+    assert_eq!(place.run_with(&Arc::new(Unwatched)).finished().run, None);
 }

@@ -127,6 +127,16 @@ pub enum CommitError {
         /// What is wrong.
         message: String,
     },
+    /// It was listed, and is not there, again and again.
+    #[error(
+        "checkpoint: {name} was listed, but is gone: the job may be finished, and another run about to delete its checkpoint\n\
+         hint: run the same command again, which says so if the job is finished; if it says this again, put the file back \
+         from a copy"
+    )]
+    Gone {
+        /// Name relative to the checkpoint.
+        name: String,
+    },
     /// A newer build wrote it, so that it cannot be told what it means.
     #[error(
         "checkpoint: {name} was written by a newer wasmpipe: {message}\n\
@@ -182,7 +192,12 @@ impl CommitError {
 
     /// There was a job, and there is none any more.
     pub fn root_is_gone() -> CommitError {
-        CommitError::Refused("the checkpoint's root is gone\nhint: nothing was changed; restore it".into())
+        CommitError::Refused(
+            "the checkpoint's root is gone: the job may be finished, and another run have deleted its checkpoint\n\
+             hint: run the same command again, which says so if the job is finished; if it is not, put the checkpoint back from \
+             a copy"
+                .into(),
+        )
     }
 
     /// Whether an object that the log names, or has listed, is not there.

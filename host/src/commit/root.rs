@@ -2,6 +2,7 @@
 //! nobody owns it: who finds a foreign entry at the number it wanted reads the root again and decides anew.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow_ipc::convert::try_schema_from_ipc_buffer;
@@ -108,9 +109,7 @@ pub fn random_name() -> String {
 impl Root {
     /// The root as it stands, or none if there is no job here.
     pub async fn read(store: &Store) -> Result<Option<Root>, CommitError> {
-        let numbers = list(store, LOG).await?;
-        let reads: Vec<_> = numbers.iter().map(|&number| read_entry(store, number)).collect();
-        let entries: Vec<Stored<RootEntry>> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+        let (numbers, entries): (Vec<u64>, Vec<_>) = read_entries(store, |numbers| numbers).await?.into_iter().unzip();
         // Who completes a deletion removes entries from the first on.
         if entries.last().is_some_and(|last| matches!(last.entry, RootEntry::Deleted {})) {
             return Err(CommitError::Deleted);
@@ -130,8 +129,8 @@ impl Root {
 
     /// The last root entry, which is no deletion.
     pub async fn last_link(store: &Store) -> Result<RootLink, CommitError> {
-        let number = list(store, LOG).await?.last().copied().ok_or_else(CommitError::root_is_gone)?;
-        let Stored { entry, format, job, digest, .. } = read_entry(store, number).await?;
+        let last = read_entries(store, |numbers| &numbers[numbers.len().saturating_sub(1)..]).await?.pop();
+        let (number, Stored { entry, format, job, digest, .. }) = last.ok_or_else(CommitError::root_is_gone)?;
         match entry {
             RootEntry::Deleted {} => Err(CommitError::Deleted),
             _ => Ok(RootLink { number, digest, format, job: job.unwrap_or_default() }),
@@ -349,10 +348,39 @@ const LANES_MAX: u32 = 65_536;
 /// Entries read at a time.
 const READS_MAX: usize = 16;
 
-async fn read_entry(store: &Store, number: u64) -> Result<Stored<RootEntry>, CommitError> {
+/// Attempts to read entries that are listed.
+const READ_ATTEMPTS: u32 = 4;
+
+/// Those of the listed entries that are wanted. One that is gone since it was listed is no damage: another process may be
+/// deleting the checkpoint of the finished job, the root last. So all is read again.
+async fn read_entries(
+    store: &Store,
+    wanted: impl Fn(&[u64]) -> &[u64],
+) -> Result<Vec<(u64, Stored<RootEntry>)>, CommitError> {
+    let mut gone = 0;
+    for attempt in 0..READ_ATTEMPTS {
+        if attempt > 0 {
+            store.pause(Duration::from_millis(100 << attempt)).await;
+        }
+        let numbers = list(store, LOG).await?;
+        let reads: Vec<_> = wanted(&numbers).iter().map(|&number| read_entry(store, number)).collect();
+        let read: Vec<_> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+        match read.into_iter().collect() {
+            Ok(entries) => return Ok(entries),
+            Err(Gone(number)) => gone = number,
+        }
+    }
+    Err(CommitError::Gone { name: name(gone) })
+}
+
+/// That there is no entry of this number.
+struct Gone(u64);
+
+async fn read_entry(store: &Store, number: u64) -> Result<Result<(u64, Stored<RootEntry>), Gone>, CommitError> {
     let name = name(number);
-    let bytes = get(store, &name).await?.ok_or_else(|| CommitError::damaged(&name, "it was listed, but is gone"))?;
-    decode(&bytes, LOG, number).map_err(|unreadable| unreadable.into_error(name))
+    let Some(bytes) = get(store, &name).await? else { return Ok(Err(Gone(number))) };
+    let stored = decode(&bytes, LOG, number).map_err(|unreadable| unreadable.into_error(name))?;
+    Ok(Ok((number, stored)))
 }
 
 /// A log without a root is a checkpoint that lost its head: to begin a new job over it would double its output.

@@ -860,7 +860,9 @@ fn assert_reads(place: &Place, entries_max: usize, others_max: usize, rows: u64)
     let ran = place.run_with(&reads);
     assert_eq!(ran.finished().rows_read, rows);
     let entries = reads.of_checkpoint("lane/");
-    let others = reads.of_checkpoint("") - entries;
+    // How often a heart beats meanwhile depends on the machine.
+    let signs_of_life = reads.of_checkpoint("heartbeat/") + reads.of_checkpoint("stop/");
+    let others = reads.of_checkpoint("") - entries - signs_of_life;
     println!("{entries} reads of entries and {others} others, to do {rows} rows");
     assert!(entries <= entries_max && others <= others_max, "{entries} reads of entries, {others} others");
 }
@@ -880,7 +882,7 @@ fn x2_a_start_reads_each_of_many_small_segments_once_and_a_compacted_log_in_a_fe
         assert_eq!(view.groups(), rows as u64);
         assert_reads(&place, logged, 20, 0);
         place.numbers("b.parquet", rows..rows + 3, 3);
-        assert_reads(&place, logged + 16, 48, 3);
+        assert_reads(&place, logged + 16, 40, 3);
         assert_exactly_once(&place, 0..rows + 3, &format!("compaction after {most}"));
         compact(&place, 0, &Arc::new(Unwatched)).unwrap();
         let compacted = place.view();
@@ -888,7 +890,7 @@ fn x2_a_start_reads_each_of_many_small_segments_once_and_a_compacted_log_in_a_fe
         assert!(compacted.lanes[0].entries.len() <= 3);
         assert_reads(&place, 8, 20, 0);
         place.numbers("c.parquet", rows + 3..rows + 6, 3);
-        assert_reads(&place, 26, 48, 3);
+        assert_reads(&place, 26, 40, 3);
         assert_exactly_once(&place, 0..rows + 6, "compacted");
     }
 }

@@ -241,7 +241,7 @@ pub fn assert_manifest_is_folder(view: &View, sink: &Objects, context: &str) {
     assert_log_is_folder(view, sink, context);
     let job = &view.root.genesis.job;
     let numbered = format!("out/_wasmpipe/{job}/");
-    let last = sink.keys().filter(|name| name.starts_with(&numbered) && name.ends_with(".json")).next_back();
+    let last = sink.keys().rfind(|name| name.starts_with(&numbered) && name.ends_with(".json"));
     let Some(last) = last else { panic!("there is no manifest: {context}") };
     assert_eq!(sink[last], sink[&format!("out/_wasmpipe/{job}.json")], "the copy is another: {context}");
     let manifest: serde_json::Value = serde_json::from_slice(&sink[last]).unwrap();

@@ -157,9 +157,11 @@ fn agreed_field(field: &FieldRef, theirs: &[&Field]) -> Field {
     let mut metadata = first.metadata().clone();
     metadata.retain(|key, value| others.iter().all(|other| other.metadata().get(key) == Some(value)));
     metadata.remove(KEY);
-    let is_of_one_type = theirs.iter().all(|other| other.data_type() == field.data_type());
-    let as_read = others.iter().fold(AsRead::of(first), |one, other| common(one, AsRead::of(other)));
-    let metadata = if is_of_one_type { with_key(&metadata, &as_read) } else { metadata };
+    // What is converted into this type, nulls of no type among it, has no say in how it is written.
+    let mut of_type = theirs.iter().filter(|other| other.data_type() == field.data_type());
+    let Some(one) = of_type.next() else { return field.as_ref().clone().with_metadata(metadata) };
+    let as_read = of_type.fold(AsRead::of(one), |one, other| common(one, AsRead::of(other)));
+    let metadata = with_key(&metadata, &as_read);
     field.as_ref().clone().with_metadata(metadata)
 }
 

@@ -50,6 +50,15 @@ enum Entry {
     },
     /// A run has opened lanes of a job, on another machine than the run before it.
     Machine(Machine),
+    /// Such a run was refused, and has written and removed nothing.
+    Left {
+        /// Format of this document.
+        format: u32,
+        /// The job.
+        job: String,
+        /// The run.
+        run: String,
+    },
 }
 
 /// A run that is not where the run before it was: its checkpoint is shared, or lies on a disk that was moved; or it is a copy.
@@ -330,12 +339,12 @@ pub async fn whose(sink: &Store, job: &str) -> Result<Option<String>, CommitErro
     Ok(last_of(read_from(sink, 0).await?, job).map(|(_, claim)| claim.whose()))
 }
 
-/// Refuses the end of a run under a claim which is not the job's last one any more, or beside which a copy is at work. `lanes` are
-/// all of the job's. A claim that a person has removed is the next one's to make.
+/// Refuses what a run would do in the sink under a claim which is not the job's last one any more, or beside a copy that is at work.
+/// `lanes` are all of the job's, but perhaps without what the run itself has opened. A claim that a person has removed is the next one's to make.
 pub async fn refuse_if_gone_on<'a>(
     sink: &Store,
     job: &str,
-    number: u64,
+    (number, run): (u64, &str),
     lanes: impl Iterator<Item = &'a LaneState>,
 ) -> Result<(), CommitError> {
     let entries = read_from(sink, number).await?;
@@ -347,7 +356,8 @@ pub async fn refuse_if_gone_on<'a>(
             sink.url()
         )));
     }
-    let machines = machines_of(&entries, job);
+    let mut machines = machines_of(&entries, job);
+    machines.retain(|(_, machine)| machine.run != run);
     match last_of(entries, job) {
         Some((last, claim)) if last != number => Err(CommitError::Refused(format!(
             "the job was moved while this run was at work: {}\n\
@@ -378,10 +388,19 @@ pub(super) async fn job_of(sink: &Store, place: &Place) -> Result<Option<String>
 /// Says that a run has opened lanes of its job, on another machine than the run before it.
 pub async fn note_machine(sink: &Store, me: &Claimant, run: &str) -> Result<(), CommitError> {
     let Place { host, boot, mounts, .. } = me.place.clone();
-    let machine = Entry::Machine(Machine { format: FORMAT, job: me.job.clone(), run: run.into(), host, boot, mounts });
+    add(sink, &Entry::Machine(Machine { format: FORMAT, job: me.job.clone(), run: run.into(), host, boot, mounts }))
+        .await
+}
+
+/// Says that such a run was refused, and has written and removed nothing.
+pub async fn note_left(sink: &Store, me: &Claimant, run: &str) -> Result<(), CommitError> {
+    add(sink, &Entry::Left { format: FORMAT, job: me.job.clone(), run: run.into() }).await
+}
+
+async fn add(sink: &Store, entry: &Entry) -> Result<(), CommitError> {
     for _ in 0..ATTEMPTS {
         let next = read_from(sink, 0).await?.last().map_or(0, |(number, _)| number + 1);
-        if append(sink, next, &machine).await? {
+        if append(sink, next, entry).await? {
             return Ok(());
         }
     }
@@ -395,6 +414,7 @@ fn machines_of(entries: &[(u64, Entry)], job: &str) -> Vec<(u64, Machine)> {
         match entry {
             Entry::Claim(claim) if claim.job == job => machines.clear(),
             Entry::Machine(machine) if machine.job == job => machines.push((*number, machine.clone())),
+            Entry::Left { job: of, run, .. } if of == job => machines.retain(|(_, machine)| machine.run != *run),
             _ => {}
         }
     }
@@ -479,7 +499,7 @@ async fn read(sink: &Store, me: &Claimant) -> Result<Claims, CommitError> {
     for (number, entry) in entries {
         match entry {
             Entry::Claim(claim) => found.push(Found { number, claim, is_void: false }),
-            Entry::Machine(_) => {}
+            Entry::Machine(_) | Entry::Left { .. } => {}
             Entry::Release { job, .. } => {
                 found.iter_mut().filter(|found| found.claim.job == job).for_each(|found| found.is_void = true);
             }

@@ -207,6 +207,13 @@ pub async fn leave_manifest(sink: &Store, manifest: &Manifest) -> Result<(), Com
     copy(sink, &manifest.job, position, bytes).await
 }
 
+/// Takes a manifest back that this process has left, and the copy with it: what it names may be gone.
+pub async fn remove_manifest(sink: &Store, manifest: &Manifest) -> Result<(), CommitError> {
+    let position = manifest.position.expect("a manifest that was left has a position");
+    let names = [copy_name(&manifest.job), name(&manifest.job, position)];
+    delete(sink, names.map(Path::from).into()).await
+}
+
 /// Creates it; or mends one that is damaged: nobody else has other bytes for this position, which is one state of the log.
 async fn write(sink: &Store, manifest: &Manifest, position: Position, is_damaged: bool) -> Result<Bytes, CommitError> {
     let (name, bytes) = (name(&manifest.job, position), seal(manifest));

@@ -75,8 +75,8 @@ mod side;
 mod view;
 
 pub use claim::{
-    Claimant, Claimed, Place, Stand, Standing, claim, is_place_of, is_taken_for_good, note_machine, refuse_if_gone_on,
-    release, standing, sweep_claims, whose,
+    Claimant, Claimed, Place, Stand, Standing, claim, is_place_of, is_taken_for_good, note_left, note_machine,
+    refuse_if_gone_on, release, standing, sweep_claims, whose,
 };
 pub use compact::Compacted;
 pub use coverage::{Coverage, ObjectCoverage, RowState};
@@ -94,6 +94,7 @@ pub use log::{Defect, DefectKind, LaneLog, Logged, last as last_number, read_lan
 pub use loss::{refuse_older_root, refuse_unknown_writers};
 pub use manifest::{
     Manifest, Position, SourceRows, leave_manifest, listing_digest, manifest, manifest_of, refuse_older_than_manifest,
+    remove_manifest,
 };
 pub use output::{DataCheck, Depth, Orphan, OutputCheck, Wrong, check_output};
 pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep, sweep_late};

@@ -50,18 +50,27 @@ const LOOKS: usize = 10;
 pub(super) async fn complete_job(plan: &Plan, claim: u64, mut known: Lanes) -> Result<Option<Complete>, RunError> {
     for _ in 0..LOOKS {
         let found = find_complete(plan, claim, std::mem::take(&mut known)).await?;
-        let Some((complete, manifest)) = found else { return Ok(None) };
+        let Some((complete, manifest, lanes)) = found else { return Ok(None) };
         // Only what the log said all at once is one state of it.
         if plan.is_durable && !complete.is_still_so(&plan.checkpoint).await? {
             continue;
         }
         commit::leave_manifest(&plan.sink.store, &manifest).await?;
+        // A copy that did not find the manifest before it began to remove files has said before that it would begin.
+        if let Err(error) = refuse_if_gone_on(plan, claim, &complete.root, &lanes).await {
+            commit::remove_manifest(&plan.sink.store, &manifest).await?;
+            return Err(error);
+        }
         return Ok(Some(complete));
     }
     Ok(None)
 }
 
-async fn find_complete(plan: &Plan, claim: u64, mut known: Lanes) -> Result<Option<(Complete, Manifest)>, RunError> {
+async fn find_complete(
+    plan: &Plan,
+    claim: u64,
+    mut known: Lanes,
+) -> Result<Option<(Complete, Manifest, Lanes)>, RunError> {
     let root = match Root::read(&plan.checkpoint).await {
         // Another process has completed it, and deleted the checkpoint.
         Ok(None) | Err(CommitError::Deleted) => return Ok(None),
@@ -79,15 +88,20 @@ async fn find_complete(plan: &Plan, claim: u64, mut known: Lanes) -> Result<Opti
     if covered.open().next().is_some() {
         return Ok(None);
     }
-    let goes_on = commit::refuse_if_gone_on(&plan.sink.store, &root.genesis.job, claim, lanes.states()).await;
+    refuse_if_gone_on(plan, claim, &root, &lanes).await?;
+    let manifest = manifest_of(claim, &root, &pinned, &lanes, &covered);
+    let last = lanes.states().map(|state| (state.lane, state.last)).collect();
+    let complete = Complete { is_done: manifest.is_done_for_good(), last, root };
+    Ok(Some((complete, manifest, lanes)))
+}
+
+async fn refuse_if_gone_on(plan: &Plan, claim: u64, root: &Root, lanes: &Lanes) -> Result<(), RunError> {
+    let goes_on = commit::refuse_if_gone_on(&plan.sink.store, &root.genesis.job, (claim, ""), lanes.states()).await;
     // Not a refusal any more: this run has committed rows.
     goes_on.map_err(|error| match error {
         CommitError::Refused(message) => RunError::Failed(message),
         other => other.into(),
-    })?;
-    let manifest = manifest_of(claim, &root, &pinned, &lanes, &covered);
-    let last = lanes.states().map(|state| (state.lane, state.last)).collect();
-    Ok(Some((Complete { is_done: manifest.is_done_for_good(), last, root }, manifest)))
+    })
 }
 
 fn manifest_of(claim: u64, root: &Root, pinned: &Listing, lanes: &Lanes, covered: &Covered) -> Manifest {

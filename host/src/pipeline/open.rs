@@ -309,7 +309,7 @@ async fn open_lanes(
     let mut opened = Vec::new();
     let read = match open_all(plan, control, writer, &looked.needed, &mut opened).await {
         Ok(()) => {
-            let read = read_log(plan, control, writer, looked.lanes, &claimant.job, &mut opened);
+            let read = read_log(plan, control, writer, looked.lanes, (claimant, claim), &mut opened);
             control.unless_stopped("it read the log", read).await
         }
         Err(error) => Err(error),
@@ -323,9 +323,6 @@ async fn open_lanes(
             return Err(after_opening(error));
         }
     };
-    if claim.is_elsewhere {
-        commit::note_machine(&plan.sink.store, claimant, &writer.run).await?;
-    }
     name_returned(&mut opened, &read.covered).await.map_err(|error| after_opening(error.into()))?;
     add(&progress.rows_skipped, read.covered.all_rows());
     add(&progress.objects, read.covered.pieces.len() as u64);
@@ -402,11 +399,11 @@ async fn read_log(
     control: &Control,
     writer: &Writer,
     known: Lanes,
-    job: &str,
+    (claimant, claim): (&Claimant, Claimed),
     opened: &mut Vec<Lane>,
 ) -> Result<Read, RunError> {
     let store = &plan.checkpoint;
-    let root = match agree(plan, job).await {
+    let root = match agree(plan, &claimant.job).await {
         Err(error) => return Err(leave_deleted(plan, std::mem::take(opened), error).await),
         Ok(root) => root,
     };
@@ -424,6 +421,9 @@ async fn read_log(
     if !fresh.is_empty() {
         commit::check_files(fresh, &list_sink(plan).await?)?;
     }
+    if claim.is_elsewhere {
+        refuse_beside_copy(plan, &root, (claimant, claim.number), &writer.run, &lanes).await?;
+    }
     let all: Vec<_> = lanes.0.values().collect();
     let names = commit::sink_names(&plan.sink.store).await;
     let names = names.map_err(|cause| CommitError::Store { what: "list", name: "the sink".into(), cause })?;
@@ -436,6 +436,32 @@ async fn read_log(
     let covered = Covered::of(plan, &root, &pinned, &lanes, plan.failed()).await?;
     let attempts = attempts(plan, &lanes, &pinned).await?;
     Ok(Read { lanes, lost, root, pinned, done, covered, attempts })
+}
+
+/// Before a run on another machine than the one before it removes anything: if this log is a copy, the original says so by now, or
+/// finds this run when it comes to its end.
+async fn refuse_beside_copy(
+    plan: &Plan,
+    root: &Root,
+    (claimant, claim): (&Claimant, u64),
+    run: &str,
+    lanes: &Lanes,
+) -> Result<(), RunError> {
+    let sink = &plan.sink.store;
+    commit::note_machine(sink, claimant, run).await?;
+    let looked = async {
+        commit::refuse_older_than_manifest(sink, &plan.checkpoint, root).await?;
+        // Who holds some lanes only does not know who has opened the others.
+        match lanes.0.len() == root.genesis.lanes as usize {
+            true => commit::refuse_if_gone_on(sink, &claimant.job, (claim, run), lanes.states()).await,
+            false => Ok(()),
+        }
+    };
+    let looked = looked.await;
+    if matches!(looked, Err(CommitError::Refused(_))) {
+        commit::note_left(sink, claimant, run).await?;
+    }
+    looked.map_err(RunError::from)
 }
 
 /// The job was finished by another run, and its checkpoint is being deleted, or has just been: nothing of this run may stay

@@ -246,9 +246,18 @@ async fn read_footer(fetch: &mut Fetch) -> Result<Footer, SourceError> {
     let footer = footer_range(&edges[1], size).ok_or_else(cut)?;
     let bytes = fetch.ranges(std::slice::from_ref(&footer)).await?.remove(0);
     let digest = digest(size, &edges, (footer.start < size.saturating_sub(EDGE_BYTES)).then_some(&bytes));
+    let depth = thrift::schema_depth(&bytes);
+    if depth > DEPTH_MAX {
+        let message = format!("its columns are nested {depth} levels deep; at most {DEPTH_MAX} are read");
+        let hint = "where it is written, put what lies so deep into fewer levels, or into text as JSON";
+        return Err(SourceError::Bad { object: fetch.object.path.to_string(), message, hint });
+    }
     let encrypted = thrift::encrypted_columns(&bytes);
     Ok(Footer { metadata: decode_footer(fetch, footer, bytes).await?, digest, encrypted })
 }
+
+/// Levels of a schema; pyarrow reads no more either, and each takes a piece of the stack.
+const DEPTH_MAX: usize = 100;
 
 /// What is at a file's end.
 struct Footer {

@@ -174,6 +174,26 @@ pub(super) fn encrypted_columns(footer: &[u8]) -> Vec<usize> {
     if walked.is_some() { found } else { Vec::new() }
 }
 
+/// How many groups are within each other in the schema of a footer. Whoever builds that schema calls itself for each.
+pub(super) fn schema_depth(footer: &[u8]) -> usize {
+    const SCHEMA: i64 = 2;
+    const CHILDREN: i64 = 5;
+    // Children that are to come, of each group that is open.
+    let mut open: Vec<i64> = Vec::new();
+    let mut deepest = 0;
+    let walked = Compact::new(footer).structs_of(0, SCHEMA, |element, _| {
+        let children = element.number_of(CHILDREN)?.unwrap_or(0);
+        deepest = deepest.max(open.len());
+        open.iter_mut().last().into_iter().for_each(|left| *left -= 1);
+        open.extend((children > 0).then_some(children));
+        while open.last().is_some_and(|left| *left <= 0) {
+            open.pop();
+        }
+        Some(())
+    });
+    walked.map_or(0, |()| deepest)
+}
+
 /// What a page says of itself.
 #[derive(Debug, PartialEq)]
 pub(super) struct PageHeader {
@@ -248,6 +268,22 @@ mod tests {
         assert_eq!(page_header(&[0x15, 2, 0x15, 18, 0x15, 16, 0x2c, 0, 0]), None);
         assert_eq!(page_header(&[0x15, 4, 0x15, 18, 0x15, 15, 0]), None);
         assert_eq!(page_header(&[0x15, 0, 0x15, 18, 0x15, 16, 0x5c, 0x15, 14, 0x15, 0, 0x15, 6, 0, 0]), None);
+    }
+
+    #[test]
+    fn footers_tell_how_deep_their_schema_is() {
+        // schema = [{num_children = children}, ...].
+        let footer = |children: &[u8]| {
+            let mut bytes = vec![0x29, 0xfc, children.len() as u8];
+            children.iter().for_each(|children| bytes.extend([0x55, 2 * children, 0]));
+            bytes.push(0);
+            bytes
+        };
+        for (children, depth) in
+            [(&[0][..], 0), (&[2, 0, 0], 1), (&[2, 1, 0, 0], 2), (&[2, 0, 1, 1, 0], 3), (&[1; 90], 89), (&[3], 0)]
+        {
+            assert_eq!(schema_depth(&footer(children)), depth, "{children:?}");
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ async fn look(sink: &Store, me: &Claimant) {
     for job in [job(), "", "another"] {
         let _ = (
             whose(sink, job).await,
-            refuse_if_gone_on(sink, job, 1, std::iter::empty()).await,
+            refuse_if_gone_on(sink, job, (1, ""), std::iter::empty()).await,
             is_place_of(sink, job, &me.place).await,
         );
         if let Ok(Some(found)) = manifest(sink, job).await {

@@ -157,15 +157,20 @@ fn test_host(python: &Path, guests: &Path, filters: &[&str], length: Length) -> 
             // Some tests compile guests of their own.
             .env("WASMPIPE_GUEST_TARGET_DIR", &guests_target)
             .env("WASMPIPE_TEST_NATIVE_TARGET", &native_target)
-            .args(["test", "-p", "wasmpipe-ids", "-p", "wasmpipe", "-p", "wasmpipe-tools", "-p", "wasmpipe-fuzz", "--"])
+            .args(TEST)
+            .arg("--")
             .args(filters)
     })
 }
 
-/// The binary that tests use. What they need is built with it, in one go.
+/// All tests are built together, always: what one of them asks of a dependency, all get, and for other crates together the
+/// dependencies, and the host, would be compiled again.
+const TEST: [&str; 9] = ["test", "-p", "wasmpipe-ids", "-p", "wasmpipe", "-p", "wasmpipe-tools", "-p", "wasmpipe-fuzz"];
+
+/// The binary that tests use. The tests are built with it, in one go.
 fn build_for_tests() -> Result<PathBuf> {
     let target = place::target()?;
-    cargo(&place::root(), &target, |cargo| cargo.args(["build", "-p", "wasmpipe"]))?;
+    cargo(&place::root(), &target, |cargo| cargo.args(TEST).arg("--no-run"))?;
     Ok(target.join("debug/wasmpipe"))
 }
 

@@ -140,7 +140,7 @@ fn runs_on_other_machines_are_known_to_the_log_or_tell_a_copy() {
     };
     let is_alone = |runs: &[&str]| {
         let stand = wait(standing(&sink, &here)).unwrap();
-        let end = wait(refuse_if_gone_on(&sink, A, 0, [&log(runs)].into_iter()));
+        let end = wait(refuse_if_gone_on(&sink, A, (0, "own"), [&log(runs)].into_iter()));
         assert_eq!(stand.refuse_beside_copy([&log(runs)].into_iter()).is_ok(), end.is_ok());
         end.is_ok()
     };
@@ -152,14 +152,22 @@ fn runs_on_other_machines_are_known_to_the_log_or_tell_a_copy() {
     wait(note_machine(&sink, &here, "r3")).unwrap();
     assert!(!is_elsewhere(&here) && is_elsewhere(&there));
     assert!(is_alone(&["r0", "r1", "r3"]) && !is_alone(&["r0", "r1"]) && !is_alone(&["r0", "r3"]));
+    wait(note_machine(&sink, &there, "r4")).unwrap();
+    assert!(!is_alone(&["r0", "r1", "r3"]));
+    wait(note_left(&sink, &there, "r4")).unwrap();
+    assert!(is_alone(&["r0", "r1", "r3"]), "it was refused");
     // A person says that it lives here.
     let moved = Claimant { place: place("q"), is_moved: true, ..here.clone() };
-    assert_eq!(wait(claimed(&sink, &moved)).unwrap(), 3);
+    assert_eq!(wait(claimed(&sink, &moved)).unwrap(), 5);
     assert!(wait(standing(&sink, &moved)).unwrap().refuse_beside_copy([&log(&[])].into_iter()).is_ok());
-    let gone_on = wait(refuse_if_gone_on(&sink, A, 0, [&log(&["r1", "r3"])].into_iter())).unwrap_err().to_string();
+    let gone_on =
+        wait(refuse_if_gone_on(&sink, A, (0, "own"), [&log(&["r1", "r3"])].into_iter())).unwrap_err().to_string();
     assert!(gone_on.contains("its checkpoint is q on host"), "{gone_on}");
-    wait(sink.objects().delete(&Path::from(name(3)))).unwrap();
-    assert!(wait(refuse_if_gone_on(&sink, A, 3, [&log(&["r1", "r3"])].into_iter())).is_err(), "its claim is gone");
+    wait(sink.objects().delete(&Path::from(name(5)))).unwrap();
+    assert!(
+        wait(refuse_if_gone_on(&sink, A, (5, "own"), [&log(&["r1", "r3"])].into_iter())).is_err(),
+        "its claim is gone"
+    );
 }
 
 #[test]

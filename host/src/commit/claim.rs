@@ -4,7 +4,8 @@
 //! ```text
 //! _wasmpipe/claim/0000000000   {"entry": "claim", "job": ..., "checkpoint": ..., "host": ..., ...}
 //! _wasmpipe/claim/0000000001   {"entry": "machine", "job": ..., "run": ..., "host": ..., ...}
-//! _wasmpipe/claim/0000000002   {"entry": "release", "job": ...}
+//! _wasmpipe/claim/0000000002   {"entry": "left", "job": ..., "run": ...}
+//! _wasmpipe/claim/0000000003   {"entry": "release", "job": ...}
 //! ```
 //!
 //! A claim is made by a job that has its genesis already, so a starter that dies before its claim leaves nothing in the sink,
@@ -339,8 +340,9 @@ pub async fn whose(sink: &Store, job: &str) -> Result<Option<String>, CommitErro
     Ok(last_of(read_from(sink, 0).await?, job).map(|(_, claim)| claim.whose()))
 }
 
-/// Refuses what a run would do in the sink under a claim which is not the job's last one any more, or beside a copy that is at work.
-/// `lanes` are all of the job's, but perhaps without what the run itself has opened. A claim that a person has removed is the next one's to make.
+/// Refuses what a run would do in the sink under a claim which is not the job's last one any more, or beside a copy that is
+/// at work. `lanes` are all of the job's, but perhaps without what the run itself has opened. A claim that a person has
+/// removed is the next one's to make.
 pub async fn refuse_if_gone_on<'a>(
     sink: &Store,
     job: &str,

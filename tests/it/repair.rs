@@ -236,6 +236,21 @@ fn p18_a_repair_of_an_older_copy_that_was_used_leaves_files_that_the_manifest_na
     assert_younger_is_whole(&place);
 }
 
+#[test]
+fn p20_a_run_on_another_machine_whose_open_was_given_up_is_in_nobodys_way() {
+    let place = finished();
+    let claim = "out/_wasmpipe/claim/0000000000";
+    let begun_elsewhere = resealed(&place.objects("out")[claim], |claim| claim["host"] = "elsewhere".into());
+    place.overwrite(claim, begun_elsewhere);
+    place.numbers("b.parquet", 40..50, 10);
+    place.run().finished();
+    let open = Forge::new(&place.objects("checkpoint")).entries(LANE, "open").pop().unwrap();
+    place.overwrite(&open, &b"{"[..]);
+    let said = place.workdir().said(&REPAIR, 0);
+    place.run().finished();
+    assert_mended(&place, 0..50, &said);
+}
+
 fn refused_compaction(place: &Place, words: &[&str]) {
     let before = everything_of(place);
     let said = place.workdir().said(&["checkpoint", "compact", "--take-over", "checkpoint"], 2);

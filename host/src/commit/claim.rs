@@ -396,7 +396,29 @@ pub async fn note_machine(sink: &Store, me: &Claimant, run: &str) -> Result<(), 
 
 /// Says that such a run was refused, and has written and removed nothing.
 pub async fn note_left(sink: &Store, me: &Claimant, run: &str) -> Result<(), CommitError> {
-    add(sink, &Entry::Left { format: FORMAT, job: me.job.clone(), run: run.into() }).await
+    leave(sink, &me.job, run).await
+}
+
+async fn leave(sink: &Store, job: &str, run: &str) -> Result<(), CommitError> {
+    add(sink, &Entry::Left { format: FORMAT, job: job.into(), run: run.into() }).await
+}
+
+/// Says that runs have left which the log does not know any more, because `entries` of it could not be read and were given up.
+/// Where there are more such runs than entries, some of them were never in it: it is a copy, and nothing is said.
+pub(super) async fn note_given_up(
+    sink: &Store,
+    job: &str,
+    lanes: &[LaneState],
+    entries: usize,
+) -> Result<(), CommitError> {
+    let machines = machines_of(&read_from(sink, 0).await?, job);
+    let runs: BTreeSet<&str> = unknown_runs(&machines, lanes.iter()).map(|(_, machine)| machine.run.as_str()).collect();
+    if runs.len() <= entries {
+        for run in runs {
+            leave(sink, job, run).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn add(sink: &Store, entry: &Entry) -> Result<(), CommitError> {
@@ -423,16 +445,21 @@ fn machines_of(entries: &[(u64, Entry)], job: &str) -> Vec<(u64, Machine)> {
     machines
 }
 
+/// Where the job has been at work by runs of which no lane knows.
+fn unknown_runs<'a, 'b>(
+    machines: &'a [(u64, Machine)],
+    lanes: impl Iterator<Item = &'b LaneState>,
+) -> impl Iterator<Item = &'a (u64, Machine)> {
+    let opens = lanes.flat_map(|lane| lane.opens.values());
+    let known: BTreeSet<&str> = opens.map(|open| open.run.as_str()).collect();
+    machines.iter().filter(move |(_, machine)| !known.contains(machine.run.as_str()))
+}
+
 fn refuse_unknown_run<'a>(
     machines: &[(u64, Machine)],
     lanes: impl Iterator<Item = &'a LaneState>,
 ) -> Result<(), CommitError> {
-    if machines.is_empty() {
-        return Ok(());
-    }
-    let runs: BTreeSet<&str> = lanes.flat_map(|lane| lane.opens.values()).map(|open| open.run.as_str()).collect();
-    let unknown = machines.iter().find(|(_, machine)| !runs.contains(machine.run.as_str()));
-    let Some((number, Machine { run, host, .. })) = unknown else { return Ok(()) };
+    let Some((number, Machine { run, host, .. })) = unknown_runs(machines, lanes).next() else { return Ok(()) };
     Err(CommitError::Refused(format!(
         "the checkpoint's log does not know run {run}, which has worked on this job on {host}: that was with a copy of the checkpoint, \
          or this one is the copy, or an older one\n\

@@ -7,6 +7,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde::Serialize;
 
+use super::claim::note_given_up;
 use super::delete::delete_all;
 use super::entry::{Close, IdFile, LaneEntry, RootEntry, number_name};
 use super::lane::{Lane, Writer};
@@ -14,7 +15,7 @@ use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, list, read_lane}
 use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers};
 use super::manifest::refuse_older_than_manifest;
 use super::recover::{delete, list_sink};
-use super::replay::LaneState;
+use super::replay::{Known, LaneState, read_state};
 use super::root::Root;
 use super::{CommitError, side};
 use crate::store::{Listed, Store};
@@ -261,7 +262,20 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
         }
         lane.close(Close::Stopped).await?;
     }
+    let entries = verified.findings.iter().filter(|found| found.is_entry()).count();
+    if entries > 0 && verified.beyond_repair.is_empty() {
+        let lanes = states(store, &root).await?;
+        note_given_up(sink, &root.genesis.job, &lanes, entries).await?;
+    }
     Ok(verified)
+}
+
+async fn states(store: &Store, root: &Root) -> Result<Vec<LaneState>, CommitError> {
+    let mut states = Vec::new();
+    for lane in 0..root.genesis.lanes {
+        states.push(read_state(store, root, lane, Known::default(), None).await?.1);
+    }
+    Ok(states)
 }
 
 /// Where something is beyond repair, the log may be an older copy, and files of writers that it does not know are what a

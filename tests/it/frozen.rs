@@ -60,6 +60,7 @@ fn a_job_of_format_1_is_moved_and_finished() {
     let ran = workdir.run_as(said());
     let summary = ran.finished();
     assert_eq!((summary.rows_known, summary.rows_dead_lettered_in_all), (KNOWN, 2));
+    assert_eq!(summary.job_finished, Some(true));
     let rows = (0..55).filter(|n| ![3, 33].contains(n)).map(|n| format!("id-{n}|{n}|{n}|{n}"));
     assert_eq!(workdir.output("out"), once(rows));
     assert_eq!(workdir.run_as(said()).finished().run, None);

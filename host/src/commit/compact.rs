@@ -85,23 +85,27 @@ impl Lane {
     async fn merge_ids(&self, prefix: &str, state: &LaneState) -> Result<Vec<IdFile>, CommitError> {
         let (small, mut merged): (Vec<IdFile>, Vec<IdFile>) =
             state.ids.iter().cloned().partition(|ids| ids.file.bytes < IDS_MERGED_BYTES);
-        let mut portion = Vec::new();
-        let mut portions = Vec::new();
-        for file in small {
-            let rows: u64 = portion.iter().map(|file: &IdFile| file.file.rows).sum();
-            if rows > IDS_MERGED_ROWS {
-                portions.push(std::mem::take(&mut portion));
-            }
-            portion.push(file);
-        }
-        portions.push(portion);
-        for (index, portion) in portions.iter().enumerate() {
+        for (index, portion) in portions(small).iter().enumerate() {
             let path = format!("{prefix}-ids-{index}.parquet");
             let file: Option<SideFile> = side::merge_ids(&self.store, path, portion, &state.groups).await?;
             merged.extend(file.map(|file| IdFile { group: None, file }));
         }
         Ok(merged)
     }
+}
+
+/// Files that are merged into one.
+fn portions(files: Vec<IdFile>) -> Vec<Vec<IdFile>> {
+    let (mut portions, mut rows) = (vec![Vec::new()], 0);
+    for file in files {
+        if rows > IDS_MERGED_ROWS {
+            portions.push(Vec::new());
+            rows = 0;
+        }
+        rows += file.file.rows;
+        portions.last_mut().expect("there is one").push(file);
+    }
+    portions
 }
 
 /// Entries that a compaction covers, opens left out. What is no open of the replay lies there by mistake of a stopped

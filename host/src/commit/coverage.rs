@@ -57,6 +57,9 @@ impl Coverage {
 
     /// Takes the state of the rows of `range` away.
     pub fn unset(&mut self, range: &Range<u64>) {
+        if self.is_below(range.start) {
+            return;
+        }
         let before = self.0.range(..range.start).next_back().map(|(&start, &(end, given))| (start, end, given));
         if let Some((start, end, given)) = before
             && end > range.start
@@ -81,9 +84,14 @@ impl Coverage {
         others.collect::<Vec<_>>().iter().for_each(|range| self.unset(range));
     }
 
+    /// Whether no row from this one on has a state. Most entries speak of rows above all that were there before.
+    fn is_below(&self, row: u64) -> bool {
+        self.0.last_key_value().is_none_or(|(_, &(end, _))| end <= row)
+    }
+
     /// Rows that are done here and there, and the group that did them here.
     pub(super) fn done_twice(&self, other: &Coverage) -> Option<(Range<u64>, u64)> {
-        other.of(RowState::Done).find_map(|range| {
+        other.of(RowState::Done).filter(|range| !self.is_below(range.start)).find_map(|range| {
             let done = self.within(&range).find(|(_, (state, _))| *state == RowState::Done);
             done.map(|(rows, (_, group))| (rows, group))
         })
@@ -235,31 +243,34 @@ impl ObjectCoverage {
                 coverage.set_by(start..end, state, group);
             }
         }
+        if let Some(own) = &entry.own {
+            refuse_rows_of_others(entry, own, coverage.clone())?;
+        }
         let own = entry.own.clone();
-        let mut next = 0;
-        let mut others = coverage.clone();
-        for &(start, end) in own.iter().flatten() {
-            if start < next || start >= end || end > entry.rows {
-                return Err(format!("a piece with rows {start}..{end} of {} with {} rows", entry.object, entry.rows));
-            }
-            others.unset(&(start..end));
-            next = end;
-        }
-        if own.is_some()
-            && let Some((range, _)) = others.iter().next()
-        {
-            return Err(format!(
-                "rows {}..{} of {} are not of its piece {}",
-                range.start, range.end, entry.object, entry.piece
-            ));
-        }
         let (digest, size, rows, piece) = (entry.digest.clone(), entry.size, entry.rows, entry.piece);
         Ok(ObjectCoverage { digest, size, rows, piece, own, root: 0, coverage })
     }
 }
 
 fn covers_nothing(coverage: &Coverage, range: Range<u64>) -> bool {
-    coverage.missing(range.clone()) == [range]
+    coverage.is_below(range.start) || coverage.missing(range.clone()) == [range]
+}
+
+/// The rows of a piece are ranges of the object, in order, and nothing else is covered.
+fn refuse_rows_of_others(entry: &CoveredObject, own: &[(u64, u64)], mut others: Coverage) -> Result<(), String> {
+    let CoveredObject { object, rows, piece, .. } = entry;
+    let mut next = 0;
+    for &(start, end) in own {
+        if start < next || start >= end || end > *rows {
+            return Err(format!("a piece with rows {start}..{end} of {object} with {rows} rows"));
+        }
+        others.unset(&(start..end));
+        next = end;
+    }
+    match others.iter().next() {
+        Some((Range { start, end }, _)) => Err(format!("rows {start}..{end} of {object} are not of its piece {piece}")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

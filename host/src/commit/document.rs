@@ -102,13 +102,51 @@ fn encode_format_1(entry: &impl Serialize) -> Bytes {
 
 /// Reads what stands at a number of a log.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], log: &str, number: u64) -> Result<Stored<T>, Unreadable> {
-    let digest = blake3::hash(bytes);
+    // Nearly all are sealed, and need be looked at only once.
+    let seal = Seal::of(bytes);
+    if seal.is_sound
+        && let Ok(document) = serde_json::from_slice::<Document<T>>(bytes)
+        && document.format == FORMAT
+    {
+        return document.in_its_place(seal.digest, log, number);
+    }
     match format_of(bytes)? {
         FORMAT_1 => {
             let entry = decode_format_1(bytes).map_err(|error| Unreadable::Damaged(error.to_string()))?;
-            Ok(Stored { entry, format: FORMAT_1, job: None, below: None, digest })
+            Ok(Stored { entry, format: FORMAT_1, job: None, below: None, digest: seal.digest })
         }
-        _ => decode_sealed(bytes, digest, log, number),
+        _ => {
+            unseal(bytes).map_err(Unreadable::Damaged)?;
+            // It proves itself, so what this build cannot read in it is not damage.
+            let read: Document<T> =
+                serde_json::from_slice(bytes).map_err(|error| Unreadable::Newer(error.to_string()))?;
+            read.in_its_place(seal.digest, log, number)
+        }
+    }
+}
+
+/// An entry with what stands around it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document<T> {
+    format: u32,
+    job: String,
+    log: String,
+    number: u64,
+    below: Option<String>,
+    body: T,
+    #[serde(rename = "digest")]
+    _digest: IgnoredAny,
+}
+
+impl<T> Document<T> {
+    fn in_its_place(self, digest: Hash, log: &str, number: u64) -> Result<Stored<T>, Unreadable> {
+        let damaged = Unreadable::Damaged;
+        if (self.log.as_str(), self.number) != (log, number) {
+            return Err(damaged(format!("it is entry {} of {}, and lies in another's place", self.number, self.log)));
+        }
+        let below = self.below.map(|digits| Hash::from_hex(digits).map_err(|error| damaged(format!("below: {error}"))));
+        Ok(Stored { entry: self.body, format: self.format, job: Some(self.job), below: below.transpose()?, digest })
     }
 }
 
@@ -141,35 +179,6 @@ fn decode_format_1<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     serde_json::from_value(document.into())
 }
 
-fn decode_sealed<T: DeserializeOwned>(
-    bytes: &[u8],
-    digest: Hash,
-    log: &str,
-    number: u64,
-) -> Result<Stored<T>, Unreadable> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Document<T> {
-        format: u32,
-        job: String,
-        log: String,
-        number: u64,
-        below: Option<String>,
-        body: T,
-        #[serde(rename = "digest")]
-        _digest: IgnoredAny,
-    }
-    let damaged = Unreadable::Damaged;
-    unseal(bytes).map_err(damaged)?;
-    // It proves itself, so what this build cannot read in it is not damage.
-    let read: Document<T> = serde_json::from_slice(bytes).map_err(|error| Unreadable::Newer(error.to_string()))?;
-    if (read.log.as_str(), read.number) != (log, number) {
-        return Err(damaged(format!("it is entry {} of {}, and lies in another's place", read.number, read.log)));
-    }
-    let below = read.below.map(|digits| Hash::from_hex(digits).map_err(|error| damaged(format!("below: {error}"))));
-    Ok(Stored { entry: read.body, format: read.format, job: Some(read.job), below: below.transpose()?, digest })
-}
-
 /// A document that is sealed and no entry of a log.
 pub(super) fn decode_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     if format_of(bytes)? == FORMAT_1 {
@@ -190,17 +199,32 @@ const DIGITS: usize = 64;
 pub(super) fn seal(document: &impl Serialize) -> Bytes {
     let mut text = serde_json::to_vec_pretty(document).expect("documents are JSON");
     text.truncate(text.len() - "\n}".len());
-    let seal = seal_of(&text);
+    let seal = seal_of(blake3::hash(&text));
     text.extend_from_slice(seal.as_bytes());
     text.into()
 }
 
 /// Whether a document is as it was sealed, to the bit.
 pub(super) fn unseal(bytes: &[u8]) -> Result<(), String> {
-    let (before, seal) = bytes.split_at(bytes.len().saturating_sub(DIGEST.len() + DIGITS + END.len()));
-    match seal_of(before).as_bytes() == seal {
+    match Seal::of(bytes).is_sound {
         true => Ok(()),
         false => Err("its bytes are not those that its digest was taken of".into()),
+    }
+}
+
+/// What the end of a document says of the rest.
+struct Seal {
+    is_sound: bool,
+    /// Of all bytes.
+    digest: Hash,
+}
+
+impl Seal {
+    fn of(bytes: &[u8]) -> Seal {
+        let (before, seal) = bytes.split_at(bytes.len().saturating_sub(DIGEST.len() + DIGITS + END.len()));
+        let mut hasher = blake3::Hasher::new();
+        let is_sound = seal_of(hasher.update(before).finalize()).as_bytes() == seal;
+        Seal { is_sound, digest: hasher.update(seal).finalize() }
     }
 }
 
@@ -209,8 +233,8 @@ fn has_seal(bytes: &[u8]) -> bool {
     bytes[at..].starts_with(DIGEST.as_bytes())
 }
 
-fn seal_of(before: &[u8]) -> String {
-    format!("{DIGEST}{}{END}", blake3::hash(before).to_hex())
+fn seal_of(before: Hash) -> String {
+    format!("{DIGEST}{}{END}", before.to_hex())
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ fn unknown_writers<'a, 'b>(
     for name in names {
         let Some(file) = FileName::parse(name).filter(|file| file.job == root.genesis.job) else { continue };
         let Some((_, tokens, unknown)) = lanes.get_mut(&file.lane) else { continue };
-        if !tokens.contains(file.token.as_str()) {
+        if !tokens.contains(file.token) {
             unknown.push(*name);
         }
     }

@@ -3,7 +3,7 @@
 //! `<job>-<lane>-<token>-<sequence>.parquet` in the sink and, for dead letters, in a folder below it, `<token>-<name>` under
 //! `side/`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -101,7 +101,7 @@ impl<'a> Dead<'a> {
 
     fn wrote(&self, name: &str) -> bool {
         FileName::parse(name)
-            .is_some_and(|file| file.job == self.job && self.tokens.get(file.token.as_str()) == Some(&file.lane))
+            .is_some_and(|file| file.job == self.job && self.tokens.get(file.token) == Some(&file.lane))
     }
 }
 
@@ -218,14 +218,11 @@ pub fn check_files<'a>(files: impl IntoIterator<Item = &'a FileEntry>, listing: 
 
 /// Names in a sink that belong to other jobs than `job`.
 pub async fn other_jobs(sink: &Store, job: Option<&str>) -> object_store::Result<Vec<String>> {
-    let manifest = |name: &String| name.strip_suffix(".json").map(str::to_string);
-    let mut others: Vec<String> = sink.names(super::manifest::FOLDER).await?.iter().filter_map(manifest).collect();
-    let names = sink_names(sink).await?;
-    others.extend(names.iter().filter_map(|name| FileName::parse(name)).map(|file| file.job));
-    others.retain(|name| Some(name.as_str()) != job);
-    others.sort();
-    others.dedup();
-    Ok(others)
+    let (left, names) = (sink.names(super::manifest::FOLDER).await?, sink_names(sink).await?);
+    let manifests = left.iter().filter_map(|name| name.strip_suffix(".json"));
+    let files = names.iter().filter_map(|name| FileName::parse(name)).map(|file| file.job);
+    let others: BTreeSet<&str> = manifests.chain(files).filter(|other| Some(*other) != job).collect();
+    Ok(others.into_iter().map(str::to_owned).collect())
 }
 
 /// The objects of the sink that may be ours, with their sizes.

@@ -348,7 +348,8 @@ impl LaneState {
     fn cover(&mut self, number: u64, group: u64, root: u64, entry: &CoveredObject) -> Result<(), CommitError> {
         let mut new = ObjectCoverage::from_entry(entry, group).map_err(|message| self.damaged(number, message))?;
         new.root = root;
-        match self.objects.entry(entry.object.clone()).or_default().iter_mut().find(|known| known.is_of(&new)) {
+        let contents = self.objects.get_mut(&entry.object);
+        match contents.and_then(|contents| contents.iter_mut().find(|known| known.is_of(&new))) {
             Some(known) if known.own != new.own => {
                 let message = format!("piece {} of {} has other rows than before", new.piece, entry.object);
                 return Err(self.damaged(number, message));

@@ -170,7 +170,8 @@ impl Root {
     /// The last entry.
     pub fn link(&self) -> RootLink {
         let digest = *self.digests.last().expect("a root has a genesis");
-        RootLink { number: self.last, digest, format: self.format, job: self.genesis.job.clone() }
+        let job = if self.format == FORMAT_1 { String::new() } else { self.genesis.job.clone() };
+        RootLink { number: self.last, digest, format: self.format, job }
     }
 
     /// Says what is wrong if an entry names a root entry by another digest than it has. One that is not there yet is no
@@ -528,9 +529,11 @@ mod tests {
         assert!(wait(read(&store).unwrap().append(&store, &change(3))).unwrap());
         let root = read(&store).unwrap();
         assert_eq!((root.format, root.fingerprint.semantics, root.link().digest_text()), (FORMAT_1, 3, None));
+        assert_eq!(wait(Root::last_link(&store)).unwrap(), root.link());
         assert!(wait(root.upgrade(&store)).unwrap());
         assert!(wait(read(&store).unwrap().append(&store, &change(4))).unwrap());
         let root = read(&store).unwrap();
+        assert_eq!(wait(Root::last_link(&store)).unwrap(), root.link());
         assert_eq!((root.began_in, root.format, root.fingerprint.semantics), (FORMAT_1, FORMAT, 4));
         put(&store, 1, bytes(&of_format_1(&[9]), 1));
         assert!(read(&store).unwrap_err().contains("root/0000000001 is damaged: it is not what it was when"));

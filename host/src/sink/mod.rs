@@ -75,7 +75,7 @@ impl Sink {
     /// A new empty file.
     pub fn file(&self) -> Result<FileWriter, SinkError> {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let (kind, job, token) = (self.spec.kind, self.job.clone(), self.token.clone());
+        let (kind, job, token) = (self.spec.kind, self.job.as_str(), self.token.as_str());
         let name = FileName { kind, job, lane: self.lane, token, sequence };
         FileWriter::new(&self.spec, name.to_string(), self.runtime.clone())
     }
@@ -128,29 +128,29 @@ impl Receipt {
 /// `<job>-<lane>-<token>-<sequence>.parquet` in the folder of its kind: never used twice, since a token is random and a
 /// sequence only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileName {
+pub struct FileName<'a> {
     /// Which folder.
     pub kind: FileKind,
     /// 16 hexadecimal digits.
-    pub job: String,
+    pub job: &'a str,
     /// The lane.
     pub lane: u32,
     /// 16 hexadecimal digits.
-    pub token: String,
+    pub token: &'a str,
     /// Counts the files of one writer.
     pub sequence: u64,
 }
 
-impl std::fmt::Display for FileName {
+impl std::fmt::Display for FileName<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let FileName { kind, job, lane, token, sequence } = self;
         write!(f, "{}{job}-{lane}-{token}-{sequence:06}.parquet", kind.folder())
     }
 }
 
-impl FileName {
+impl<'a> FileName<'a> {
     /// Reads a name relative to the sink; none if it is not one of ours.
-    pub fn parse(name: &str) -> Option<FileName> {
+    pub fn parse(name: &'a str) -> Option<FileName<'a>> {
         let (kind, name) = match name.strip_prefix(FileKind::DeadLetters.folder()) {
             Some(name) => (FileKind::DeadLetters, name),
             None => (FileKind::Output, name),
@@ -163,7 +163,7 @@ impl FileName {
             return None;
         }
         let (lane, sequence) = (lane.parse().ok()?, sequence.parse().ok()?);
-        Some(FileName { kind, job: job.into(), lane, token: token.into(), sequence })
+        Some(FileName { kind, job, lane, token, sequence })
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn names_round_trip_and_foreign_names_are_not_ours() {
         for kind in [FileKind::Output, FileKind::DeadLetters] {
-            let (job, token) = ("0123456789abcdef".into(), "fedcba9876543210".into());
+            let (job, token) = ("0123456789abcdef", "fedcba9876543210");
             let name = FileName { kind, job, lane: 3, token, sequence: 12 };
             assert_eq!(FileName::parse(&name.to_string()), Some(name));
         }

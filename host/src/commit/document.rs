@@ -185,10 +185,9 @@ pub(super) fn decode_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Un
         return Err(Unreadable::Damaged(format!("it has format {FORMAT_1}, which proves nothing")));
     }
     unseal(bytes).map_err(Unreadable::Damaged)?;
-    let newer = |error: serde_json::Error| Unreadable::Newer(error.to_string());
-    let mut document: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).map_err(newer)?;
-    document.remove("digest");
-    serde_json::from_value(document.into()).map_err(newer)
+    let mut document = bytes[..seal_at(bytes)].to_vec();
+    document.extend_from_slice(b"\n}");
+    serde_json::from_slice(&document).map_err(|error| Unreadable::Newer(error.to_string()))
 }
 
 const DIGEST: &str = ",\n  \"digest\": \"";
@@ -221,16 +220,20 @@ struct Seal {
 
 impl Seal {
     fn of(bytes: &[u8]) -> Seal {
-        let (before, seal) = bytes.split_at(bytes.len().saturating_sub(DIGEST.len() + DIGITS + END.len()));
+        let (before, seal) = bytes.split_at(seal_at(bytes));
         let mut hasher = blake3::Hasher::new();
         let is_sound = seal_of(hasher.update(before).finalize()).as_bytes() == seal;
         Seal { is_sound, digest: hasher.update(seal).finalize() }
     }
 }
 
-fn has_seal(bytes: &[u8]) -> bool {
-    let at = bytes.len().saturating_sub(DIGEST.len() + DIGITS + END.len());
-    bytes[at..].starts_with(DIGEST.as_bytes())
+/// Whether a document ends as sealed ones do.
+pub(super) fn has_seal(bytes: &[u8]) -> bool {
+    bytes[seal_at(bytes)..].starts_with(DIGEST.as_bytes())
+}
+
+fn seal_at(bytes: &[u8]) -> usize {
+    bytes.len().saturating_sub(DIGEST.len() + DIGITS + END.len())
 }
 
 fn seal_of(before: Hash) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use blake3::Hash;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use object_store::PutMode;
 use object_store::path::Path;
 
@@ -19,8 +19,6 @@ use super::entry::{LaneEntry, number_name};
 use super::{CommitError, Root};
 use crate::store::{Store, staged_for};
 
-/// Entries read at a time.
-const READS_MAX: usize = 64;
 /// Entries of the first portion that is read from the end; each portion is twice as long as the one before.
 const PORTION: usize = 256;
 /// Numbers without an entry at which a lane is given up: all that is missing below them is not looked for.
@@ -343,25 +341,29 @@ impl EntryReader<'_> {
         range: std::ops::Range<u64>,
         cache: &mut BTreeMap<u64, Logged>,
     ) -> Result<Vec<Result<Logged, Defect>>, CommitError> {
-        let reads: Vec<_> = range
-            .map(|number| {
-                let known = cache.remove(&number);
-                async move {
-                    match known {
-                        Some(logged) => Ok(Ok(logged)),
-                        None if self.listed.contains(&number) => self.read_entry(number).await,
-                        None => Ok(Err(self.missing(number, "it is missing, but later entries are there"))),
-                    }
+        let unread = range.clone().filter(|number| !cache.contains_key(number) && self.listed.contains(number));
+        let mut fetched = self.store.wholes(unread.map(|number| entry_name(self.lane, number)).collect());
+        let mut read = Vec::new();
+        for number in range {
+            read.push(match cache.remove(&number) {
+                Some(logged) => Ok(logged),
+                None if self.listed.contains(&number) => {
+                    self.decode(number, fetched.next().await.expect("an answer for each name"))?
                 }
-            })
-            .collect();
-        futures::stream::iter(reads).buffered(READS_MAX).try_collect().await
+                None => Err(self.missing(number, "it is missing, but later entries are there")),
+            });
+        }
+        Ok(read)
     }
 
-    async fn read_entry(&self, number: u64) -> Result<Result<Logged, Defect>, CommitError> {
+    fn decode(&self, number: u64, bytes: object_store::Result<Bytes>) -> Result<Result<Logged, Defect>, CommitError> {
         let name = entry_name(self.lane, number);
-        let Some(bytes) = get(self.store, &name).await? else {
-            return Ok(Err(self.missing(number, "it was listed, but is gone")));
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(object_store::Error::NotFound { .. }) => {
+                return Ok(Err(self.missing(number, "it was listed, but is gone")));
+            }
+            Err(cause) => return Err(CommitError::store("read", name, cause)),
         };
         let read = decode(&bytes, &lane_log(self.lane), number).and_then(|stored| self.of_job(stored));
         match read {

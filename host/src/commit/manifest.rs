@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CommitError;
 use super::claim::{Place, job_of, last_claim, of_sink};
-use super::document::{FORMAT_1, Unreadable, decode_document, seal};
+use super::document::{FORMAT_1, Unreadable, decode_document, has_seal, seal};
 use super::entry::{FileEntry, Fingerprint, number_name};
 use super::log::{create, get, last as last_number};
 use super::recover::{delete, remove_staged};
@@ -263,7 +263,8 @@ async fn sound_copy(sink: &Store, job: &str, position: Position) -> Result<Optio
 /// What an older build has left under the name of the copy.
 async fn of_format_1(sink: &Store, job: &str) -> Result<Option<Manifest>, CommitError> {
     let bytes = get(sink, &copy_name(job)).await.map_err(of_sink)?;
-    let manifest = bytes.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    let unsealed = bytes.filter(|bytes| !has_seal(bytes));
+    let manifest = unsealed.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
     Ok(manifest.filter(|manifest| manifest.format == FORMAT_1 && manifest.job == job))
 }
 

@@ -126,6 +126,11 @@ pub(super) async fn whole(file: PathBuf) -> Result<Bytes> {
     in_background(file, |file| std::fs::read(file).map(Bytes::from)).await
 }
 
+/// The same, by a thread that may wait.
+pub(super) fn read(file: &FsPath) -> Result<Bytes> {
+    std::fs::read(file).map(Bytes::from).map_err(|error| of_file(file.display().to_string(), error))
+}
+
 /// The disk may let a thread wait; here that is one of those that may.
 async fn in_background<T: Send + 'static>(
     path: PathBuf,
@@ -133,13 +138,17 @@ async fn in_background<T: Send + 'static>(
 ) -> Result<T> {
     let name = path.display().to_string();
     let result = tokio::task::spawn_blocking(move || read(&path)).await.unwrap_or_else(|error| Err(error.into()));
-    result.map_err(|error| match error.kind() {
+    result.map_err(|error| of_file(name, error))
+}
+
+fn of_file(name: String, error: std::io::Error) -> Error {
+    match error.kind() {
         ErrorKind::NotFound => Error::NotFound { path: name, source: error.into() },
         kind => {
             let source = std::io::Error::new(kind, format!("{name}: {error}"));
             Error::Generic { store: "LocalFileSystem", source: source.into() }
         }
-    })
+    }
 }
 
 /// An absolute path without `.` and `..`, symbolic links resolved as far as the path exists.

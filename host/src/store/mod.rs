@@ -23,7 +23,8 @@ use std::time::Duration;
 
 pub use advice::{advice, told};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 pub use local::{resolve, staged_for};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -36,6 +37,13 @@ pub use url::Location;
 pub use walk::{Object, Odd, Oddity, Walk};
 use watch::Watched;
 pub use watch::{Act, Unwatched, Watch};
+
+/// Small files that one thread reads.
+const PORTION: usize = 64;
+/// Threads that read such.
+const PORTIONS_AT_ONCE: usize = 4;
+/// Small objects of a bucket that are asked for at a time.
+const READS_AT_ONCE: usize = 64;
 
 /// One root: where source objects, sink files or a checkpoint live.
 #[derive(Clone, Debug)]
@@ -272,6 +280,30 @@ impl Store {
             return Ok(bytes);
         }
         self.objects.get(&object).await?.bytes().await
+    }
+
+    /// Many small objects, each whole, in their order.
+    pub fn wholes(&self, objects: Vec<String>) -> BoxStream<'_, Result<Bytes>> {
+        if let Root::Local(root) = &self.root {
+            let portions: Vec<Vec<String>> = objects.chunks(PORTION).map(<[String]>::to_vec).collect();
+            let reads = stream::iter(portions).map(|portion| self.read_portion(root.clone(), portion));
+            return reads.buffered(PORTIONS_AT_ONCE).flat_map(stream::iter).boxed();
+        }
+        stream::iter(objects).map(async |object| self.whole(&object).await).buffered(READS_AT_ONCE).boxed()
+    }
+
+    /// By one thread: to hand a small file to another takes longer than to read it.
+    async fn read_portion(&self, root: PathBuf, objects: Vec<String>) -> Vec<Result<Bytes>> {
+        let (watch, name) = (Arc::clone(&self.watch), self.name);
+        let read = move |object: &String| {
+            let object = Path::from(object.as_str());
+            watch.before(Act::Get, name, object.as_ref())?;
+            let bytes = local::read(&root.join(object.as_ref()))?;
+            watch.after(Act::Get, name, object.as_ref())?;
+            Ok(bytes)
+        };
+        let read = tokio::task::spawn_blocking(move || objects.iter().map(read).collect());
+        read.await.unwrap_or_else(|error| vec![Err(error.into())])
     }
 
     /// What writes to this folder have staged and not completed, as [`staged_for`] knows it. Only local stores do that.

@@ -423,7 +423,7 @@ pub(super) async fn note_given_up(
 
 async fn add(sink: &Store, entry: &Entry) -> Result<(), CommitError> {
     for _ in 0..ATTEMPTS {
-        let next = read_from(sink, 0).await?.last().map_or(0, |(number, _)| number + 1);
+        let next = numbers(sink).await?.last().map_or(0, |number| number + 1);
         if append(sink, next, entry).await? {
             return Ok(());
         }
@@ -571,11 +571,8 @@ async fn has_output(sink: &Store, job: &str) -> Result<bool, CommitError> {
 async fn read_from(sink: &Store, first: u64) -> Result<Vec<(u64, Entry)>, CommitError> {
     let mut attempt = 0;
     loop {
-        let names = sink.names(FOLDER).await.map_err(|cause| of_sink(CommitError::store("list", FOLDER, cause)))?;
-        // People and their tools leave files of their own everywhere.
-        let numbers = names.iter().filter_map(|name| number_of(name)).filter(|number| *number >= first);
-        let numbers: BTreeSet<u64> = numbers.collect();
-        let reads: Vec<_> = numbers.into_iter().map(|number| read_entry(sink, number)).collect();
+        let numbers = numbers(sink).await?;
+        let reads: Vec<_> = numbers.range(first..).map(|number| read_entry(sink, *number)).collect();
         let entries: Result<Vec<_>, CommitError> = futures::stream::iter(reads).buffered(READS_MAX).try_collect().await;
         attempt += 1;
         match entries {
@@ -584,6 +581,12 @@ async fn read_from(sink: &Store, first: u64) -> Result<Vec<(u64, Entry)>, Commit
             entries => return entries,
         }
     }
+}
+
+async fn numbers(sink: &Store) -> Result<BTreeSet<u64>, CommitError> {
+    let names = sink.names(FOLDER).await.map_err(|cause| of_sink(CommitError::store("list", FOLDER, cause)))?;
+    // People and their tools leave files of their own everywhere.
+    Ok(names.iter().filter_map(|name| number_of(name)).collect())
 }
 
 async fn read_entry(sink: &Store, number: u64) -> Result<(u64, Entry), CommitError> {

@@ -292,18 +292,16 @@ impl Store {
         stream::iter(objects).map(async |object| self.whole(&object).await).buffered(READS_AT_ONCE).boxed()
     }
 
-    /// By one thread: to hand a small file to another takes longer than to read it.
     async fn read_portion(&self, root: PathBuf, objects: Vec<String>) -> Vec<Result<Bytes>> {
         let (watch, name) = (Arc::clone(&self.watch), self.name);
-        let read = move |object: &String| {
-            let object = Path::from(object.as_str());
+        let read = move |object: &str| {
+            let object = Path::from(object);
             watch.before(Act::Get, name, object.as_ref())?;
             let bytes = local::read(&root.join(object.as_ref()))?;
             watch.after(Act::Get, name, object.as_ref())?;
             Ok(bytes)
         };
-        let read = tokio::task::spawn_blocking(move || objects.iter().map(read).collect());
-        read.await.unwrap_or_else(|error| vec![Err(error.into())])
+        local::each(objects, read).await
     }
 
     /// What writes to this folder have staged and not completed, as [`staged_for`] knows it. Only local stores do that.

@@ -66,6 +66,27 @@ fn a_job_of_format_1_is_moved_and_finished() {
     assert_eq!(workdir.run_as(said()).finished().run, None);
 }
 
+/// Nothing proves an entry of format 1, but a file's name says whose it is, and no two groups have one.
+#[test]
+fn i2_a_file_that_another_group_has_is_named_in_format_1() {
+    for (from, to) in [("-000001.parquet", "-000000.parquet"), ("-1-", "-0-"), ("-417e", "-417f")] {
+        let workdir = workdir_of(FORMAT_1);
+        let lane = workdir.files("checkpoint/lane/1");
+        let names = |path: &&PathBuf| std::fs::read_to_string(path).unwrap().contains("-000001.parquet");
+        let entry = lane.iter().find(names).unwrap();
+        let text = std::fs::read_to_string(entry).unwrap();
+        let files = text.find("\"files\"").unwrap();
+        std::fs::write(entry, format!("{}{}", &text[..files], text[files..].replacen(from, to, 1))).unwrap();
+        let refused = workdir.run_as(Said { relocate: true, accept_change: true, ..Said::default() });
+        assert!(refused.error().contains("is damaged: it names 0eed68c8f11e090d-"), "{from}: {}", refused.error());
+        workdir.said(&["checkpoint", "verify", "--repair", "pipeline.toml"], 0);
+        let ran = workdir.run_as(Said { relocate: true, accept_change: true, ..Said::default() });
+        ran.finished();
+        let rows = (0..55).filter(|n| ![3, 33].contains(n)).map(|n| format!("id-{n}|{n}|{n}|{n}"));
+        assert_eq!(counting(&workdir), once(rows), "{from}");
+    }
+}
+
 /// Rows of the repacked object whose ids were done.
 const KNOWN: u64 = 5;
 

@@ -92,7 +92,7 @@ fn k8_an_output_that_was_altered_is_found_and_named() {
         wrong     lane 0 entry N: file-1: it has SIZE-1 bytes instead of SIZE
         wrong     lane 0 entry N: file-2: it cannot be read: it begins as a Parquet file, but its end, the footer, is not whole
         error: 3 files of the output are not what the log says
-          hint: put them back from a copy; or run `wasmpipe checkpoint verify --repair /checkpoint`, then run the job: it redoes their rows"#]].assert_eq(&text.join("\n"));
+          hint: put them back from a copy; or move them away, run `wasmpipe checkpoint verify --repair /checkpoint`, then run the job: it redoes their rows"#]].assert_eq(&text.join("\n"));
     assert_eq!((workdir.snapshot("out"), workdir.snapshot("checkpoint")), before, "looking changes nothing");
 }
 
@@ -159,6 +159,13 @@ fn i4_a_flipped_bit_of_a_sink_file_or_a_dead_letter_is_named_where_the_data_is_r
             format!("wrong     lane {} entry {number}: {path}: its bytes are not those that were written", lane.lane);
         assert!(text.contains(&line), "{text}");
     }
+    // What it says leads to a whole output.
+    let rows = view.files().map(|file| file.rows).sum::<u64>();
+    named.iter().for_each(|path| std::fs::remove_file(workdir.path("out").join(path)).unwrap());
+    workdir.said(&["checkpoint", "verify", "--repair", "checkpoint"], 0);
+    workdir.run().finished();
+    let mended = workdir.json(&["output", "verify", "checkpoint", "--data", "--json"], 0);
+    assert_eq!(mended["rows"], rows);
 }
 
 #[test]

@@ -251,6 +251,30 @@ fn p20_a_run_on_another_machine_whose_open_was_given_up_is_in_nobodys_way() {
     assert_mended(&place, 0..50, &said);
 }
 
+/// The entry that could not be read was withdrawn, and what its writer had left was not removed any more.
+#[test]
+fn k9_a_repair_that_was_killed_is_completed_by_the_next() {
+    let place = finished();
+    let name = format!("out/{}", place.view().lanes[0].state.groups.values().next().unwrap().files[0].path);
+    place.overwrite(&name.replace("-000", "-999"), place.objects("out")[&name].clone());
+    let open = Forge::new(&place.objects("checkpoint")).entries(LANE, "open").remove(0);
+    place.overwrite(&open, &b"{"[..]);
+    let store = place.store("checkpoint", "checkpoint");
+    let writer = Writer::new();
+    wait(async {
+        let mut lane = Lane::open(&store, 0, &writer, async || Root::last_link(&store).await).await?;
+        lane.withdraw(vec![number(&open)], true, "it cannot be read").await
+    })
+    .unwrap();
+    assert_mentions(place.run().error(), &["does not know who wrote 1 file(s)"]);
+    let (code, said) = verify(&place, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_mentions(&said, &["a repair was not completed", "--repair"]);
+    let said = place.workdir().said(&REPAIR, 0);
+    place.run().finished();
+    assert_mended(&place, 0..40, &said);
+}
+
 fn refused_compaction(place: &Place, words: &[&str]) {
     let before = everything_of(place);
     let said = place.workdir().said(&["checkpoint", "compact", "--take-over", "checkpoint"], 2);

@@ -26,7 +26,7 @@ pub(super) fn verify(options: &args::Verify) -> u8 {
     };
     let verified = runtime.block_on(async {
         let verified = commit::verify(&found.store, &found.root, &sink).await?;
-        if !options.repair || verified.findings.is_empty() {
+        if !options.repair || !verified.is_repairable() {
             return Ok(verified);
         }
         commit::refuse_to_give_up_all(&verified, &sink)?;
@@ -57,7 +57,7 @@ fn print(verified: &Verified) {
     for finding in &verified.findings {
         out!("lane {} entry {}: {}: {}", finding.lane, finding.number, finding.name, finding.message);
     }
-    verified.beyond_repair.iter().for_each(|finding| out!("{finding}"));
+    verified.left.values().chain(&verified.beyond_repair).for_each(|finding| out!("{finding}"));
 }
 
 fn verdict(verified: &Verified, options: &args::Verify) -> u8 {
@@ -68,8 +68,11 @@ fn verdict(verified: &Verified, options: &args::Verify) -> u8 {
         say!("{}", message.hint("do what is said above, or put the checkpoint back from a copy"));
         return FAILED;
     }
-    if groups.is_empty() {
+    if !verified.is_repairable() {
         return FINISHED;
+    }
+    if groups.is_empty() {
+        return left(options);
     }
     let groups = counted(groups.len() as u64, "group or entry");
     if options.repair {
@@ -78,6 +81,17 @@ fn verdict(verified: &Verified, options: &args::Verify) -> u8 {
     }
     let hint = "put the files back from a copy; or give up these rows with --repair: the next run does them again";
     say!("{}", Message::new(format!("{groups} cannot be relied on")).hint(hint));
+    FAILED
+}
+
+/// An earlier repair has given up the opens of writers, and did not come to remove their files.
+fn left(options: &args::Verify) -> u8 {
+    if options.repair {
+        say!("removed what writers left whose entries were given up before");
+        return FINISHED;
+    }
+    let message = Message::new("a repair was not completed: files are left of writers whose entries it gave up");
+    say!("{}", message.hint("let --repair remove them"));
     FAILED
 }
 

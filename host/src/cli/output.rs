@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::look::{self, Looked, Output};
 use super::text::{bytes, counted};
 use super::{FAILED, FINISHED, args, print_error};
-use crate::commit::{DataCheck, Depth, FileEntry, OutputCheck, check_output};
+use crate::commit::{DataCheck, Depth, FileEntry, OutputCheck, Place, check_output, gone_on_to};
 use crate::message::{Message, table};
 
 /// Everything that `list` prints.
@@ -80,12 +80,30 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
             return FAILED;
         }
     };
+    let place = Place::of(&store);
+    let elsewhere = match runtime.block_on(gone_on_to(&sink, &genesis.job, &place)) {
+        Ok(elsewhere) => elsewhere,
+        Err(error) => {
+            print_error(&error);
+            return FAILED;
+        }
+    };
     let is_right = check.wrong.is_empty();
+    let orphan = match (&elsewhere, view.root.relocated) {
+        (Some(_), _) => "it does not count here",
+        (None, 0) => "it does not count; the next run removes it if its writer is dead",
+        (None, _) => "it does not count; what was written before the job was moved is never removed",
+    };
     let verdict = Verdict { job: &genesis.job, sink: &places.sink, check };
     if options.json {
         out!("{}", super::json(&verdict));
     } else {
-        print_verdict(&verdict);
+        print_verdict(&verdict, orphan);
+    }
+    if let Some(whose) = elsewhere {
+        say!(
+            "note: the job has gone on elsewhere since, or is seen here under another name: {whose}; what counts is what that one says"
+        );
     }
     if is_right {
         return FINISHED;
@@ -94,7 +112,7 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
     FAILED
 }
 
-fn print_verdict(verdict: &Verdict<'_>) {
+fn print_verdict(verdict: &Verdict<'_>, of_orphan: &str) {
     let Verdict { sink, check, .. } = verdict;
     let looked_at = check.files + check.data.map_or(0, |data| data.dead_letter_files);
     let right = looked_at - check.wrong.len() as u64;
@@ -108,11 +126,7 @@ fn print_verdict(verdict: &Verdict<'_>) {
         out!("wrong     lane {} entry {}: {}: {}", wrong.lane, wrong.number, wrong.path, wrong.what);
     }
     for orphan in &check.orphans {
-        out!(
-            "orphan    {}, {}: it does not count; the next run removes it if its writer is dead",
-            orphan.path,
-            bytes(orphan.bytes)
-        );
+        out!("orphan    {}, {}: {of_orphan}", orphan.path, bytes(orphan.bytes));
     }
 }
 
@@ -136,6 +150,7 @@ fn complaint(verdict: &Verdict<'_>, checkpoint: &str) -> Message {
         if wrong == 1 { "the output is" } else { "the output are" }
     );
     Message::new(what).hint(format!(
-        "put them back from a copy; or run `wasmpipe checkpoint verify --repair {checkpoint}`, then run the job: it redoes their rows"
+        "put them back from a copy; or move them away, run `wasmpipe checkpoint verify --repair {checkpoint}`, then run the job: it redoes \
+         their rows"
     ))
 }

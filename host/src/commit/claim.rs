@@ -354,7 +354,7 @@ pub async fn refuse_if_gone_on<'a>(
     if !is_there {
         let name = name(number);
         return Err(CommitError::Refused(format!(
-            "{name}, by which the sink {} was this job's, is not there any more\nhint: put it back, and run the same command again",
+            "{name}, by which the sink {} was this job's, is not there any more\nhint: run the same command again, which claims it anew",
             sink.url()
         )));
     }
@@ -369,6 +369,13 @@ pub async fn refuse_if_gone_on<'a>(
         ))),
         _ => refuse_unknown_run(&machines, lanes),
     }
+}
+
+/// Where a job lives that has claimed the sink last from another checkpoint than this, for people.
+pub async fn gone_on_to(sink: &Store, job: &str, place: &Place) -> Result<Option<String>, CommitError> {
+    let last = last_of(read_from(sink, 0).await?, job).map(|(_, claim)| claim);
+    let elsewhere = last.filter(|claim| claim.checkpoint.is_some() && claim.checkpoint != place.checkpoint);
+    Ok(elsewhere.map(|claim| claim.whose()))
 }
 
 /// Whether a job's last claim names this checkpoint.

@@ -75,8 +75,8 @@ mod side;
 mod view;
 
 pub use claim::{
-    Claimant, Claimed, Place, Stand, Standing, claim, is_place_of, is_taken_for_good, note_left, note_machine,
-    refuse_if_gone_on, release, standing, sweep_claims, whose,
+    Claimant, Claimed, Place, Stand, Standing, claim, gone_on_to, is_place_of, is_taken_for_good, note_left,
+    note_machine, refuse_if_gone_on, release, standing, sweep_claims, whose,
 };
 pub use compact::Compacted;
 pub use coverage::{Coverage, ObjectCoverage, RowState};

@@ -33,6 +33,13 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Verified {
+    /// Whether there is anything that [`repair`] would mend.
+    pub fn is_repairable(&self) -> bool {
+        !self.findings.is_empty() || !self.left.is_empty()
+    }
+}
+
 impl Finding {
     /// Whether it is an entry itself that cannot be read.
     fn is_entry(&self) -> bool {
@@ -55,6 +62,8 @@ pub struct Verified {
     pub findings: Vec<Finding>,
     /// What is wrong with side files of a compaction or the root: no single group can be given up for it.
     pub beyond_repair: Vec<String>,
+    /// Files of writers whose opens were given up by a repair that was not completed; by lane, what is wrong.
+    pub left: BTreeMap<u32, String>,
 }
 
 /// Looks at every entry, side file and sink file that counts. The sink is listed after the log was read: what is committed
@@ -120,7 +129,8 @@ async fn verify_lane(
     });
     verified.findings.extend(findings);
     let before = verified.beyond_repair.len();
-    let bad = verify_side_files(store, lane, log, verified).await?;
+    let mut bad = verify_side_files(store, lane, log, verified).await?;
+    bad.extend(find_files_twice(lane, log, verified));
     if verified.beyond_repair.len() > before {
         return Ok(());
     }
@@ -136,9 +146,46 @@ async fn verify_lane(
         let refused = |result: Result<(), CommitError>| {
             if let Err(CommitError::Refused(message)) = result { Some(message) } else { None }
         };
-        verified.beyond_repair.extend([older, unknown].into_iter().filter_map(refused));
+        verified.beyond_repair.extend(refused(older));
+        match refused(unknown) {
+            Some(message) if has_given_up(log) => drop(verified.left.insert(lane, message)),
+            unknown => verified.beyond_repair.extend(unknown),
+        }
     }
     Ok(())
+}
+
+/// Groups that name one file: it is not known whose it is, so neither counts.
+fn find_files_twice(lane: u32, log: &LaneLog, verified: &mut Verified) -> Vec<u64> {
+    let withdrawn = super::log::withdrawn(&log.entries);
+    let mut groups: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for logged in log.entries.iter().filter(|logged| !withdrawn.contains(&logged.number)) {
+        if let LaneEntry::Segment(segment) = &logged.entry {
+            let files = segment.files.iter().chain(&segment.dead_letters);
+            files.for_each(|file| groups.entry(file.path.as_str()).or_default().push(logged.number));
+        }
+    }
+    let twice = groups.into_iter().filter(|(_, numbers)| numbers.len() > 1);
+    let twice: BTreeMap<u64, &str> =
+        twice.flat_map(|(path, numbers)| numbers.into_iter().map(move |n| (n, path))).collect();
+    let finding = |(number, path): (&u64, &&str)| Finding {
+        lane,
+        number: *number,
+        name: entry_name(lane, *number),
+        message: format!("it names {path}, which is named twice"),
+    };
+    verified.findings.extend(twice.iter().map(finding));
+    twice.into_keys().collect()
+}
+
+/// Whether entries above the compaction were given up that could not be read. Who gave them up may have been killed before the files
+/// of their writers were removed.
+fn has_given_up(log: &LaneLog) -> bool {
+    let read: BTreeSet<u64> = log.entries.iter().map(|logged| logged.number).collect();
+    let is_compaction = |logged: &&Logged| matches!(logged.entry, LaneEntry::Compaction(_));
+    let compacted = log.entries.first().filter(is_compaction).map(|logged| logged.number);
+    let is_above = |number: u64| compacted.is_none_or(|compacted| number > compacted);
+    super::log::withdrawn(&log.entries).into_iter().any(|number| is_above(number) && !read.contains(&number))
 }
 
 /// Replays a lane without the groups that say what cannot be, which are found. None if it is no group that says so.
@@ -257,7 +304,8 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
         if let Some(numbers) = numbers.remove(&lane.number()) {
             lane.withdraw(numbers.into_iter().collect(), true, "files or entries are missing or damaged").await?;
         }
-        if verified.findings.iter().any(|found| found.lane == lane.number() && found.is_entry()) {
+        let is_found = verified.findings.iter().any(|found| found.lane == lane.number() && found.is_entry());
+        if is_found || verified.left.contains_key(&lane.number()) {
             remove_or_say(store, &root, &lane, sink, &mut verified).await?;
         }
         lane.close(Close::Stopped).await?;

@@ -15,7 +15,7 @@ use super::lane::{lane_of, pieces};
 use super::log::{LaneLog, Logged, read_lane, read_sound_lane, withdrawn};
 use super::root::Pinned;
 use super::{CommitError, Root, side};
-use crate::sink::FileKind;
+use crate::sink::{FileKind, FileName};
 use crate::store::Store;
 
 /// What a lane's entries say in all.
@@ -208,6 +208,7 @@ impl LaneState {
         }
         let Replay { mut state, withdrawn, .. } = replay;
         state.withdrawn = withdrawn;
+        state.refuse_files_twice()?;
         state.ids.retain(|ids| ids.group.is_none_or(|group| state.groups.contains_key(&group)));
         Ok(state)
     }
@@ -292,6 +293,16 @@ impl LaneState {
 
     fn coverages(&mut self) -> impl Iterator<Item = &mut ObjectCoverage> {
         self.objects.values_mut().flatten()
+    }
+
+    /// Who reads a file that two groups name has rows twice, and lacks those of the file that one of them had.
+    fn refuse_files_twice(&self) -> Result<(), CommitError> {
+        let files = self.groups.iter().flat_map(|(number, group)| group.all_files().map(move |file| (*number, file)));
+        let mut paths = HashSet::new();
+        let mut files = files.filter(|(_, file)| !paths.insert(file.path.as_str()));
+        let Some((number, file)) = files.next() else { return Ok(()) };
+        let compacted = self.compacted.filter(|compacted| number < *compacted);
+        Err(self.damaged(compacted.unwrap_or(number), format!("it names {}, which is named before", file.path)))
     }
 
     /// A row whose state was given by no group would never be done, and nobody could take that state away.
@@ -490,6 +501,8 @@ impl Replay<'_> {
         }
         self.state.name(number, segment.files_table.iter().chain(&segment.coverage_file).chain(&segment.ids))?;
         let files = self.files_of(number, segment).await?;
+        let is_own = |file: &FileEntry| self.check_file(file, Some(&segment.token));
+        files.all_files().try_for_each(is_own).map_err(|message| self.state.damaged(number, message))?;
         let group = GroupState { root: segment.root, counts: segment.counts, ..files };
         let said = RowsSaid::of(covered.iter());
         let is_right = said.check_segment(&group, segment.ids.as_ref(), self.root.genesis.ids.is_some());
@@ -508,6 +521,16 @@ impl Replay<'_> {
         }
         let is_here = *piece < pieces(*size, split_bytes) && lane_of(path, *piece, lanes) == self.state.lane;
         if is_here { Ok(()) } else { Err(format!("piece {piece} of {path} does not belong to this lane")) }
+    }
+
+    /// A file's name says whose it is.
+    fn check_file(&self, file: &FileEntry, token: Option<&str>) -> Result<(), String> {
+        let name = FileName::parse(&file.path);
+        let is_of_lane = |name: &FileName| (name.job, name.lane) == (&self.root.genesis.job, self.state.lane);
+        match name.filter(is_of_lane).filter(|name| token.is_none_or(|token| token == name.token)) {
+            Some(_) => Ok(()),
+            None => Err(format!("it names {}, which its writer cannot have written", file.path)),
+        }
     }
 
     /// The files of a segment; a compaction tells both kinds apart by where they lie.
@@ -562,6 +585,9 @@ impl Replay<'_> {
             self.state.refuse_rows_of_no_group(number, *group, object)?;
             self.state.cover(number, *group, *root, object)?;
         }
+        let files = self.state.groups.values().flat_map(GroupState::all_files);
+        let is_of_lane = files.map(|file| self.check_file(file, None)).collect::<Result<(), String>>();
+        is_of_lane.map_err(|message| self.state.damaged(number, message))?;
         let is_sound = self.state.check_compaction(self.root, entry, &RowsSaid::by_group(&rows));
         is_sound.map_err(|message| self.state.damaged(number, message))
     }

@@ -37,7 +37,11 @@ pub(super) async fn refuse_unfinished(
     checked.map_err(|error| RunError::Failed(error.to_string()))?;
     // A copy of this log under the same path, on another machine, may have begun to write meanwhile.
     let known = commit::refuse_unknown_writers(&plan.checkpoint, &job.root, lanes.states(), &listing).await;
-    known.map_err(|error| RunError::Failed(error.to_string()))?;
+    if let Err(error) = known {
+        // Where the job has gone on with another checkpoint, that one knows.
+        refuse_if_gone_on(plan, job.claim, &job.root, &lanes).await?;
+        return Err(RunError::Failed(error.to_string()));
+    }
     commit::sweep_late(&job.root, lanes.states(), &plan.sink.store, &listing).await?;
     Ok(lanes)
 }

@@ -91,7 +91,7 @@ pub use lane::{Lane, Writer, lane_of, now_ms, piece_bytes, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
 pub use liveness::{Alive, AliveInSink, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, DefectKind, LaneLog, Logged, last as last_number, read_lane};
-pub use loss::{refuse_older_root, refuse_unknown_writers};
+pub use loss::{refuse_older_root, refuse_unknown_writers, refuse_unlisted};
 pub use manifest::{
     Manifest, Position, SourceRows, leave_manifest, listing_digest, manifest, manifest_of, refuse_older_than_manifest,
     remove_manifest,

@@ -1,7 +1,7 @@
 //! What is wrong with a checkpoint, and how that is withdrawn so that its rows are done again. Nothing is guessed: what
 //! cannot be read is named; what a group lost costs exactly that group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -12,7 +12,7 @@ use super::delete::delete_all;
 use super::entry::{Close, IdFile, LaneEntry, RootEntry, number_name};
 use super::lane::{Lane, Writer};
 use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, list, read_lane};
-use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers};
+use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers, sizes};
 use super::manifest::refuse_older_than_manifest;
 use super::recover::{delete, list_sink};
 use super::replay::{Known, LaneState, read_state};
@@ -70,9 +70,11 @@ pub struct Verified {
 /// meanwhile is not missed.
 pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified, CommitError> {
     let mut verified = Verified::default();
-    if let Err(error) = root.pinned(store).await {
+    let pinned = root.pinned(store).await;
+    if let Err(error) = &pinned {
         verified.beyond_repair.push(error.to_string());
     }
+    let sizes = pinned.as_ref().ok().map(|pinned| sizes(pinned));
     let mut logs = Vec::new();
     for lane in 0..root.genesis.lanes {
         logs.push((lane, read_lane(store, root, lane, LaneLog::default()).await?));
@@ -80,7 +82,7 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
     for (lane, log) in logs {
         let before = verified.clone();
-        verify_lane(store, root, lane, &log, &listing, &mut verified).await?;
+        verify_lane(store, root, (lane, &log), &listing, sizes.as_ref(), &mut verified).await?;
         // What is missing may have been compacted meanwhile, by a run at work.
         let mut log = log;
         for _ in 0..READ_ATTEMPTS {
@@ -94,7 +96,7 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
             }
             verified = before.clone();
             let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
-            verify_lane(store, root, lane, &log, &listing, &mut verified).await?;
+            verify_lane(store, root, (lane, &log), &listing, sizes.as_ref(), &mut verified).await?;
         }
     }
     match refuse_older_than_manifest(sink, store, root).await {
@@ -110,9 +112,9 @@ const READ_ATTEMPTS: usize = 4;
 async fn verify_lane(
     store: &Store,
     root: &Root,
-    lane: u32,
-    log: &LaneLog,
+    (lane, log): (u32, &LaneLog),
     listing: &[Listed],
+    sizes: Option<&HashMap<&str, u64>>,
     verified: &mut Verified,
 ) -> Result<(), CommitError> {
     verified.entries += log.entries.len() as u64;
@@ -139,6 +141,9 @@ async fn verify_lane(
     sound.entries.retain(|logged| !bad.contains(&logged.number));
     let Some(state) = replay(store, root, (lane, sound), verified).await? else { return Ok(()) };
     verify_files(&state, listing, verified);
+    if let Some(sizes) = sizes {
+        verify_objects(root, &state, sizes, verified);
+    }
     // Where an entry cannot be read, it may be the one that would explain what else is wrong.
     if log.defects.is_empty() {
         let older = refuse_older_root(store, root, [&state]).await;
@@ -269,6 +274,16 @@ fn verify_files(state: &LaneState, listing: &[Listed], verified: &mut Verified) 
                 Some(_) => continue,
             };
             verified.findings.push(Finding { lane: state.lane, number, name: file.path.clone(), message });
+        }
+    }
+}
+
+fn verify_objects(root: &Root, state: &LaneState, sizes: &HashMap<&str, u64>, verified: &mut Verified) {
+    let lane = state.lane;
+    for (number, message) in state.unlisted(root, sizes) {
+        match state.compacted.filter(|compacted| number < *compacted) {
+            Some(compacted) => verified.beyond_repair.push(format!("{}: {message}", entry_name(lane, compacted))),
+            None => verified.findings.push(Finding { lane, number, name: entry_name(lane, number), message }),
         }
     }
 }

@@ -291,6 +291,22 @@ impl LaneState {
         contents.max_by_key(|content| content.root).and_then(|content| content.coverage.at(row))
     }
 
+    /// Groups that cover rows of objects which the job did not have when they were written, and what they say; as far as the
+    /// present listing tells. `sizes` are of its objects.
+    pub(super) fn unlisted(&self, root: &Root, sizes: &HashMap<&str, u64>) -> BTreeMap<u64, String> {
+        let mut unlisted = BTreeMap::new();
+        for (path, contents) in &self.objects {
+            let is_other = |content: &&ObjectCoverage| sizes.get(path.as_str()) != Some(&content.size);
+            let is_present = |content: &&ObjectCoverage| (root.listed..=root.last).contains(&content.root);
+            for content in contents.iter().filter(is_present).filter(is_other) {
+                let message =
+                    || format!("it covers rows of {path} of {} bytes, which the job does not have", content.size);
+                unlisted.extend(content.coverage.given().map(|(.., group)| (group, message())));
+            }
+        }
+        unlisted
+    }
+
     fn coverages(&mut self) -> impl Iterator<Item = &mut ObjectCoverage> {
         self.objects.values_mut().flatten()
     }
@@ -657,6 +673,24 @@ mod tests {
         }))
     }
 
+    #[test]
+    fn rows_of_objects_that_the_job_does_not_have_are_found() {
+        let store = Store::memory("checkpoint");
+        let root = wait(begin(&store));
+        let mut state = LaneState::default();
+        state.cover(3, 3, 0, &object(None, vec![(0, 4)])).unwrap();
+        let found = |state: &LaneState, root: &Root, path, size| -> Vec<u64> {
+            state.unlisted(root, &HashMap::from([(path, size)])).into_keys().collect()
+        };
+        assert!(found(&state, &root, "a", 9).is_empty());
+        assert_eq!(found(&state, &root, "b", 9), [3]);
+        assert_eq!(found(&state, &root, "a", 8), [3]);
+        // Under an earlier listing, or one that came since the root was read.
+        assert!(found(&state, &Root { listed: 1, last: 1, ..root.clone() }, "b", 9).is_empty());
+        state.cover(4, 4, 1, &object(None, vec![(4, 5)])).unwrap();
+        assert!(found(&state, &root, "b", 9).is_empty());
+    }
+
     fn withdraw(number: u64) -> LaneEntry {
         let (token, reason) = ("t".into(), String::new());
         LaneEntry::Withdraw { token, numbers: vec![number], forget_known: false, reason }
@@ -675,11 +709,15 @@ mod tests {
         digest.get_or_insert_with(|| root.link().digest_text().expect("of format 2"));
     }
 
+    const JOB: &str = "00000000000000aa";
+    const TOKEN: &str = "00000000000000bb";
+
     fn replay(store: &Store, entries: Vec<LaneEntry>) -> Result<LaneState, CommitError> {
-        let root = match wait(Root::read(store)).unwrap() {
+        let mut root = match wait(Root::read(store)).unwrap() {
             Some(root) => root,
             None => wait(begin(store)),
         };
+        root.genesis.job = JOB.into();
         let mut entries: Vec<Logged> = (0..).zip(entries).map(|(number, entry)| logged(number, entry)).collect();
         entries.iter_mut().for_each(|logged| name_root(&mut logged.entry, &root));
         wait(LaneState::replay(store, &root, 0, &LaneLog { entries, ..LaneLog::default() }))
@@ -771,14 +809,22 @@ mod tests {
             let dead = (rows_dead_lettered > 0).then_some((1, rows_read)).into_iter().collect();
             let coverage = Some(vec![CoveredObject { dead, ..object }]);
             let counts = GroupCounts { rows_read, rows_written, rows_dead_lettered, ..entry.counts };
-            LaneEntry::Segment(Box::new(SegmentEntry { files, dead_letters, coverage, counts, ..*entry }))
+            let token = TOKEN.into();
+            LaneEntry::Segment(Box::new(SegmentEntry { token, files, dead_letters, coverage, counts, ..*entry }))
         };
-        let (output, letters) = (file("a.parquet"), file("_wasmpipe/dead-letters/a.parquet"));
+        let name = format!("{JOB}-0-{TOKEN}-000000.parquet");
+        let (output, letters) = (file(&name), file(&format!("_wasmpipe/dead-letters/{name}")));
         assert!(replay(&store, vec![with(vec![output.clone()], vec![letters.clone()])]).is_ok());
-        for entry in [with(vec![letters], vec![]), with(vec![], vec![output])] {
+        for entry in [with(vec![letters], vec![]), with(vec![], vec![output.clone()])] {
             let error = refused(&store, vec![entry]);
             assert!(error.contains("does not lie where files of its kind do"), "{error}");
         }
+        for (from, to) in [("aa-0", "ab-0"), ("-0-", "-1-"), ("bb-", "ba-"), (".parquet", "")] {
+            let error = refused(&store, vec![with(vec![file(&name.replace(from, to))], vec![])]);
+            assert!(error.contains("which its writer cannot have written"), "{error}");
+        }
+        let error = refused(&store, vec![with(vec![output.clone(), output], vec![])]);
+        assert!(error.contains("which is named before"), "{error}");
     }
 
     fn compaction(store: &Store, group: u64, given_by: u64) -> LaneEntry {

@@ -56,6 +56,8 @@ pub struct Root {
     pub began_in: u32,
     /// The format in which entries are written now.
     pub format: u32,
+    /// Number of the root entry that says the listing.
+    pub listed: u64,
     /// Digests of the root's entries, by number.
     pub digests: Vec<Hash>,
 }
@@ -283,6 +285,7 @@ fn begin(number: u64, stored: Stored<RootEntry>) -> Result<Root, CommitError> {
         side_files: genesis.imported.iter().chain([&genesis.listing]).map(|file| file.path.clone()).collect(),
         began_in: stored.format,
         format: stored.format,
+        listed: 0,
         digests: Vec::new(),
         genesis: *genesis,
     })
@@ -313,6 +316,7 @@ fn go_on(mut root: Root, number: u64, entry: RootEntry) -> Result<Root, CommitEr
         RootEntry::Source { listing, rewritten, opens } => {
             root.side_files.push(listing.path.clone());
             root.listing = listing;
+            root.listed = number;
             if rewritten {
                 root.asked = Some(Asked { below: number, opens: opens.unwrap_or_default() });
             }

@@ -601,8 +601,8 @@ impl Replay<'_> {
             self.state.refuse_rows_of_no_group(number, *group, object)?;
             self.state.cover(number, *group, *root, object)?;
         }
-        let files = self.state.groups.values().flat_map(GroupState::all_files);
-        let is_of_lane = files.map(|file| self.check_file(file, None)).collect::<Result<(), String>>();
+        let mut files = self.state.groups.values().flat_map(GroupState::all_files);
+        let is_of_lane = files.try_for_each(|file| self.check_file(file, None));
         is_of_lane.map_err(|message| self.state.damaged(number, message))?;
         let is_sound = self.state.check_compaction(self.root, entry, &RowsSaid::by_group(&rows));
         is_sound.map_err(|message| self.state.damaged(number, message))

@@ -273,6 +273,14 @@ fn k9_a_repair_that_was_killed_is_completed_by_the_next() {
     let said = place.workdir().said(&REPAIR, 0);
     place.run().finished();
     assert_mended(&place, 0..40, &said);
+    // That repair is over: files of others that the log does not know may be those of a younger one.
+    let (start, end) = (name.rfind('-').unwrap() - 16, name.rfind('-').unwrap());
+    let younger = format!("{}{}{}", &name[..start], "0".repeat(16), &name[end..]);
+    place.overwrite(&younger, &b"rows"[..]);
+    let (code, said) = verify(&place, &["--repair"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_mentions(&said, &["does not know who wrote 1 file(s)", "nothing was changed"]);
+    assert!(place.objects("out").contains_key(&younger));
 }
 
 fn refused_compaction(place: &Place, words: &[&str]) {

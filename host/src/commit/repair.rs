@@ -33,13 +33,6 @@ pub struct Finding {
     pub message: String,
 }
 
-impl Verified {
-    /// Whether there is anything that [`repair`] would mend.
-    pub fn is_repairable(&self) -> bool {
-        !self.findings.is_empty() || !self.left.is_empty()
-    }
-}
-
 impl Finding {
     /// Whether it is an entry itself that cannot be read.
     fn is_entry(&self) -> bool {
@@ -64,6 +57,13 @@ pub struct Verified {
     pub beyond_repair: Vec<String>,
     /// Files of writers whose opens were given up by a repair that was not completed; by lane, what is wrong.
     pub left: BTreeMap<u32, String>,
+}
+
+impl Verified {
+    /// Whether there is anything that [`repair`] would mend.
+    pub fn is_repairable(&self) -> bool {
+        !self.findings.is_empty() || !self.left.is_empty()
+    }
 }
 
 /// Looks at every entry, side file and sink file that counts. The sink is listed after the log was read: what is committed
@@ -183,14 +183,19 @@ fn find_files_twice(lane: u32, log: &LaneLog, verified: &mut Verified) -> Vec<u6
     twice.into_keys().collect()
 }
 
-/// Whether entries above the compaction were given up that could not be read. Who gave them up may have been killed before the files
-/// of their writers were removed.
+/// Whether who gave entries up last that could not be read was killed, perhaps before the files of their writers were removed: a
+/// repair closes the lane after that.
 fn has_given_up(log: &LaneLog) -> bool {
     let read: BTreeSet<u64> = log.entries.iter().map(|logged| logged.number).collect();
     let is_compaction = |logged: &&Logged| matches!(logged.entry, LaneEntry::Compaction(_));
     let compacted = log.entries.first().filter(is_compaction).map(|logged| logged.number);
-    let is_above = |number: u64| compacted.is_none_or(|compacted| number > compacted);
-    super::log::withdrawn(&log.entries).into_iter().any(|number| is_above(number) && !read.contains(&number))
+    let is_unread = |number: &u64| compacted.is_none_or(|compacted| *number > compacted) && !read.contains(number);
+    let since_close = log.entries.iter().rev().take_while(|logged| !matches!(logged.entry, LaneEntry::Close { .. }));
+    let mut withdraws = since_close.filter_map(|logged| match &logged.entry {
+        LaneEntry::Withdraw { numbers, .. } => Some(numbers),
+        _ => None,
+    });
+    withdraws.any(|numbers| numbers.iter().any(is_unread))
 }
 
 /// Replays a lane without the groups that say what cannot be, which are found. None if it is no group that says so.

@@ -350,7 +350,6 @@ pub(super) struct Stop {
 #[derive(Debug, clap::Args)]
 pub(super) struct Delete {
     /// The checkpoint's folder, or the pipeline file (.toml)
-    /// The checkpoint's folder, or the pipeline file (.toml)
     pub path: String,
     /// As one JSON document
     #[arg(long)]

@@ -74,9 +74,9 @@ fn verdict(verified: &Verified, options: &args::Verify) -> u8 {
     if groups.is_empty() {
         return left(options);
     }
-    let groups = counted(groups.len() as u64, "group or entry");
+    let groups = counted(groups.len() as u64, "entry");
     if options.repair {
-        say!("{groups} withdrawn: their rows are not done any more; the next run does them");
+        say!("{groups} given up: the rows of these groups are not done any more; the next run does them");
         return FINISHED;
     }
     let hint = "put the files back from a copy; or give up these rows with --repair: the next run does them again";

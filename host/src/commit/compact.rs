@@ -136,7 +136,7 @@ fn by_group(path: &str, content: &ObjectCoverage) -> Vec<CoverageRow> {
         groups.entry(group).or_insert_with(empty).coverage.set(range, state);
     }
     if groups.is_empty() {
-        groups.insert(0, empty());
+        groups.insert(content.named_by, empty());
     }
     let row =
         |(group, part): (u64, ObjectCoverage)| CoverageRow { group, root: content.root, object: part.to_entry(path) };

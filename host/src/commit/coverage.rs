@@ -1,10 +1,11 @@
 //! Ranges of source rows, their state, and the group that gave it. Absent means not yet. Later ranges win over earlier
 //! ones, so replaying a lane in order gives every row the state that the last entry gave it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use super::entry::{CoveredObject, covered_from_ranges};
+use super::replay::GroupState;
 
 /// What became of a source row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,12 +90,11 @@ impl Coverage {
         self.0.last_key_value().is_none_or(|(_, &(end, _))| end <= row)
     }
 
-    /// Rows that are done here and there, and the group that did them here.
-    pub(super) fn done_twice(&self, other: &Coverage) -> Option<(Range<u64>, u64)> {
-        other.of(RowState::Done).filter(|range| !self.is_below(range.start)).find_map(|range| {
-            let done = self.within(&range).find(|(_, (state, _))| *state == RowState::Done);
-            done.map(|(rows, (_, group))| (rows, group))
-        })
+    /// Rows that are done here and there, and the groups that did them here.
+    pub(super) fn done_twice(&self, other: &Coverage) -> Vec<(Range<u64>, u64)> {
+        let ranges = other.of(RowState::Done).filter(|range| !self.is_below(range.start));
+        let given = ranges.flat_map(|range| self.within(&range).collect::<Vec<_>>());
+        given.filter(|(_, (state, _))| *state == RowState::Done).map(|(rows, (_, group))| (rows, group)).collect()
     }
 
     /// What is given within a range, ascending.
@@ -181,6 +181,8 @@ pub struct ObjectCoverage {
     pub own: Option<Vec<(u64, u64)>>,
     /// The last root entry under which a group spoke of this content.
     pub root: u64,
+    /// The last group that spoke of it.
+    pub named_by: u64,
     /// The rows' states.
     pub coverage: Coverage,
 }
@@ -189,14 +191,26 @@ impl ObjectCoverage {
     /// The same content, of which nothing is covered.
     #[must_use]
     pub fn without_rows(&self) -> ObjectCoverage {
-        let ObjectCoverage { digest, size, rows, piece, own, root, coverage: _ } = self;
-        let (digest, own, coverage) = (digest.clone(), own.clone(), Coverage::default());
-        ObjectCoverage { digest, size: *size, rows: *rows, piece: *piece, own, root: *root, coverage }
+        ObjectCoverage { coverage: Coverage::default(), ..self.clone() }
     }
 
-    /// Whether both speak of the same piece of the same content.
+    /// Whether both speak of the same piece of the same content, and of the same rows of it.
     pub(super) fn is_of(&self, other: &ObjectCoverage) -> bool {
-        (self.piece, self.size, &self.digest, self.rows) == (other.piece, other.size, &other.digest, other.rows)
+        let key = |of: &ObjectCoverage| (of.piece, of.size, of.rows);
+        key(self) == key(other) && self.digest == other.digest && self.own == other.own
+    }
+
+    /// Takes what groups gave away that do not count any more. Whether anything is left that a group says.
+    pub(super) fn withdraw(&mut self, gone: &HashSet<u64>, groups: &BTreeMap<u64, GroupState>) -> bool {
+        let given: Vec<_> = self.coverage.given().collect();
+        let withdrawn = given.iter().filter(|(_, _, group)| gone.contains(group));
+        withdrawn.for_each(|(range, ..)| self.coverage.unset(range));
+        if gone.contains(&self.named_by) {
+            let left = given.iter().map(|(.., group)| *group).filter(|group| !gone.contains(group)).max();
+            let Some((left, group)) = left.and_then(|left| groups.get_key_value(&left)) else { return false };
+            (self.named_by, self.root) = (*left, group.root);
+        }
+        true
     }
 
     /// Whether no row is left to do.
@@ -248,7 +262,7 @@ impl ObjectCoverage {
         }
         let own = entry.own.clone();
         let (digest, size, rows, piece) = (entry.digest.clone(), entry.size, entry.rows, entry.piece);
-        Ok(ObjectCoverage { digest, size, rows, piece, own, root: 0, coverage })
+        Ok(ObjectCoverage { digest, size, rows, piece, own, root: 0, named_by: group, coverage })
     }
 }
 
@@ -321,8 +335,13 @@ mod tests {
             done.set(rows, RowState::Done);
             done
         };
-        let cases =
-            [(0..2, None), (5..8, None), (0..3, Some((2..3, 3))), (4..9, Some((4..5, 3))), (6..20, Some((8..9, 4)))];
+        let cases = [
+            (0..2, vec![]),
+            (5..8, vec![]),
+            (0..3, vec![(2..3, 3)]),
+            (4..9, vec![(4..5, 3), (8..9, 4)]),
+            (6..20, vec![(8..9, 4)]),
+        ];
         for (rows, twice) in cases {
             assert_eq!(coverage.done_twice(&done(rows.clone())), twice, "{rows:?}");
         }

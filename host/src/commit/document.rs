@@ -112,7 +112,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], log: &str, number: u64) 
     }
     match format_of(bytes)? {
         FORMAT_1 => {
-            let entry = decode_format_1(bytes).map_err(|error| Unreadable::Damaged(error.to_string()))?;
+            let entry = decode_format_1(bytes).map_err(|error| not_an_entry(&error))?;
             Ok(Stored { entry, format: FORMAT_1, job: None, below: None, digest: seal.digest })
         }
         _ => {
@@ -150,6 +150,11 @@ impl<T> Document<T> {
     }
 }
 
+/// It may be torn or altered.
+fn not_an_entry(error: &serde_json::Error) -> Unreadable {
+    Unreadable::Damaged(format!("it cannot be read as an entry: {error}"))
+}
+
 /// The format that a document names, if it is one that this build reads.
 fn format_of(bytes: &[u8]) -> Result<u32, Unreadable> {
     #[derive(Deserialize)]
@@ -160,7 +165,7 @@ fn format_of(bytes: &[u8]) -> Result<u32, Unreadable> {
         return Err(Unreadable::Damaged("it has no bytes".into()));
     }
     let named: Result<Format, _> = serde_json::from_slice(bytes);
-    match named.map_err(|error| Unreadable::Damaged(error.to_string()))?.format {
+    match named.map_err(|error| not_an_entry(&error))?.format {
         0 => Err(Unreadable::Damaged("it names format 0".into())),
         known @ (FORMAT_1 | FORMAT) => Ok(known),
         newer => {

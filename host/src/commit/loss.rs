@@ -1,17 +1,17 @@
 //! A log that lost something, or is an older copy of itself. It cannot say so, but the sink and its other parts can: they
 //! know writers and root entries that it does not. To work on would do rows again whose results are there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use object_store::path::Path;
 
 use super::CommitError;
 use super::lane::Lane;
-use super::log::{entry_name, last};
+use super::log::last;
 use super::manifest::{Manifest, manifest};
 use super::recover::{delete, sink_names};
 use super::replay::{Known, LaneState, read_state};
-use super::root::{Pinned, Root};
+use super::root::Root;
 use crate::sink::FileName;
 use crate::store::{Listed, Store};
 
@@ -22,8 +22,10 @@ pub async fn refuse_older_root(
     lanes: impl IntoIterator<Item = &LaneState>,
 ) -> Result<(), CommitError> {
     for state in lanes {
-        let (opens, groups) = (state.opens.values(), state.groups.values());
-        let newest = opens.map(|open| open.root).chain(groups.map(|group| group.root)).max().unwrap_or(0);
+        let beyond = state.beyond_root(root.last);
+        let groups = state.groups.iter().filter(|(number, _)| !beyond.contains_key(number));
+        let roots = state.opens.values().map(|open| open.root).chain(groups.map(|(_, group)| group.root));
+        let newest = roots.max().unwrap_or(0);
         let mark = root.asked.as_ref().and_then(|asked| asked.opens.get(state.lane as usize));
         if let Some(mark) = mark.filter(|mark| is_lost(state, **mark)) {
             return Err(CommitError::Refused(format!(
@@ -43,27 +45,6 @@ pub async fn refuse_older_root(
         }
     }
     Ok(())
-}
-
-/// Rows that are done in an object which the job does not have are somebody else's, under a name that was altered.
-pub fn refuse_unlisted<'a>(
-    root: &Root,
-    listing: &[Pinned],
-    lanes: impl IntoIterator<Item = &'a LaneState>,
-) -> Result<(), CommitError> {
-    let sizes = sizes(listing);
-    for state in lanes {
-        if let Some((group, message)) = state.unlisted(root, &sizes).pop_first() {
-            let number = state.compacted.filter(|compacted| group < *compacted).unwrap_or(group);
-            return Err(CommitError::damaged(entry_name(state.lane, number), message));
-        }
-    }
-    Ok(())
-}
-
-/// Of a listing's objects.
-pub(super) fn sizes(listing: &[Pinned]) -> HashMap<&str, u64> {
-    listing.iter().map(|pinned| (pinned.object.path.as_ref(), pinned.object.size)).collect()
 }
 
 /// Whether a lane does not hold an open that there was. One that could not be read, and was given up, is no loss: who gave it

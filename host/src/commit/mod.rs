@@ -39,6 +39,7 @@
 //! * `root` - genesis and what was appended to it.
 //! * `lane` - open, append, close.
 //! * `replay` - what a lane's entries say in all.
+//! * `contradictions` - what groups say of objects that cannot all be so.
 //! * `compact` - a lane's entries become one.
 //! * `recover` - what dead writers left in the sink and in `side/`.
 //! * `loss` - a log that lost something, or is an older copy of itself.
@@ -54,6 +55,7 @@
 mod agreement;
 mod claim;
 mod compact;
+mod contradictions;
 mod coverage;
 mod decode;
 mod delete;
@@ -79,6 +81,7 @@ pub use claim::{
     note_machine, refuse_if_gone_on, release, standing, sweep_claims, whose,
 };
 pub use compact::Compacted;
+pub use contradictions::refuse_contradictions;
 pub use coverage::{Coverage, ObjectCoverage, RowState};
 pub use delete::{delete_all, delete_untouched, mark_deleted};
 pub use document::{FORMAT, FORMAT_1};
@@ -91,7 +94,7 @@ pub use lane::{Lane, Writer, lane_of, now_ms, piece_bytes, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};
 pub use liveness::{Alive, AliveInSink, Found, Heartbeat, find_alive, forget_dead, refuse_if_alive, request_stop};
 pub use log::{Defect, DefectKind, LaneLog, Logged, last as last_number, read_lane};
-pub use loss::{refuse_older_root, refuse_unknown_writers, refuse_unlisted};
+pub use loss::{refuse_older_root, refuse_unknown_writers};
 pub use manifest::{
     Manifest, Position, SourceRows, leave_manifest, listing_digest, manifest, manifest_of, refuse_older_than_manifest,
     remove_manifest,

@@ -1,18 +1,19 @@
 //! What is wrong with a checkpoint, and how that is withdrawn so that its rows are done again. Nothing is guessed: what
 //! cannot be read is named; what a group lost costs exactly that group.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde::Serialize;
 
 use super::claim::note_given_up;
+use super::contradictions::{Contradiction, find_contradictions};
 use super::delete::delete_all;
 use super::entry::{Close, IdFile, LaneEntry, RootEntry, number_name};
 use super::lane::{Lane, Writer};
 use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, list, read_lane};
-use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers, sizes};
+use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers};
 use super::manifest::refuse_older_than_manifest;
 use super::recover::{delete, list_sink};
 use super::replay::{Known, LaneState, read_state};
@@ -64,6 +65,11 @@ impl Verified {
     pub fn is_repairable(&self) -> bool {
         !self.findings.is_empty() || !self.left.is_empty()
     }
+
+    /// A group that says what cannot be.
+    fn add_group(&mut self, lane: u32, group: u64, message: String) {
+        self.findings.push(Finding { lane, number: group, name: entry_name(lane, group), message });
+    }
 }
 
 /// Looks at every entry, side file and sink file that counts. The sink is listed after the log was read: what is committed
@@ -74,15 +80,14 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     if let Err(error) = &pinned {
         verified.beyond_repair.push(error.to_string());
     }
-    let sizes = pinned.as_ref().ok().map(|pinned| sizes(pinned));
-    let mut logs = Vec::new();
+    let (mut logs, mut states) = (Vec::new(), Vec::new());
     for lane in 0..root.genesis.lanes {
         logs.push((lane, read_lane(store, root, lane, LaneLog::default()).await?));
     }
     let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
     for (lane, log) in logs {
         let before = verified.clone();
-        verify_lane(store, root, (lane, &log), &listing, sizes.as_ref(), &mut verified).await?;
+        let mut state = verify_lane(store, root, (lane, &log), &listing, &mut verified).await?;
         // What is missing may have been compacted meanwhile, by a run at work.
         let mut log = log;
         for _ in 0..READ_ATTEMPTS {
@@ -96,7 +101,14 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
             }
             verified = before.clone();
             let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
-            verify_lane(store, root, (lane, &log), &listing, sizes.as_ref(), &mut verified).await?;
+            state = verify_lane(store, root, (lane, &log), &listing, &mut verified).await?;
+        }
+        states.extend(state);
+    }
+    if let Ok(pinned) = &pinned {
+        let states: Vec<&LaneState> = states.iter().collect();
+        for Contradiction { lane, group, message } in find_contradictions(store, root, pinned, &states).await? {
+            verified.add_group(lane, group, message);
         }
     }
     match refuse_older_than_manifest(sink, store, root).await {
@@ -114,14 +126,13 @@ async fn verify_lane(
     root: &Root,
     (lane, log): (u32, &LaneLog),
     listing: &[Listed],
-    sizes: Option<&HashMap<&str, u64>>,
     verified: &mut Verified,
-) -> Result<(), CommitError> {
+) -> Result<Option<LaneState>, CommitError> {
     verified.entries += log.entries.len() as u64;
     if log.defects.len() > DEFECTS_MAX {
         let message = format!("lane/{lane}: more than {DEFECTS_MAX} entries are missing or damaged");
         verified.beyond_repair.push(message);
-        return Ok(());
+        return Ok(None);
     }
     let findings = log.defects.iter().map(|defect| Finding {
         lane,
@@ -131,19 +142,16 @@ async fn verify_lane(
     });
     verified.findings.extend(findings);
     let before = verified.beyond_repair.len();
-    let mut bad = verify_side_files(store, lane, log, verified).await?;
-    bad.extend(find_files_twice(lane, log, verified));
+    let bad = verify_side_files(store, lane, log, verified).await?;
     if verified.beyond_repair.len() > before {
-        return Ok(());
+        return Ok(None);
     }
     // Groups whose side files are bad are as good as withdrawn: the others can still be looked at.
     let mut sound = log.clone();
     sound.entries.retain(|logged| !bad.contains(&logged.number));
-    let Some(state) = replay(store, root, (lane, sound), verified).await? else { return Ok(()) };
+    let Some(state) = replay(store, root, (lane, sound), verified).await? else { return Ok(None) };
+    state.disputed.iter().for_each(|(group, message)| verified.add_group(lane, *group, message.clone()));
     verify_files(&state, listing, verified);
-    if let Some(sizes) = sizes {
-        verify_objects(root, &state, sizes, verified);
-    }
     // Where an entry cannot be read, it may be the one that would explain what else is wrong.
     if log.defects.is_empty() {
         let older = refuse_older_root(store, root, [&state]).await;
@@ -157,30 +165,7 @@ async fn verify_lane(
             unknown => verified.beyond_repair.extend(unknown),
         }
     }
-    Ok(())
-}
-
-/// Groups that name one file: it is not known whose it is, so neither counts.
-fn find_files_twice(lane: u32, log: &LaneLog, verified: &mut Verified) -> Vec<u64> {
-    let withdrawn = super::log::withdrawn(&log.entries);
-    let mut groups: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for logged in log.entries.iter().filter(|logged| !withdrawn.contains(&logged.number)) {
-        if let LaneEntry::Segment(segment) = &logged.entry {
-            let files = segment.files.iter().chain(&segment.dead_letters);
-            files.for_each(|file| groups.entry(file.path.as_str()).or_default().push(logged.number));
-        }
-    }
-    let twice = groups.into_iter().filter(|(_, numbers)| numbers.len() > 1);
-    let twice: BTreeMap<u64, &str> =
-        twice.flat_map(|(path, numbers)| numbers.into_iter().map(move |n| (n, path))).collect();
-    let finding = |(number, path): (&u64, &&str)| Finding {
-        lane,
-        number: *number,
-        name: entry_name(lane, *number),
-        message: format!("it names {path}, which is named twice"),
-    };
-    verified.findings.extend(twice.iter().map(finding));
-    twice.into_keys().collect()
+    Ok(Some(state))
 }
 
 /// Whether who gave entries up last that could not be read was killed, perhaps before the files of their writers were removed: a
@@ -206,7 +191,7 @@ async fn replay(
     verified: &mut Verified,
 ) -> Result<Option<LaneState>, CommitError> {
     loop {
-        let (name, message) = match LaneState::replay(store, root, lane, &log).await {
+        let (name, message) = match LaneState::replay_disputed(store, root, lane, &log).await {
             Ok(state) => return Ok(Some(state)),
             Err(CommitError::Damaged { name, message }) => (name, message),
             Err(other) => return Err(other),
@@ -279,16 +264,6 @@ fn verify_files(state: &LaneState, listing: &[Listed], verified: &mut Verified) 
                 Some(_) => continue,
             };
             verified.findings.push(Finding { lane: state.lane, number, name: file.path.clone(), message });
-        }
-    }
-}
-
-fn verify_objects(root: &Root, state: &LaneState, sizes: &HashMap<&str, u64>, verified: &mut Verified) {
-    let lane = state.lane;
-    for (number, message) in state.unlisted(root, sizes) {
-        match state.compacted.filter(|compacted| number < *compacted) {
-            Some(compacted) => verified.beyond_repair.push(format!("{}: {message}", entry_name(lane, compacted))),
-            None => verified.findings.push(Finding { lane, number, name: entry_name(lane, number), message }),
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Root {
     pub format: u32,
     /// Number of the root entry that says the listing.
     pub listed: u64,
+    /// All listings there were, by the number of the root entry that said them, ascending.
+    pub listings: Vec<(u64, SideFile)>,
     /// Digests of the root's entries, by number.
     pub digests: Vec<Hash>,
 }
@@ -188,6 +190,12 @@ impl Root {
         }
     }
 
+    /// Number of the entry that said the listing under an entry.
+    pub(super) fn listed_under(&self, entry: u64) -> u64 {
+        let listed = self.listings.iter().map(|(number, _)| *number);
+        listed.take_while(|number| *number <= entry).last().unwrap_or(0)
+    }
+
     /// Whether the job computed under an earlier entry what it computes now.
     pub fn computed_the_same(&self, entry: u64) -> bool {
         let then = self.before.iter().find(|(changed, _)| entry < *changed);
@@ -286,6 +294,7 @@ fn begin(number: u64, stored: Stored<RootEntry>) -> Result<Root, CommitError> {
         began_in: stored.format,
         format: stored.format,
         listed: 0,
+        listings: vec![(0, genesis.listing.clone())],
         digests: Vec::new(),
         genesis: *genesis,
     })
@@ -315,6 +324,7 @@ fn go_on(mut root: Root, number: u64, entry: RootEntry) -> Result<Root, CommitEr
         }
         RootEntry::Source { listing, rewritten, opens } => {
             root.side_files.push(listing.path.clone());
+            root.listings.push((number, listing.clone()));
             root.listing = listing;
             root.listed = number;
             if rewritten {

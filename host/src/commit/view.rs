@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
 
+use super::contradictions::refuse_contradictions;
 use super::coverage::{ObjectCoverage, RowState};
 use super::entry::{Close, FileEntry, SideFile};
 use super::group::GroupCounts;
@@ -55,6 +56,7 @@ pub async fn view(store: &Store) -> Result<Option<View>, CommitError> {
         let (log, state) = read_state(store, &root, lane, Known::default(), None).await?;
         lanes.push(LaneView { lane, entries: log.entries, state });
     }
+    refuse_contradictions(&root, &listing, lanes.iter().map(|lane| &lane.state))?;
     Ok(Some(View { root, listing, lanes }))
 }
 

@@ -111,6 +111,7 @@ impl Piece {
             piece: self.number,
             own: self.own.clone(),
             root: 0,
+            named_by: 0,
             coverage: Coverage::default(),
         }
     }

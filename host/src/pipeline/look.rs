@@ -32,7 +32,7 @@ pub(super) struct Looked {
 pub(super) async fn look(plan: &Plan, root: &Root, stand: &Stand, wanted: &[u32]) -> Result<Looked, RunError> {
     let lanes = Lanes::read(plan, root, wanted.iter().map(|&lane| (lane, Known::default(), None))).await?;
     let pinned = root.pinned(&plan.checkpoint).await?;
-    commit::refuse_unlisted(root, &pinned, lanes.states())?;
+    commit::refuse_contradictions(root, &pinned, lanes.states())?;
     commit::refuse_older_root(&plan.checkpoint, root, lanes.states()).await?;
     let listing = list_sink(plan).await?;
     commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing)?;

@@ -100,6 +100,7 @@ impl<'a> Model<'a> {
                 let state = ranges(covered).find(|((start, end), _)| (*start..*end).contains(&row));
                 let state = state.map(|(_, state)| (!is_withdrawn).then_some(state));
                 match contents.iter_mut().find(is_same) {
+                    Some((_, _, now)) if is_withdrawn => *now = state.unwrap_or(*now),
                     Some((_, root, now)) => (*root, *now) = ((*root).max(segment.root), state.unwrap_or(*now)),
                     None if is_withdrawn => {}
                     None => contents.push((covered, segment.root, state.flatten())),

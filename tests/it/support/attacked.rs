@@ -27,7 +27,9 @@ pub struct Attacked {
 pub enum Met {
     /// The run gave the undisturbed output.
     Harmless,
-    /// It was refused by name, and mended.
+    /// It was refused by name, and a repair mended it.
+    Repaired,
+    /// It was refused by name, and mended by the right bytes.
     Told,
 }
 
@@ -92,9 +94,13 @@ impl Attacked {
         named(ran.error(), names).map_or(Ok(()), |fault| Err(format!("run: {fault}")))?;
         let found = self.found();
         named(&found, names).map_or(Ok(()), |fault| Err(format!("verify: {fault}")))?;
-        let how = if mend == Mend::Repair && self.repaired() { "after a repair" } else { self.restored(changes) };
+        let is_repaired = mend == Mend::Repair && self.repaired();
+        let (how, met) = match is_repaired {
+            true => ("after a repair", Met::Repaired),
+            false => (self.restored(changes), Met::Told),
+        };
         match self.run() {
-            ran if is_finished(&ran) => self.check_output(how).map(|()| Met::Told),
+            ran if is_finished(&ran) => self.check_output(how).map(|()| met),
             ran => Err(format!("{how}: {}", ran.error())),
         }
     }

@@ -12,7 +12,7 @@ use wasmpipe::store::{Unwatched, Watch};
 use wasmpipe_s3::{Fault, Op, What};
 
 use crate::support::forge::resealed;
-use crate::support::pipeline::twice;
+use crate::support::pipeline::{pipeline, twice};
 use crate::support::place::{Kind, Objects, Place, wait};
 use crate::support::process::{Ended, Process, until};
 use crate::support::random::Random;
@@ -307,6 +307,26 @@ fn p21_a_copy_that_is_moved_here_keeps_the_original_out_until_that_is_moved_back
     let copy = run_of(&workdir, "second.toml", &Arc::new(Unwatched), Said::default());
     assert!(copy.error.is_some(), "{copy:?}");
     assert_eq!(run(&workdir, "pipeline.toml").finished().run, None);
+}
+
+/// It would do again what the copy does, and be told so at its end only.
+#[test]
+fn p21_a_run_whose_job_is_moved_away_finds_out_between_two_heartbeats() {
+    let workdir = workdir();
+    let slow = pipeline(&["hostile.sleepy\nconfig = { iterations = 50_000_000 }", "hostile.twice"]);
+    let slow = slow.sink("columns = [\"id\", \"twice\"]").run("workers = 1\nblock_rows_max = 1");
+    let at = |path| slow.clone().checkpoint(&format!("path = \"{path}\"\ngroup_rows_max = 1\nheartbeat_seconds = 0.1"));
+    workdir.pipeline_at("slow.toml", &at("checkpoint"));
+    workdir.pipeline_at("second.toml", &at("second"));
+    let original = std::thread::scope(|threads| {
+        let original = threads.spawn(|| run_of(&workdir, "slow.toml", &Arc::new(Unwatched), Said::default()));
+        until("it commits", || workdir.path("checkpoint/lane/0/0000000001").exists());
+        copy_folder(&workdir.path("checkpoint"), &workdir.path("second"));
+        die_after(&workdir, "second.toml", "sink Put _wasmpipe/claim/", relocating());
+        original.join().unwrap()
+    });
+    let summary = original.summary();
+    assert!(summary.outcome == Outcome::Interrupted && summary.rows_read < 40, "{summary:?} {:?}", original.error);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::asked::done_ids;
-use super::beating::Beating;
+use super::beating::{self, Beating};
 use super::covered::{Covered, Lanes};
 use super::drift::compare;
 use super::finish::{complete_job, delete_if_wanted};
@@ -258,7 +258,8 @@ async fn claim_and_open(
     let beating = match plan.is_durable {
         true => {
             let heartbeat = Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?;
-            Some(Beating::start(heartbeat, writer.clone(), control))
+            let claimed = beating::SinkClaim { sink: plan.sink.store.clone(), claimant: claiming.claimant.clone() };
+            Some(Beating::start(heartbeat, writer.clone(), control, claimed))
         }
         false => None,
     };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use wasmtime::component::{Component as Compiled, HasSelf, Linker};
 
+use super::adapters;
 use super::engine::Engine;
 use super::guest::{Fault, Guest, Phase, quote};
 use super::limits::Limits;
@@ -105,6 +106,7 @@ impl Component {
     pub fn new(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Component, UdfError> {
         let digest = blake3::hash(bytes).to_hex().to_string();
         let (imports, pre) = recognise(bytes)
+            .and_then(|()| refuse_adapters(bytes))
             .and_then(|()| engine.compile(bytes, &digest).map_err(|e| uncompiled(&e)))
             .and_then(|compiled| Ok((imports(engine, &compiled), link(engine, &compiled)?)))
             .map_err(|foreign| foreign.refuse(path))?;
@@ -201,6 +203,16 @@ fn recognise(bytes: &[u8]) -> Result<(), Foreign> {
         _ if b"\0asm\x0d\0\x01\0".starts_with(bytes) => Err(Foreign::new("a truncated file", "copy or build it again")),
         _ if is_text(bytes) => Err(Foreign::new("WebAssembly in text form", "`wasm-tools parse` makes it binary")),
         _ => Err(Foreign::new(format!("not WebAssembly (it starts with {})", hex(bytes)), BUILD_HINT)),
+    }
+}
+
+fn refuse_adapters(bytes: &[u8]) -> Result<(), Foreign> {
+    match adapters::may_be_in(bytes) {
+        true => Err(Foreign::new(
+            "a component whose parts call each other by the component model, where no limit on time would end a copy between them",
+            "link its parts as core modules, or let one of them do all the work",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `bind.rs` | a function agrees with an input schema on columns in and columns out |
 //! | `mismatch.rs` | the columns that a function wants beside those that reach it |
 //! | `call.rs` | an instance that a worker owns: one block in, one answer out |
+//! | `adapters.rs` | whether its parts call each other by the component model, which nothing could stop |
 //! | `checks.rs` | what is added to a component's code so that it can be stopped |
 //! | `alarm.rs` | the clock that stops guests, and their linear memories |
 //! | `guest.rs` | one running guest: its store, its budget for each call, what its failures mean |
@@ -20,6 +21,7 @@
 //! | `wire.rs` | schemas and batches of a guest: within limits, and valid |
 //! | `world.rs` | the contract as Rust types |
 
+mod adapters;
 mod alarm;
 mod backtrace;
 mod bind;

@@ -334,6 +334,30 @@ fn refused(bytes: &[u8], expected: Expect) {
     expected.assert_eq(&plain(&error.to_string(), file.0.path()));
 }
 
+/// A list of lists that lie in one place takes kilobytes, and any number of copies.
+#[test]
+fn parts_that_call_each_other_are_refused() {
+    let component = wat::parse_str(
+        r#"(component
+            (component $b
+                (core module $m (memory (export "memory") 1) (func (export "f") (param i32 i32))
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0))
+                (core instance $i (instantiate $m))
+                (func (export "f") (param "x" (list (list u8)))
+                    (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
+            (component $a
+                (import "f" (func $f (param "x" (list (list u8)))))
+                (core module $m (memory (export "memory") 1))
+                (core instance $i (instantiate $m))
+                (core func (canon lower (func $f) (memory (core memory $i "memory")))))
+            (instance $bi (instantiate $b))
+            (instance (instantiate $a (with "f" (func $bi "f")))))"#,
+    );
+    refused(&component.unwrap(), expect![[r#"
+        udfs/f.wasm is a component whose parts call each other by the component model, where no limit on time would end a copy between them; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
+        hint: link its parts as core modules, or let one of them do all the work"#]]);
+}
+
 fn spec(wasm: &[u8], limits: Limits) -> Result<Arc<Spec>, UdfError> {
     let file = File::new(wasm);
     let component = Component::load(&ENGINE, &file.path())?;

@@ -102,15 +102,24 @@ impl Component {
         Component::new(engine, path, &read(path)?)
     }
 
+    /// The same under the limits of a stage.
+    pub fn load_for_stage(engine: &Engine, path: &Path, limits: &Limits) -> Result<Component, UdfError> {
+        Component::described(engine, path, &read(path)?, (limits, Phase::Describe))
+    }
+
     /// The same with the file's bytes at hand, whether or not they are in the file yet.
     pub fn new(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Component, UdfError> {
+        Component::described(engine, path, bytes, (&Limits::default(), Phase::Inspect))
+    }
+
+    fn described(engine: &Engine, path: &Path, bytes: &[u8], within: (&Limits, Phase)) -> Result<Component, UdfError> {
         let digest = blake3::hash(bytes).to_hex().to_string();
         let (imports, pre) = recognise(bytes)
             .and_then(|()| refuse_adapters(bytes))
             .and_then(|()| engine.compile(bytes, &digest).map_err(|e| uncompiled(&e)))
             .and_then(|compiled| Ok((imports(engine, &compiled), link(engine, &compiled)?)))
             .map_err(|foreign| foreign.refuse(path))?;
-        let functions = describe(engine, &pre, path)?;
+        let functions = describe(engine, &pre, path, within)?;
         let bytes = bytes.len() as u64;
         Ok(Component(Arc::new(Inner { path: path.to_owned(), bytes, digest, imports, functions, pre })))
     }
@@ -321,11 +330,15 @@ struct Description {
     functions: Vec<Function>,
 }
 
-fn describe(engine: &Engine, pre: &ArrowUdfPre<State>, path: &Path) -> Result<Vec<Function>, UdfError> {
+fn describe(
+    engine: &Engine,
+    pre: &ArrowUdfPre<State>,
+    path: &Path,
+    (limits, phase): (&Limits, Phase),
+) -> Result<Vec<Function>, UdfError> {
     let label = path.file_name().unwrap_or_default().to_string_lossy();
-    let limits = Limits::default();
-    let said = Guest::start(engine, pre, &limits, Phase::Describe, (&label, "describe"))
-        .and_then(|mut guest| guest.describe());
+    let said =
+        Guest::start(engine, pre, limits, phase, (&label, "describe")).and_then(|mut guest| guest.describe(phase));
     let functions = match said {
         Ok(said) => parse(&said),
         Err(Fault::Misfit(reason)) => return Err(misfit(&reason).refuse(path)),

@@ -48,6 +48,9 @@ impl Fault {
 /// In which part of its life a guest is called. Decides how much it may say, and what to advise when it fails.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Phase {
+    /// To say what the component offers, while no stage is involved.
+    Inspect,
+    /// The same for a stage.
     Describe,
     Bind,
     Process,
@@ -57,16 +60,16 @@ impl Phase {
     fn bytes_max(self, limits: &Limits) -> usize {
         match self {
             Phase::Process => usize::try_from(limits.answer_bytes_max).unwrap_or(usize::MAX),
-            Phase::Describe | Phase::Bind => TALK_BYTES_MAX,
+            Phase::Inspect | Phase::Describe | Phase::Bind => TALK_BYTES_MAX,
         }
     }
 
     fn advise_limit(self, name: &str) -> String {
         match self {
-            Phase::Describe => {
+            Phase::Inspect => {
                 "limits are fixed while no stage is involved; report it to the component's author".to_owned()
             }
-            Phase::Bind | Phase::Process => {
+            Phase::Describe | Phase::Bind | Phase::Process => {
                 format!("raise `{name}` in this stage")
             }
         }
@@ -75,7 +78,7 @@ impl Phase {
     /// Who called with rows knows better what to do about them.
     fn advise_trap(self) -> &'static str {
         match self {
-            Phase::Describe | Phase::Bind => {
+            Phase::Inspect | Phase::Describe | Phase::Bind => {
                 "\nhint: no row is involved yet: this is a defect of the component; report it to its author"
             }
             Phase::Process => "",
@@ -117,8 +120,8 @@ impl Guest {
         Ok(Guest { alarm, store, world, limits: limits.clone() })
     }
 
-    pub(super) fn describe(&mut self) -> Result<String, Fault> {
-        self.call(Phase::Describe, |world, store| world.wasmpipe_udf_functions().call_describe(store))
+    pub(super) fn describe(&mut self, phase: Phase) -> Result<String, Fault> {
+        self.call(phase, |world, store| world.wasmpipe_udf_functions().call_describe(store))
     }
 
     pub(super) fn bind(

@@ -334,6 +334,17 @@ fn refused(bytes: &[u8], expected: Expect) {
     expected.assert_eq(&plain(&error.to_string(), file.0.path()));
 }
 
+#[test]
+fn s1_who_says_what_it_offers_obeys_the_limits_of_its_stage() {
+    let _clock = Clock::start();
+    let file = File::new(&Script { on_start: "(loop $x (br $x))".to_owned(), ..Script::new("map") }.wasm());
+    let error = Component::load_for_stage(&ENGINE, &file.path(), &hasty()).unwrap_err();
+    expect![[r#"
+        component udfs/f.wasm does not say what it offers: it ran out of time: block_seconds_max = 0.2 s
+        hint: raise `block_seconds_max` in this stage"#]]
+    .assert_eq(&plain(&error.to_string(), file.0.path()));
+}
+
 /// A list of lists that lie in one place takes kilobytes, and any number of copies.
 #[test]
 fn parts_that_call_each_other_are_refused() {
@@ -353,9 +364,12 @@ fn parts_that_call_each_other_are_refused() {
             (instance $bi (instantiate $b))
             (instance (instantiate $a (with "f" (func $bi "f")))))"#,
     );
-    refused(&component.unwrap(), expect![[r#"
+    refused(
+        &component.unwrap(),
+        expect![[r#"
         udfs/f.wasm is a component whose parts call each other by the component model, where no limit on time would end a copy between them; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: link its parts as core modules, or let one of them do all the work"#]]);
+        hint: link its parts as core modules, or let one of them do all the work"#]],
+    );
 }
 
 fn spec(wasm: &[u8], limits: Limits) -> Result<Arc<Spec>, UdfError> {

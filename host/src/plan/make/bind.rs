@@ -84,18 +84,24 @@ impl Draft<'_> {
         let config = self.config;
         let mut loaded: Vec<Option<udf::Component>> = Vec::new();
         for stage in &config.stages {
-            let component = stage.component.as_ref().and_then(|written| self.component(written, &loaded));
+            let component =
+                stage.component.as_ref().and_then(|written| self.component(written, &limits_of(stage), &loaded));
             loaded.push(component);
         }
         loaded
     }
 
-    fn component(&mut self, written: &At<String>, loaded: &[Option<udf::Component>]) -> Option<udf::Component> {
+    fn component(
+        &mut self,
+        written: &At<String>,
+        limits: &udf::Limits,
+        loaded: &[Option<udf::Component>],
+    ) -> Option<udf::Component> {
         let path = self.path(&written.value);
         if let Some(known) = loaded.iter().flatten().find(|component| component.path() == path) {
             return Some(known.clone());
         }
-        match udf::Component::load(&self.options.engine, &path) {
+        match udf::Component::load_for_stage(&self.options.engine, &path, limits) {
             Ok(component) => Some(component),
             Err(_) if is_missing(&path) => {
                 self.problem(written, nearby::missing(&written.value, &path, &self.folder_of_file()));

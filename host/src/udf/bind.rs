@@ -101,7 +101,7 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Disagreement>
     let crossing: Vec<_> = seen.fields().iter().filter(|field| wasmpipe_wire::crosses(field)).cloned().collect();
     let input = wasmpipe_wire::fields_of(&Schema::new(crossing)).expect("these cross");
     let label = (spec.stage.as_str(), spec.function.as_str());
-    let mut guest = Guest::start(engine, spec.component.pre(), &spec.limits, Phase::Bind, label)
+    let mut guest = Guest::start(engine, spec.component.startable(), &spec.limits, Phase::Bind, label)
         .map_err(|fault| format!("does not start: it {}", fault.message()))?;
     let answer = guest
         .bind(&function.name, &input, &spec.config())

@@ -12,8 +12,9 @@ use wasmtime::component::{Component as Compiled, HasSelf, Linker};
 
 use super::adapters;
 use super::engine::Engine;
-use super::guest::{Fault, Guest, Phase, quote};
+use super::guest::{Fault, Guest, Phase, Startable, quote};
 use super::limits::Limits;
+use super::state;
 use super::world::{ArrowUdf, ArrowUdfPre, EXPORTS, PACKAGE, State, VERSION};
 use super::{UdfError, world};
 
@@ -31,7 +32,7 @@ struct Inner {
     digest: String,
     imports: Vec<Import>,
     functions: Vec<Function>,
-    pre: ArrowUdfPre<State>,
+    startable: Startable,
 }
 
 /// A function that a component offers.
@@ -114,14 +115,14 @@ impl Component {
 
     fn described(engine: &Engine, path: &Path, bytes: &[u8], within: (&Limits, Phase)) -> Result<Component, UdfError> {
         let digest = blake3::hash(bytes).to_hex().to_string();
-        let (imports, pre) = recognise(bytes)
+        let (imports, startable) = recognise(bytes)
             .and_then(|()| refuse_adapters(bytes))
             .and_then(|()| engine.compile(bytes, &digest).map_err(|e| uncompiled(&e)))
-            .and_then(|compiled| Ok((imports(engine, &compiled), link(engine, &compiled)?)))
+            .and_then(|compiled| Ok((imports(engine, &compiled), startable(engine, &compiled, bytes)?)))
             .map_err(|foreign| foreign.refuse(path))?;
-        let functions = describe(engine, &pre, path, within)?;
+        let functions = describe(engine, &startable, path, within)?;
         let bytes = bytes.len() as u64;
-        Ok(Component(Arc::new(Inner { path: path.to_owned(), bytes, digest, imports, functions, pre })))
+        Ok(Component(Arc::new(Inner { path: path.to_owned(), bytes, digest, imports, functions, startable })))
     }
 
     /// Size of the file.
@@ -148,8 +149,8 @@ impl Component {
         &self.0.functions
     }
 
-    pub(super) fn pre(&self) -> &ArrowUdfPre<State> {
-        &self.0.pre
+    pub(super) fn startable(&self) -> &Startable {
+        &self.0.startable
     }
 }
 
@@ -215,6 +216,16 @@ fn recognise(bytes: &[u8]) -> Result<(), Foreign> {
     }
 }
 
+fn startable(engine: &Engine, compiled: &Compiled, bytes: &[u8]) -> Result<Startable, Foreign> {
+    match state::bytes_of(bytes) {
+        u64::MAX => Err(Foreign::new(
+            "a component that makes more instances of modules than can be counted before they are made",
+            "let each part make instances of its own modules only",
+        )),
+        state_bytes => Ok(Startable { pre: link(engine, compiled)?, state_bytes }),
+    }
+}
+
 fn refuse_adapters(bytes: &[u8]) -> Result<(), Foreign> {
     match adapters::may_be_in(bytes) {
         true => Err(Foreign::new(
@@ -256,8 +267,8 @@ fn uncompiled(error: &wasmtime::Error) -> Foreign {
 }
 
 #[cfg(test)]
-pub(super) fn pre(engine: &Engine, compiled: &Compiled) -> ArrowUdfPre<State> {
-    link(engine, compiled).unwrap_or_else(|foreign| panic!("{}", foreign.found))
+pub(super) fn made(engine: &Engine, compiled: &Compiled, bytes: &[u8]) -> Startable {
+    startable(engine, compiled, bytes).unwrap_or_else(|foreign| panic!("{}", foreign.found))
 }
 
 /// Checks the world, and connects the imports: ours to the host, all others to a trap.
@@ -332,13 +343,13 @@ struct Description {
 
 fn describe(
     engine: &Engine,
-    pre: &ArrowUdfPre<State>,
+    startable: &Startable,
     path: &Path,
     (limits, phase): (&Limits, Phase),
 ) -> Result<Vec<Function>, UdfError> {
     let label = path.file_name().unwrap_or_default().to_string_lossy();
-    let said =
-        Guest::start(engine, pre, limits, phase, (&label, "describe")).and_then(|mut guest| guest.describe(phase));
+    let said = Guest::start(engine, startable, limits, phase, (&label, "describe"))
+        .and_then(|mut guest| guest.describe(phase));
     let functions = match said {
         Ok(said) => parse(&said),
         Err(Fault::Misfit(reason)) => return Err(misfit(&reason).refuse(path)),

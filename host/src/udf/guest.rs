@@ -86,6 +86,13 @@ impl Phase {
     }
 }
 
+/// A component that guests are made of.
+pub(super) struct Startable {
+    pub(super) pre: ArrowUdfPre<State>,
+    /// What the engine keeps for the instances of its modules.
+    pub(super) state_bytes: u64,
+}
+
 pub(super) struct Guest {
     /// Stops it. Outlives nothing that it could stop: its pages are shared.
     alarm: Arc<Alarm>,
@@ -98,15 +105,18 @@ impl Guest {
     /// `phase` is why it is started, the label names stage and function in its log lines.
     pub(super) fn start(
         engine: &Engine,
-        pre: &ArrowUdfPre<State>,
+        startable: &Startable,
         limits: &Limits,
         phase: Phase,
         (stage, function): (&str, &str),
     ) -> Result<Guest, Fault> {
         let alarm = engine.alarm();
+        let mut memory = Memory::new(limits.memory_bytes_max);
+        let too_much = |wanted| Fault::Limit(out_of_memory(limits, phase, wanted, ""));
+        memory.take(startable.state_bytes).map_err(too_much)?;
         let state = State {
             alarm: Arc::clone(&alarm),
-            memory: Memory::new(limits.memory_bytes_max),
+            memory,
             journal: Journal::new(stage, function, limits),
             mailbox: Mailbox::default(),
         };
@@ -114,7 +124,7 @@ impl Guest {
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(HANDLES_MAX);
         begin(&alarm, &mut store, limits, phase);
-        let instance = alarm.starting(|| pre.instance_pre().instantiate(&mut store));
+        let instance = alarm.starting(|| startable.pre.instance_pre().instantiate(&mut store));
         let instance = end(&alarm, &mut store, limits, phase, instance)?;
         let world = ArrowUdf::new(&mut store, &instance).map_err(|e| Fault::Misfit(quote(&format!("{e:#}"))))?;
         Ok(Guest { alarm, store, world, limits: limits.clone() })

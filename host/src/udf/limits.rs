@@ -9,7 +9,7 @@ use super::checks::{STOP_BYTES, STOP_BYTES_MAX};
 /// What one instance may use. The names are those of the pipeline file, except where noted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Bytes of all linear memories and tables of an instance together.
+    /// Bytes of all linear memories and tables of an instance together, and of what the engine keeps for its modules.
     pub memory_bytes_max: u64,
     /// Wall time of one block, and of starting and binding an instance; in the pipeline file `block_seconds_max`. Looked
     /// at every [`Engine::TICK`](super::Engine::TICK).
@@ -61,6 +61,16 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(max: u64) -> Memory {
         Memory { used: 0, max, denied: None }
+    }
+
+    /// Takes what the engine keeps for a guest's instances; says what is wanted if that is too much.
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), u64> {
+        let wanted = self.used.saturating_add(bytes);
+        if wanted > self.max {
+            return Err(wanted);
+        }
+        self.used = wanted;
+        Ok(())
     }
 
     pub(super) fn begin(&mut self) {

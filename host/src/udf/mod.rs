@@ -18,6 +18,7 @@
 //! | `backtrace.rs` | where in the author's code a guest trapped |
 //! | `journal.rs` | what a guest says: log lines and counters, kept within bounds |
 //! | `limits.rs` | the limits, and the memory count that enforces the first of them |
+//! | `state.rs` | what the engine keeps for each instance, which counts as memory |
 //! | `wire.rs` | schemas and batches of a guest: within limits, and valid |
 //! | `world.rs` | the contract as Rust types |
 
@@ -33,6 +34,7 @@ mod guest;
 mod journal;
 mod limits;
 mod mismatch;
+mod state;
 #[cfg(test)]
 mod tests;
 mod wire;

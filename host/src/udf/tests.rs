@@ -958,12 +958,32 @@ fn s1_parts_that_are_made_late_end_too() {
              (core instance (instantiate $a)) (core instance (instantiate $b))"
         );
         let wasm = wat::parse_str(Script::new("map").wat().replacen("(component", &format!("(component {parts}"), 1));
-        let compiled = ENGINE.compile(&wasm.unwrap(), &format!("{first}{second}")).unwrap();
-        let pre = component::pre(&ENGINE, &compiled);
+        let wasm = wasm.unwrap();
+        let compiled = ENGINE.compile(&wasm, &format!("{first}{second}")).unwrap();
+        let startable = component::made(&ENGINE, &compiled, &wasm);
         let limits = Limits { memory_bytes_max: 2 << 30, ..hasty() };
-        let error = guest::Guest::start(&ENGINE, &pre, &limits, guest::Phase::Bind, ("stage 1", "f")).err().unwrap();
+        let error = guest::Guest::start(&ENGINE, &startable, &limits, guest::Phase::Bind, ("stage 1", "f"));
+        let error = error.err().unwrap();
         assert!(error.message().contains("block_seconds_max"), "{first} {second}");
     }
+}
+
+#[test]
+fn s5_what_the_engine_keeps_for_instances_is_memory() {
+    let parts = format!(
+        "(core module $a {}) {}",
+        "(global i64 (i64.const 0))".repeat(10_000),
+        "(core instance (instantiate $a))".repeat(100)
+    );
+    let wat = Script::new("map").wat().replacen("(component", &format!("(component {parts}"), 1);
+    let file = File::new(&wat::parse_str(wat).unwrap());
+    let within = |bytes| {
+        let limits = Limits { memory_bytes_max: bytes, ..Limits::default() };
+        Component::load_for_stage(&ENGINE, &file.path(), &limits)
+    };
+    assert!(within(32 << 20).is_ok());
+    let error = within(15 << 20).unwrap_err().to_string();
+    assert!(error.contains("ran out of memory: memory_bytes_max = 15728640 bytes, it wanted 16"), "{error}");
 }
 
 #[test]
@@ -998,7 +1018,7 @@ fn s5_memory_has_a_limit() {
     let grow = "(loop $more (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable)) (br $more))";
     let mut instance = start(&Script::new("map").on_process(grow), small());
     expect![[r#"
-        limit: stage 2: `f` ran out of memory: memory_bytes_max = 1048576 bytes, it wanted 1114112
+        limit: stage 2: `f` ran out of memory: memory_bytes_max = 1048576 bytes, it wanted 1050960
         hint: raise `memory_bytes_max` in this stage"#]]
     .assert_eq(&failure(&mut instance));
     let script = Script { pages: 17, ..Script::new("map") };

@@ -311,7 +311,7 @@ fn p21_a_copy_that_is_moved_here_keeps_the_original_out_until_that_is_moved_back
 
 /// It would do again what the copy does, and be told so at its end only.
 #[test]
-fn p21_a_run_whose_job_is_moved_away_finds_out_between_two_heartbeats() {
+fn p21_a_run_whose_job_is_moved_away_stops() {
     let workdir = workdir();
     let slow = pipeline(&["hostile.sleepy\nconfig = { iterations = 50_000_000 }", "hostile.twice"]);
     let slow = slow.sink("columns = [\"id\", \"twice\"]").run("workers = 1\nblock_rows_max = 1");

@@ -13,7 +13,7 @@ use expect_test::{Expect, expect};
 use wasmpipe::store::Unwatched;
 
 use crate::support::s3::OnS3;
-use crate::support::{Workdir, number_batch, read_folder, run, write_parquet};
+use crate::support::{Workdir, assert_mentions, number_batch, read_folder, run, write_parquet};
 
 /// A copy of what a path of the pipeline file names.
 fn copy(path: &str) -> String {
@@ -94,7 +94,9 @@ fn e3_a_name_that_is_a_pattern_too_is_not_guessed_at() {
         1 problem in pipeline.toml
     "#]]
     .assert_eq(&said);
-    for (path, taken) in [("in[[]1]/*.parquet", 0), ("in[12]/*.parquet", 1)] {
+    let (_, said) = told(&workdir, "in[1]/");
+    assert_mentions(&said, &["for that name write in[[]1]/**/*.parquet"]);
+    for (path, taken) in [("in[[]1]/*.parquet", 0), ("in[[]1]/**/*.parquet", 0), ("in[12]/*.parquet", 1)] {
         workdir.pipeline(&copy(path));
         workdir.run().finished();
         assert_eq!(numbers(&workdir.path(""))[..1], [taken], "{path}");

@@ -15,6 +15,7 @@ use crate::support::everything::{self, Size};
 use crate::support::forge::{Forge, resealed, without_row};
 use crate::support::pipeline::twice;
 use crate::support::place::{Kind, Objects, Place, wait};
+use crate::support::seam::{Crash, Stop};
 use crate::support::{Ran, assert_mentions, each_twice};
 
 /// Forty rows, done.
@@ -280,6 +281,41 @@ fn k9_a_repair_that_was_killed_is_completed_by_the_next() {
     assert_eq!(code, Some(1), "{said}");
     assert_mentions(&said, &["does not know who wrote 1 file(s)", "nothing was changed"]);
     assert!(place.objects("out").contains_key(&younger));
+}
+
+/// The open that cannot be read is of a writer with a file that does not count, and a group lost its file.
+#[test]
+fn k9_every_durable_step_of_a_repair_is_a_safe_place_to_stop() {
+    let damaged = || {
+        let job = Attacked::of(finished(), Size::Small);
+        let groups = &job.place.view().lanes[0].state.groups;
+        let file = |nth| format!("out/{}", groups.values().nth(nth).unwrap().files[0].path);
+        let open = Forge::new(&job.was).entries(LANE, "open").remove(0);
+        let uncounted = (file(0).replace("-000", "-999"), Some(job.was[&file(0)].clone()));
+        let changes = Changes::from([uncounted, (file(2), None), (open, Some(b"{"[..].into()))]);
+        job.apply(&changes);
+        (job, changes)
+    };
+    let repair = |place: &Place, watch: &Arc<Crash>| {
+        let (store, sink) =
+            (place.store_with("checkpoint", "checkpoint", watch), place.store_with("sink", "out", watch));
+        wait(async {
+            let root = Root::read(&store).await?.expect("a job");
+            commit::repair(&store, &root, &sink).await
+        })
+    };
+    let counted = Arc::new(Crash::never());
+    repair(&damaged().0.place, &counted).unwrap();
+    assert!(counted.steps() > 5, "{:?}", counted.seen());
+    on_threads(4, &Stop::all(0..counted.steps()), damaged, |(job, changes), stop| {
+        job.apply(changes);
+        let killed = repair(&job.place, &Arc::new(Crash::at(*stop)));
+        let context = format!("{stop:?}, {:?}", killed.err().map(|error| error.to_string()));
+        let (code, said) = verify(&job.place, &["--repair"]);
+        assert_eq!(code, Some(0), "{context}: {said}");
+        job.run().finished();
+        assert_mended(&job.place, 0..40, &context);
+    });
 }
 
 fn refused_compaction(place: &Place, words: &[&str]) {

@@ -8,7 +8,7 @@ use super::look::{self, Looked};
 use super::text::{self, counted, number};
 use super::{FAILED, FINISHED, REFUSED, args, print_error};
 use crate::commit::{
-    self, Close, CommitError, Compacted, FORMAT, Known, Lane, LaneLog, LaneState, Root, Verified, Writer,
+    self, Close, CommitError, Compacted, FORMAT, Known, Lane, LaneLog, LaneState, Root, Verified, WITHOUT_COPY, Writer,
 };
 use crate::message::Message;
 use crate::plan::LaneSet;
@@ -41,19 +41,19 @@ pub(super) fn verify(options: &args::Verify) -> u8 {
     };
     match options.json {
         true => out!("{}", super::json(&verified)),
-        false => print(&verified),
+        false => print(&verified, sink.url()),
     }
     verdict(&verified, options)
 }
 
-fn print(verified: &Verified) {
+fn print(verified: &Verified, sink: &str) {
     let files = [
         counted(verified.entries, "entry"),
         counted(verified.groups, "group"),
         counted(verified.side_files, "side file"),
         counted(verified.files, "sink file"),
     ];
-    out!("looked at {}", files.join(", "));
+    out!("looked at {} in {sink}", files.join(", "));
     for finding in &verified.findings {
         out!("lane {} entry {}: {}: {}", finding.lane, finding.number, finding.name, finding.message);
     }
@@ -65,7 +65,9 @@ fn verdict(verified: &Verified, options: &args::Verify) -> u8 {
     if !verified.beyond_repair.is_empty() {
         let mended = if options.repair && !groups.is_empty() { "the rest was mended" } else { "nothing was changed" };
         let message = Message::new(format!("not all of this can be repaired; {mended}"));
-        say!("{}", message.hint("do what is said above, or put the checkpoint back from a copy"));
+        let is_said = verified.beyond_repair.iter().any(|said| said.contains("hint: "));
+        let hint = if is_said { "do what is said above, or put the checkpoint back from a copy" } else { WITHOUT_COPY };
+        say!("{}", message.hint(hint));
         return FAILED;
     }
     if !verified.is_repairable() {

@@ -20,10 +20,19 @@ struct Listing<'a> {
 }
 
 pub(super) fn list(options: &args::OutputList) -> u8 {
-    let output = match look::output(&options.checkpoint, &look::runtime()) {
+    let runtime = look::runtime();
+    let output = match look::output(&options.checkpoint, &runtime) {
         Ok(output) => output,
         Err(code) => return code,
     };
+    if let Output::Log(looked) = &output
+        && let Looked { store, view } = &**looked
+        && let Ok(sink) = look::open_sink(&options.checkpoint, &view.root.places.sink)
+    {
+        // Without the sink, what counts is still what the log says.
+        let elsewhere = runtime.block_on(gone_on_to(&sink, &view.root.genesis.job, &Place::of(store)));
+        elsewhere.ok().flatten().iter().for_each(|whose| note_elsewhere(whose));
+    }
     let (job, sink, files): (&str, &str, Vec<&FileEntry>) = match &output {
         Output::Log(looked) => {
             let root = &looked.view.root;
@@ -94,22 +103,24 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
         (None, 0) => "it does not count; the next run removes it if its writer is dead",
         (None, _) => "it does not count; what was written before the job was moved is never removed",
     };
-    let verdict = Verdict { job: &genesis.job, sink: &places.sink, check };
+    let verdict = Verdict { job: &genesis.job, sink: sink.url(), check };
     if options.json {
         out!("{}", super::json(&verdict));
     } else {
         print_verdict(&verdict, orphan);
     }
-    if let Some(whose) = elsewhere {
-        say!(
-            "note: the job has gone on elsewhere since, or is seen here under another name: {whose}; what counts is what that one says"
-        );
-    }
+    elsewhere.iter().for_each(|whose| note_elsewhere(whose));
     if is_right {
         return FINISHED;
     }
     say!("{}", complaint(&verdict, store.url().trim_start_matches("file://")));
     FAILED
+}
+
+fn note_elsewhere(whose: &str) {
+    say!(
+        "note: the job has gone on elsewhere since, or is seen here under another name: {whose}; what counts is what that one says"
+    );
 }
 
 fn print_verdict(verdict: &Verdict<'_>, of_orphan: &str) {

@@ -378,6 +378,15 @@ pub async fn gone_on_to(sink: &Store, job: &str, place: &Place) -> Result<Option
     Ok(elsewhere.map(|claim| claim.whose()))
 }
 
+/// As [`gone_on_to`], of what was claimed at this number or after it; and the number after the last.
+pub async fn gone_on_since(sink: &Store, me: &Claimant, first: u64) -> Result<(Option<String>, u64), CommitError> {
+    let entries = read_from(sink, first).await?;
+    let next = entries.last().map_or(first, |(number, _)| number + 1);
+    let last = last_of(entries, &me.job).map(|(_, claim)| claim);
+    let elsewhere = last.filter(|claim| claim.checkpoint.is_some() && claim.checkpoint != me.place.checkpoint);
+    Ok((elsewhere.map(|claim| claim.whose()), next))
+}
+
 /// Whether a job's last claim names this checkpoint.
 pub async fn is_place_of(sink: &Store, job: &str, place: &Place) -> Result<bool, CommitError> {
     let last = last_of(read_from(sink, 0).await?, job);

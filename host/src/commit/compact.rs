@@ -127,16 +127,15 @@ fn coverage_rows(state: &LaneState) -> Vec<CoverageRow> {
     rows
 }
 
-/// A row per group whose state some rows still have. A content without any is named all the same: it may be an object
-/// without rows.
+/// A row per group whose state some rows still have, or that named the content and gave no row a state.
 fn by_group(path: &str, content: &ObjectCoverage) -> Vec<CoverageRow> {
     let mut groups: BTreeMap<u64, ObjectCoverage> = BTreeMap::new();
     let empty = || content.without_rows();
     for (range, state, group) in content.coverage.given() {
         groups.entry(group).or_insert_with(empty).coverage.set(range, state);
     }
-    if groups.is_empty() {
-        groups.insert(content.named_by, empty());
+    for group in &content.named_by {
+        groups.entry(*group).or_insert_with(empty);
     }
     let row =
         |(group, part): (u64, ObjectCoverage)| CoverageRow { group, root: content.root, object: part.to_entry(path) };

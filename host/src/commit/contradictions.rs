@@ -3,7 +3,8 @@
 //! all, or has none.
 //!
 //! Of what contradicts each other, that holds which most rows were done by; the others are accused, and if none has most, all
-//! are. To give up too many groups only costs work: their rows are done again.
+//! are. To give up too many groups only costs work, since their rows are done again. Where they cannot be, because the source
+//! does not have that content any more, nobody is given up: what was done of it stands, and nobody asks for more of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -21,16 +22,20 @@ pub(super) struct Contradiction {
     pub(super) lane: u32,
     pub(super) group: u64,
     pub(super) message: String,
+    /// Whether the rows of the group can be done again, as far as that is known.
+    pub(super) can_be_redone: bool,
 }
 
-/// Refuses lanes that contradict each other or the present listing. Earlier listings are not read.
+/// Refuses lanes that contradict each other or the present listing. Earlier listings are not read: that takes as long as they
+/// are many, and tells nothing of what there is to do.
 pub fn refuse_contradictions<'a>(
     root: &Root,
     listing: &[Pinned],
     lanes: impl IntoIterator<Item = &'a LaneState>,
 ) -> Result<(), CommitError> {
     let lanes: Vec<&LaneState> = lanes.into_iter().collect();
-    let Some(first) = Contents::new(root, listing).contradictions(&lanes).into_iter().next() else { return Ok(()) };
+    let found = Contents::new(root, listing).contradictions(&lanes);
+    let Some(first) = found.into_iter().find(|found| found.can_be_redone) else { return Ok(()) };
     let state = lanes.iter().find(|state| state.lane == first.lane).expect("it is of one of them");
     Err(CommitError::damaged(entry_name(first.lane, state.entry_of(first.group)), first.message))
 }
@@ -43,7 +48,7 @@ pub(super) async fn find_contradictions(
     listing: &[Pinned],
     lanes: &[&LaneState],
 ) -> Result<Vec<Contradiction>, CommitError> {
-    let mut contents = Contents::new(root, listing);
+    let mut contents = Contents { asks_earlier: true, ..Contents::new(root, listing) };
     for (listed, paths) in contents.unknown(lanes) {
         let Some((_, file)) = root.listings.iter().find(|(number, _)| *number == listed) else { continue };
         match side::read_listing(store, file).await {
@@ -67,8 +72,10 @@ struct Content {
 enum Had {
     /// One of this size, since that root entry.
     Content { size: u64, since: u64 },
-    /// There was no such object.
+    /// The present listing has no such object, and was there.
     None,
+    /// An earlier listing had no such object.
+    NoneThen,
     /// One that the listing of this root entry says, which was not read.
     Unknown(u64),
     /// That depends on a root entry which came since the root was read.
@@ -81,6 +88,8 @@ struct Contents<'a> {
     present: HashMap<&'a str, Content>,
     /// By root entry and path, as far as anybody asks; none if the object was not there.
     earlier: HashMap<(u64, String), Option<Content>>,
+    /// Whether what only earlier listings tell is looked at.
+    asks_earlier: bool,
 }
 
 /// What a group says of a piece of an object.
@@ -93,11 +102,32 @@ struct Claim<'a> {
     rows: u64,
 }
 
+impl Claim<'_> {
+    fn is_of_another_object(&self) -> bool {
+        match self.had {
+            Had::Content { size, .. } => size != self.content.size,
+            Had::None | Had::NoneThen => true,
+            Had::Unknown(_) | Had::Later => false,
+        }
+    }
+}
+
+/// Groups by lane and number: whether their rows can be done again, and what they say.
+#[derive(Default)]
+struct Found(BTreeMap<(u32, u64), (bool, String)>);
+
+impl Found {
+    fn add(&mut self, group: (u32, u64), message: &str, can_be_redone: bool) {
+        let (can, _) = self.0.entry(group).or_insert_with(|| (can_be_redone, message.to_owned()));
+        *can |= can_be_redone;
+    }
+}
+
 impl<'a> Contents<'a> {
     fn new(root: &'a Root, listing: &'a [Pinned]) -> Contents<'a> {
         let content = |pinned: &Pinned| Content { size: pinned.object.size, since: pinned.since };
         let present = listing.iter().map(|pinned| (pinned.object.path.as_ref(), content(pinned))).collect();
-        Contents { root, present, earlier: HashMap::new() }
+        Contents { root, present, earlier: HashMap::new(), asks_earlier: false }
     }
 
     fn add(&mut self, listed: u64, paths: &HashSet<&str>, listing: &[Pinned]) {
@@ -123,7 +153,7 @@ impl<'a> Contents<'a> {
             return Had::None;
         }
         match self.earlier.get(&(listed, path.to_owned())) {
-            Some(content) => content.as_ref().map_or(Had::None, had),
+            Some(content) => content.as_ref().map_or(Had::NoneThen, had),
             None => Had::Unknown(listed),
         }
     }
@@ -142,7 +172,7 @@ impl<'a> Contents<'a> {
     }
 
     fn contradictions(&self, lanes: &[&LaneState]) -> Vec<Contradiction> {
-        let mut found: BTreeMap<(u32, u64), String> = BTreeMap::new();
+        let mut found = Found::default();
         for (path, claims) in self.claims(lanes) {
             self.contradictions_of(path, claims, &mut found);
         }
@@ -151,11 +181,18 @@ impl<'a> Contents<'a> {
                 let root = state.groups[&group].root;
                 let message =
                     format!("it was written under root entry {root}, which is not there; what follows, under {least}");
-                found.entry((state.lane, group)).or_insert(message);
+                found.add((state.lane, group), &message, true);
             }
         }
-        let contradiction = |((lane, group), message)| Contradiction { lane, group, message };
-        found.into_iter().map(contradiction).collect()
+        if found.0.is_empty() {
+            return Vec::new();
+        }
+        let gone: HashSet<(u32, u64)> = lanes.iter().flat_map(|state| self.groups_of_gone(state)).collect();
+        let contradiction = |(group, (can_be_redone, message))| {
+            let (lane, number) = group;
+            Contradiction { lane, group: number, message, can_be_redone: can_be_redone && !gone.contains(&group) }
+        };
+        found.0.into_iter().map(contradiction).collect()
     }
 
     /// By path, of the objects that are worth a look. Those of which one lane says one thing that the listing says, too, are
@@ -165,8 +202,12 @@ impl<'a> Contents<'a> {
         for state in lanes {
             for (path, contents) in &state.objects {
                 let is_plain = |content: &ObjectCoverage| {
-                    let had = self.had(path, content.root);
-                    content.own.is_none() && matches!(had, Had::Content { size, .. } if size == content.size)
+                    let is_as_listed = match self.had(path, content.root) {
+                        Had::Content { size, .. } => size == content.size,
+                        Had::Unknown(_) => !self.asks_earlier,
+                        Had::None | Had::NoneThen | Had::Later => false,
+                    };
+                    content.own.is_none() && is_as_listed
                 };
                 if !matches!(&contents[..], [content] if is_plain(content)) {
                     let of_object = contents.iter().flat_map(|content| self.claims_of(state, path, content));
@@ -183,8 +224,8 @@ impl<'a> Contents<'a> {
             *rows.entry(group).or_default() += range.end - range.start;
         }
         // Also who gave no row a state says what the content is.
-        if rows.is_empty() {
-            rows.insert(content.named_by, 0);
+        for group in &content.named_by {
+            rows.entry(*group).or_default();
         }
         let claim = |(group, rows): (u64, u64)| {
             let root = state.groups.get(&group).map_or(content.root, |group| group.root);
@@ -193,29 +234,42 @@ impl<'a> Contents<'a> {
         rows.into_iter().map(claim).collect()
     }
 
-    fn contradictions_of(&self, path: &str, claims: Vec<Claim>, found: &mut BTreeMap<(u32, u64), String>) {
+    /// Groups that also did rows of objects which were there and are not any more.
+    fn groups_of_gone(&self, state: &LaneState) -> HashSet<(u32, u64)> {
+        let gone = state.objects.iter().filter(|(path, _)| !self.present.contains_key(path.as_str()));
+        let claims = gone
+            .flat_map(|(path, contents)| contents.iter().flat_map(move |content| self.claims_of(state, path, content)));
+        let was_there = claims.filter(|claim| !matches!(claim.had, Had::None | Had::Later));
+        was_there.map(|claim| (claim.lane, claim.group)).collect()
+    }
+
+    fn contradictions_of(&self, path: &str, claims: Vec<Claim>, found: &mut Found) {
         let mut claims: Vec<Claim> = claims.into_iter().filter(|claim| claim.had != Had::Later).collect();
-        let mut accuse = |claims: &mut Vec<Claim>, accused: &[(u32, u64)], message: &str| {
-            claims.retain(|claim| !accused.contains(&(claim.lane, claim.group)));
-            for group in accused {
-                found.entry(*group).or_insert_with(|| message.to_owned());
-            }
+        let since = self.present.get(path).map(|present| present.since);
+        let is_now = |claim: &Claim| match claim.had {
+            Had::Content { since: then, .. } => Some(then) == since,
+            Had::None => true,
+            Had::NoneThen | Had::Unknown(_) | Had::Later => false,
         };
-        for at in (0..claims.len()).rev() {
-            let Some(&Claim { lane, group, had, content, .. }) = claims.get(at) else { continue };
-            let is_other = match had {
-                Had::Content { size, .. } => size != content.size,
-                Had::None => true,
-                Had::Unknown(_) | Had::Later => false,
-            };
-            if is_other {
-                let message = format!("it covers rows of {path} of {} bytes, which the job did not have", content.size);
-                accuse(&mut claims, &[(lane, group)], &message);
-            }
+        let now: HashSet<&str> =
+            claims.iter().filter(|claim| is_now(claim)).map(|claim| claim.content.digest.as_str()).collect();
+        let can_be_redone = |claim: &Claim| is_now(claim) || now.contains(claim.content.digest.as_str());
+        let is_other: Vec<bool> = claims.iter().map(Claim::is_of_another_object).collect();
+        for (claim, _) in claims.iter().zip(&is_other).filter(|(_, is_other)| **is_other) {
+            let size = claim.content.size;
+            let message = format!("it covers rows of {path} of {size} bytes, which the job did not have");
+            found.add((claim.lane, claim.group), &message, can_be_redone(claim));
         }
+        retain_others(&mut claims, &is_other);
+        let mut accuse = |claims: &mut Vec<Claim>, accused: &[bool], message: &str| {
+            let accused_claims =
+                claims.iter().zip(accused).filter(|(claim, accused)| **accused && can_be_redone(claim));
+            accused_claims.for_each(|(claim, _)| found.add((claim.lane, claim.group), message, true));
+            retain_others(claims, accused);
+        };
         let when = |claim: &Claim| match claim.had {
             Had::Content { since, .. } => (true, since),
-            Had::None | Had::Later => (true, 0),
+            Had::None | Had::NoneThen | Had::Later => (true, 0),
             Had::Unknown(listed) => (false, listed),
         };
         let message = format!("it speaks of another content of {path} than other groups do");
@@ -233,14 +287,13 @@ impl<'a> Contents<'a> {
     }
 
     /// The groups that speak of contents whose pieces have rows in common, or all rows but some.
-    fn not_together(&self, claims: &[Claim]) -> Vec<(u32, u64)> {
+    fn not_together(&self, claims: &[Claim]) -> Vec<bool> {
         let mut contents: BTreeMap<&str, BTreeMap<u32, &ObjectCoverage>> = BTreeMap::new();
         for content in claims.iter().map(|claim| claim.content).filter(|content| content.own.is_some()) {
             contents.entry(&content.digest).or_default().insert(content.piece, content);
         }
         contents.retain(|_, of| !self.is_together(of));
-        let is_of = |claim: &&Claim| contents.contains_key(claim.content.digest.as_str());
-        claims.iter().filter(is_of).map(|claim| (claim.lane, claim.group)).collect()
+        claims.iter().map(|claim| contents.contains_key(claim.content.digest.as_str())).collect()
     }
 
     fn is_together(&self, of: &BTreeMap<u32, &ObjectCoverage>) -> bool {
@@ -258,16 +311,21 @@ fn outvoted<'a, K: Ord, S: Ord>(
     claims: &[Claim<'a>],
     about: impl Fn(&Claim<'a>) -> K,
     say: impl Fn(&'a ObjectCoverage) -> S,
-) -> Vec<(u32, u64)> {
+) -> Vec<bool> {
     let mut rows: BTreeMap<K, BTreeMap<S, u64>> = BTreeMap::new();
     for claim in claims {
         *rows.entry(about(claim)).or_default().entry(say(claim.content)).or_default() += claim.rows;
     }
-    let is_outvoted = |claim: &&Claim<'a>| {
+    let is_outvoted = |claim: &Claim<'a>| {
         let (says, own) = (&rows[&about(claim)], say(claim.content));
         says.iter().any(|(other, rows)| *other != own && *rows >= says[&own])
     };
-    claims.iter().filter(is_outvoted).map(|claim| (claim.lane, claim.group)).collect()
+    claims.iter().map(is_outvoted).collect()
+}
+
+fn retain_others(claims: &mut Vec<Claim>, accused: &[bool]) {
+    let mut accused = accused.iter();
+    claims.retain(|_| !accused.next().copied().unwrap_or(false));
 }
 
 #[cfg(test)]
@@ -303,8 +361,9 @@ mod tests {
 
         /// A group that did rows of `a` under a root entry.
         fn with(mut self, group: u64, root: u64, rows: (u64, u64), content: &ObjectCoverage) -> Lane {
-            let mut content = ObjectCoverage { root, named_by: group, ..content.clone() };
+            let mut content = ObjectCoverage { root, ..content.clone() };
             content.coverage.set_by(rows.0..rows.1, RowState::Done, group);
+            content.named_by = if content.coverage.is_empty() { vec![group] } else { vec![] };
             self.0.groups.insert(group, GroupState { root, ..GroupState::default() });
             let contents = self.0.objects.entry("a".into()).or_default();
             match contents.iter_mut().find(|known| known.is_of(&content)) {
@@ -320,7 +379,7 @@ mod tests {
 
     fn content(digest: &str, rows: u64) -> ObjectCoverage {
         let (digest, coverage) = (digest.into(), crate::commit::Coverage::default());
-        ObjectCoverage { digest, size: 9, rows, piece: 0, own: None, root: 0, named_by: 0, coverage }
+        ObjectCoverage { digest, size: 9, rows, piece: 0, own: None, root: 0, named_by: vec![], coverage }
     }
 
     #[test]
@@ -346,7 +405,7 @@ mod tests {
     fn groups(root: &Root, listing: &[Pinned], lanes: &[Lane]) -> Vec<(u32, u64)> {
         let states: Vec<&LaneState> = lanes.iter().map(|lane| &lane.0).collect();
         let found = Contents::new(root, listing).contradictions(&states);
-        found.into_iter().map(|found| (found.lane, found.group)).collect()
+        found.into_iter().filter(|found| found.can_be_redone).map(|found| (found.lane, found.group)).collect()
     }
 
     #[test]
@@ -376,14 +435,21 @@ mod tests {
         assert_eq!(groups(&root(2, &[0, 2]), &[pinned("a", 9, 0)], &[lane.clone()]), [(0, 3)]);
         // An earlier listing had one content of it all the time.
         let lane = lane.with(6, 1, (9, 10), &content("f", 20));
-        assert_eq!(groups(&root(2, &[0, 2]), &[pinned("a", 9, 2)], &[lane.clone()]), [(0, 6)]);
-        assert_eq!(groups(&root(2, &[0, 1, 2]), &[pinned("a", 9, 2)], &[lane]), []);
+        let all = |root: &Root, lane: &Lane| {
+            let found = Contents::new(root, &[pinned("a", 9, 2)]).contradictions(&[&lane.0]);
+            found.into_iter().map(|found| (found.group, found.can_be_redone)).collect::<Vec<_>>()
+        };
+        // Nobody can do again what the source had then, and nobody asks for it.
+        assert_eq!(all(&root(2, &[0, 2]), &lane), []);
+        assert_eq!(all(&root(2, &[0, 1, 2]), &lane), []);
+        // What the source has now is another matter.
+        let lane = lane.with(7, 2, (11, 12), &content("d", 20));
+        assert_eq!(all(&root(2, &[0, 2]), &lane), [(7, true)]);
     }
 
     #[test]
     fn rows_of_objects_that_the_job_did_not_have_are_found() {
         let lane = Lane::new(0).with(3, 0, (0, 4), &content("d", 20)).with(4, 1, (4, 5), &content("d", 20));
-        let root = |last, listed| root(last, listed);
         assert_eq!(groups(&root(1, &[0]), &[pinned("a", 9, 0)], &[lane.clone()]), []);
         assert_eq!(groups(&root(1, &[0]), &[pinned("b", 9, 0)], &[lane.clone()]), [(0, 3), (0, 4)]);
         assert_eq!(groups(&root(1, &[0]), &[pinned("a", 8, 0)], &[lane.clone()]), [(0, 3), (0, 4)]);

@@ -181,8 +181,9 @@ pub struct ObjectCoverage {
     pub own: Option<Vec<(u64, u64)>>,
     /// The last root entry under which a group spoke of this content.
     pub root: u64,
-    /// The last group that spoke of it.
-    pub named_by: u64,
+    /// Groups that spoke of it and gave none of its rows a state: an object without rows, or one that has an earlier content
+    /// again.
+    pub named_by: Vec<u64>,
     /// The rows' states.
     pub coverage: Coverage,
 }
@@ -205,10 +206,13 @@ impl ObjectCoverage {
         let given: Vec<_> = self.coverage.given().collect();
         let withdrawn = given.iter().filter(|(_, _, group)| gone.contains(group));
         withdrawn.for_each(|(range, ..)| self.coverage.unset(range));
-        if gone.contains(&self.named_by) {
-            let left = given.iter().map(|(.., group)| *group).filter(|group| !gone.contains(group)).max();
-            let Some((left, group)) = left.and_then(|left| groups.get_key_value(&left)) else { return false };
-            (self.named_by, self.root) = (*left, group.root);
+        let spoke = || given.iter().map(|(.., group)| group).chain(&self.named_by);
+        if spoke().any(|group| gone.contains(group)) {
+            let left = spoke().filter(|group| !gone.contains(group));
+            let root = left.map(|group| groups.get(group).map_or(self.root, |group| group.root)).max();
+            let Some(root) = root else { return false };
+            self.root = root;
+            self.named_by.retain(|group| !gone.contains(group));
         }
         true
     }
@@ -261,8 +265,9 @@ impl ObjectCoverage {
             refuse_rows_of_others(entry, own, coverage.clone())?;
         }
         let own = entry.own.clone();
+        let named_by = if coverage.is_empty() { vec![group] } else { Vec::new() };
         let (digest, size, rows, piece) = (entry.digest.clone(), entry.size, entry.rows, entry.piece);
-        Ok(ObjectCoverage { digest, size, rows, piece, own, root: 0, named_by: group, coverage })
+        Ok(ObjectCoverage { digest, size, rows, piece, own, root: 0, named_by, coverage })
     }
 }
 

@@ -262,7 +262,7 @@ mod tests {
         coverage.set(2..3, RowState::DeadLettered);
         coverage.set(3..4, RowState::Failed);
         let (digest, own) = ("d".into(), None);
-        let covered = ObjectCoverage { digest, size: 9, rows: 4, piece: 0, own, root: 0, named_by: 0, coverage };
+        let covered = ObjectCoverage { digest, size: 9, rows: 4, piece: 0, own, root: 0, named_by: vec![], coverage };
         state.objects.insert("a".into(), vec![covered]);
         let mut reader = LetterReader::new(&sink, &state);
         let batch = wait(reader.next()).unwrap().unwrap();

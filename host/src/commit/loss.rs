@@ -37,14 +37,17 @@ pub async fn refuse_older_root(
         }
         // What was appended since the root was read is no loss.
         if newest > root.last && newest > Root::last_link(store).await?.number {
-            return Err(CommitError::Refused(format!(
-                "lane {} was written under root entry {newest} of the checkpoint, which is not there\n\
-                 hint: put the checkpoint back as it was, all of its folders from one time",
-                state.lane
-            )));
+            return Err(older_root(state.lane, newest));
         }
     }
     Ok(())
+}
+
+pub(super) fn older_root(lane: u32, newest: u64) -> CommitError {
+    CommitError::Refused(format!(
+        "lane {lane} was written under root entry {newest} of the checkpoint, which is not there\n\
+         hint: put the checkpoint back as it was, all of its folders from one time"
+    ))
 }
 
 /// Whether a lane does not hold an open that there was. One that could not be read, and was given up, is no loss: who gave it

@@ -77,8 +77,8 @@ mod side;
 mod view;
 
 pub use claim::{
-    Claimant, Claimed, Place, Stand, Standing, claim, gone_on_to, is_place_of, is_taken_for_good, note_left,
-    note_machine, refuse_if_gone_on, release, standing, sweep_claims, whose,
+    Claimant, Claimed, Place, Stand, Standing, claim, gone_on_since, gone_on_to, is_place_of, is_taken_for_good,
+    note_left, note_machine, refuse_if_gone_on, release, standing, sweep_claims, whose,
 };
 pub use compact::Compacted;
 pub use contradictions::refuse_contradictions;
@@ -101,7 +101,7 @@ pub use manifest::{
 };
 pub use output::{DataCheck, Depth, Orphan, OutputCheck, Wrong, check_output};
 pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep, sweep_late};
-pub use repair::{Finding, Verified, refuse_to_give_up_all, repair, verify};
+pub use repair::{Finding, FindingKind, Verified, refuse_to_give_up_all, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};
 pub use root::{Asked, Listing, Pinned, Places, Root, RootLink, random_name, schema_from_hex, schema_to_hex};
 pub use side::{GroupIds, read_ids, read_imported, write_imported, write_listing};
@@ -113,7 +113,7 @@ use crate::store::{advice, told};
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The store refused or failed.
-    #[error("checkpoint: cannot {what} {name}: {}\nhint: {}", told(cause), advice(cause, "nothing is lost"))]
+    #[error("checkpoint: cannot {what} {name}: {}\nhint: {}", told(cause), advice_on(name, cause))]
     Store {
         /// The verb.
         what: &'static str,
@@ -175,12 +175,25 @@ pub enum CommitError {
 
 /// A lane can be mended; without its root there is no job.
 fn way_out(name: &str) -> &'static str {
-    match name.starts_with("root/") || name.contains("-listing-") {
-        true => {
-            "put it back from a copy; if there is none, begin a new job with an empty checkpoint and sink (with `id`, \
-             `wasmpipe checkpoint import --from-output` takes what is done)"
-        }
+    let last = name.rsplit('/').next().unwrap_or_default();
+    if !name.starts_with("side/") && !last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return "if it is none of wasmpipe's files, as those that a file system or an editor leaves, remove it; else give it its name back";
+    }
+    match ["-listing-", "-compaction-"].iter().any(|table| name.contains(table)) || name.starts_with("root/") {
+        true => WITHOUT_COPY,
         false => "restore the file from a copy, or let `wasmpipe checkpoint verify --repair` withdraw what it held",
+    }
+}
+
+/// What to do about a loss that no repair mends.
+pub const WITHOUT_COPY: &str = "put it back from a copy; if there is none, begin a new job with an empty checkpoint and sink (with \
+     `id`, `wasmpipe checkpoint import --from-output` takes what is done)";
+
+/// What the log names, and is not there, is lost, and no system is to blame.
+fn advice_on(name: &str, cause: &object_store::Error) -> String {
+    match cause {
+        object_store::Error::NotFound { .. } if name.starts_with("side/") => way_out(name).into(),
+        _ => advice(cause, "nothing is lost"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is wrong with a checkpoint, and how that is withdrawn so that its rows are done again. Nothing is guessed: what
 //! cannot be read is named; what a group lost costs exactly that group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -13,17 +13,19 @@ use super::delete::delete_all;
 use super::entry::{Close, IdFile, LaneEntry, RootEntry, number_name};
 use super::lane::{Lane, Writer};
 use super::log::{DEFECTS_MAX, LaneLog, Logged, entry_name, get, list, read_lane};
-use super::loss::{refuse_older_root, refuse_unknown_writers, remove_unknown_writers};
+use super::loss::{older_root, refuse_older_root, refuse_unknown_writers, remove_unknown_writers};
 use super::manifest::refuse_older_than_manifest;
 use super::recover::{delete, list_sink};
-use super::replay::{Known, LaneState, read_state};
-use super::root::Root;
+use super::replay::{Dispute, Known, LaneState, newest_root, read_state};
+use super::root::{Pinned, Root};
 use super::{CommitError, side};
 use crate::store::{Listed, Store};
 
 /// Something that is not as the log says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
+    /// What kind of thing it is.
+    pub kind: FindingKind,
     /// The lane.
     pub lane: u32,
     /// The group that loses its rows, or the entry that cannot be read.
@@ -34,11 +36,18 @@ pub struct Finding {
     pub message: String,
 }
 
-impl Finding {
-    /// Whether it is an entry itself that cannot be read.
-    fn is_entry(&self) -> bool {
-        self.name == entry_name(self.lane, self.number)
-    }
+/// What is not as the log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// An entry that cannot be read, or is not there.
+    Unreadable,
+    /// A group that says what cannot be.
+    Contradiction,
+    /// A group's file beside the log.
+    SideFile,
+    /// A group's file in the sink.
+    SinkFile,
 }
 
 /// What a look at everything came to.
@@ -67,8 +76,10 @@ impl Verified {
     }
 
     /// A group that says what cannot be.
-    fn add_group(&mut self, lane: u32, group: u64, message: String) {
-        self.findings.push(Finding { lane, number: group, name: entry_name(lane, group), message });
+    fn add_group(&mut self, state: &LaneState, group: u64, message: String) {
+        let (lane, kind) = (state.lane, FindingKind::Contradiction);
+        let name = entry_name(lane, state.entry_of(group));
+        self.findings.push(Finding { kind, lane, number: group, name, message });
     }
 }
 
@@ -80,6 +91,7 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     if let Err(error) = &pinned {
         verified.beyond_repair.push(error.to_string());
     }
+    let present = pinned.as_ref().ok().map(|pinned| since_by_path(pinned));
     let (mut logs, mut states) = (Vec::new(), Vec::new());
     for lane in 0..root.genesis.lanes {
         logs.push((lane, read_lane(store, root, lane, LaneLog::default()).await?));
@@ -87,11 +99,15 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
     for (lane, log) in logs {
         let before = verified.clone();
-        let mut state = verify_lane(store, root, (lane, &log), &listing, &mut verified).await?;
+        let mut state = verify_lane(store, root, (lane, &log), &listing, present.as_ref(), &mut verified).await;
         // What is missing may have been compacted meanwhile, by a run at work.
         let mut log = log;
         for _ in 0..READ_ATTEMPTS {
-            let is_right = verified.findings == before.findings && verified.beyond_repair == before.beyond_repair;
+            let is_right = match &state {
+                Ok(_) => verified.findings == before.findings && verified.beyond_repair == before.beyond_repair,
+                Err(error) if error.is_not_found() => false,
+                Err(_) => break,
+            };
             let extent = log.extent();
             if !is_right {
                 log = read_lane(store, root, lane, LaneLog::default()).await?;
@@ -101,14 +117,24 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
             }
             verified = before.clone();
             let listing = list_sink(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?;
-            state = verify_lane(store, root, (lane, &log), &listing, &mut verified).await?;
+            state = verify_lane(store, root, (lane, &log), &listing, present.as_ref(), &mut verified).await;
         }
-        states.extend(state);
+        states.extend(state?);
     }
     if let Ok(pinned) = &pinned {
         let states: Vec<&LaneState> = states.iter().collect();
-        for Contradiction { lane, group, message } in find_contradictions(store, root, pinned, &states).await? {
-            verified.add_group(lane, group, message);
+        for found in find_contradictions(store, root, pinned, &states).await? {
+            let Contradiction { lane, group, message, can_be_redone } = found;
+            let state = states.iter().find(|state| state.lane == lane).expect("it is of one of them");
+            match can_be_redone {
+                true => verified.add_group(state, group, message),
+                false => {
+                    let name = entry_name(lane, state.entry_of(group));
+                    verified.beyond_repair.push(format!(
+                        "{name}: {message}; the source does not have all of what group {group} did any more, so nobody could do it again"
+                    ));
+                }
+            }
         }
     }
     match refuse_older_than_manifest(sink, store, root).await {
@@ -126,6 +152,7 @@ async fn verify_lane(
     root: &Root,
     (lane, log): (u32, &LaneLog),
     listing: &[Listed],
+    present: Option<&HashMap<&str, u64>>,
     verified: &mut Verified,
 ) -> Result<Option<LaneState>, CommitError> {
     verified.entries += log.entries.len() as u64;
@@ -135,6 +162,7 @@ async fn verify_lane(
         return Ok(None);
     }
     let findings = log.defects.iter().map(|defect| Finding {
+        kind: FindingKind::Unreadable,
         lane,
         number: defect.number,
         name: defect.name.clone(),
@@ -150,7 +178,17 @@ async fn verify_lane(
     let mut sound = log.clone();
     sound.entries.retain(|logged| !bad.contains(&logged.number));
     let Some(state) = replay(store, root, (lane, sound), verified).await? else { return Ok(None) };
-    state.disputed.iter().for_each(|(group, message)| verified.add_group(lane, *group, message.clone()));
+    for (group, disputes) in &state.disputed {
+        let root = state.groups.get(group).map_or(0, |group| group.root);
+        let since = |path: &String| present?.get(path.as_str()).copied();
+        // Of rows that nobody could do again those of the newer group stay: what it did again had been given up.
+        let is_lost = |dispute: &&Dispute| {
+            dispute.is_newer && dispute.object.as_ref().is_some_and(|path| since(path).is_none_or(|since| root < since))
+        };
+        if let Some(dispute) = disputes.iter().find(|dispute| !is_lost(dispute)) {
+            verified.add_group(&state, *group, dispute.message.clone());
+        }
+    }
     verify_files(&state, listing, verified);
     // Where an entry cannot be read, it may be the one that would explain what else is wrong.
     if log.defects.is_empty() {
@@ -161,7 +199,10 @@ async fn verify_lane(
         };
         verified.beyond_repair.extend(refused(older));
         match refused(unknown) {
-            Some(message) if has_given_up(log) => drop(verified.left.insert(lane, message)),
+            unknown if has_given_up(log) => {
+                let message = || format!("lane {lane}: a repair was killed before it was done");
+                verified.left.insert(lane, unknown.unwrap_or_else(message));
+            }
             unknown => verified.beyond_repair.extend(unknown),
         }
     }
@@ -171,16 +212,34 @@ async fn verify_lane(
 /// Whether who gave entries up last that could not be read was killed, perhaps before the files of their writers were removed: a
 /// repair closes the lane after that.
 fn has_given_up(log: &LaneLog) -> bool {
+    // Nor has a run gone on above it: it would have been refused, were anything left.
+    let is_after = |logged: &&Logged| matches!(logged.entry, LaneEntry::Close { .. } | LaneEntry::Segment(_));
+    let first = log.entries.iter().rev().find(is_after).map_or(0, |logged| logged.number);
+    let above = log.entries.iter().filter(|logged| logged.number > first);
+    let unread: BTreeSet<u64> = unread_withdrawn(log).collect();
+    let mut withdrawn = above.flat_map(|logged| withdrawn_by(&logged.entry));
+    withdrawn.any(|number| unread.contains(number))
+}
+
+/// Numbers that were given up, of entries that nobody can read.
+fn unread_withdrawn(log: &LaneLog) -> impl Iterator<Item = u64> {
     let read: BTreeSet<u64> = log.entries.iter().map(|logged| logged.number).collect();
     let is_compaction = |logged: &&Logged| matches!(logged.entry, LaneEntry::Compaction(_));
     let compacted = log.entries.first().filter(is_compaction).map(|logged| logged.number);
-    let is_unread = |number: &u64| compacted.is_none_or(|compacted| *number > compacted) && !read.contains(number);
-    let since_close = log.entries.iter().rev().take_while(|logged| !matches!(logged.entry, LaneEntry::Close { .. }));
-    let mut withdraws = since_close.filter_map(|logged| match &logged.entry {
-        LaneEntry::Withdraw { numbers, .. } => Some(numbers),
-        _ => None,
-    });
-    withdraws.any(|numbers| numbers.iter().any(is_unread))
+    let numbers = log.entries.iter().flat_map(|logged| withdrawn_by(&logged.entry)).copied();
+    numbers.filter(move |number| compacted.is_none_or(|compacted| *number > compacted) && !read.contains(number))
+}
+
+fn withdrawn_by(entry: &LaneEntry) -> &[u64] {
+    match entry {
+        LaneEntry::Withdraw { numbers, .. } => numbers,
+        _ => &[],
+    }
+}
+
+/// Since when objects of a listing have their contents.
+fn since_by_path(listing: &[Pinned]) -> HashMap<&str, u64> {
+    listing.iter().map(|pinned| (pinned.object.path.as_ref(), pinned.since)).collect()
 }
 
 /// Replays a lane without the groups that say what cannot be, which are found. None if it is no group that says so.
@@ -201,7 +260,7 @@ async fn replay(
             return Ok(None);
         };
         let number = log.entries.remove(at).number;
-        verified.findings.push(Finding { lane, number, name, message });
+        verified.findings.push(Finding { kind: FindingKind::Contradiction, lane, number, name, message });
     }
 }
 
@@ -243,7 +302,8 @@ async fn verify_side_files(
             match is_one_group {
                 true => {
                     bad.insert(logged.number);
-                    verified.findings.push(Finding { lane, number: logged.number, name: file.path.clone(), message });
+                    let (kind, number, name) = (FindingKind::SideFile, logged.number, file.path.clone());
+                    verified.findings.push(Finding { kind, lane, number, name, message });
                 }
                 false => verified.beyond_repair.push(format!("{}: {message}", entry_name(lane, logged.number))),
             }
@@ -263,7 +323,8 @@ fn verify_files(state: &LaneState, listing: &[Listed], verified: &mut Verified) 
                 Some(&bytes) if bytes != file.bytes => format!("it has {bytes} bytes instead of {}", file.bytes),
                 Some(_) => continue,
             };
-            verified.findings.push(Finding { lane: state.lane, number, name: file.path.clone(), message });
+            let (kind, lane, name) = (FindingKind::SinkFile, state.lane, file.path.clone());
+            verified.findings.push(Finding { kind, lane, number, name, message });
         }
     }
 }
@@ -273,6 +334,7 @@ fn verify_files(state: &LaneState, listing: &[Listed], verified: &mut Verified) 
 pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified, CommitError> {
     // Before anything is appended: that would make the log longer than it was when the manifest was written.
     refuse_older_than_manifest(sink, store, root).await?;
+    refuse_older_than_lanes(store, root).await?;
     let writer = Writer::new();
     let mut lanes = Vec::new();
     for lane in 0..root.genesis.lanes {
@@ -290,27 +352,57 @@ pub async fn repair(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     for (lane, number) in numbers.iter().flat_map(|(lane, numbers)| numbers.iter().map(|number| (*lane, *number))) {
         keep_copy(store, &writer, lane, number).await?;
     }
-    // An id of these groups may have been the reason that a row elsewhere is known. These are forgotten first: if this is
-    // killed in between, rows are asked for again that need not be, and none is lost.
-    for lane in lanes.iter_mut().filter(|lane| !numbers.contains_key(&lane.number())) {
-        lane.withdraw(Vec::new(), true, "ids of another lane are withdrawn").await?;
-    }
-    for mut lane in lanes {
-        if let Some(numbers) = numbers.remove(&lane.number()) {
-            lane.withdraw(numbers.into_iter().collect(), true, "files or entries are missing or damaged").await?;
+    // In this order, whenever it is killed. An id of these groups may have been the reason that a row elsewhere is known: these
+    // are forgotten first, in all lanes, so that rows are asked for again that need not be, and none is lost.
+    if !numbers.is_empty() {
+        for lane in &mut lanes {
+            lane.withdraw(Vec::new(), true, "ids of groups are withdrawn").await?;
         }
-        let is_found = verified.findings.iter().any(|found| found.lane == lane.number() && found.is_entry());
-        if is_found || verified.left.contains_key(&lane.number()) {
+    }
+    for lane in &mut lanes {
+        let numbers: Vec<u64> = numbers.remove(&lane.number()).unwrap_or_default().into_iter().collect();
+        for numbers in numbers.chunks(WITHDRAWN_AT_ONCE) {
+            lane.withdraw(numbers.to_vec(), false, "files or entries are missing or damaged").await?;
+        }
+    }
+    if verified.beyond_repair.is_empty() {
+        note_unread(store, &root, sink).await?;
+    }
+    for lane in lanes {
+        let is_unread = |found: &Finding| found.lane == lane.number() && found.kind == FindingKind::Unreadable;
+        if verified.findings.iter().any(is_unread) || verified.left.contains_key(&lane.number()) {
             remove_or_say(store, &root, &lane, sink, &mut verified).await?;
         }
         lane.close(Close::Stopped).await?;
     }
-    let entries = verified.findings.iter().filter(|found| found.is_entry()).count();
-    if entries > 0 && verified.beyond_repair.is_empty() {
-        let lanes = states(store, &root).await?;
-        note_given_up(sink, &root.genesis.job, &lanes, entries).await?;
-    }
     Ok(verified)
+}
+
+/// Numbers in one entry, which has a largest size.
+const WITHDRAWN_AT_ONCE: usize = 10_000;
+
+/// A log that is older than what was written above it may lack root entries. What a repair appends would take their numbers.
+async fn refuse_older_than_lanes(store: &Store, root: &Root) -> Result<(), CommitError> {
+    for lane in 0..root.genesis.lanes {
+        let log = read_lane(store, root, lane, LaneLog::default()).await?;
+        let newest = newest_root(&log, root.last);
+        if newest > Root::last_link(store).await?.number {
+            return Err(older_root(lane, newest));
+        }
+    }
+    Ok(())
+}
+
+/// Runs whose opens could not be read, and were given up by this repair or by one that was killed, have left.
+async fn note_unread(store: &Store, root: &Root, sink: &Store) -> Result<(), CommitError> {
+    let mut unread = 0;
+    for lane in 0..root.genesis.lanes {
+        unread += unread_withdrawn(&read_lane(store, root, lane, LaneLog::default()).await?).count();
+    }
+    if unread > 0 {
+        note_given_up(sink, &root.genesis.job, &states(store, root).await?, unread).await?;
+    }
+    Ok(())
 }
 
 async fn states(store: &Store, root: &Root) -> Result<Vec<LaneState>, CommitError> {
@@ -388,8 +480,8 @@ pub fn refuse_to_give_up_all(verified: &Verified, sink: &Store) -> Result<(), Co
     }
     Err(CommitError::Refused(format!(
         "none of the {} file(s) of the job is in {}\n\
-         hint: if the job was moved, give the pipeline file that says where its sink is now; if all output is lost, begin anew with \
-         another checkpoint and an empty sink",
+         hint: if the job was moved, move its output there, too, or give the pipeline file that says where it is; if all output is \
+         lost, begin anew with another checkpoint and an empty sink",
         verified.files,
         sink.url()
     )))

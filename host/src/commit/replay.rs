@@ -41,9 +41,20 @@ pub struct LaneState {
     pub compacted: Option<u64>,
     /// Numbers above it that later entries withdraw.
     pub withdrawn: HashSet<u64>,
-    /// Groups that did rows which another did, or name files which another names; and what they say. It is not known whose they
-    /// are. None, but while all that is wrong is looked for.
-    pub(super) disputed: BTreeMap<u64, String>,
+    /// Groups that did rows which another did, or name files which another names. None, but while all that is wrong is looked
+    /// for.
+    pub(super) disputed: BTreeMap<u64, Vec<Dispute>>,
+}
+
+/// What two groups of a lane say that one of them can say only. It is not known whose it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Dispute {
+    /// What is wrong.
+    pub(super) message: String,
+    /// The object of which both did a row, if it is that.
+    pub(super) object: Option<String>,
+    /// Whether the other came before it.
+    pub(super) is_newer: bool,
 }
 
 /// Only who opened a lane last, and whether it was left in order. No damage is a hindrance: whoever cannot be named cannot be
@@ -182,7 +193,7 @@ impl LaneState {
     pub async fn replay(store: &Store, root: &Root, lane: u32, log: &LaneLog) -> Result<LaneState, CommitError> {
         let state = LaneState::replay_disputed(store, root, lane, log).await?;
         match state.disputed.first_key_value() {
-            Some((group, message)) => Err(state.damaged(state.entry_of(*group), message.clone())),
+            Some((group, disputes)) => Err(state.damaged(state.entry_of(*group), disputes[0].message.clone())),
             None => Ok(state),
         }
     }
@@ -267,8 +278,8 @@ impl LaneState {
         self.opens.last_key_value().map(|(number, open)| (*number, open))
     }
 
-    /// What is covered of an object of the listing: its pieces in this lane. Coverage speaks of the object's content if
-    /// it was written since that content is there; or if the content has the same digest, whenever it was written.
+    /// What is covered of an object of the listing: its pieces in this lane. Coverage speaks of the object's content if it has its
+    /// digest, where that is known, whenever it was written; else if it was written since that content is there.
     pub fn covered(&self, pinned: &Pinned, digest: Option<&str>) -> Result<Vec<&ObjectCoverage>, CommitError> {
         let Some(contents) = self.objects.get(pinned.object.path.as_ref()) else { return Ok(Vec::new()) };
         let mut current = contents.iter().filter(|content| content.root >= pinned.since);
@@ -279,21 +290,21 @@ impl LaneState {
             let message = format!("{} has two contents since root entry {}", pinned.object.path, pinned.since);
             return Err(CommitError::damaged(format!("lane/{}", self.lane), message));
         }
-        let Some(digest) = first.map(|first| first.digest.as_str()).or(digest) else { return Ok(Vec::new()) };
+        let Some(digest) = digest.or(first.map(|first| first.digest.as_str())) else { return Ok(Vec::new()) };
         Ok(contents.iter().filter(|content| content.digest == digest).collect())
     }
 
-    /// Whether only the object's digest can tell if coverage of an earlier content speaks of the present one.
-    pub fn is_open_to_doubt(&self, pinned: &Pinned) -> bool {
-        let contents = self.objects.get(pinned.object.path.as_ref()).into_iter().flatten();
-        let mut same_size = false;
-        for content in contents {
-            if content.root >= pinned.since {
-                return false;
-            }
-            same_size |= content.size == pinned.object.size;
+    /// Whether only the object's digest can tell if coverage of an earlier content speaks of the present one. So it is with all
+    /// that was written before that content came, and with what was also written since, if a bit of an entry may have made it so.
+    pub fn is_open_to_doubt(&self, pinned: &Pinned, began_in: u32) -> bool {
+        let contents = || self.objects.get(pinned.object.path.as_ref()).into_iter().flatten();
+        let mut now = contents().filter(|content| content.root >= pinned.since).peekable();
+        if now.peek().is_none() {
+            return contents().any(|content| content.size == pinned.object.size);
         }
-        same_size
+        let root = |group: u64| self.groups.get(&group).map_or(pinned.since, |group| group.root);
+        let is_of_before = |content: &ObjectCoverage| content.coverage.given().any(|(.., by)| root(by) < pinned.since);
+        began_in == FORMAT_1 && now.any(is_of_before)
     }
 
     /// The same, of contents that the objects of a listing have now.
@@ -317,17 +328,8 @@ impl LaneState {
     /// least.
     pub(super) fn beyond_root(&self, last: u64) -> BTreeMap<u64, u64> {
         let groups = self.groups.iter().map(|(number, group)| (*number, group.root));
-        let mut said: Vec<(u64, u64)> =
-            self.opens.iter().map(|(number, open)| (*number, open.root)).chain(groups).collect();
-        said.sort_unstable();
-        let mut least = u64::MAX;
-        let mut beyond = BTreeMap::new();
-        for (number, root) in said.into_iter().rev() {
-            match root > last && least <= last {
-                true => drop(beyond.insert(number, least)),
-                false => least = least.min(root),
-            }
-        }
+        let opens = self.opens.iter().map(|(number, open)| (*number, open.root));
+        let mut beyond = beyond_root(opens.chain(groups).collect(), last);
         beyond.retain(|number, _| self.groups.contains_key(number));
         beyond
     }
@@ -339,16 +341,26 @@ impl LaneState {
     /// Who reads a file that two groups name has rows twice, and lacks those of the file that one of them had.
     fn dispute_files(&mut self) {
         let mut groups: HashMap<&str, u64> = HashMap::new();
-        let mut disputed = BTreeMap::new();
+        let mut disputed = Vec::new();
         for (number, group) in &self.groups {
             for file in group.all_files() {
                 if let Some(other) = groups.insert(&file.path, *number) {
-                    let message = format!("it names {}, which is named twice", file.path);
-                    disputed.extend([other, *number].map(|group| (group, message.clone())));
+                    disputed.push(([other, *number], format!("it names {}, which is named twice", file.path)));
                 }
             }
         }
-        self.disputed.append(&mut disputed);
+        disputed.into_iter().for_each(|(groups, message)| self.dispute(groups, None, &message));
+    }
+
+    /// Between two groups, the older first.
+    fn dispute(&mut self, groups: [u64; 2], object: Option<&str>, message: &str) {
+        for (group, is_newer) in groups.into_iter().zip([false, true]) {
+            let disputes = self.disputed.entry(group).or_default();
+            let is_known = |dispute: &Dispute| (dispute.object.as_deref(), dispute.is_newer) == (object, is_newer);
+            if !disputes.iter().any(is_known) {
+                disputes.push(Dispute { message: message.to_owned(), object: object.map(str::to_owned), is_newer });
+            }
+        }
     }
 
     /// A row whose state was given by no group would never be done, and nobody could take that state away.
@@ -408,17 +420,16 @@ impl LaneState {
         let contents = self.objects.get_mut(&entry.object);
         match contents.and_then(|contents| contents.iter_mut().find(|known| known.is_of(&new))) {
             Some(known) => {
-                for (rows, other) in known.coverage.done_twice(&new.coverage) {
-                    let Range { start, end } = rows;
-                    let message = format!(
-                        "rows {start}..{end} of {} are done by group {other} and by group {group}",
-                        entry.object
-                    );
-                    self.disputed.extend([other, group].map(|group| (group, message.clone())));
-                }
+                let twice = known.coverage.done_twice(&new.coverage);
                 known.root = known.root.max(root);
-                known.named_by = group;
+                known.named_by.extend(new.named_by);
                 new.coverage.iter().for_each(|(range, state)| known.coverage.set_by(range, state, group));
+                for (Range { start, end }, other) in twice {
+                    let path = &entry.object;
+                    let message =
+                        format!("rows {start}..{end} of {path} are done by group {other} and by group {group}");
+                    self.dispute([other, group], Some(path), &message);
+                }
             }
             None => self.objects.entry(entry.object.clone()).or_default().push(new),
         }
@@ -447,6 +458,29 @@ impl LaneState {
         }
         Ok(())
     }
+}
+
+/// Of root entries that entries say, by the number of these: those beyond the last one, where a later entry says one that is
+/// there; and what later ones say at least.
+fn beyond_root(mut said: Vec<(u64, u64)>, last: u64) -> BTreeMap<u64, u64> {
+    said.sort_unstable();
+    let mut least = u64::MAX;
+    let mut beyond = BTreeMap::new();
+    for (number, root) in said.into_iter().rev() {
+        match root > last && least <= last {
+            true => drop(beyond.insert(number, least)),
+            false => least = least.min(root),
+        }
+    }
+    beyond
+}
+
+/// The newest root entry that a lane says, lies left out.
+pub(super) fn newest_root(log: &LaneLog, last: u64) -> u64 {
+    let said = log.entries.iter().filter_map(|logged| Some((logged.number, root_of(&logged.entry)?.0)));
+    let said: Vec<(u64, u64)> = said.collect();
+    let beyond = beyond_root(said.clone(), last);
+    said.iter().filter(|(number, _)| !beyond.contains_key(number)).map(|(_, root)| *root).max().unwrap_or(0)
 }
 
 /// A lane's state while its entries are followed, in order.

@@ -1,53 +1,69 @@
-//! The task that keeps the heartbeat going, hears requests to stop, and finds out when the job was moved away.
+//! What goes on beside the work: the heartbeat, requests to stop, and a look at whether the job was moved away.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use super::Control;
-use crate::commit::{Claimant, Heartbeat, Writer, gone_on_to};
+use crate::commit::{Claimant, Heartbeat, Writer, gone_on_since};
 use crate::store::Store;
 
-/// The sink, and who has claimed it.
+/// Heartbeats between two looks at the claims in the sink, which may be slow.
+const BEATS_OF_A_LOOK: u32 = 6;
+
+/// Tasks that run beside the work.
+pub(super) struct Beating {
+    heart: tokio::task::JoinHandle<()>,
+    end: tokio::sync::oneshot::Sender<()>,
+    claims: tokio::task::JoinHandle<()>,
+}
+
+/// The sink, who has claimed it, and by which number.
 pub(super) struct SinkClaim {
     pub(super) sink: Store,
     pub(super) claimant: Claimant,
-}
-
-impl SinkClaim {
-    /// What a run does beside a copy that its job was moved to is done twice. That it would find out at its end.
-    async fn stop_if_gone_on(&self, control: &Control) {
-        let Claimant { job, place, .. } = &self.claimant;
-        if let Ok(Some(elsewhere)) = gone_on_to(&self.sink, job, place).await
-            && !control.is_stopped()
-        {
-            tracing::warn!("this run stops: its job was moved while it was at work, and {elsewhere}");
-            control.stop();
-        }
-    }
-}
-
-/// A task that does all that.
-pub(super) struct Beating {
-    task: tokio::task::JoinHandle<()>,
-    end: tokio::sync::oneshot::Sender<()>,
+    pub(super) number: u64,
 }
 
 impl Beating {
-    /// Starts it on the runtime of the caller.
-    pub(super) fn start(heartbeat: Heartbeat, writer: Writer, control: &Control, claimed: SinkClaim) -> Beating {
+    /// Starts them on the runtime of the caller.
+    pub(super) fn start(heartbeat: Heartbeat, writer: Writer, control: &Control, claim: SinkClaim) -> Beating {
         let (end, ended) = tokio::sync::oneshot::channel();
-        let task = tokio::runtime::Handle::current().spawn(beat((heartbeat, writer), control.clone(), claimed, ended));
-        Beating { task, end }
+        // Apart, since a heartbeat that waits for the sink would let this run look dead.
+        let claims = Handle::current().spawn(claim.watch(heartbeat.period() * BEATS_OF_A_LOOK, control.clone()));
+        let heart = Handle::current().spawn(beat(heartbeat, writer, control.clone(), ended));
+        Beating { heart, end, claims }
     }
 
     /// Waits until the signs of life are gone.
     pub(super) async fn end(self) {
+        self.claims.abort();
         let _ = self.end.send(());
-        let _ = self.task.await;
+        let _ = self.heart.await;
+    }
+}
+
+impl SinkClaim {
+    /// Beside a copy that its job was moved to, a run does what the copy does, too. At its end it would find that out.
+    async fn watch(mut self, period: Duration, control: Control) {
+        loop {
+            tokio::time::sleep(period).await;
+            // A store that fails here will fail where it matters.
+            let Ok((elsewhere, next)) = gone_on_since(&self.sink, &self.claimant, self.number).await else { continue };
+            self.number = next;
+            if let Some(elsewhere) = elsewhere {
+                tracing::warn!("this run stops: its job was moved while it was at work, and {elsewhere}");
+                control.stop();
+                return;
+            }
+        }
     }
 }
 
 async fn beat(
-    (mut heartbeat, writer): (Heartbeat, Writer),
+    mut heartbeat: Heartbeat,
+    writer: Writer,
     control: Control,
-    claimed: SinkClaim,
     mut ended: tokio::sync::oneshot::Receiver<()>,
 ) {
     loop {
@@ -60,7 +76,6 @@ async fn beat(
         if let Ok(true) = heartbeat.is_asked_to_stop().await {
             control.stop();
         }
-        claimed.stop_if_gone_on(&control).await;
     }
     let _ = heartbeat.end().await;
 }

@@ -6,7 +6,8 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::RunError;
 use crate::commit::{
-    CommitError, Known, Lane, LaneLog, LaneState, ObjectCoverage, Pinned, Root, RowState, lane_of, pieces, read_state,
+    CommitError, Genesis, Known, Lane, LaneLog, LaneState, ObjectCoverage, Pinned, Root, RowState, lane_of, pieces,
+    read_state,
 };
 use crate::observe::Kept;
 use crate::plan::{Failed, Plan};
@@ -100,7 +101,7 @@ impl Covered {
         lanes: &Lanes,
         failed: Failed,
     ) -> Result<Covered, RunError> {
-        let digests = digests(plan, listing, lanes).await?;
+        let digests = digests(plan, root, listing, lanes).await?;
         let (count, split) = (root.genesis.lanes, root.genesis.split_bytes);
         let mut found = Vec::new();
         for pinned in listing {
@@ -154,8 +155,18 @@ impl Covered {
     }
 }
 
-async fn digests(plan: &Plan, listing: &[Pinned], lanes: &Lanes) -> Result<HashMap<String, String>, RunError> {
-    let doubtful = listing.iter().filter(|pinned| lanes.states().any(|state| state.is_open_to_doubt(pinned)));
+async fn digests(
+    plan: &Plan,
+    root: &Root,
+    listing: &[Pinned],
+    lanes: &Lanes,
+) -> Result<HashMap<String, String>, RunError> {
+    let Genesis { lanes: count, split_bytes, .. } = root.genesis;
+    let doubtful = listing.iter().filter(|pinned| {
+        let pieces = 0..pieces(pinned.object.size, split_bytes);
+        let mut states = pieces.filter_map(|piece| lanes.state(lane_of(&pinned.object.path, piece, count)));
+        states.any(|state| state.is_open_to_doubt(pinned, root.began_in))
+    });
     digests_of(plan, doubtful.map(|pinned| &pinned.object)).await
 }
 

@@ -103,6 +103,19 @@ impl Drift {
         Ok(())
     }
 
+    /// By position nothing tells which rows of new contents are those of before.
+    pub(super) fn warn_of_what_stays(&self, plan: &Plan) {
+        if plan.ids.is_none() && self.is_rewritten() {
+            let all: Vec<String> = self.gone.iter().chain(&self.changed).cloned().collect();
+            tracing::warn!(
+                "{} source object(s) changed or are gone ({}); accepted: what was written of them before stays in the output and \
+                 counts, and all rows of what they hold now are done",
+                all.len(),
+                shown(&all)
+            );
+        }
+    }
+
     pub(super) fn refuse_in_position_mode(&self) -> Result<(), CommitError> {
         if !self.is_rewritten() {
             return Ok(());

@@ -111,7 +111,7 @@ impl Piece {
             piece: self.number,
             own: self.own.clone(),
             root: 0,
-            named_by: 0,
+            named_by: Vec::new(),
             coverage: Coverage::default(),
         }
     }

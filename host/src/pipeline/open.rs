@@ -258,8 +258,9 @@ async fn claim_and_open(
     let beating = match plan.is_durable {
         true => {
             let heartbeat = Heartbeat::start(&plan.checkpoint, &writer, plan.heartbeat).await?;
-            let claimed = beating::SinkClaim { sink: plan.sink.store.clone(), claimant: claiming.claimant.clone() };
-            Some(Beating::start(heartbeat, writer.clone(), control, claimed))
+            let (sink, claimant) = (plan.sink.store.clone(), claiming.claimant.clone());
+            let claim = beating::SinkClaim { sink, claimant, number: claim.number };
+            Some(Beating::start(heartbeat, writer.clone(), control, claim))
         }
         false => None,
     };
@@ -643,6 +644,7 @@ async fn follow_source(
         if drift.is_refusable(plan) {
             drift.refuse_in_position_mode()?;
         }
+        drift.warn_of_what_stays(plan);
         let listing = drift.pin(&pinned, objects, root.last + 1);
         let rewritten = plan.ids.is_some() && drift.is_rewritten();
         for lane in opened {

@@ -98,8 +98,9 @@ impl Pattern {
         let glob = Glob::new(pattern)?;
         let root = format!("{base}{fixed}");
         let root = if root.is_empty() && place.local().is_some() { "/" } else { root.as_str() };
-        if let (Some(_), Some(first)) = (place.local(), pattern.split('/').next()) {
-            refuse_ambiguity(FsPath::new(root), first)?;
+        let mut parts = pattern.trim_end_matches('/').split('/');
+        if let (Some(_), Some(first)) = (place.local(), parts.next()) {
+            refuse_ambiguity(FsPath::new(root), first, parts.next().is_none())?;
         }
         Ok(Pattern::at(place.with_path(root), Taken::Glob(glob)))
     }
@@ -154,15 +155,17 @@ fn below<'a>(path: &'a str, base: &FsPath) -> Option<&'a str> {
 }
 
 /// A folder `exp[1]` is not what the pattern `exp[1]` takes. Which one is meant is not guessed.
-fn refuse_ambiguity(root: &FsPath, part: &str) -> Result<(), String> {
+fn refuse_ambiguity(root: &FsPath, part: &str, is_last: bool) -> Result<(), String> {
     if takes_itself(part) || root.join(part).symlink_metadata().is_err() {
         return Ok(());
     }
     let literal: String =
         part.chars().map(|c| if is_glob(&c.to_string()) { format!("[{c}]") } else { c.into() }).collect();
+    // A pattern takes files; a folder is named by what lies in it.
+    let below = if is_last && root.join(part).is_dir() { "/**/*.parquet" } else { "" };
     Err(format!(
         "`{part}` is a pattern, and also the name of something in {}, which the pattern does not take\n\
-         hint: for that name write {literal}; for the pattern write it in another way",
+         hint: for that name write {literal}{below}; for the pattern write it in another way",
         root.display()
     ))
 }

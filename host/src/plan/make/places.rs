@@ -176,7 +176,10 @@ impl Draft<'_> {
             }
             read => read?,
         };
-        let Some(root) = root else { return Ok(None) };
+        let Some(root) = root else {
+            self.refuse_to_move_nothing(checkpoint);
+            return Ok(None);
+        };
         let moved = moved(&root, stores);
         if moved.is_empty() || self.options.relocate {
             return Ok(Some(root));
@@ -191,6 +194,17 @@ impl Draft<'_> {
             self.problem(written, message);
         }
         Ok(None)
+    }
+
+    /// Whoever says that a job was moved means one that has begun.
+    fn refuse_to_move_nothing(&mut self, checkpoint: &Store) {
+        let written = self.config.checkpoint.as_ref().and_then(|checkpoint| checkpoint.path.as_ref());
+        if let Some(written) = written.filter(|_| self.options.relocate) {
+            let message =
+                format!("--relocate goes on with a job that was moved, and no job has begun in {}", checkpoint.url());
+            let hint = "name the folder that the checkpoint was moved to; without --relocate a new job begins here";
+            self.problem(written, Message::new(message).hint(hint));
+        }
     }
 
     /// Another job whose sink this is, if it may turn out to be this one, finished. Any other that is in the way is a problem.

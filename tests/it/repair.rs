@@ -16,7 +16,7 @@ use crate::support::forge::{Forge, resealed, without_row};
 use crate::support::pipeline::twice;
 use crate::support::place::{Kind, Objects, Place, wait};
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Ran, assert_mentions, each_twice};
+use crate::support::{Ran, Said, assert_mentions, each_twice};
 
 /// Forty rows, done.
 fn finished() -> Place {
@@ -164,6 +164,52 @@ fn k8_rows_that_two_groups_did_are_found_and_given_up() {
         assert_eq!(again.finished().rows_read, if is_compacted { 10 } else { 0 }, "{context}");
         assert_mended(&place, 0..40, &context);
     }
+}
+
+/// The source has these rows no more, so that nobody would do them again.
+#[test]
+fn k8_of_rows_of_an_object_that_is_gone_the_newer_stay() {
+    let place = Place::new(Kind::Local, &twice().by_position());
+    place.numbers("a.parquet", 0..40, 10);
+    place.run().finished();
+    let first = place.view().lanes[0].state.groups.values().nth(1).unwrap().files[0].path.clone();
+    let bytes = place.objects("out")[&format!("out/{first}")].clone();
+    let file = give_up(&place, 1);
+    place.run().finished();
+    place.overwrite(&file, bytes);
+    place.remove("in/a.parquet");
+    place.numbers("b.parquet", 40..50, 10);
+    place.run_as(&Arc::new(Unwatched), Said { accept_change: true, ..Said::default() }).finished();
+    let withdraw = Forge::new(&everything::files(&place)).entries(LANE, "withdraw").pop().unwrap();
+    place.overwrite(&withdraw, &b"{"[..]);
+    let (code, said) = verify(&place, &["--repair"]);
+    assert_eq!(code, Some(0), "{said}");
+    place.run().finished();
+    assert_mended(&place, 0..50, &said);
+}
+
+/// What a repair appends would take the number of the root entry that is lost.
+#[test]
+fn p18_a_repair_begins_on_no_log_that_lost_root_entries() {
+    let place = finished();
+    place.numbers("b.parquet", 40..60, 10);
+    place.run().finished();
+    for manifest in files_of(&place, ".json").into_keys() {
+        place.remove(&manifest);
+    }
+    let root = "checkpoint/root/0000000001";
+    let (entry, file) = (place.objects("checkpoint")[root].clone(), place.view().files().next().unwrap().path.clone());
+    place.remove(root);
+    place.remove(&format!("out/{file}"));
+    let before = everything_of(&place);
+    let (code, said) = verify(&place, &["--repair"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert_mentions(&said, &["was written under root entry 1 of the checkpoint, which is not there"]);
+    assert!(everything_of(&place) == before, "{said}");
+    place.overwrite(root, entry);
+    let said = place.workdir().said(&REPAIR, 0);
+    place.run().finished();
+    assert_mended(&place, 0..60, &said);
 }
 
 // --- older copies ---

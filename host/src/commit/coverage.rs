@@ -357,6 +357,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_content_is_of_the_groups_that_are_left() {
+        let group = |root| GroupState { root, ..GroupState::default() };
+        let groups = |numbers: &[u64]| numbers.iter().map(|number| (*number, group(number / 10))).collect();
+        let content = || {
+            let mut content = ObjectCoverage {
+                digest: String::new(),
+                size: 1,
+                rows: 10,
+                piece: 0,
+                own: None,
+                root: 3,
+                named_by: vec![25],
+                coverage: Coverage::default(),
+            };
+            content.coverage.set_by(0..4, RowState::Done, 10);
+            content.coverage.set_by(4..6, RowState::Failed, 30);
+            content
+        };
+        let left = |gone: &[u64], counting: &[u64]| {
+            let mut content = content();
+            let is_left = content.withdraw(&gone.iter().copied().collect(), &groups(counting));
+            is_left.then_some((content.root, content.named_by, content.coverage.len()))
+        };
+        assert_eq!(left(&[7], &[10, 25, 30]), Some((3, vec![25], 6)));
+        // The group that named it still says that it was there.
+        assert_eq!(left(&[30], &[10, 25]), Some((2, vec![25], 4)));
+        assert_eq!(left(&[30, 25], &[10]), Some((1, vec![], 4)));
+        assert_eq!(left(&[10, 30], &[25]), Some((2, vec![25], 0)));
+        assert_eq!(left(&[10, 25, 30], &[]), None);
+    }
+
+    #[test]
     fn an_entry_that_claims_rows_twice_or_beyond_the_end_is_refused() {
         let entry = |done, dead| CoveredObject {
             object: "a".into(),

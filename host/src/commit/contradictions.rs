@@ -386,7 +386,7 @@ mod tests {
     fn a_root_entry_that_is_not_there_is_a_lie_if_what_follows_does_not_know_it() {
         let content = content("d", 20);
         let lane = Lane::new(0).with(1, 0, (0, 2), &content).with(2, 3, (2, 4), &content);
-        let groups = |lane: &Lane| groups(&root(1, &[0]), &[pinned("a", 9, 0)], &[lane.clone()]);
+        let groups = |lane: &Lane| groups(&root(1, &[0]), &[pinned("a", 9, 0)], &[lane]);
         assert_eq!(groups(&lane), []);
         let lane = lane.with(3, 1, (4, 5), &content).with(4, 2, (5, 6), &content);
         assert_eq!(groups(&lane), [(0, 2)]);
@@ -402,7 +402,7 @@ mod tests {
         ObjectCoverage { size: 18, piece, own: Some(own.to_vec()), ..content("d", rows) }
     }
 
-    fn groups(root: &Root, listing: &[Pinned], lanes: &[Lane]) -> Vec<(u32, u64)> {
+    fn groups(root: &Root, listing: &[Pinned], lanes: &[&Lane]) -> Vec<(u32, u64)> {
         let states: Vec<&LaneState> = lanes.iter().map(|lane| &lane.0).collect();
         let found = Contents::new(root, listing).contradictions(&states);
         found.into_iter().filter(|found| found.can_be_redone).map(|found| (found.lane, found.group)).collect()
@@ -412,27 +412,27 @@ mod tests {
     fn what_fewer_rows_were_done_by_is_accused_and_all_where_that_does_not_tell() {
         let (root, listing) = (root(0, &[0]), [pinned("a", 9, 0)]);
         let lane = Lane::new(0).with(3, 0, (0, 4), &content("d", 20)).with(5, 0, (4, 9), &content("d", 20));
-        assert_eq!(groups(&root, &listing, &[lane.clone()]), []);
+        assert_eq!(groups(&root, &listing, &[&lane]), []);
         for other in [content("e", 20), content("d", 21)] {
-            assert_eq!(groups(&root, &listing, &[lane.clone().with(7, 0, (9, 12), &other)]), [(0, 7)]);
-            assert_eq!(groups(&root, &listing, &[lane.clone().with(7, 0, (9, 18), &other)]), [(0, 3), (0, 5), (0, 7)]);
-            assert_eq!(groups(&root, &listing, &[lane.clone().with(7, 0, (9, 19), &other)]), [(0, 3), (0, 5)]);
+            assert_eq!(groups(&root, &listing, &[&lane.clone().with(7, 0, (9, 12), &other)]), [(0, 7)]);
+            assert_eq!(groups(&root, &listing, &[&lane.clone().with(7, 0, (9, 18), &other)]), [(0, 3), (0, 5), (0, 7)]);
+            assert_eq!(groups(&root, &listing, &[&lane.clone().with(7, 0, (9, 19), &other)]), [(0, 3), (0, 5)]);
             // One that did no row of it, but names it.
-            assert_eq!(groups(&root, &listing, &[lane.clone().with(7, 0, (0, 0), &other)]), [(0, 7)]);
+            assert_eq!(groups(&root, &listing, &[&lane.clone().with(7, 0, (0, 0), &other)]), [(0, 7)]);
         }
         // In another lane.
         let first = Lane::new(0).with(1, 0, (0, 5), &piece(0, &[(0, 9)], 20));
         let other = ObjectCoverage { digest: "e".into(), ..piece(1, &[(9, 20)], 20) };
-        let lanes = [first, Lane::new(1).with(2, 0, (9, 13), &other)];
-        assert_eq!(groups(&root, &[pinned("a", 18, 0)], &lanes), [(1, 2)]);
+        let second = Lane::new(1).with(2, 0, (9, 13), &other);
+        assert_eq!(groups(&root, &[pinned("a", 18, 0)], &[&first, &second]), [(1, 2)]);
     }
 
     #[test]
     fn an_object_has_another_content_where_the_listing_says_so() {
         let lane = Lane::new(0).with(3, 0, (0, 4), &content("d", 20)).with(5, 2, (4, 9), &content("e", 20));
-        assert_eq!(groups(&root(2, &[0, 2]), &[pinned("a", 9, 2)], &[lane.clone()]), []);
+        assert_eq!(groups(&root(2, &[0, 2]), &[pinned("a", 9, 2)], &[&lane]), []);
         // Another object is new since, not this one.
-        assert_eq!(groups(&root(2, &[0, 2]), &[pinned("a", 9, 0)], &[lane.clone()]), [(0, 3)]);
+        assert_eq!(groups(&root(2, &[0, 2]), &[pinned("a", 9, 0)], &[&lane]), [(0, 3)]);
         // An earlier listing had one content of it all the time.
         let lane = lane.with(6, 1, (9, 10), &content("f", 20));
         let all = |root: &Root, lane: &Lane| {
@@ -450,11 +450,11 @@ mod tests {
     #[test]
     fn rows_of_objects_that_the_job_did_not_have_are_found() {
         let lane = Lane::new(0).with(3, 0, (0, 4), &content("d", 20)).with(4, 1, (4, 5), &content("d", 20));
-        assert_eq!(groups(&root(1, &[0]), &[pinned("a", 9, 0)], &[lane.clone()]), []);
-        assert_eq!(groups(&root(1, &[0]), &[pinned("b", 9, 0)], &[lane.clone()]), [(0, 3), (0, 4)]);
-        assert_eq!(groups(&root(1, &[0]), &[pinned("a", 8, 0)], &[lane.clone()]), [(0, 3), (0, 4)]);
+        assert_eq!(groups(&root(1, &[0]), &[pinned("a", 9, 0)], &[&lane]), []);
+        assert_eq!(groups(&root(1, &[0]), &[pinned("b", 9, 0)], &[&lane]), [(0, 3), (0, 4)]);
+        assert_eq!(groups(&root(1, &[0]), &[pinned("a", 8, 0)], &[&lane]), [(0, 3), (0, 4)]);
         // Under one that came since the root was read.
-        assert_eq!(groups(&root(0, &[0]), &[pinned("b", 9, 0)], &[lane.clone()]), [(0, 3)]);
+        assert_eq!(groups(&root(0, &[0]), &[pinned("b", 9, 0)], &[&lane]), [(0, 3)]);
         // Under an earlier listing: what that says is asked.
         let (root, present) = (root(1, &[0, 1]), [pinned("b", 9, 0)]);
         let state = [&lane.0];
@@ -475,12 +475,12 @@ mod tests {
         let (root, listing) = (root(0, &[0]), [pinned("a", 18, 0)]);
         let first = |own: (u64, u64), row| Lane::new(0).with(1, 0, (row, row + 2), &piece(0, &[own], 20));
         let second = |own: (u64, u64), row| Lane::new(1).with(1, 0, (row, row + 1), &piece(1, &[own], 20));
-        assert_eq!(groups(&root, &listing, &[first((0, 9), 0), second((9, 20), 9)]), []);
-        assert_eq!(groups(&root, &listing, &[first((0, 10), 0), second((9, 20), 9)]), [(0, 1), (1, 1)]);
-        assert_eq!(groups(&root, &listing, &[first((0, 8), 0), second((9, 20), 9)]), [(0, 1), (1, 1)]);
-        assert_eq!(groups(&root, &listing, &[first((0, 8), 0)]), []);
+        assert_eq!(groups(&root, &listing, &[&first((0, 9), 0), &second((9, 20), 9)]), []);
+        assert_eq!(groups(&root, &listing, &[&first((0, 10), 0), &second((9, 20), 9)]), [(0, 1), (1, 1)]);
+        assert_eq!(groups(&root, &listing, &[&first((0, 8), 0), &second((9, 20), 9)]), [(0, 1), (1, 1)]);
+        assert_eq!(groups(&root, &listing, &[&first((0, 8), 0)]), []);
         // A piece keeps its rows.
         let lane = first((0, 9), 0).with(3, 0, (2, 5), &piece(0, &[(0, 8)], 20));
-        assert_eq!(groups(&root, &listing, &[lane]), [(0, 1)]);
+        assert_eq!(groups(&root, &listing, &[&lane]), [(0, 1)]);
     }
 }

@@ -62,7 +62,7 @@ impl Level {
                 imports.into_iter().flatten().for_each(|import| self.import(&import.ty, giver));
             }
             Payload::ComponentAliasSection(aliases) => {
-                aliases.into_iter().flatten().for_each(|alias| self.alias(&alias))
+                aliases.into_iter().flatten().for_each(|alias| self.alias(&alias));
             }
             Payload::ComponentInstanceSection(instances) => {
                 instances.into_iter().flatten().for_each(|instance| self.instance(&instance));

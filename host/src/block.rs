@@ -65,7 +65,7 @@ pub struct Failure {
     pub row: u32,
     /// Index of the stage it failed in.
     pub stage: usize,
-    /// Whether the row itself was refused, or the block that it was in.
+    /// Whether the function refused the row, or it ended the function.
     pub kind: FailureKind,
     /// What the function or the host said.
     pub message: Arc<str>,
@@ -76,9 +76,9 @@ pub struct Failure {
 pub enum FailureKind {
     /// An error of this row.
     Row,
-    /// A trap of the whole block.
+    /// A trap: of the row alone, or of rows that were not told apart.
     Trap,
-    /// The whole block went past a limit.
+    /// A limit that was passed: by the row alone, or by rows that were not told apart.
     Limit,
 }
 
@@ -164,10 +164,16 @@ impl Origin {
     /// First and last object row, for messages about the whole block.
     pub fn span(&self) -> String {
         match (self.rows.first(), self.rows.last()) {
-            (Some(first), Some(last)) if first.start + 1 == last.end => format!("{} row {}", self.object, first.start),
-            (Some(first), Some(last)) => format!("{} rows {} to {}", self.object, first.start, last.end - 1),
+            (Some(first), Some(last)) => span(&self.object, &(first.start..last.end)),
             _ => format!("{} (no rows)", self.object),
         }
+    }
+}
+
+fn span(object: &str, rows: &Range<u64>) -> String {
+    match rows.end - rows.start {
+        1 => format!("{object} row {}", rows.start),
+        _ => format!("{object} rows {} to {}", rows.start, rows.end - 1),
     }
 }
 
@@ -221,16 +227,15 @@ impl Block {
     }
 
     /// Fails source rows, given by their ordinals in the origin: notes them, and drops every current row that came of
-    /// them. A source row that fails twice is noted once.
+    /// them. A source row that fails twice is noted once, as it did first.
     pub fn fail(
         self,
         stage: usize,
-        kind: FailureKind,
-        rows: impl IntoIterator<Item = (u32, Arc<str>)>,
+        rows: impl IntoIterator<Item = (u32, FailureKind, Arc<str>)>,
     ) -> Result<Block, ArrowError> {
         let mut failed = vec![false; self.origin.len()];
         let mut failures = Vec::new();
-        for (row, message) in rows {
+        for (row, kind, message) in rows {
             if !std::mem::replace(&mut failed[row as usize], true) {
                 failures.push(Failure { row, stage, kind, message });
             }
@@ -243,12 +248,15 @@ impl Block {
         Ok(block)
     }
 
-    /// Fails every source row that still has a current row.
-    pub fn fail_all(self, stage: usize, kind: FailureKind, message: &str) -> Result<Block, ArrowError> {
-        let rows = self.batch.num_rows() as u32;
-        let message: Arc<str> = message.into();
-        let failed: Vec<(u32, Arc<str>)> = (0..rows).map(|row| (self.parent(row), Arc::clone(&message))).collect();
-        self.fail(stage, kind, failed)
+    /// First and last object row of these current rows, for messages.
+    pub fn span(&self, rows: &Range<u32>) -> String {
+        span(&self.origin.object, &self.object_rows(rows))
+    }
+
+    /// The source rows, as ordinals in the object, from that of the first of these current rows to that of the last.
+    pub fn object_rows(&self, rows: &Range<u32>) -> Range<u64> {
+        let object_row = |row: u32| self.origin.object_row(self.parent(row));
+        object_row(rows.start)..object_row(rows.end - 1) + 1
     }
 
     /// Only the current rows whose source row passes.
@@ -309,7 +317,7 @@ mod tests {
         let out = block(&[5, 6])
             .advance(&[0], &Lineage::Counts(vec![2, 1]), &adds(&["a", "b", "c"]), &schema())
             .unwrap()
-            .fail(1, FailureKind::Row, [(0, "bad".into()), (0, "worse".into())])
+            .fail(1, [(0, FailureKind::Row, "bad".into()), (0, FailureKind::Trap, "worse".into())])
             .unwrap();
         assert_eq!(out.batch.num_rows(), 1);
         assert_eq!(out.parent(0), 1);

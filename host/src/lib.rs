@@ -16,6 +16,7 @@
 //! * [`store`] - a path or URL becomes an object store.
 //! * [`source`] - objects become units, units become rows.
 //! * [`filter`] - which rows are not done yet, by id.
+//! * [`stage`] - one block through one function: rows that end it are told apart from the others.
 //! * [`udf`] - a block goes through a component; the only room that knows the WebAssembly engine.
 //! * [`sink`] - blocks become durable objects.
 //! * [`commit`] - the log; the only room that marks rows done.
@@ -42,5 +43,6 @@ pub mod plan;
 pub mod private;
 pub mod sink;
 pub mod source;
+pub mod stage;
 pub mod store;
 pub mod udf;

@@ -24,7 +24,7 @@
 //! * `finish` - one more look at what a run calls finished; the manifest; the checkpoint's deletion.
 //! * `record` - documents about a run or a job.
 //! * `budget` - bytes in flight.
-//! * `by_hand` - what to type after a row or a block ended a run.
+//! * `by_hand` - what to type after a row ended a run.
 //! * `trial` - one function run by hand, through the same steps.
 
 mod asked;
@@ -68,7 +68,7 @@ pub use look::check;
 pub use open::begin;
 use open::{Job, Opened, Opening};
 use read::WorkList;
-pub use trial::{Trial, Tried};
+pub use trial::{Isolated, Trial, Tried};
 
 /// Blocks that wait for a worker, per worker.
 const QUEUED_PER_WORKER: usize = 2;

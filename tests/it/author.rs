@@ -335,6 +335,19 @@ fn a_row_that_traps_is_found() {
 }
 
 #[test]
+fn all_rows_that_end_a_function_are_found() {
+    let (workdir, hostile) = numbers();
+    let at = ["--config", "{ at = [0, 13, 14, 15, 19] }"];
+    let output = workdir.wasmpipe(&test_hostile(&hostile, "panics_on", &at));
+    assert_eq!(output.status.code(), Some(1));
+    let ends = [0, 13, 14, 15, 19].map(|row| format!("row {row} ends the function"));
+    let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
+    let all = "end the function: 5 rows of 20 (row 0, 13 to 15, 19), found in ";
+    assert_mentions(&text(&output.stdout), &[&ends[..], &[all]].concat());
+    assert_mentions(&text(&output.stderr), &["0 is poison", "13 is poison", "14 is poison", "19 is poison"]);
+}
+
+#[test]
 fn a_function_that_remembers_is_found_out() {
     let (workdir, hostile) = numbers();
     let printed = ends_with(&workdir, 1, &test_hostile(&hostile, "remembers", &["--shuffle"]));

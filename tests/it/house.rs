@@ -22,15 +22,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("commit", &["panics", "sink", "source", "store"]),
     ("plan", &["annotations", "columns", "commit", "config", "filter", "message", "sink", "source", "store", "udf"]),
     ("exchange", &["block", "columns", "commit", "plan", "sink", "source", "store"]),
+    ("stage", &["block", "columns", "message", "panics", "plan", "udf"]),
     (
         "pipeline",
-        &["block", "columns", "commit", "filter", "message", "observe", "plan", "sink", "source", "store", "udf"],
+        &["block", "commit", "filter", "message", "observe", "plan", "sink", "source", "stage", "store", "udf"],
     ),
     (
         "cli",
         &[
             "block", "columns", "commit", "config", "exchange", "message", "observe", "pipeline", "plan", "private",
-            "sink", "store", "udf",
+            "sink", "stage", "store", "udf",
         ],
     ),
 ];

@@ -140,8 +140,8 @@ fn a_panic_shows_its_message_and_its_line() {
         1,
         expect![[r#"
             ERROR guest: panicked at src/hostile.rs:N: 7 is poison stage=stage 1 function=panics_on
-            error: stage 1 (panics_on) of /job/hostile.wasm (pipeline.toml, line 7): `panics_on` panicked at src/hostile.rs:N: 7 is poison, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function panics_on --config '{"at":7}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
+            error: stage 1 (panics_on) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): `panics_on` panicked at src/hostile.rs:N: 7 is poison
+              hint: `wasmpipe udf test /job/hostile.wasm --function panics_on --config '{"at":7}' --input /job/in/a.parquet --skip 7 --rows 1` runs this row alone; mend the function to give an error for such a row; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
     run(
@@ -149,7 +149,7 @@ fn a_panic_shows_its_message_and_its_line() {
         3,
         expect![[r#"
             ERROR guest: panicked at src/hostile.rs:N: 7 is poison stage=stage 1 function=panics_on
-            WARN wasmpipe::pipeline::work: stage 1 (panics_on): rows left out: `panics_on` panicked at src/hostile.rs:N: 7 is poison, in the block a.parquet rows 5 to 9
+            WARN wasmpipe::pipeline::work: stage 1 (panics_on): a.parquet row 7 (id="id-7") left out: `panics_on` panicked at src/hostile.rs:N: 7 is poison
         "#]],
     );
 }
@@ -162,32 +162,32 @@ fn a_trap_without_a_panic_shows_where() {
         1,
         expect![[r#"
             ERROR guest: panicked at src/hostile.rs:N: attempt to divide by zero stage=stage 1 function=dies
-            error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` panicked at src/hostile.rs:N: attempt to divide by zero, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"divide_by_zero"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
+            error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): `dies` panicked at src/hostile.rs:N: attempt to divide by zero
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"divide_by_zero"}' --input /job/in/a.parquet --skip 7 --rows 1` runs this row alone; mend the function to give an error for such a row; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
     run(
         &dies("out_of_bounds"),
         1,
         expect![[r#"
-            error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: out of bounds memory access in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"out_of_bounds"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
+            error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): `dies` trapped: out of bounds memory access in `hostile::hostile::dies`
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"out_of_bounds"}' --input /job/in/a.parquet --skip 7 --rows 1` runs this row alone; mend the function to give an error for such a row; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
     run(
         &dies("unreachable"),
         1,
         expect![[r#"
-            error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: wasm `unreachable` instruction executed in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"unreachable"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
+            error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): `dies` trapped: wasm `unreachable` instruction executed in `hostile::hostile::dies`
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"unreachable"}' --input /job/in/a.parquet --skip 7 --rows 1` runs this row alone; mend the function to give an error for such a row; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
     run(
         &dies("abort"),
         1,
         expect![[r#"
-            error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): `dies` trapped: wasm `unreachable` instruction executed in `hostile::hostile::dies`, in the block a.parquet rows 5 to 9
-              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"abort"}' --input /job/in/a.parquet --skip 5 --rows 5` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs this row only. on_error = "skip" or "dead-letter" in this stage leaves out the whole block
+            error: stage 1 (dies) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 7 (id="id-7"): `dies` trapped: wasm `unreachable` instruction executed in `hostile::hostile::dies`
+              hint: `wasmpipe udf test /job/hostile.wasm --function dies --config '{"at":7,"how":"abort"}' --input /job/in/a.parquet --skip 7 --rows 1` runs this row alone; mend the function to give an error for such a row; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
 }
@@ -198,16 +198,17 @@ fn a_limit_is_named() {
         "function = \"spin\"\nblock_seconds_max = 0.1",
         1,
         expect![[r#"
-            error: stage 1 (spin) of /job/hostile.wasm (pipeline.toml, line 7): `spin` ran out of time: block_seconds_max = 0.1 s, in the block a.parquet rows 0 to 4
-              hint: raise `block_seconds_max` in this stage
+            WARN wasmpipe::pipeline::work: stage 1 (spin): `spin` ran out of time: block_seconds_max = 0.1 s, in the block a.parquet rows 0 to 4: its rows are called apart
+            error: stage 1 (spin) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 0 (id="id-0"): `spin` ran out of time: block_seconds_max = 0.1 s
+              hint: raise `block_seconds_max` in this stage; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
     run(
         "function = \"grow\"\nmemory_bytes_max = \"32 MiB\"",
         1,
         expect![[r#"
-            error: stage 1 (grow) of /job/hostile.wasm (pipeline.toml, line 7): `grow` ran out of memory: memory_bytes_max = 33554432 bytes, it wanted N, in the block a.parquet rows 0 to 4
-              hint: raise `memory_bytes_max` in this stage
+            error: stage 1 (grow) of /job/hostile.wasm (pipeline.toml, line 7): a.parquet row 0 (id="id-0"): `grow` ran out of memory: memory_bytes_max = 33554432 bytes, it wanted N
+              hint: raise `memory_bytes_max` in this stage; or leave such rows out with on_error = "skip" or "dead-letter" in this stage
         "#]],
     );
 }

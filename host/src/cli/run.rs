@@ -266,6 +266,9 @@ fn print_summary(summary: &Summary, is_durable: bool) {
         ("output rows written", summary.rows_written),
         ("commits", summary.commits),
     ];
+    if summary.isolate_calls > 0 {
+        rows.push(("calls to tell rows apart", summary.isolate_calls));
+    }
     if summary.rows_failed_in_all != summary.rows_failed {
         rows.push(("rows failed, all runs", summary.rows_failed_in_all));
     }

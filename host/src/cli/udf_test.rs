@@ -18,12 +18,11 @@ use super::text::{counted, harmless_lines, line, number, seconds};
 use super::udf::Chosen;
 use super::{FAILED, FINISHED, FINISHED_WITH_FAILED_ROWS, REFUSED, Refused, args, print_error, sample, table};
 use crate::message::Message;
-use crate::pipeline::{Trial, Tried};
+use crate::pipeline::{Isolated, Trial, Tried};
+use crate::stage::{Left, Poison};
 use crate::udf::CallError;
 use results::Results;
 
-/// A function that takes longer for a block is not called again and again to find the row that it fails on.
-const SEARCH_TIME_MAX: Duration = Duration::from_secs(2);
 /// Failed and dropped rows that are printed.
 const ROWS_NAMED_MAX: usize = 10;
 
@@ -49,16 +48,28 @@ fn try_test(options: &args::UdfTest) -> Result<u8, Refused> {
     let mut trial = chosen.bind(sample.rows.schema())?;
     print_before(&chosen, &trial, &sample, options);
     let started = Instant::now();
-    let (tried, lines) = lines::caught(|| trial.run(sample.rows.clone()));
+    let (isolated, lines) = lines::caught(|| trial.isolate(sample.rows.clone(), say_search));
     let spent = started.elapsed();
-    print_lines(&lines);
-    let tried = match tried {
-        Ok(tried) => tried,
+    let isolated = match isolated {
+        Ok(isolated) => isolated,
         Err(error) => {
-            print_trap(&mut trial, &sample.rows, &error, spent);
+            print_lines(&lines);
+            print_failure(&error.to_string());
             return Ok(FAILED);
         }
     };
+    print_lines(&lines);
+    if !isolated.poison.is_empty() || !isolated.left.is_empty() {
+        print_ends(&isolated, &sample.rows);
+        return Ok(FAILED);
+    }
+    if isolated.calls > 0 {
+        let calls = number(isolated.calls);
+        say!(
+            "note: all rows together end the function, none does alone: these are the results of {calls} calls with fewer"
+        );
+    }
+    let tried = isolated.tried;
     print_after(&tried, sample.rows.num_rows(), options.show, &mut trial, spent);
     if let Some(path) = &options.write {
         sample::write(path, &tried.output)?;
@@ -159,36 +170,60 @@ fn seconds_short(time: Duration) -> String {
     }
 }
 
-/// A trap fails a whole block; a person wants to know the row.
-fn print_trap(trial: &mut Trial, rows: &RecordBatch, error: &CallError, spent: Duration) {
-    let is_searched = matches!(error, CallError::Trap { .. } | CallError::Limit { .. }) && spent < SEARCH_TIME_MAX;
-    if is_searched && let Some((row, error)) = lines::silenced(|| find_trap(trial, rows)) {
-        out!("row {row} ends the function:\n{}", table::of_batch(&rows.slice(row, 1), 1, |_| row.to_string()));
-        print_failure(&error);
-    } else {
-        print_failure(error);
+/// Rows that end the function, each with its words; then all of them in a line.
+fn print_ends(isolated: &Isolated, rows: &RecordBatch) {
+    for Poison { row, message, .. } in isolated.poison.iter().take(ROWS_NAMED_MAX) {
+        let shown = table::of_batch(&rows.slice(*row as usize, 1), 1, |_| row.to_string());
+        out!("row {row} ends the function:\n{shown}");
+        print_failure(message);
+    }
+    let named = ranges(isolated.poison.iter().map(|poison| poison.row));
+    if !named.is_empty() {
+        let (found, all) = (counted(isolated.poison.len() as u64, "row"), number(rows.num_rows() as u64));
+        out!(
+            "end the function: {found} of {all} (row {}), found in {} calls",
+            named.join(", "),
+            number(isolated.calls)
+        );
+    }
+    for Left { rows, message, limit, .. } in &isolated.left {
+        out!("rows {} to {} were not told apart: {}", rows.start, rows.end - 1, limit.written());
+        print_failure(message);
     }
 }
 
-fn print_failure(error: &CallError) {
-    let message = Message::of(error);
-    let hint = "let the function give an error for such a row: that costs this row, a trap its whole block";
+/// `3`, `5 to 7`.
+fn ranges(rows: impl Iterator<Item = u32>) -> Vec<String> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for row in rows {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == row => *last = row,
+            _ => ranges.push((row, row)),
+        }
+    }
+    let text = |(first, last)| if first == last { format!("{first}") } else { format!("{first} to {last}") };
+    ranges.into_iter().map(text).collect()
+}
+
+fn print_failure(text: &str) {
+    let message = Message::new(text);
+    let hint = "let the function give an error for such a row: to find one that ends it takes many calls";
     let hint = message.hint.clone().unwrap_or_else(|| hint.to_owned());
     say!("{}", message.hint(hint));
 }
 
-/// The first row that traps when it is called alone, found by halving.
-fn find_trap(trial: &mut Trial, rows: &RecordBatch) -> Option<(usize, CallError)> {
-    let (mut from, mut len) = (0, rows.num_rows());
-    while len > 1 {
-        let half = len / 2;
-        trial.start_anew();
-        match trial.run(rows.slice(from, half)) {
-            Err(_) => len = half,
-            Ok(_) => (from, len) = (from + half, len - half),
-        }
+/// A row that hangs takes all of its time in each call until it stands alone.
+fn say_search(error: &CallError) {
+    let CallError::Timeout { .. } = error else { return };
+    say!(
+        "note: the function ran out of time; the rows for which it does are looked for, which takes as long many times over"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn neighbours_are_one_range() {
+        assert_eq!(super::ranges([1, 3, 4, 5, 9, 10].into_iter()), ["1", "3 to 5", "9 to 10"]);
     }
-    trial.start_anew();
-    let error = trial.run(rows.slice(from, len)).err()?;
-    Some((from, error))
 }

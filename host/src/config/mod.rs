@@ -125,6 +125,16 @@ pub struct Stage {
     /// `block_seconds_max = 30`: the longest time that the function may take for one block, in seconds. More than 0, at
     /// most a year; a fraction is fine.
     pub block_seconds_max: Option<At<Duration>>,
+    /// `isolate_calls_max = 10000`: when a block traps or goes past a limit, the most calls that are spent on telling its
+    /// rows apart. 0 tells none apart.
+    pub isolate_calls_max: Option<At<u64>>,
+    /// `isolate_seconds_max = 600`: the longest time that these calls may take, in seconds. At most a year.
+    pub isolate_seconds_max: Option<At<Duration>>,
+    /// `isolate_hangs_max = 3`: after so many rows in succession that each take all of `block_seconds_max` no more are told
+    /// apart. At least 1.
+    pub isolate_hangs_max: Option<At<u32>>,
+    /// `on_unseparated = "skip"`: what to do about rows that these limits left together.
+    pub on_unseparated: Option<At<OnUnseparated>>,
 }
 
 /// `[sink]`: where results go.
@@ -239,6 +249,15 @@ pub enum OnError {
     Skip,
     /// `"dead-letter"`: the row has no results; it is kept in a file of its own, with what was wrong.
     DeadLetter,
+}
+
+/// What to do about rows of which some end the function, nobody knows which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnseparated {
+    /// `"fail"`: the run fails, and they are tried again by the next.
+    Fail,
+    /// `"skip"`: all of them fail, as `on_error` says.
+    Skip,
 }
 
 /// How the pages of a Parquet file are compressed.

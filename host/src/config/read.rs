@@ -14,8 +14,8 @@ use super::value::{
     seconds_of_a_minute, seconds_or_zero, text, whole, wrong_type,
 };
 use super::{
-    Checkpoint, Compression, Config, DeadLetters, Format, OnError, PipelineFile, Problems, Run, Sink, Source, Stage,
-    Store,
+    At, Checkpoint, Compression, Config, DeadLetters, Format, OnError, OnUnseparated, PipelineFile, Problems, Run,
+    Sink, Source, Stage, Store,
 };
 
 /// The most threads, and the most units open at once. More than this is a slip of the finger.
@@ -191,13 +191,48 @@ fn source(section: &Section<'_>, report: &mut Report<'_>) -> Source {
 }
 
 fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
+    let problems_before = report.problems.len();
     let component = section.required("component", report, path);
     let function = section.required("function", report, text);
     let config = section.optional("config", report, |value, report| Some(settings(value, report)));
     let on_error = section.optional("on_error", report, on_error);
     let memory_bytes_max = section.optional("memory_bytes_max", report, bytes);
     let block_seconds_max = section.optional("block_seconds_max", report, seconds);
-    Stage { component, function, config, on_error, memory_bytes_max, block_seconds_max }
+    let isolate_calls_max =
+        section.optional("isolate_calls_max", report, |value, report| whole(value, 0..=u64::MAX, report));
+    let isolate_seconds_max = section.optional("isolate_seconds_max", report, seconds_or_zero);
+    let isolate_hangs_max =
+        section.optional("isolate_hangs_max", report, |value, report| count(value, u32::MAX, report));
+    let on_unseparated = section.optional("on_unseparated", report, on_unseparated);
+    if report.problems.len() == problems_before {
+        refuse_skip_under_fail(on_error.as_ref(), on_unseparated.as_ref(), report);
+    }
+    Stage {
+        component,
+        function,
+        config,
+        on_error,
+        memory_bytes_max,
+        block_seconds_max,
+        isolate_calls_max,
+        isolate_seconds_max,
+        isolate_hangs_max,
+        on_unseparated,
+    }
+}
+
+/// Rows that fail unseparated are rows that fail.
+fn refuse_skip_under_fail(
+    on_error: Option<&At<OnError>>,
+    on_unseparated: Option<&At<OnUnseparated>>,
+    report: &mut Report<'_>,
+) {
+    let ends_the_run = on_error.is_none_or(|written| written.value == OnError::Fail);
+    if let Some(written) = on_unseparated.filter(|written| ends_the_run && written.value == OnUnseparated::Skip) {
+        let message = "`on_unseparated` leaves out rows in a stage whose first failed row ends the run";
+        let hint = "write on_error = \"skip\" or \"dead-letter\", or remove on_unseparated";
+        report.wrong(&written.span, message, hint);
+    }
 }
 
 fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Sink {
@@ -290,6 +325,10 @@ fn compression(value: Value<'_>, report: &mut Report<'_>) -> Option<Compression>
         ("none", Compression::None),
     ];
     choice(value, &choices, report)
+}
+
+fn on_unseparated(value: Value<'_>, report: &mut Report<'_>) -> Option<OnUnseparated> {
+    choice(value, &[("fail", OnUnseparated::Fail), ("skip", OnUnseparated::Skip)], report)
 }
 
 fn on_error(value: Value<'_>, report: &mut Report<'_>) -> Option<OnError> {

@@ -44,6 +44,10 @@ pub(super) const STAGE: Shape = Shape {
         ("on_error", r#"on_error = "skip""#),
         ("memory_bytes_max", r#"memory_bytes_max = "512 MiB""#),
         ("block_seconds_max", "block_seconds_max = 30"),
+        ("isolate_calls_max", "isolate_calls_max = 10000"),
+        ("isolate_seconds_max", "isolate_seconds_max = 600"),
+        ("isolate_hangs_max", "isolate_hangs_max = 3"),
+        ("on_unseparated", r#"on_unseparated = "skip""#),
     ],
 };
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::shape::{CHECKPOINT, DEAD_LETTERS, RUN, SINK, SOURCE, STAGE, STORE};
-use super::{Compression, Config, Format, OnError, Place, Problems, load, parse};
+use super::{Compression, Config, Format, OnError, OnUnseparated, Place, Problems, load, parse};
 
 /// The smallest file that is good. Cases are put below it, or below one of its sections.
 const SOURCE_AND_SINK: &str = "[source]\npath = \"in/\"\n[sink]\npath = \"out/\"\n";
@@ -58,11 +58,15 @@ config = { line_length_max = 1000, since = 2026-01-01, names = ["a", 1.5, true, 
 on_error = "fail"
 memory_bytes_max = "512 MiB"
 block_seconds_max = 0.5
+isolate_calls_max = 0
+isolate_seconds_max = 2.5
+isolate_hangs_max = 5
 
 [[stage]]
 component = "file:///opt/udfs/code.wasm"
 function = "passages"
 on_error = "skip"
+on_unseparated = "skip"
 
 [stage.config]
 tokens_max = -1
@@ -136,9 +140,13 @@ fn every_key_is_read() {
     assert_eq!(first.on_error.unwrap().value, OnError::Fail);
     assert_eq!(first.memory_bytes_max.unwrap().value, 512 << 20);
     assert_eq!(first.block_seconds_max.unwrap().value, Duration::from_millis(500));
+    assert_eq!(first.isolate_calls_max.unwrap().value, 0);
+    assert_eq!(first.isolate_seconds_max.unwrap().value, Duration::from_millis(2500));
+    assert_eq!((first.isolate_hangs_max.unwrap().value, first.on_unseparated), (5, None));
     assert_eq!(required(&second.component), "file:///opt/udfs/code.wasm");
     assert_eq!(second.config.unwrap().value.value, serde_json::json!({ "tokens_max": -1 }));
     assert_eq!(second.on_error.unwrap().value, OnError::Skip);
+    assert_eq!(second.on_unseparated.unwrap().value, OnUnseparated::Skip);
     assert_eq!(third.on_error.unwrap().value, OnError::DeadLetter);
 
     let sink = config.sink;
@@ -188,6 +196,34 @@ fn the_text_of_every_key_is_complete() {
             assert!(written, "`{name}` of {} is not in the test's text", shape.name);
         }
     }
+}
+
+#[test]
+fn rows_that_fail_unseparated_are_rows_that_fail() {
+    for on_error in ["", "on_error = 'fail'\n"] {
+        let stage = format!("[[stage]]\ncomponent = 'a'\nfunction = 'f'\n{on_error}on_unseparated = 'fail'\n");
+        good(&format!("{SOURCE_AND_SINK}{stage}"));
+    }
+    check_below(
+        "[[stage]]\ncomponent = 'a'\nfunction = 'f'\non_unseparated = 'skip'\nisolate_hangs_max = 0\n",
+        expect![[r#"
+            pipeline.toml:9:21: `isolate_hangs_max` must be from 1 to 4294967295, not 0
+                 9 | isolate_hangs_max = 0
+                   |                     ^
+              hint: for example isolate_hangs_max = 3
+
+            1 problem in pipeline.toml"#]],
+    );
+    check_below(
+        "[[stage]]\ncomponent = 'a'\nfunction = 'f'\non_unseparated = 'skip'\n",
+        expect![[r#"
+        pipeline.toml:8:18: `on_unseparated` leaves out rows in a stage whose first failed row ends the run
+             8 | on_unseparated = 'skip'
+               |                  ^^^^^^
+          hint: write on_error = "skip" or "dead-letter", or remove on_unseparated
+
+        1 problem in pipeline.toml"#]],
+    );
 }
 
 /// Every hint's example, put where the hint says, is accepted.
@@ -379,7 +415,7 @@ workers = 0
             pipeline.toml:7:1: unknown key `on_eror` in [[stage]]
                  7 | on_eror = "skip"
                    | ^^^^^^^
-              hint: did you mean `on_error`? [[stage]] takes component, function, config, on_error, memory_bytes_max and block_seconds_max
+              hint: did you mean `on_error`? [[stage]] takes component, function, config, on_error, memory_bytes_max, block_seconds_max, isolate_calls_max, isolate_seconds_max, isolate_hangs_max and on_unseparated
 
             pipeline.toml:11:11: `columns` is empty
                 11 | columns = []

@@ -48,6 +48,8 @@ pub struct Progress {
     pub bytes_read: AtomicU64,
     /// Bytes of sink files that count.
     pub bytes_written: AtomicU64,
+    /// Calls of functions that told rows apart: those of a block that trapped or went past a limit.
+    pub isolate_calls: AtomicU64,
     /// Time per kind of work, over all threads.
     pub times: Times,
 }
@@ -145,6 +147,8 @@ pub struct Summary {
     pub bytes_read: u64,
     /// Bytes of sink files.
     pub bytes_written: u64,
+    /// Calls of functions that told rows apart: those of a block that trapped or went past a limit.
+    pub isolate_calls: u64,
     /// Counters that functions keep, as `function.name`.
     pub guest_counts: std::collections::BTreeMap<String, u64>,
     /// Wall clock.
@@ -216,6 +220,7 @@ impl Progress {
             objects_opened: get(&self.objects_opened),
             bytes_read: get(&self.bytes_read),
             bytes_written: get(&self.bytes_written),
+            isolate_calls: get(&self.isolate_calls),
             guest_counts: std::collections::BTreeMap::new(),
             seconds: elapsed.as_secs_f64(),
             seconds_read: seconds(&self.times.read),

@@ -1,4 +1,4 @@
-//! What to type after a row or a block ended a run: the commands that run a block's rows by hand, and how the run goes on.
+//! What to type after a row ended a run: the commands that run it by hand, and how the run goes on.
 
 use crate::block::Block;
 use crate::plan::{Plan, Stage};
@@ -7,12 +7,11 @@ use crate::udf;
 /// Rows that `udf test` takes.
 const ROWS_MAX: u64 = 1_000_000;
 
-/// What to do about a function that a block ended.
-pub(super) fn hint(plan: &Plan, index: usize, block: &Block) -> String {
+/// What to do about a function that this row of the block's object ended.
+pub(super) fn hint(plan: &Plan, index: usize, block: &Block, row: u64) -> String {
     format!(
-        "`{}` runs these rows alone and looks for the one; mend the function to give an error for such a row, which costs \
-         this row only. on_error = \"skip\" or \"dead-letter\" in this stage leaves out the whole block",
-        commands(plan, index, block)
+        "`{}` runs this row alone; mend the function to give an error for such a row",
+        commands(plan, index, block, row)
     )
 }
 
@@ -31,15 +30,13 @@ pub(super) fn going_on(plan: &Plan) -> &'static str {
 }
 
 /// One command, or one for each stage up to this one if an earlier stage makes what it needs.
-fn commands(plan: &Plan, index: usize, block: &Block) -> String {
+fn commands(plan: &Plan, index: usize, block: &Block, row: u64) -> String {
     let stages = &plan.stages[..=index];
     let makes = |stage: &Stage| {
         let made = stage.binding.adds.fields().iter();
         made.filter(|field| stages[index].binding.needs.column_with_name(field.name()).is_some()).count() > 0
     };
     let from = if stages[..index].iter().any(makes) { 0 } else { index };
-    let first = block.origin.rows.first().map_or(0, |range| range.start);
-    let rows = block.origin.rows.last().map_or(1, |range| range.end - first).min(ROWS_MAX);
     let mut commands = Vec::new();
     let object = match plan.source.store.local_root() {
         Some(root) => root.join(&*block.origin.object).display().to_string(),
@@ -50,7 +47,7 @@ fn commands(plan: &Plan, index: usize, block: &Block) -> String {
             copy
         }
     };
-    let mut input = format!("{} --skip {first} --rows {rows}", word(&object));
+    let mut input = format!("{} --skip {row} --rows 1", word(&object));
     for (at, stage) in stages.iter().enumerate().skip(from) {
         let mut command = format!("{} --input {input}", test(&stage.spec));
         if at < index {

@@ -4,20 +4,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use crossbeam_channel::Receiver;
+use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::groups::Ticket;
 use super::{Emitted, Flow, RunError, by_hand, letters, lock};
-use crate::block::{Block, FailureKind};
-use crate::columns;
+use crate::block::Block;
 use crate::commit::RowState;
 use crate::message::parted;
 use crate::observe::{add, add_time};
 use crate::plan::{OnError, Stage};
 use crate::sink::SinkError;
+use crate::stage::{Poison, Search, Spent, Start, Stop, accept, fail_nulls, input, isolate, without_stage};
 use crate::udf::{Answer, CallError, Instance};
 
 /// Failed rows that one block logs one by one; the rest is counted.
@@ -120,40 +121,44 @@ impl Drive<'_> {
     }
 
     fn call(&mut self, index: usize, block: Block) -> Result<Block, RunError> {
-        let stage = &self.flow.plan.stages[index];
+        let flow = self.flow;
+        let stage = &flow.plan.stages[index];
         let input = input(stage, &block).map_err(|error| {
             RunError::Failed(format!("{}: {}: {error}\nhint: {HINT_VALUE}", stage.label, block.origin.span()))
         })?;
-        let answer = match self.process(index, &input) {
-            Ok(answer) => answer,
-            Err(CallError::Trap { message }) => return self.fail_block(index, block, FailureKind::Trap, &message),
-            Err(CallError::Limit { message }) => return self.fail_block(index, block, FailureKind::Limit, &message),
-            Err(CallError::Broken { message }) => {
-                return Err(RunError::Failed(format!("{}: {}", self.of(stage), in_block(&message, &block))));
-            }
+        let search = Search {
+            adds: &stage.binding.adds,
+            isolation: &stage.isolation,
+            limits: &stage.spec.limits,
+            stops_at_first: stage.on_error == OnError::Fail,
         };
+        let mut is_first = true;
+        let outcome = isolate(&input, search, |rows, start| match std::mem::take(&mut is_first) {
+            true => self.process(index, rows, start).inspect_err(|error| will_isolate(stage, &block, error)),
+            false => self.process_apart(index, rows, start),
+        });
+        let outcome = outcome.map_err(|stop| self.stopped(index, &block, stop))?;
+        if outcome.calls > 0 {
+            let (found, calls) = (outcome.poison.len(), outcome.calls);
+            tracing::info!("{}: {}: {found} rows found in {calls} calls", stage.label, block.origin.span());
+        }
         let before = block.failures.len();
-        let block = accept(index, stage, block, answer).map_err(|error| broken(stage, &error))?;
+        let block = accept(index, stage, block, outcome).map_err(|error| broken(stage, &error))?;
         self.settle_failures(stage, &block, before)?;
         Ok(block)
     }
 
-    /// A block without an answer: under `fail` it ends the run, else all its rows fail.
-    fn fail_block(&self, index: usize, block: Block, kind: FailureKind, message: &str) -> Result<Block, RunError> {
-        let stage = &self.flow.plan.stages[index];
-        let message = in_block(message, &block);
-        if stage.on_error == OnError::Fail {
-            let (_, hint) = parted(&message);
-            let by_hand = || format!("\nhint: {}", by_hand::hint(&self.flow.plan, index, &block));
-            let more = hint.map_or_else(by_hand, |_| String::new());
-            return Err(RunError::Failed(format!("{}: {message}{more}", self.of(stage))));
+    /// A call with rows of a block that failed. What the function logs was shown in the block's call.
+    fn process_apart(&mut self, index: usize, rows: &RecordBatch, start: Start) -> Result<Answer, CallError> {
+        if self.flow.is_dead() {
+            return Err(CallError::Broken { message: "nobody waits for an answer any more".into() });
         }
-        tracing::warn!("{}: rows {}: {}", stage.label, word(stage), parted(&message).0);
-        block.fail_all(index, kind, &message).map_err(|error| broken(stage, &error))
+        add(&self.flow.progress.isolate_calls, 1);
+        with_default(NoSubscriber::new(), || self.process(index, rows, start))
     }
 
     /// Calls the worker's instance; the first block starts it.
-    fn process(&mut self, index: usize, input: &RecordBatch) -> Result<Answer, CallError> {
+    fn process(&mut self, index: usize, input: &RecordBatch, start: Start) -> Result<Answer, CallError> {
         let (flow, stage) = (self.flow, &self.flow.plan.stages[index]);
         let kept = &mut self.instances[index];
         if kept.is_none() {
@@ -161,6 +166,9 @@ impl Drive<'_> {
             *kept = Some(started.map_err(|error| CallError::Broken { message: error.to_string() })?);
         }
         let instance = kept.as_mut().expect("just started");
+        if start == Start::Anew {
+            instance.start_anew();
+        }
         let answer = instance.process(input);
         let spent = instance.take_time().as_nanos() as u64;
         add(&flow.progress.times.guest, spent);
@@ -176,6 +184,31 @@ impl Drive<'_> {
         Ok(answer)
     }
 
+    /// A block without an answer ends the run.
+    fn stopped(&self, index: usize, block: &Block, stop: Stop) -> RunError {
+        let stage = &self.flow.plan.stages[index];
+        let message = match stop {
+            Stop::Broken(message) => in_block(&message, block),
+            Stop::First(poison) => self.first(index, block, &poison),
+            Stop::Spent(spent) => unseparated(stage, block, &spent),
+            Stop::TooMuch { rows, answer_rows, answer_bytes } => format!(
+                "what came of {} is too much for one batch: {answer_rows} rows, {answer_bytes} bytes\n\
+                 hint: lower `block_rows_max` under [run] and run the same command again, or let the function answer with less",
+                block.span(&(0..rows))
+            ),
+        };
+        RunError::Failed(format!("{}: {message}", self.of(stage)))
+    }
+
+    /// A row that ends the function, and with it the run.
+    fn first(&self, index: usize, block: &Block, poison: &Poison) -> String {
+        let row = block.parent(poison.row);
+        let (what, hint) = parted(without_stage(&poison.message));
+        let by_hand = || by_hand::hint(&self.flow.plan, index, block, block.origin.object_row(row));
+        let hint = hint.map_or_else(by_hand, str::to_owned);
+        format!("{}: {what}\nhint: {hint}; {HINT_LEAVE_OUT}", block.origin.describe(row))
+    }
+
     /// Under `fail` the first failure ends the run; else the rows are left out, and some are logged.
     fn settle_failures(&self, stage: &Stage, block: &Block, before: usize) -> Result<(), RunError> {
         let failures = &block.failures[before..];
@@ -188,7 +221,7 @@ impl Drive<'_> {
             let hint = hint.unwrap_or_else(|| by_hand::going_on(&self.flow.plan));
             let place = block.origin.describe(first.row);
             return Err(RunError::Failed(format!(
-                "{}: {place}: {what}\nhint: {hint}; or leave such rows out with on_error = \"skip\" or \"dead-letter\" in this stage",
+                "{}: {place}: {what}\nhint: {hint}; {HINT_LEAVE_OUT}",
                 self.of(stage)
             )));
         }
@@ -217,11 +250,43 @@ fn word(stage: &Stage) -> &'static str {
 /// A message about a whole block names its rows. The stage's number is said by whoever shows the message.
 fn in_block(message: &str, block: &Block) -> String {
     let (what, hint) = parted(message);
-    let what = what.split_once(": ").filter(|(stage, _)| stage.starts_with("stage ")).map_or(what, |(_, what)| what);
-    let what = format!("{what}, in the block {}", block.origin.span());
+    let what = format!("{}, in the block {}", without_stage(what), block.origin.span());
     hint.map_or(what.clone(), |hint| format!("{what}\nhint: {hint}"))
 }
 
+/// A function that takes long takes long many times over, and a person who waits wants to know for what.
+fn will_isolate(stage: &Stage, block: &Block, error: &CallError) {
+    let text = error.to_string();
+    let what = format!("{}, in the block {}", parted(without_stage(&text)).0, block.origin.span());
+    match error {
+        CallError::Timeout { .. } => tracing::warn!("{}: {what}: its rows are called apart", stage.label),
+        CallError::Trap { .. } | CallError::Limit { .. } => {
+            tracing::info!("{}: {what}: its rows are called apart", stage.label);
+        }
+        CallError::Broken { .. } => {}
+    }
+}
+
+/// Rows that the search left together.
+fn unseparated(stage: &Stage, block: &Block, spent: &Spent) -> String {
+    let Spent { left, found, calls, time } = spent;
+    let (what, limit, key) = (parted(without_stage(&left.message)).0, left.limit.written(), left.limit.key());
+    let skip = match stage.on_error {
+        OnError::Fail => String::new(),
+        OnError::Skip | OnError::DeadLetter => {
+            ", or let them all fail with on_unseparated = \"skip\" in this stage".to_owned()
+        }
+    };
+    format!(
+        "{}: of these rows some end the function, and were not told apart: {limit}, after {calls} calls in {:.1} s that \
+         found {found} rows before them; the last call with the first of them: {what}\n\
+         hint: the same command does them again; before it, mend the function, raise `{key}`{skip}",
+        block.span(&left.rows),
+        time.as_secs_f64(),
+    )
+}
+
+const HINT_LEAVE_OUT: &str = "or leave such rows out with on_error = \"skip\" or \"dead-letter\" in this stage";
 const HINT_VALUE: &str = "a value does not fit the type that the function asks for; mend the value or the function";
 
 fn broken(stage: &Stage, error: &ArrowError) -> RunError {
@@ -232,35 +297,6 @@ fn broken(stage: &Stage, error: &ArrowError) -> RunError {
         _ => "nothing is lost; this is a defect of wasmpipe: report it with this line",
     };
     RunError::Failed(format!("{}: {error}\nhint: {hint}", stage.label))
-}
-
-/// Rows with a null where the function takes none fail before they reach it.
-pub(super) fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, ArrowError> {
-    let mut failed = Vec::new();
-    for (&place, field) in stage.needs.iter().zip(stage.binding.needs.fields()) {
-        let column = block.batch.column(place);
-        if field.is_nullable() || column.null_count() == 0 {
-            continue;
-        }
-        let rows = (0..column.len()).filter(|&row| column.is_null(row));
-        let message: Arc<str> =
-            format!("null in column `{}`, which the function takes without nulls", field.name()).into();
-        failed.extend(rows.map(|row| (block.parent(row as u32), Arc::clone(&message))));
-    }
-    block.fail(index, FailureKind::Row, failed)
-}
-
-/// What the function gets to see of a block: the columns that it needs, in the types that it needs.
-pub(super) fn input(stage: &Stage, block: &Block) -> Result<RecordBatch, ArrowError> {
-    columns::convert_all(&block.columns(&stage.needs), &stage.binding.needs, block.batch.num_rows())
-}
-
-/// What an answer makes of the block that was asked about.
-pub(super) fn accept(index: usize, stage: &Stage, block: Block, answer: Answer) -> Result<Block, ArrowError> {
-    let errors: Vec<(u32, Arc<str>)> =
-        answer.errors.into_iter().map(|error| (block.parent(error.row), error.message.into())).collect();
-    let adds = answer.batch.project(&stage.adds)?;
-    block.advance(&stage.carry, &answer.lineage, &adds, &stage.output)?.fail(index, FailureKind::Row, errors)
 }
 
 /// What became of the block's source rows goes into its group, before the block counts as arrived.

@@ -197,6 +197,39 @@ pub struct Stage {
     pub output: SchemaRef,
     /// What a failed row means.
     pub on_error: OnError,
+    /// How far rows are told apart when a block of them ends the function.
+    pub isolation: Isolation,
+}
+
+/// How far rows are told apart when a block of them ends the function: for one block, beyond the call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isolation {
+    /// The most calls; in the pipeline file `isolate_calls_max`.
+    pub calls_max: u64,
+    /// The longest time of these; in the pipeline file `isolate_seconds_max`.
+    pub time_max: Duration,
+    /// Rows in succession that each take all of their time; in the pipeline file `isolate_hangs_max`.
+    pub hangs_max: u32,
+    /// Rows that stay together fail together, instead of ending the run.
+    pub skips_unseparated: bool,
+}
+
+impl Isolation {
+    const CALLS_MAX: u64 = 10_000;
+    const TIME_MIN: Duration = Duration::from_secs(600);
+    /// One row of 2^19 that hangs is found in so many calls of full length.
+    const TIMES_OF_A_BLOCK: u32 = 20;
+    const HANGS_MAX: u32 = 3;
+
+    /// What holds where the pipeline file says nothing.
+    pub fn of_block_time(block_time_max: Duration) -> Isolation {
+        Isolation {
+            calls_max: Self::CALLS_MAX,
+            time_max: Self::TIME_MIN.max(block_time_max.saturating_mul(Self::TIMES_OF_A_BLOCK)),
+            hangs_max: Self::HANGS_MAX,
+            skips_unseparated: false,
+        }
+    }
 }
 
 /// What a failed row means.

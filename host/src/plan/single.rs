@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::chain::{self, Link};
-use super::{OnError, Stage};
+use super::{Isolation, OnError, Stage};
 use crate::udf::{self, UdfError};
 
 /// One function, agreed with its input.
@@ -26,7 +26,9 @@ pub fn single(engine: &udf::Engine, spec: udf::Spec) -> Result<Single, UdfError>
     let chain::Places { needs, carry, adds, output } = places.pop().expect("one for each link");
     let sink_columns = names.iter().map(|name| output.index_of(name).expect("all columns are kept")).collect();
     let label = spec.stage.clone();
-    let stage =
-        Stage { label, line: 0, spec: Arc::new(spec), binding, needs, carry, adds, output, on_error: OnError::Skip };
+    // What can be told of a person's rows is told, the rest is said to be left.
+    let isolation = Isolation { skips_unseparated: true, ..Isolation::of_block_time(spec.limits.block_time_max) };
+    let (line, on_error) = (0, OnError::Skip);
+    let stage = Stage { label, line, spec: Arc::new(spec), binding, needs, carry, adds, output, on_error, isolation };
     Ok(Single { stage, sink_columns })
 }

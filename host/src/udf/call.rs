@@ -61,6 +61,9 @@ pub enum CallError {
     /// The function went past a limit: this block is without results.
     #[error("{message}")]
     Limit { message: String },
+    /// The limit was that on its time, so to find out took all of it.
+    #[error("{message}")]
+    Timeout { message: String },
     /// The function breaks the contract; it is of no use for any row.
     #[error("{message}")]
     Broken { message: String },
@@ -90,6 +93,11 @@ impl Instance {
         self.add(guest.take_counts());
         self.guest = Some(guest);
         Ok(answer)
+    }
+
+    /// The next call is the first of a new guest, which nothing that was called before can have left short of anything.
+    pub fn start_anew(&mut self) {
+        self.guest = None;
     }
 
     /// What the function counted in successful calls since this was last asked.
@@ -139,6 +147,7 @@ impl Instance {
         match fault {
             Fault::Lost(what) => CallError::Trap { message: named(what) },
             Fault::Limit(what) => CallError::Limit { message: named(what) },
+            Fault::Time(what) => CallError::Timeout { message: named(what) },
             broken => CallError::Broken { message: named(broken.message()) },
         }
     }
@@ -174,7 +183,9 @@ fn check(answer: Raw, rows: usize, binding: &Binding, limits: &Limits) -> Result
 }
 
 fn untakable(defect: &str) -> Fault {
-    Fault::Limit(format!("cannot take the block: it {defect}\nhint: lower `block_rows_max` under [run]"))
+    Fault::Limit(format!(
+        "cannot take the block: it {defect}\nhint: cut such a row before it comes here, or leave it out"
+    ))
 }
 
 fn defect(what: impl fmt::Display) -> Fault {
@@ -185,7 +196,7 @@ fn defect(what: impl fmt::Display) -> Fault {
 
 fn too_many(rows: u64, limits: &Limits) -> Fault {
     Fault::Limit(format!(
-        "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: lower `block_rows_max` under [run], or let the function answer with less",
+        "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: let the function answer with less for one row",
         limits.answer_rows_max
     ))
 }

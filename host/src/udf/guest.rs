@@ -28,6 +28,8 @@ pub(super) enum Fault {
     Lost(String),
     /// The guest went past a limit: fewer rows, or a higher limit, may do better.
     Limit(String),
+    /// The limit was that on its time.
+    Time(String),
     /// The guest breaks the contract whatever the rows are.
     Defect(String),
     /// The types of its exports are not those of the contract; this is the difference.
@@ -37,7 +39,7 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn message(self) -> String {
         match self {
-            Fault::Lost(message) | Fault::Limit(message) | Fault::Defect(message) => message,
+            Fault::Lost(message) | Fault::Limit(message) | Fault::Time(message) | Fault::Defect(message) => message,
             Fault::Misfit(reason) => {
                 format!("does not fit the contract: {reason}\nhint: rebuild the component")
             }
@@ -206,7 +208,7 @@ fn end<T>(
         if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
             tracing::debug!(target: "guest", "{}", quote(&backtrace.to_string()));
         }
-        if has_rung { Fault::Limit(out_of_time(limits, phase)) } else { fault(&error, store.data(), limits, phase) }
+        if has_rung { Fault::Time(out_of_time(limits, phase)) } else { fault(&error, store.data(), limits, phase) }
     })
 }
 
@@ -275,7 +277,7 @@ fn too_much(limits: &Limits, phase: Phase) -> String {
     let bytes = phase.bytes_max(limits);
     if phase == Phase::Process {
         return format!(
-            "answered with too much data: answer_bytes_max = {bytes} bytes\nhint: lower `block_rows_max` under [run], or let the function answer with less"
+            "answered with too much data: answer_bytes_max = {bytes} bytes\nhint: let the function answer with less for one row"
         );
     }
     format!(

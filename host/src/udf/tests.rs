@@ -406,7 +406,7 @@ fn column(answer: &Answer) -> Vec<i64> {
 fn failure(instance: &mut Instance) -> String {
     match instance.process(&block()).unwrap_err() {
         CallError::Trap { message } => format!("trap: {message}"),
-        CallError::Limit { message } => format!("limit: {message}"),
+        CallError::Limit { message } | CallError::Timeout { message } => format!("limit: {message}"),
         CallError::Broken { message } => format!("broken: {message}"),
     }
 }
@@ -858,12 +858,12 @@ fn s9_amplified_rows_cost_the_block() {
         &script,
         expect![[r#"
             limit: stage 2: `f` answered with too many rows: answer_rows_max = 16777216, they are 12884901885
-            hint: lower `block_rows_max` under [run], or let the function answer with less"#]],
+            hint: let the function answer with less for one row"#]],
     );
     let narrow = Limits { answer_bytes_max: 10, ..Limits::default() };
     expect![[r#"
         limit: stage 2: `f` answered with too much data: answer_bytes_max = 10 bytes
-        hint: lower `block_rows_max` under [run], or let the function answer with less"#]]
+        hint: let the function answer with less for one row"#]]
     .assert_eq(&failure(&mut start(&Script::new("map"), narrow)));
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::super::chain::{self, Link};
-use super::super::{OnError, Stage, columns, nearby, schema};
+use super::super::{Isolation, OnError, Stage, columns, nearby, schema};
 use super::Draft;
 use super::places::is_missing;
-use super::settings::{limits_of, on_error};
+use super::settings::{isolation, limits_of, on_error};
 use crate::annotations;
 use crate::config::{self, At, Place, list, nearest, shown};
 use crate::filter;
@@ -25,6 +25,7 @@ pub(super) struct Bound {
     binding: udf::Binding,
     line: u32,
     on_error: OnError,
+    isolation: Isolation,
 }
 
 impl Bound {
@@ -35,9 +36,9 @@ impl Bound {
 
     pub(super) fn stage(self, places: chain::Places) -> Stage {
         let chain::Places { needs, carry, adds, output } = places;
-        let Bound { spec, binding, line, on_error } = self;
+        let Bound { spec, binding, line, on_error, isolation } = self;
         let label = format!("{} ({})", spec.stage, spec.function);
-        Stage { label, line, spec: Arc::new(spec), binding, needs, carry, adds, output, on_error }
+        Stage { label, line, spec: Arc::new(spec), binding, needs, carry, adds, output, on_error, isolation }
     }
 }
 
@@ -242,7 +243,8 @@ impl Draft<'_> {
             Ok(binding) => {
                 let after = before.after(used, &binding.adds);
                 bindings.wanted.extend(binding.needs.fields().iter().map(|field| field.name().clone()));
-                bindings.bound.push(Bound { spec, binding, line: written.line, on_error: on_error(stage) });
+                let (on_error, isolation) = (on_error(stage), isolation(stage, &spec.limits));
+                bindings.bound.push(Bound { spec, binding, line: written.line, on_error, isolation });
                 Some(after)
             }
             Err(udf::UdfError::Columns { mismatch, .. }) => {

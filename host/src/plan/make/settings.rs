@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
-use super::super::{NewJob, OnError, Run};
+use super::super::{Isolation, NewJob, OnError, Run};
 use crate::commit::GroupLimits;
 use crate::config::{self, At, Config};
 use crate::sink;
@@ -60,6 +60,17 @@ pub(super) fn limits_of(stage: &config::Stage) -> udf::Limits {
         limits.block_time_max = time.value;
     }
     limits
+}
+
+pub(super) fn isolation(stage: &config::Stage, limits: &udf::Limits) -> Isolation {
+    let default = Isolation::of_block_time(limits.block_time_max);
+    let on_unseparated = stage.on_unseparated.as_ref().map(|written| written.value);
+    Isolation {
+        calls_max: value_or(stage.isolate_calls_max.as_ref(), default.calls_max),
+        time_max: value_or(stage.isolate_seconds_max.as_ref(), default.time_max),
+        hangs_max: value_or(stage.isolate_hangs_max.as_ref(), default.hangs_max),
+        skips_unseparated: on_unseparated == Some(config::OnUnseparated::Skip),
+    }
 }
 
 pub(super) fn sink_spec(config: &Config, store: Store, schema: SchemaRef) -> sink::Spec {

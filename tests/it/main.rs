@@ -23,6 +23,7 @@
 //! * `contract` - a guest written by hand, from the contract's words alone.
 //! * `s3` - the same with source, sink and checkpoint in a bucket, on a server that misbehaves (K10, K13).
 //! * `sandbox` - functions that misbehave (S).
+//! * `poison` - rows that end a function (S11).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
 //! * `fidelity` - what came is what goes out (E4).
@@ -54,6 +55,7 @@ mod listing;
 mod messages;
 mod other_readers;
 mod output;
+mod poison;
 mod processes;
 mod protocol;
 mod refuse;

@@ -1,12 +1,13 @@
 //! Functions that a host must survive. All keep the contract's words; what they do in between is the attack.
 
 use std::hint::black_box;
+use std::iter;
 use std::mem;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::Deserialize;
 use wasmpipe_sdk::schemars::{self, JsonSchema};
-use wasmpipe_sdk::{RecordBatch, Schema, Schemas, count, log, map, map_batches};
+use wasmpipe_sdk::{RecordBatch, Schema, Schemas, count, flat_map, log, map, map_batches};
 
 const MIB: usize = 1 << 20;
 
@@ -173,6 +174,45 @@ mod traps {
     }
 }
 
+/// The config of [`poisoned`].
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Attack {
+    how: How,
+    /// The numbers that are attacks.
+    at: Vec<i64>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    Trap,
+    Loop,
+    Memory,
+    Stack,
+    Bytes,
+    Rows,
+}
+
+/// The number as a text; for those in `at` what `how` says: trap, loop, memory, stack, bytes (300 MiB), rows (2^24 + 1).
+#[flat_map]
+pub fn poisoned(n: i64, #[config] attack: &Attack) -> impl Iterator<Item = String> {
+    let text = if attack.at.contains(&n) { strike(attack.how, n) } else { (n.to_string(), 1) };
+    iter::repeat_n(text.0, text.1)
+}
+
+/// A text, and how often.
+fn strike(how: How, n: i64) -> (String, usize) {
+    match how {
+        How::Trap => panic!("{n} is poison"),
+        How::Loop => (forever(n).to_string(), 1),
+        How::Memory => (grow(n).to_string(), 1),
+        How::Stack => (deeper(n).to_string(), 1),
+        How::Bytes => ("x".repeat(300 * MIB), 1),
+        How::Rows => (String::new(), (1 << 24) + 1),
+    }
+}
+
 /// The config of [`log_flood`].
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -252,6 +292,8 @@ mod tests {
         assert_eq!(panics_on(1, &Poison { at: Numbers::One(2) }), 1);
         assert_eq!(panics_on(1, &Poison { at: Numbers::Several(vec![2, 3]) }), 1);
         assert_eq!(dies(1, &Death { how: Way::Abort, at: Some(2) }), 1);
+        assert!(poisoned(1, &Attack { how: How::Loop, at: vec![2] }).eq(["1"]));
+        assert_eq!(poisoned(2, &Attack { how: How::Rows, at: vec![2] }).count(), (1 << 24) + 1);
         assert_ne!(remembers(1), remembers(1));
         assert_eq!(log_flood(1, &Flood { lines: 2, bytes: 1 }), 1);
         assert_eq!(log::lines_taken().len(), 2);

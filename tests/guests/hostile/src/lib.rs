@@ -6,7 +6,7 @@ mod hostile;
 
 use honest::{copies, double, drop_odd, errors_on, none, nothing_needed, same, shout, sleepy, twice};
 use hostile::{
-    broken, deep_recursion, dies, grow, host_calls_forever, leak, log_flood, long_error, panics_on, remembers, spin,
+    broken, deep_recursion, dies, grow, host_calls_forever, leak, log_flood, long_error, panics_on, poisoned, remembers, spin,
     spin_in_bind, wide,
 };
 
@@ -30,6 +30,7 @@ wasmpipe_sdk::export!(
     log_flood,
     long_error,
     panics_on,
+    poisoned,
     remembers,
     spin,
     spin_in_bind,

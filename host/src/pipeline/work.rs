@@ -19,7 +19,7 @@ use crate::observe::{add, add_time};
 use crate::plan::{OnError, Stage};
 use crate::sink::SinkError;
 use crate::stage::{Poison, Search, Spent, Start, Stop, accept, fail_nulls, input, isolate, without_stage};
-use crate::udf::{Answer, CallError, Instance};
+use crate::udf::{Answer, CallError, Instance, add_count};
 
 /// Failed rows that one block logs one by one; the rest is counted.
 const LOGGED_FAILURES_MAX: usize = 5;
@@ -178,7 +178,7 @@ impl Drive<'_> {
         if !counts.is_empty() {
             let mut all = lock(&flow.guest_counts);
             for (name, count) in counts {
-                *all.entry(format!("{}.{name}", stage.spec.function)).or_default() += count;
+                add_count(&mut all, &stage.spec.function, &name, count);
             }
         }
         Ok(answer)

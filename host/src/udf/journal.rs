@@ -11,6 +11,19 @@ const OTHER_COUNTERS: &str = "(others)";
 /// Bytes of a counter's name; a longer one is cut.
 const COUNTER_NAME_BYTES_MAX: usize = 64;
 
+/// Names of counters of a run. Each call may use others.
+const COUNTERS_OF_RUN_MAX: usize = 1000;
+
+/// Adds what a call of a function counted under a name to the counters of a run. What goes to further names is added up under
+/// one for each function.
+pub fn add_count(all: &mut BTreeMap<String, u64>, function: &str, name: &str, delta: u64) {
+    let key = format!("{function}.{name}");
+    let is_known = all.len() < COUNTERS_OF_RUN_MAX || all.contains_key(&key);
+    let key = if is_known { key } else { format!("{function}.{OTHER_COUNTERS}") };
+    let count = all.entry(key).or_default();
+    *count = count.saturating_add(delta);
+}
+
 /// Collects what the guest says during one call at a time.
 pub(super) struct Journal {
     stage: String,
@@ -160,6 +173,18 @@ mod tests {
         journal.end();
         journal.begin();
         assert_eq!(journal.last_error(), None);
+    }
+
+    #[test]
+    fn counters_of_a_run_have_bounds() {
+        let mut all = BTreeMap::new();
+        for name in 0..3000 {
+            add_count(&mut all, "f", &name.to_string(), 2);
+        }
+        add_count(&mut all, "f", "7", u64::MAX);
+        add_count(&mut all, "g", "new", 1);
+        assert_eq!((all.len(), all["f.(others)"], all["g.(others)"]), (1002, 4000, 1));
+        assert_eq!((all["f.7"], all["f.999"]), (u64::MAX, 2));
     }
 
     #[test]

@@ -6,8 +6,8 @@ mod hostile;
 
 use honest::{copies, double, drop_odd, errors_on, none, nothing_needed, same, shout, sleepy, twice};
 use hostile::{
-    broken, deep_recursion, dies, grow, host_calls_forever, leak, log_flood, long_error, panics_on, poisoned, remembers, spin,
-    spin_in_bind, wide,
+    broken, deep_recursion, dies, grow, host_calls_forever, leak, log_flood, long_error, panics_on, poisoned,
+    remembers, spin, spin_in_bind, wide,
 };
 
 wasmpipe_sdk::export!(

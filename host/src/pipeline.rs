@@ -20,7 +20,7 @@
 //! * `work` - what a worker thread does.
 //! * `letters` - the dead letters of a block.
 //! * `commits` - the commit loop, and how the lanes are left.
-//! * `beating` - the heartbeat's task.
+//! * `beating` - what goes on beside the work: the heartbeat, requests to stop, whether the job was moved away.
 //! * `finish` - one more look at what a run calls finished; the manifest; the checkpoint's deletion.
 //! * `record` - documents about a run or a job.
 //! * `budget` - bytes in flight.

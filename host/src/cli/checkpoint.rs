@@ -65,9 +65,7 @@ fn verdict(verified: &Verified, options: &args::Verify) -> u8 {
     if !verified.beyond_repair.is_empty() {
         let mended = if options.repair && !groups.is_empty() { "the rest was mended" } else { "nothing was changed" };
         let message = Message::new(format!("not all of this can be repaired; {mended}"));
-        let is_said = verified.beyond_repair.iter().any(|said| said.contains("hint: "));
-        let hint = if is_said { "do what is said above, or put the checkpoint back from a copy" } else { WITHOUT_COPY };
-        say!("{}", message.hint(hint));
+        say!("{}", message.hint(format!("do what is said above; where nothing is said, {WITHOUT_COPY}")));
         return FAILED;
     }
     if !verified.is_repairable() {

@@ -373,18 +373,19 @@ pub async fn refuse_if_gone_on<'a>(
 
 /// Where a job lives that has claimed the sink last from another checkpoint than this, for people.
 pub async fn gone_on_to(sink: &Store, job: &str, place: &Place) -> Result<Option<String>, CommitError> {
-    let last = last_of(read_from(sink, 0).await?, job).map(|(_, claim)| claim);
-    let elsewhere = last.filter(|claim| claim.checkpoint.is_some() && claim.checkpoint != place.checkpoint);
-    Ok(elsewhere.map(|claim| claim.whose()))
+    Ok(elsewhere(read_from(sink, 0).await?, job, place))
+}
+
+fn elsewhere(entries: Vec<(u64, Entry)>, job: &str, place: &Place) -> Option<String> {
+    let (_, claim) = last_of(entries, job)?;
+    (claim.checkpoint.is_some() && claim.checkpoint != place.checkpoint).then(|| claim.whose())
 }
 
 /// As [`gone_on_to`], of what was claimed at this number or after it; and the number after the last.
 pub async fn gone_on_since(sink: &Store, me: &Claimant, first: u64) -> Result<(Option<String>, u64), CommitError> {
     let entries = read_from(sink, first).await?;
     let next = entries.last().map_or(first, |(number, _)| number + 1);
-    let last = last_of(entries, &me.job).map(|(_, claim)| claim);
-    let elsewhere = last.filter(|claim| claim.checkpoint.is_some() && claim.checkpoint != me.place.checkpoint);
-    Ok((elsewhere.map(|claim| claim.whose()), next))
+    Ok((elsewhere(entries, &me.job, &me.place), next))
 }
 
 /// Whether a job's last claim names this checkpoint.

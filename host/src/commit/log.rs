@@ -289,7 +289,7 @@ impl Descent {
         }
         if !self.is_replaced && !is_withdrawn {
             match &logged.entry {
-                LaneEntry::Withdraw { numbers, .. } => self.withdrawn.extend(numbers),
+                LaneEntry::Withdraw { numbers, .. } => self.withdrawn.extend(below(logged.number, numbers)),
                 LaneEntry::Compaction(_) => self.compacted = Some(logged.number),
                 _ => {}
             }
@@ -321,10 +321,15 @@ pub(super) fn withdrawn(entries: &[Logged]) -> BTreeSet<u64> {
         if let LaneEntry::Withdraw { numbers, .. } = &logged.entry
             && !withdrawn.contains(&logged.number)
         {
-            withdrawn.extend(numbers);
+            withdrawn.extend(below(logged.number, numbers));
         }
     }
     withdrawn
+}
+
+/// An entry can give up only what was there before it; replay refuses one that names more.
+fn below(number: u64, named: &[u64]) -> impl Iterator<Item = u64> {
+    named.iter().copied().filter(move |named| *named < number)
 }
 
 /// Reads entries of a lane that were listed.

@@ -531,7 +531,10 @@ impl Replay<'_> {
                 self.load(number, compaction).await?;
                 self.state.withdraw(&self.withdrawn);
             }
-            LaneEntry::Withdraw { forget_known, .. } => {
+            LaneEntry::Withdraw { numbers, forget_known, .. } => {
+                if let Some(later) = numbers.iter().find(|withdrawn| **withdrawn >= number) {
+                    return Err(self.state.damaged(number, format!("it withdraws {later}, which is not below it")));
+                }
                 if *forget_known {
                     self.state.coverages().for_each(|object| object.coverage.forget(RowState::Known));
                 }
@@ -811,6 +814,17 @@ mod tests {
             LaneEntry::Withdraw { token: "t".into(), numbers: vec![0, 2], forget_known: false, reason: String::new() };
         let state = replay(&store, [entries, vec![withdraw]].concat()).unwrap();
         assert!(state.groups.is_empty() && state.objects.is_empty(), "{state:?}");
+    }
+
+    #[test]
+    fn an_entry_withdraws_only_what_lies_below_it() {
+        let store = Store::memory("checkpoint");
+        for later in [1, 2, 9] {
+            let error = replay(&store, vec![of_piece(9, 0), withdraw(later), of_piece(9, 1)]).unwrap_err().to_string();
+            let said = format!("lane/0/0000000001 is damaged: it withdraws {later}, which is not below it");
+            assert!(error.contains(&said), "{error}");
+        }
+        assert!(replay(&store, vec![of_piece(9, 0), withdraw(9), withdraw(1)]).is_ok());
     }
 
     /// Who says so, and is withdrawn, stood in another's place.

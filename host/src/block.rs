@@ -1,32 +1,45 @@
 //! The one noun that moves through a run: rows, where they came from, and what became of them so far.
 //!
 //! A `Block` starts as some rows of one source object. Stages replace its columns and its rows; `origin` never changes,
-//! and `parents` says for every current row which origin row it came of. So whatever a function answers, the host still
+//! and each part says for every current row which origin row it came of. So whatever a function answers, the host still
 //! knows which source rows are finished, and which failed. Nothing here knows how a function runs or a file is written.
+//!
+//! * `selected` - rows whose carried columns are copied only where they are needed.
+
+mod selected;
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use crate::columns;
 
+use selected::Held;
+pub use selected::{SelectedBatch, range_bytes};
+
 /// Rows of one source object on their way through the stages.
 #[derive(Debug)]
 pub struct Block {
-    /// The current columns. Row count may be zero, and so may be the column count.
-    pub batch: RecordBatch,
+    /// The current rows, in their order; each part has some. A source row may have rows in several.
+    pub parts: Vec<Part>,
     /// The source rows this block began with.
     pub origin: Origin,
-    /// For every current row the ordinal of its source row in `origin`, ascending; `None` while each row is its own.
-    parents: Option<Vec<u32>>,
     /// Source rows that failed, in the order they failed. None of them has a current row.
     pub failures: Vec<Failure>,
+}
+
+/// Some of the current rows of a block.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The current columns. Row count may be zero, and so may be the column count.
+    pub rows: SelectedBatch,
+    /// For every current row the ordinal of its source row in `origin`, ascending; `None` while each row is its own.
+    parents: Option<UInt32Array>,
 }
 
 /// Which rows of which object.
@@ -177,102 +190,125 @@ fn span(object: &str, rows: &Range<u64>) -> String {
     }
 }
 
-impl Block {
-    /// A block as the source makes it: every row is its own parent.
-    pub fn new(batch: RecordBatch, origin: Origin) -> Block {
-        assert_eq!(batch.num_rows(), origin.len(), "one origin row per row");
-        Block { batch, origin, parents: None, failures: Vec::new() }
-    }
-
+impl Part {
     /// The source row that the current row `row` came of.
     pub fn parent(&self, row: u32) -> u32 {
-        self.parents.as_ref().map_or(row, |parents| parents[row as usize])
+        self.parents.as_ref().map_or(row, |parents| parents.value(row as usize))
     }
 
-    /// The columns at `indices`, without copying.
-    pub fn columns(&self, indices: &[usize]) -> Vec<ArrayRef> {
-        indices.iter().map(|&index| Arc::clone(self.batch.column(index))).collect()
-    }
-
-    /// What a stage's answer makes of the block: the columns at `carry`, mapped by the lineage, then the columns of
-    /// `adds`. The resulting columns are those of `schema`, in that order.
+    /// What an answer makes of it: the columns at `carry`, mapped by the lineage, then the columns of `adds`. The resulting
+    /// columns are those of `schema`, in that order.
     pub fn advance(
-        self,
+        &self,
         carry: &[usize],
         lineage: &Lineage,
         adds: &RecordBatch,
         schema: &SchemaRef,
-    ) -> Result<Block, ArrowError> {
-        let rows = adds.num_rows();
+    ) -> Result<Part, ArrowError> {
         let inputs = lineage.inputs().map(UInt32Array::from);
-        let mut columns = Vec::with_capacity(schema.fields().len());
-        for &index in carry {
-            let column = self.batch.column(index);
-            columns.push(match &inputs {
-                None => Arc::clone(column),
-                Some(inputs) => take(column.as_ref(), inputs, None)?,
-            });
-        }
-        columns.extend(adds.columns().iter().cloned());
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
-        let parents = match inputs {
-            None => self.parents,
-            Some(inputs) => {
-                let own = |row: &u32| self.parents.as_ref().map_or(*row, |parents| parents[*row as usize]);
-                Some(inputs.values().iter().map(own).collect())
+        let rows = self.rows.carried(carry, inputs.as_ref(), adds, schema)?;
+        let parents = match (inputs, &self.parents) {
+            (None, parents) => parents.clone(),
+            (inputs, None) => inputs,
+            (Some(inputs), Some(parents)) => {
+                Some(inputs.values().iter().map(|&row| parents.value(row as usize)).collect())
             }
         };
-        Ok(Block { batch, origin: self.origin, parents, failures: self.failures })
+        Ok(Part { rows, parents })
+    }
+
+    /// Some of its rows, without copying.
+    #[must_use]
+    pub fn slice(&self, rows: &Range<usize>) -> Part {
+        // The first rows of many are their own parents, the others are not.
+        let own = || (rows.start as u32..rows.end as u32).collect();
+        let parents = match &self.parents {
+            None if rows.start == 0 => None,
+            None => Some(own()),
+            Some(parents) => Some(parents.slice(rows.start, rows.len())),
+        };
+        Part { rows: self.rows.slice(rows), parents }
+    }
+
+    /// Only the rows whose source row passes.
+    pub fn retain(&self, keep: impl Fn(u32) -> bool) -> Result<Part, ArrowError> {
+        let rows = self.rows.num_rows() as u32;
+        let mask: BooleanArray = (0..rows).map(|row| Some(keep(self.parent(row)))).collect();
+        let parents = (0..rows).filter(|&row| mask.value(row as usize)).map(|row| self.parent(row)).collect();
+        Ok(Part { rows: self.rows.filtered(&mask)?, parents: Some(parents) })
+    }
+
+    fn last_parent(&self) -> Option<u32> {
+        self.rows.num_rows().checked_sub(1).map(|last| self.parent(last as u32))
+    }
+
+    /// Source rows with at least one row here; ascending parents make repeats neighbours.
+    fn count_parents(&self) -> u64 {
+        let Some(parents) = &self.parents else { return self.rows.num_rows() as u64 };
+        let changes = parents.values().windows(2).filter(|pair| pair[0] != pair[1]).count();
+        u64::from(!parents.is_empty()) + changes as u64
+    }
+}
+
+impl Origin {
+    /// First and last object row that these rows of a part came of, for messages.
+    pub fn span_of(&self, part: &Part, rows: &Range<u32>) -> String {
+        let object_row = |row: u32| self.object_row(part.parent(row));
+        span(&self.object, &(object_row(rows.start)..object_row(rows.end - 1) + 1))
+    }
+}
+
+impl Block {
+    /// A block as the source makes it: every row is its own parent.
+    pub fn new(batch: RecordBatch, origin: Origin) -> Block {
+        assert_eq!(batch.num_rows(), origin.len(), "one origin row per row");
+        Block { parts: vec![Part { rows: batch.into(), parents: None }], origin, failures: Vec::new() }
+    }
+
+    /// Current rows.
+    pub fn num_rows(&self) -> usize {
+        self.parts.iter().map(|part| part.rows.num_rows()).sum()
+    }
+
+    /// Bytes that the current rows keep in memory, about.
+    pub fn held_bytes(&self) -> u64 {
+        let mut held = Held::default();
+        self.parts.iter().for_each(|part| part.rows.hold(&mut held));
+        held.bytes
     }
 
     /// Fails source rows, given by their ordinals in the origin: notes them, and drops every current row that came of
     /// them. A source row that fails twice is noted once, as it did first.
     pub fn fail(
-        self,
+        mut self,
         stage: usize,
         rows: impl IntoIterator<Item = (u32, FailureKind, Arc<str>)>,
     ) -> Result<Block, ArrowError> {
         let mut failed = vec![false; self.origin.len()];
-        let mut failures = Vec::new();
+        let before = self.failures.len();
         for (row, kind, message) in rows {
             if !std::mem::replace(&mut failed[row as usize], true) {
-                failures.push(Failure { row, stage, kind, message });
+                self.failures.push(Failure { row, stage, kind, message });
             }
         }
-        if failures.is_empty() {
-            return Ok(self);
+        if self.failures.len() > before {
+            for part in &mut self.parts {
+                *part = part.retain(|parent| !failed[parent as usize])?;
+            }
         }
-        let mut block = self.retain(|parent| !failed[parent as usize])?;
-        block.failures.append(&mut failures);
-        Ok(block)
-    }
-
-    /// First and last object row of these current rows, for messages.
-    pub fn span(&self, rows: &Range<u32>) -> String {
-        span(&self.origin.object, &self.object_rows(rows))
-    }
-
-    /// The source rows, as ordinals in the object, from that of the first of these current rows to that of the last.
-    pub fn object_rows(&self, rows: &Range<u32>) -> Range<u64> {
-        let object_row = |row: u32| self.origin.object_row(self.parent(row));
-        object_row(rows.start)..object_row(rows.end - 1) + 1
-    }
-
-    /// Only the current rows whose source row passes.
-    fn retain(self, keep: impl Fn(u32) -> bool) -> Result<Block, ArrowError> {
-        let rows = self.batch.num_rows() as u32;
-        let mask: BooleanArray = (0..rows).map(|row| Some(keep(self.parent(row)))).collect();
-        let batch = filter_record_batch(&self.batch, &mask)?;
-        let parents = (0..rows).filter(|&row| mask.value(row as usize)).map(|row| self.parent(row)).collect();
-        Ok(Block { batch, origin: self.origin, parents: Some(parents), failures: self.failures })
+        Ok(self)
     }
 
     /// How many source rows have at least one current row.
     pub fn rows_with_output(&self) -> u64 {
-        let Some(parents) = &self.parents else { return self.batch.num_rows() as u64 };
-        // Ascending, so repeats are neighbours.
-        u64::from(!parents.is_empty()) + parents.windows(2).filter(|pair| pair[0] != pair[1]).count() as u64
+        let mut last = None;
+        let mut count = 0;
+        for part in self.parts.iter().filter(|part| part.rows.num_rows() > 0) {
+            let goes_on = last == Some(part.parent(0));
+            count += part.count_parents() - u64::from(goes_on);
+            last = part.last_parent();
+        }
+        count
     }
 }
 
@@ -284,7 +320,7 @@ pub fn batch_bytes(batch: &RecordBatch) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringArray, TimestampMillisecondArray};
+    use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
     use arrow::datatypes::{DataType, Field, Schema};
 
     fn block(values: &[i64]) -> Block {
@@ -298,44 +334,54 @@ mod tests {
         RecordBatch::try_from_iter([("s", Arc::new(StringArray::from(values.to_vec())) as ArrayRef)]).unwrap()
     }
 
+    /// The first column goes along.
+    fn advanced(block: Block, lineage: &Lineage, adds: &RecordBatch) -> Block {
+        let parts = block.parts.iter().map(|part| part.advance(&[0], lineage, adds, &schema()).unwrap()).collect();
+        Block { parts, ..block }
+    }
+
     fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true), Field::new("s", DataType::Utf8, true)]))
     }
 
     #[test]
     fn counts_repeat_carried_columns_and_parents() {
-        let out = block(&[5, 6, 7])
-            .advance(&[0], &Lineage::Counts(vec![2, 0, 1]), &adds(&["a", "b", "c"]), &schema())
-            .unwrap();
-        assert_eq!(out.batch.column(0).as_ref(), &Int64Array::from(vec![5, 5, 7]));
-        assert_eq!((0..3).map(|row| out.parent(row)).collect::<Vec<_>>(), [0, 0, 2]);
+        let out = advanced(block(&[5, 6, 7]), &Lineage::Counts(vec![2, 0, 1]), &adds(&["a", "b", "c"]));
+        let batch = out.parts[0].rows.batch(&(0..3)).unwrap();
+        assert_eq!(batch.column(0).as_ref(), &Int64Array::from(vec![5, 5, 7]));
+        assert_eq!((0..3).map(|row| out.parts[0].parent(row)).collect::<Vec<_>>(), [0, 0, 2]);
         assert_eq!(out.rows_with_output(), 2);
     }
 
     #[test]
+    fn a_source_row_may_have_rows_in_several_parts() {
+        let block = advanced(block(&[5, 6]), &Lineage::Counts(vec![3, 2]), &adds(&["a", "b", "c", "d", "e"]));
+        let cut = |cuts: &[Range<usize>]| cuts.iter().map(|rows| block.parts[0].slice(rows)).collect();
+        let of = |cuts: &[Range<usize>]| Block { parts: cut(cuts), origin: block.origin.clone(), failures: vec![] };
+        for cuts in [&[0..1, 1..5][..], &[0..3, 3..5], &[0..4, 4..4, 4..5], &[0..2, 2..3, 3..4, 4..5]] {
+            assert_eq!((of(cuts).num_rows(), of(cuts).rows_with_output()), (5, 2), "{cuts:?}");
+            let left = of(cuts).fail(0, [(0, FailureKind::Row, "bad".into())]).unwrap();
+            assert_eq!((left.num_rows(), left.rows_with_output()), (2, 1), "{cuts:?}");
+        }
+        assert_eq!(of(&[3..5]).held_bytes(), 2 * 8 + 2 * 4 + 2 * (1 + 4), "two values, two rows of them, two texts");
+    }
+
+    #[test]
     fn a_failed_child_takes_its_siblings_along() {
-        let out = block(&[5, 6])
-            .advance(&[0], &Lineage::Counts(vec![2, 1]), &adds(&["a", "b", "c"]), &schema())
-            .unwrap()
+        let out = advanced(block(&[5, 6]), &Lineage::Counts(vec![2, 1]), &adds(&["a", "b", "c"]))
             .fail(1, [(0, FailureKind::Row, "bad".into()), (0, FailureKind::Trap, "worse".into())])
             .unwrap();
-        assert_eq!(out.batch.num_rows(), 1);
-        assert_eq!(out.parent(0), 1);
+        assert_eq!(out.num_rows(), 1);
+        assert_eq!(out.parts[0].parent(0), 1);
         assert_eq!(out.failures, [Failure { row: 0, stage: 1, kind: FailureKind::Row, message: "bad".into() }]);
     }
 
     #[test]
     fn parents_compose_over_stages() {
-        let first = block(&[5, 6, 7, 8])
-            .advance(
-                &[0],
-                &Lineage::Kept(BooleanBuffer::from(vec![false, true, true, false])),
-                &adds(&["x", "y"]),
-                &schema(),
-            )
-            .unwrap();
-        let second = first.advance(&[0], &Lineage::Counts(vec![0, 3]), &adds(&["p", "q", "r"]), &schema()).unwrap();
-        assert_eq!((0..3).map(|row| second.parent(row)).collect::<Vec<_>>(), [2, 2, 2]);
+        let kept = Lineage::Kept(BooleanBuffer::from(vec![false, true, true, false]));
+        let first = advanced(block(&[5, 6, 7, 8]), &kept, &adds(&["x", "y"]));
+        let second = advanced(first, &Lineage::Counts(vec![0, 3]), &adds(&["p", "q", "r"]));
+        assert_eq!((0..3).map(|row| second.parts[0].parent(row)).collect::<Vec<_>>(), [2, 2, 2]);
         assert_eq!(second.origin.describe(2), "a.parquet row 12");
     }
 

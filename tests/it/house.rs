@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("source", &["annotations", "block", "columns", "panics", "store"]),
     ("filter", &["private"]),
     ("udf", &["block", "columns", "panics", "private"]),
-    ("sink", &["annotations", "store"]),
+    ("sink", &["block", "annotations", "store"]),
     ("commit", &["panics", "sink", "source", "store"]),
     ("plan", &["annotations", "columns", "commit", "config", "filter", "message", "sink", "source", "store", "udf"]),
     ("exchange", &["block", "columns", "commit", "plan", "sink", "source", "store"]),

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
@@ -70,15 +72,21 @@ pub(super) fn read(path: &Path, limit: Limit) -> Result<Sample, Refused> {
 }
 
 /// Writes a file of its own, replacing what was there when it is complete.
-pub(super) fn write(path: &Path, rows: &RecordBatch) -> Result<(), Refused> {
+pub(super) fn write(
+    path: &Path,
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+) -> Result<(), Refused> {
     let refused = |what: String| {
         let hint = "name a file in a folder that is there, that this user may write to, and that has room";
         Refused(format!("{} cannot be written: {what}\nhint: {hint}", path.display()))
     };
     let file = NewFile::at(path).map_err(|error| Refused(error.to_string()))?;
     let written = file.write(|out| {
-        let mut writer = ArrowWriter::try_new(out, Arc::clone(rows.schema_ref()), None)?;
-        writer.write(rows)?;
+        let mut writer = ArrowWriter::try_new(out, Arc::clone(schema), None)?;
+        for batch in batches {
+            writer.write(&batch?)?;
+        }
         writer.close().map(drop)
     });
     written.map_err(|error: ParquetError| refused(error.to_string()))
@@ -95,10 +103,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.parquet");
         let good: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-        write(&path, &RecordBatch::try_from_iter([("n", good)]).unwrap()).unwrap();
+        let write = |column| {
+            let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            write(&path, &batch.schema(), [Ok(batch.clone())].into_iter())
+        };
+        write(good).unwrap();
         // Parquet has no such type.
         let bad: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(vec![None]));
-        write(&path, &RecordBatch::try_from_iter([("n", bad)]).unwrap()).unwrap_err();
+        write(bad).unwrap_err();
         let limit = Limit { skip: 0, rows: 10, bytes: usize::MAX };
         assert_eq!(read(&path, limit).unwrap().rows.num_rows(), 3);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

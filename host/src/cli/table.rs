@@ -13,6 +13,11 @@ const HEAD_LINES: usize = 2;
 
 /// The first `shown` rows of a batch below their names and types. `label` names a row, in the column `row`.
 pub(super) fn of_batch(batch: &RecordBatch, shown: usize, label: impl Fn(usize) -> String) -> String {
+    of_first(batch, batch.num_rows(), shown, label)
+}
+
+/// As [`of_batch`], of the first of so many rows.
+pub(super) fn of_first(batch: &RecordBatch, all: usize, shown: usize, label: impl Fn(usize) -> String) -> String {
     let rows = batch.num_rows().min(shown);
     let mut columns = vec![Column::labels((0..rows).map(label).collect())];
     columns.extend((0..batch.num_columns()).map(|index| Column::of(batch, index, rows)));
@@ -22,8 +27,8 @@ pub(super) fn of_batch(batch: &RecordBatch, shown: usize, label: impl Fn(usize) 
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
-    if batch.num_rows() > rows {
-        text.push_str(&format!("... {} more\n", batch.num_rows() - rows));
+    if all > rows {
+        text.push_str(&format!("... {} more\n", all - rows));
     }
     text
 }

@@ -184,7 +184,7 @@ fn measure(trial: &mut Trial, blocks: &[RecordBatch], time: Duration) -> Result<
         let start = Instant::now();
         let tried = trial.run(block)?;
         measured.times.push(start.elapsed());
-        measured.rows_out += tried.output.num_rows() as u64;
+        measured.rows_out += tried.num_rows() as u64;
         measured.rows_failed += tried.failures.len() as u64;
         if started.elapsed() >= time {
             break;

@@ -82,7 +82,8 @@ fn make(options: &args::UdfNew) -> Result<PathBuf, Refused> {
     for (file, text) in files {
         fs::write(dir.join(file), text).map_err(refused)?;
     }
-    sample::write(&dir.join("sample.parquet"), &sample_rows())?;
+    let sample = sample_rows();
+    sample::write(&dir.join("sample.parquet"), &sample.schema(), [Ok(sample.clone())].into_iter())?;
     Ok(dir)
 }
 

@@ -72,22 +72,27 @@ fn try_test(options: &args::UdfTest) -> Result<u8, Refused> {
     let tried = isolated.tried;
     print_after(&tried, sample.rows.num_rows(), options.show, &mut trial, spent);
     if let Some(path) = &options.write {
-        sample::write(path, &tried.output)?;
+        sample::write(path, &trial.output(), tried.batches())?;
         out!("written: {}", path.display());
     }
     let mut is_good = true;
     if let Some(expected) = &expected {
-        is_good &= expect::compare(&tried.output, expected);
+        is_good &= expect::compare(&whole(&tried)?, expected);
     }
     let has_failures = !tried.failures.is_empty();
     if options.shuffle {
-        is_good &= shuffle::check(&mut trial, &sample.rows, &Results::of(tried));
+        let output = whole(&tried)?;
+        is_good &= shuffle::check(&mut trial, &sample.rows, &Results::of(tried, output));
     }
     Ok(match (is_good, has_failures) {
         (false, _) => FAILED,
         (true, true) => FINISHED_WITH_FAILED_ROWS,
         (true, false) => FINISHED,
     })
+}
+
+fn whole(tried: &Tried) -> Result<RecordBatch, Refused> {
+    tried.whole().map_err(|error| Refused(format!("{error}\nhint: compare fewer rows, with --rows")))
 }
 
 fn print_before(chosen: &Chosen, trial: &Trial, sample: &sample::Sample, options: &args::UdfTest) {
@@ -128,9 +133,12 @@ fn print_lines(lines: &[String]) {
 }
 
 fn print_after(tried: &Tried, rows_in: usize, show: usize, trial: &mut Trial, spent: Duration) {
-    let rows_out = tried.output.num_rows();
+    let rows_out = tried.num_rows();
     out!("after: {}; `row` is the row before that it came of", counted(rows_out as u64, "row"));
-    out!("{}", table::of_batch(&tried.output, show, |row| tried.parents[row].to_string()));
+    match tried.first_rows(show) {
+        Ok(rows) => out!("{}", table::of_first(&rows, rows_out, show, |row| tried.parents[row].to_string())),
+        Err(error) => out!("(not shown: {error})"),
+    }
     for (row, message) in tried.failures.iter().take(ROWS_NAMED_MAX) {
         out!("row {row} failed: {message}");
     }

@@ -125,6 +125,8 @@ pub struct Stage {
     /// `block_seconds_max = 30`: the longest time that the function may take for one block, in seconds. More than 0, at
     /// most a year; a fraction is fine.
     pub block_seconds_max: Option<At<Duration>>,
+    /// `row_output_bytes_max = "256 MiB"`: the most bytes of the rows that come of one source row, in bytes. At least 1.
+    pub row_output_bytes_max: Option<At<u64>>,
     /// `isolate_calls_max = 10000`: when a block traps or goes past a limit, the most calls that are spent on telling its
     /// rows apart. 0 tells none apart.
     pub isolate_calls_max: Option<At<u64>>,

@@ -198,6 +198,7 @@ fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
     let on_error = section.optional("on_error", report, on_error);
     let memory_bytes_max = section.optional("memory_bytes_max", report, bytes);
     let block_seconds_max = section.optional("block_seconds_max", report, seconds);
+    let row_output_bytes_max = section.optional("row_output_bytes_max", report, bytes);
     let isolate_calls_max =
         section.optional("isolate_calls_max", report, |value, report| whole(value, 0..=u64::MAX, report));
     let isolate_seconds_max = section.optional("isolate_seconds_max", report, seconds_or_zero);
@@ -214,6 +215,7 @@ fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
         on_error,
         memory_bytes_max,
         block_seconds_max,
+        row_output_bytes_max,
         isolate_calls_max,
         isolate_seconds_max,
         isolate_hangs_max,

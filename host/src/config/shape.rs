@@ -44,6 +44,7 @@ pub(super) const STAGE: Shape = Shape {
         ("on_error", r#"on_error = "skip""#),
         ("memory_bytes_max", r#"memory_bytes_max = "512 MiB""#),
         ("block_seconds_max", "block_seconds_max = 30"),
+        ("row_output_bytes_max", r#"row_output_bytes_max = "256 MiB""#),
         ("isolate_calls_max", "isolate_calls_max = 10000"),
         ("isolate_seconds_max", "isolate_seconds_max = 600"),
         ("isolate_hangs_max", "isolate_hangs_max = 3"),

@@ -58,6 +58,7 @@ config = { line_length_max = 1000, since = 2026-01-01, names = ["a", 1.5, true, 
 on_error = "fail"
 memory_bytes_max = "512 MiB"
 block_seconds_max = 0.5
+row_output_bytes_max = "2 MiB"
 isolate_calls_max = 0
 isolate_seconds_max = 2.5
 isolate_hangs_max = 5
@@ -140,6 +141,7 @@ fn every_key_is_read() {
     assert_eq!(first.on_error.unwrap().value, OnError::Fail);
     assert_eq!(first.memory_bytes_max.unwrap().value, 512 << 20);
     assert_eq!(first.block_seconds_max.unwrap().value, Duration::from_millis(500));
+    assert_eq!(first.row_output_bytes_max.unwrap().value, 2 << 20);
     assert_eq!(first.isolate_calls_max.unwrap().value, 0);
     assert_eq!(first.isolate_seconds_max.unwrap().value, Duration::from_millis(2500));
     assert_eq!((first.isolate_hangs_max.unwrap().value, first.on_unseparated), (5, None));
@@ -415,7 +417,7 @@ workers = 0
             pipeline.toml:7:1: unknown key `on_eror` in [[stage]]
                  7 | on_eror = "skip"
                    | ^^^^^^^
-              hint: did you mean `on_error`? [[stage]] takes component, function, config, on_error, memory_bytes_max, block_seconds_max, isolate_calls_max, isolate_seconds_max, isolate_hangs_max and on_unseparated
+              hint: did you mean `on_error`? [[stage]] takes component, function, config, on_error, memory_bytes_max, block_seconds_max, row_output_bytes_max, isolate_calls_max, isolate_seconds_max, isolate_hangs_max and on_unseparated
 
             pipeline.toml:11:11: `columns` is empty
                 11 | columns = []

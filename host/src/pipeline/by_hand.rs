@@ -1,17 +1,16 @@
 //! What to type after a row ended a run: the commands that run it by hand, and how the run goes on.
 
-use crate::block::Block;
 use crate::plan::{Plan, Stage};
 use crate::udf;
 
 /// Rows that `udf test` takes.
 const ROWS_MAX: u64 = 1_000_000;
 
-/// What to do about a function that this row of the block's object ended.
-pub(super) fn hint(plan: &Plan, index: usize, block: &Block, row: u64) -> String {
+/// What to do about a function that this row of the object ended.
+pub(super) fn hint(plan: &Plan, index: usize, object: &str, row: u64) -> String {
     format!(
         "`{}` runs this row alone; mend the function to give an error for such a row",
-        commands(plan, index, block, row)
+        commands(plan, index, object, row)
     )
 }
 
@@ -30,7 +29,7 @@ pub(super) fn going_on(plan: &Plan) -> &'static str {
 }
 
 /// One command, or one for each stage up to this one if an earlier stage makes what it needs.
-fn commands(plan: &Plan, index: usize, block: &Block, row: u64) -> String {
+fn commands(plan: &Plan, index: usize, object: &str, row: u64) -> String {
     let stages = &plan.stages[..=index];
     let makes = |stage: &Stage| {
         let made = stage.binding.adds.fields().iter();
@@ -39,10 +38,10 @@ fn commands(plan: &Plan, index: usize, block: &Block, row: u64) -> String {
     let from = if stages[..index].iter().any(makes) { 0 } else { index };
     let mut commands = Vec::new();
     let object = match plan.source.store.local_root() {
-        Some(root) => root.join(&*block.origin.object).display().to_string(),
+        Some(root) => root.join(object).display().to_string(),
         None => {
-            let copy = block.origin.object.rsplit('/').next().unwrap_or_default().to_owned();
-            let url = format!("{}/{}", plan.source.store.url(), block.origin.object);
+            let copy = object.rsplit('/').next().unwrap_or_default().to_owned();
+            let url = format!("{}/{}", plan.source.store.url(), object);
             commands.push(format!("aws s3 cp {} {}", word(&url), word(&copy)));
             copy
         }

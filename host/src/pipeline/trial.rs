@@ -2,23 +2,30 @@
 //! the same steps as a block in a worker; nothing is read, written or committed.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use tracing::subscriber::{NoSubscriber, with_default};
 
-use crate::block::{Block, FailureKind, Origin};
+use crate::block::{Block, Origin, Part, SelectedBatch, batch_bytes};
 use crate::plan::{self, Single};
-use crate::stage::{self, Left, Outcome, Poison, Search, Start, Stop};
+use crate::stage::{self, CallSize, Halt, Left, Outcome, Poison, Search, Start, Stop};
 use crate::udf::{self, CallError, Instance, UdfError};
+
+/// What is copied at once of rows that go out.
+const COPIED_BYTES_MAX: u64 = 4 << 20;
+/// What is looked at as a whole.
+const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
 /// A function, bound, with an instance.
 pub struct Trial {
     engine: Arc<udf::Engine>,
-    single: Single,
+    single: Arc<Single>,
     instance: Option<Instance>,
     guest_time: Duration,
     counts: BTreeMap<String, u64>,
@@ -27,11 +34,12 @@ pub struct Trial {
 /// What came of a batch.
 #[derive(Debug)]
 pub struct Tried {
-    /// All columns after the function, as a sink would write them.
-    pub output: RecordBatch,
+    /// All columns after the function, as a sink would write them, in parts.
+    output: Vec<SelectedBatch>,
+    schema: SchemaRef,
     /// For every output row the ordinal of its input row; ascending.
     pub parents: Vec<u32>,
-    /// Rows that the function refused, and why; ascending.
+    /// Rows that the function refused, or of which too much came, and why; ascending.
     pub failures: BTreeMap<u32, Arc<str>>,
 }
 
@@ -51,7 +59,7 @@ pub struct Isolated {
 impl Trial {
     /// Binds the function to `spec.input`.
     pub fn new(engine: &Arc<udf::Engine>, spec: udf::Spec) -> Result<Trial, UdfError> {
-        let single = plan::single(engine, spec)?;
+        let single = Arc::new(plan::single(engine, spec)?);
         let (guest_time, counts) = (Duration::ZERO, BTreeMap::new());
         Ok(Trial { engine: Arc::clone(engine), single, instance: None, guest_time, counts })
     }
@@ -74,9 +82,17 @@ impl Trial {
 
     /// Runs the function on a batch of the columns that it was bound to.
     pub fn run(&mut self, batch: RecordBatch) -> Result<Tried, CallError> {
-        let (block, given) = self.block(batch).map_err(broken)?;
-        let answer = self.call(&given, Start::Kept)?;
-        self.tried(block, Outcome { answer, poison: Vec::new(), left: Vec::new(), calls: 0 }).map_err(broken)
+        let mut trapped = None;
+        let block = self.pass(batch, |trial, _, given| {
+            let answer = trial.call(given, Start::Kept);
+            answer.map(Outcome::from).map_err(|error| {
+                let message = error.to_string();
+                trapped = Some(error);
+                Stop::Broken(message)
+            })
+        });
+        let block = block.map_err(|error| trapped.unwrap_or(error))?;
+        Ok(self.tried(block, |_| true))
     }
 
     /// As [`Trial::run`]; rows that end the function are told apart from the others. `will_isolate` learns of it before.
@@ -85,44 +101,69 @@ impl Trial {
         batch: RecordBatch,
         will_isolate: impl FnOnce(&CallError),
     ) -> Result<Isolated, CallError> {
-        let (block, given) = self.block(batch).map_err(broken)?;
-        let (binding, limits) = (self.binding().clone(), self.single.stage.spec.limits.clone());
-        let isolation = self.single.stage.isolation;
-        let search = Search { adds: &binding.adds, isolation: &isolation, limits: &limits, stops_at_first: false };
         let mut will_isolate = Some(will_isolate);
-        let outcome = stage::isolate(&given, search, |rows, start| match will_isolate.take() {
-            Some(will_isolate) => self.call(rows, start).inspect_err(will_isolate),
-            // What it logs has been said.
-            None => with_default(NoSubscriber::new(), || self.call(rows, start)),
-        });
-        let outcome = outcome.map_err(|stop| CallError::Broken { message: stopped(stop) })?;
-        // Rows with nulls that the function does not take were not called.
-        let parent = |row: u32| block.parent(row);
-        let poison = |poison: &Poison| Poison { row: parent(poison.row), ..poison.clone() };
-        let left = |left: &Left| Left { rows: parent(left.rows.start)..parent(left.rows.end - 1) + 1, ..left.clone() };
-        let poison = outcome.poison.iter().map(poison).collect();
-        let left = outcome.left.iter().map(left).collect();
-        let calls = outcome.calls;
-        let tried = self.tried(block, outcome).map_err(broken)?;
+        let (mut poison, mut left, mut calls) = (Vec::new(), Vec::new(), 0);
+        let block = self.pass(batch, |trial, part, given| {
+            let outcome = trial.isolated(given, &mut will_isolate)?;
+            calls += outcome.calls;
+            // Rows with nulls that the function does not take were not called.
+            let parent = |row: u32| part.parent(row);
+            poison.extend(outcome.poison.iter().map(|poison| Poison { row: parent(poison.row), ..poison.clone() }));
+            let rows = |rows: &Range<u32>| parent(rows.start)..parent(rows.end - 1) + 1;
+            left.extend(outcome.left.iter().map(|left| Left { rows: rows(&left.rows), ..left.clone() }));
+            Ok(outcome)
+        })?;
+        let is_named = |row| {
+            poison.iter().any(|poison: &Poison| poison.row == row)
+                || left.iter().any(|left: &Left| left.rows.contains(&row))
+        };
+        let tried = self.tried(block, |row| !is_named(row));
         Ok(Isolated { tried, poison, left, calls })
     }
 
-    fn block(&self, batch: RecordBatch) -> Result<(Block, RecordBatch), ArrowError> {
-        let rows = batch.num_rows();
-        let origin =
-            Origin { object: "rows".into(), rows: std::iter::once(0..rows as u64).collect(), ids: None, kept: None };
-        let block = stage::fail_nulls(0, &self.single.stage, Block::new(batch, origin))?;
-        let given = stage::input(&self.single.stage, &block)?;
-        Ok((block, given))
+    fn isolated(
+        &mut self,
+        given: &RecordBatch,
+        will_isolate: &mut Option<impl FnOnce(&CallError)>,
+    ) -> Result<Outcome, Stop> {
+        let (adds, limits) = (Arc::clone(&self.binding().adds), self.single.stage.spec.limits.clone());
+        let isolation = self.single.stage.isolation;
+        let search = Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first: false };
+        let mut is_first = true;
+        stage::isolate(given, search, |rows, start| match std::mem::take(&mut is_first) {
+            true => self.call(rows, start).inspect_err(|error| {
+                if let Some(will_isolate) = will_isolate.take() {
+                    will_isolate(error);
+                }
+            }),
+            // What it logs has been said.
+            false => with_default(NoSubscriber::new(), || self.call(rows, start)),
+        })
     }
 
-    fn tried(&self, block: Block, outcome: Outcome) -> Result<Tried, ArrowError> {
-        let block = stage::accept(0, &self.single.stage, block, outcome)?;
-        let output = block.batch.project(&self.single.sink_columns)?;
-        let parents = (0..output.num_rows() as u32).map(|row| block.parent(row)).collect();
-        let refused = block.failures.into_iter().filter(|failure| failure.kind == FailureKind::Row);
-        let failures = refused.map(|failure| (failure.row, failure.message)).collect();
-        Ok(Tried { output, parents, failures })
+    /// All rows, in as many calls as a run would make of a block that large.
+    fn pass(
+        &mut self,
+        batch: RecordBatch,
+        mut call: impl FnMut(&mut Trial, &Part, &RecordBatch) -> Result<Outcome, Stop>,
+    ) -> Result<Block, CallError> {
+        let rows = std::iter::once(0..batch.num_rows() as u64).collect();
+        let origin = Origin { object: "rows".into(), rows, ids: None, kept: None };
+        let single = Arc::clone(&self.single);
+        let block = stage::fail_nulls(0, &single.stage, Block::new(batch, origin)).map_err(broken)?;
+        let whole = CallSize { rows_max: usize::MAX, bytes_max: u64::MAX };
+        stage::pass(0, &single.stage, block, whole, |_, part, given| call(self, part, given)).map_err(halted)
+    }
+
+    fn tried(&self, block: Block, is_failure: impl Fn(u32) -> bool) -> Tried {
+        let places = &self.single.sink_columns;
+        let schema = self.output();
+        let output: Vec<SelectedBatch> = block.parts.iter().map(|part| part.rows.project(places, &schema)).collect();
+        let parents = |part: &Part| (0..part.rows.num_rows() as u32).map(|row| part.parent(row)).collect::<Vec<u32>>();
+        let parents = block.parts.iter().flat_map(parents).collect();
+        let failures = block.failures.into_iter().filter(|failure| is_failure(failure.row));
+        let failures = failures.map(|failure| (failure.row, failure.message)).collect();
+        Tried { output, schema, parents, failures }
     }
 
     fn call(&mut self, given: &RecordBatch, start: Start) -> Result<udf::Answer, CallError> {
@@ -154,6 +195,54 @@ impl Trial {
     }
 }
 
+impl Tried {
+    /// Output rows.
+    pub fn num_rows(&self) -> usize {
+        self.parents.len()
+    }
+
+    /// The first so many output rows.
+    pub fn first_rows(&self, rows: usize) -> Result<RecordBatch, ArrowError> {
+        let mut left = rows;
+        let mut batches = Vec::new();
+        for part in &self.output {
+            let taken = part.num_rows().min(left);
+            batches.push(part.batch(&(0..taken))?);
+            left -= taken;
+        }
+        concat_batches(&self.schema, &batches)
+    }
+
+    /// All output rows together; an error if they are too many bytes for that.
+    pub fn whole(&self) -> Result<RecordBatch, ArrowError> {
+        let mut bytes = 0;
+        let mut batches = Vec::new();
+        for batch in self.batches() {
+            let batch = batch?;
+            bytes += batch_bytes(&batch) as u64;
+            if bytes > WHOLE_BYTES_MAX {
+                let message =
+                    format!("the output has more than {WHOLE_BYTES_MAX} bytes, with the columns that it carries");
+                return Err(ArrowError::MemoryError(message));
+            }
+            batches.push(batch);
+        }
+        concat_batches(&self.schema, &batches)
+    }
+
+    /// All output rows, in batches.
+    pub fn batches(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        self.output.iter().flat_map(|part| part.batches(COPIED_BYTES_MAX))
+    }
+}
+
+fn halted(halt: Halt) -> CallError {
+    match halt {
+        Halt::Input(error) | Halt::Output(error) => broken(error),
+        Halt::Stopped(_, stop) => CallError::Broken { message: stopped(stop) },
+    }
+}
+
 fn broken(error: ArrowError) -> CallError {
     CallError::Broken { message: error.to_string() }
 }
@@ -162,7 +251,7 @@ fn stopped(stop: Stop) -> String {
     match stop {
         Stop::Broken(message) => message,
         Stop::TooMuch { rows, answer_rows, answer_bytes } => format!(
-            "what came of the first {rows} rows is too much for one batch: {answer_rows} rows, {answer_bytes} bytes\n\
+            "what came of the first {rows} rows is too much for one block: {answer_rows} rows, {answer_bytes} bytes\n\
              hint: run fewer rows with --rows, or let the function answer with less"
         ),
         Stop::First(_) | Stop::Spent(_) => unreachable!("all rows are asked for, and they may be left together"),

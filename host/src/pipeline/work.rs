@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use crossbeam_channel::Receiver;
@@ -12,13 +12,15 @@ use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::groups::Ticket;
 use super::{Emitted, Flow, RunError, by_hand, letters, lock};
-use crate::block::Block;
+use crate::block::{Block, Origin, Part, SelectedBatch};
 use crate::commit::RowState;
 use crate::message::parted;
 use crate::observe::{add, add_time};
 use crate::plan::{OnError, Stage};
 use crate::sink::SinkError;
-use crate::stage::{Poison, Search, Spent, Start, Stop, accept, fail_nulls, input, isolate, without_stage};
+use crate::stage::{
+    self, CallSize, Halt, Outcome, Poison, Search, Spent, Start, Stop, fail_nulls, isolate, without_stage,
+};
 use crate::udf::{Answer, CallError, Instance, add_count};
 
 /// Failed rows that one block logs one by one; the rest is counted.
@@ -38,10 +40,10 @@ pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
 /// What came of a block.
 #[derive(Default)]
 struct Results {
-    /// Rows for the sink; none if there is none.
-    output: Option<RecordBatch>,
-    /// Its dead letters; none if there is none.
-    letters: Option<RecordBatch>,
+    /// Rows for the sink.
+    output: Vec<SelectedBatch>,
+    /// Its dead letters.
+    letters: Vec<SelectedBatch>,
 }
 
 /// Puts a block's results into its group's files, or keeps them until those before it are in. Gives the number of blocks that
@@ -54,6 +56,18 @@ fn put(results: Results, ticket: Ticket) -> Result<u64, SinkError> {
     }
     let written = group.streams[stream].put(sequence, output, share, &group.lane.sink)?;
     Ok(written.len() as u64)
+}
+
+/// Rows that a function was called with.
+struct Called<'a> {
+    origin: &'a Origin,
+    part: &'a Part,
+}
+
+impl Called<'_> {
+    fn span(&self) -> String {
+        self.origin.span_of(self.part, &(0..self.part.rows.num_rows() as u32))
+    }
 }
 
 struct Drive<'a> {
@@ -82,11 +96,14 @@ impl Drive<'_> {
 
     fn stages(&mut self, mut block: Block, ticket: &Ticket) -> Results {
         for index in 0..self.flow.plan.stages.len() {
-            if block.batch.num_rows() == 0 {
+            if block.num_rows() == 0 {
                 break;
             }
             block = match self.stage(index, block) {
-                Ok(block) => block,
+                Ok(block) => {
+                    ticket.share.grow(block.held_bytes());
+                    block
+                }
                 Err(error) => {
                     ticket.group.give_up();
                     self.flow.fail(error);
@@ -95,15 +112,14 @@ impl Drive<'_> {
             };
         }
         record(&self.flow.plan.stages, &block, ticket);
-        let output = (block.batch.num_rows() > 0).then(|| self.for_sink(&block));
-        Results { output, letters: letters::of_block(&self.flow.plan, &block) }
+        let letters = letters::of_block(&self.flow.plan, &block).into_iter().map(SelectedBatch::from).collect();
+        Results { output: self.for_sink(&block), letters }
     }
 
-    fn for_sink(&self, block: &Block) -> RecordBatch {
-        let columns = block.columns(&self.flow.plan.sink_columns);
-        let options = RecordBatchOptions::new().with_row_count(Some(block.batch.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.flow.plan.sink.schema), columns, &options)
-            .expect("the sink's schema is that of the last stage")
+    fn for_sink(&self, block: &Block) -> Vec<SelectedBatch> {
+        let plan = &self.flow.plan;
+        let parts = block.parts.iter().filter(|part| part.rows.num_rows() > 0);
+        parts.map(|part| part.rows.project(&plan.sink_columns, &plan.sink.schema)).collect()
     }
 
     /// One block through one stage.
@@ -114,7 +130,7 @@ impl Drive<'_> {
         let before = block.failures.len();
         let block = fail_nulls(index, stage, block).map_err(|error| broken(stage, &error))?;
         self.settle_failures(stage, &block, before)?;
-        let block = if block.batch.num_rows() == 0 { block } else { self.call(index, block)? };
+        let block = if block.num_rows() == 0 { block } else { self.call(index, block)? };
         let outside = (start.elapsed().as_nanos() as u64).saturating_sub(std::mem::take(&mut self.in_guest));
         add(&flow.progress.times.boundary, outside);
         Ok(block)
@@ -123,29 +139,41 @@ impl Drive<'_> {
     fn call(&mut self, index: usize, block: Block) -> Result<Block, RunError> {
         let flow = self.flow;
         let stage = &flow.plan.stages[index];
-        let input = input(stage, &block).map_err(|error| {
-            RunError::Failed(format!("{}: {}: {error}\nhint: {HINT_VALUE}", stage.label, block.origin.span()))
+        let span = block.origin.span();
+        let origin = block.origin.clone();
+        let before = block.failures.len();
+        let size = flow.plan.run.block;
+        let size = CallSize { rows_max: size.rows_max, bytes_max: size.bytes_max as u64 };
+        let block =
+            stage::pass(index, stage, block, size, |origin, part, input| self.isolated(index, origin, part, input));
+        let block = block.map_err(|halt| match halt {
+            Halt::Input(error) => RunError::Failed(format!("{}: {span}: {error}\nhint: {HINT_VALUE}", stage.label)),
+            Halt::Output(error) => broken(stage, &error),
+            Halt::Stopped(part, stop) => self.stopped(index, &Called { origin: &origin, part: &part }, stop),
         })?;
+        self.settle_failures(stage, &block, before)?;
+        Ok(block)
+    }
+
+    fn isolated(&mut self, index: usize, origin: &Origin, part: &Part, input: &RecordBatch) -> Result<Outcome, Stop> {
+        let stage = &self.flow.plan.stages[index];
         let search = Search {
             adds: &stage.binding.adds,
             isolation: &stage.isolation,
             limits: &stage.spec.limits,
             stops_at_first: stage.on_error == OnError::Fail,
         };
+        let called = Called { origin, part };
         let mut is_first = true;
-        let outcome = isolate(&input, search, |rows, start| match std::mem::take(&mut is_first) {
-            true => self.process(index, rows, start).inspect_err(|error| will_isolate(stage, &block, error)),
+        let outcome = isolate(input, search, |rows, start| match std::mem::take(&mut is_first) {
+            true => self.process(index, rows, start).inspect_err(|error| will_isolate(stage, &called, error)),
             false => self.process_apart(index, rows, start),
-        });
-        let outcome = outcome.map_err(|stop| self.stopped(index, &block, stop))?;
+        })?;
         if outcome.calls > 0 {
             let (found, calls) = (outcome.poison.len(), outcome.calls);
-            tracing::info!("{}: {}: {found} rows found in {calls} calls", stage.label, block.origin.span());
+            tracing::info!("{}: {}: {found} rows found in {calls} calls", stage.label, called.span());
         }
-        let before = block.failures.len();
-        let block = accept(index, stage, block, outcome).map_err(|error| broken(stage, &error))?;
-        self.settle_failures(stage, &block, before)?;
-        Ok(block)
+        Ok(outcome)
     }
 
     /// A call with rows of a block that failed. What the function logs was shown in the block's call.
@@ -185,28 +213,28 @@ impl Drive<'_> {
     }
 
     /// A block without an answer ends the run.
-    fn stopped(&self, index: usize, block: &Block, stop: Stop) -> RunError {
+    fn stopped(&self, index: usize, called: &Called<'_>, stop: Stop) -> RunError {
         let stage = &self.flow.plan.stages[index];
         let message = match stop {
-            Stop::Broken(message) => in_block(&message, block),
-            Stop::First(poison) => self.first(index, block, &poison),
-            Stop::Spent(spent) => unseparated(stage, block, &spent),
+            Stop::Broken(message) => in_block(&message, called),
+            Stop::First(poison) => self.first(index, called, &poison),
+            Stop::Spent(spent) => unseparated(stage, called, &spent),
             Stop::TooMuch { rows, answer_rows, answer_bytes } => format!(
-                "what came of {} is too much for one batch: {answer_rows} rows, {answer_bytes} bytes\n\
+                "what came of {} is too much for one block: {answer_rows} rows, {answer_bytes} bytes\n\
                  hint: lower `block_rows_max` under [run] and run the same command again, or let the function answer with less",
-                block.span(&(0..rows))
+                called.origin.span_of(called.part, &(0..rows))
             ),
         };
         RunError::Failed(format!("{}: {message}", self.of(stage)))
     }
 
     /// A row that ends the function, and with it the run.
-    fn first(&self, index: usize, block: &Block, poison: &Poison) -> String {
-        let row = block.parent(poison.row);
+    fn first(&self, index: usize, called: &Called<'_>, poison: &Poison) -> String {
+        let (origin, row) = (called.origin, called.part.parent(poison.row));
         let (what, hint) = parted(without_stage(&poison.message));
-        let by_hand = || by_hand::hint(&self.flow.plan, index, block, block.origin.object_row(row));
+        let by_hand = || by_hand::hint(&self.flow.plan, index, &origin.object, origin.object_row(row));
         let hint = hint.map_or_else(by_hand, str::to_owned);
-        format!("{}: {what}\nhint: {hint}; {HINT_LEAVE_OUT}", block.origin.describe(row))
+        format!("{}: {what}\nhint: {hint}; {HINT_LEAVE_OUT}", origin.describe(row))
     }
 
     /// Under `fail` the first failure ends the run; else the rows are left out, and some are logged.
@@ -248,16 +276,16 @@ fn word(stage: &Stage) -> &'static str {
 }
 
 /// A message about a whole block names its rows. The stage's number is said by whoever shows the message.
-fn in_block(message: &str, block: &Block) -> String {
+fn in_block(message: &str, called: &Called<'_>) -> String {
     let (what, hint) = parted(message);
-    let what = format!("{}, in the block {}", without_stage(what), block.origin.span());
+    let what = format!("{}, in the block {}", without_stage(what), called.span());
     hint.map_or(what.clone(), |hint| format!("{what}\nhint: {hint}"))
 }
 
 /// A function that takes long takes long many times over, and a person who waits wants to know for what.
-fn will_isolate(stage: &Stage, block: &Block, error: &CallError) {
+fn will_isolate(stage: &Stage, called: &Called<'_>, error: &CallError) {
     let text = error.to_string();
-    let what = format!("{}, in the block {}", parted(without_stage(&text)).0, block.origin.span());
+    let what = format!("{}, in the block {}", parted(without_stage(&text)).0, called.span());
     match error {
         CallError::Timeout { .. } => tracing::warn!("{}: {what}: its rows are called apart", stage.label),
         CallError::Trap { .. } | CallError::Limit { .. } => {
@@ -268,7 +296,7 @@ fn will_isolate(stage: &Stage, block: &Block, error: &CallError) {
 }
 
 /// Rows that the search left together.
-fn unseparated(stage: &Stage, block: &Block, spent: &Spent) -> String {
+fn unseparated(stage: &Stage, called: &Called<'_>, spent: &Spent) -> String {
     let Spent { left, found, calls, time } = spent;
     let (what, limit, key) = (parted(without_stage(&left.message)).0, left.limit.written(), left.limit.key());
     let skip = match stage.on_error {
@@ -281,7 +309,7 @@ fn unseparated(stage: &Stage, block: &Block, spent: &Spent) -> String {
         "{}: of these rows some end the function, and were not told apart: {limit}, after {calls} calls in {:.1} s that \
          found {found} rows before them; the last call with the first of them: {what}\n\
          hint: the same command does them again; before it, mend the function, raise `{key}`{skip}",
-        block.span(&left.rows),
+        called.origin.span_of(called.part, &left.rows),
         time.as_secs_f64(),
     )
 }
@@ -324,7 +352,7 @@ fn record(stages: &[Stage], block: &Block, ticket: &Ticket) {
     group.counts.rows_failed += failed;
     group.counts.rows_dead_lettered += dead;
     group.counts.rows_dropped += origin.len() as u64 - failed - dead - with_output;
-    group.counts.rows_written += block.batch.num_rows() as u64;
+    group.counts.rows_written += block.num_rows() as u64;
 }
 
 fn of_done(ids: &RecordBatch, states: &[RowState]) -> RecordBatch {

@@ -101,7 +101,7 @@ impl FileWriter {
 
     /// Adds rows.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
-        self.encode(batch).map_err(|cause| SinkError::Encode { name: self.name.clone(), cause })?;
+        self.encode(batch).map_err(|cause| self.encode_error(cause))?;
         self.rows += batch.num_rows() as u64;
         self.upload.send_whole_parts(self.writer.inner_mut()).map_err(|cause| self.store_error(cause))
     }
@@ -138,6 +138,10 @@ impl FileWriter {
         let bytes = upload.sent + rest.len() as u64;
         upload.hasher.update(&rest);
         Ok(ClosedFile { name, rows, bytes, rest, upload })
+    }
+
+    pub(super) fn encode_error(&self, cause: ParquetError) -> SinkError {
+        SinkError::Encode { name: self.name.clone(), cause }
     }
 
     fn store_error(&self, cause: object_store::Error) -> SinkError {

@@ -7,9 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 
 use super::file::{ClosedFile, FileWriter};
 use super::{Sink, SinkError};
+use crate::block::SelectedBatch;
+
+/// What is copied of a block at once.
+const COPIED_BYTES_MAX: u64 = 4 << 20;
 
 /// The files of one reader in one group. `T` is what a block holds until it is written.
 pub struct Stream<T> {
@@ -19,7 +24,7 @@ pub struct Stream<T> {
 
 struct Order<T> {
     next: u64,
-    waiting: BTreeMap<u64, (Option<RecordBatch>, T)>,
+    waiting: BTreeMap<u64, (Vec<SelectedBatch>, T)>,
     writing: bool,
 }
 
@@ -36,14 +41,28 @@ struct Files {
     closed: Vec<ClosedFile>,
 }
 
+impl Files {
+    fn write(&mut self, batch: Result<RecordBatch, ArrowError>, sink: &Sink) -> Result<(), SinkError> {
+        if self.open.is_none() {
+            self.open = Some(sink.file()?);
+        }
+        let open = self.open.as_mut().expect("just made");
+        open.write(&batch.map_err(|error| open.encode_error(error.into()))?)?;
+        if open.bytes() >= sink.file_bytes_max() {
+            let full = self.open.take().expect("just written").close()?;
+            self.closed.push(full);
+        }
+        Ok(())
+    }
+}
+
 impl<T> Stream<T> {
-    /// Leaves a block's output (none if it has no row) at its place, and writes what can be written. Returns what the
-    /// written blocks held.
-    pub fn put(&self, sequence: u64, batch: Option<RecordBatch>, held: T, sink: &Sink) -> Result<Vec<T>, SinkError> {
-        lock(&self.order).waiting.insert(sequence, (batch, held));
+    /// Leaves a block's output at its place, and writes what can be written. Returns what the written blocks held.
+    pub fn put(&self, sequence: u64, output: Vec<SelectedBatch>, held: T, sink: &Sink) -> Result<Vec<T>, SinkError> {
+        lock(&self.order).waiting.insert(sequence, (output, held));
         let mut written = Vec::new();
-        while let Some((batch, held)) = self.take_next() {
-            let result = batch.map_or(Ok(()), |batch| self.write(&batch, sink));
+        while let Some((output, held)) = self.take_next() {
+            let result = output.into_iter().try_for_each(|rows| self.write(&rows, sink));
             lock(&self.order).writing = false;
             result?;
             written.push(held);
@@ -51,7 +70,7 @@ impl<T> Stream<T> {
         Ok(written)
     }
 
-    fn take_next(&self) -> Option<(Option<RecordBatch>, T)> {
+    fn take_next(&self) -> Option<(Vec<SelectedBatch>, T)> {
         let mut order = lock(&self.order);
         if order.writing {
             return None;
@@ -63,16 +82,10 @@ impl<T> Stream<T> {
         Some(entry)
     }
 
-    fn write(&self, batch: &RecordBatch, sink: &Sink) -> Result<(), SinkError> {
+    fn write(&self, rows: &SelectedBatch, sink: &Sink) -> Result<(), SinkError> {
         let mut files = lock(&self.files);
-        if files.open.is_none() {
-            files.open = Some(sink.file()?);
-        }
-        let open = files.open.as_mut().expect("just made");
-        open.write(batch)?;
-        if open.bytes() >= sink.file_bytes_max() {
-            let full = files.open.take().expect("just written").close()?;
-            files.closed.push(full);
+        for batch in rows.batches(COPIED_BYTES_MAX) {
+            files.write(batch, sink)?;
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ use crate::udf::{Answer, CallError, Limits, RowError};
 
 /// The answers of a block's parts may have so many times together what one may have: each row has the full limit, and a
 /// block of such rows is more than this machine has memory.
-const ANSWERS_MAX: u64 = 4;
+pub(super) const ANSWERS_MAX: u64 = 4;
 
 /// How a block is searched.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,12 @@ pub struct Outcome {
     pub left: Vec<Left>,
     /// Calls beyond the first.
     pub calls: u64,
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Outcome {
+        Outcome { answer, poison: Vec::new(), left: Vec::new(), calls: 0 }
+    }
 }
 
 /// A row that ends the function alone.
@@ -154,7 +160,7 @@ pub fn isolate(
     mut call: impl FnMut(&RecordBatch, Start) -> Result<Answer, CallError>,
 ) -> Result<Outcome, Stop> {
     let cause = match call(block, Start::Kept) {
-        Ok(answer) => return Ok(Outcome { answer, poison: Vec::new(), left: Vec::new(), calls: 0 }),
+        Ok(answer) => return Ok(answer.into()),
         Err(error) => Cause::of(error)?,
     };
     let whole = Part { rows: 0..block.num_rows(), cause, fails: true, is_left: false };

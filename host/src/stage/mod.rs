@@ -1,13 +1,16 @@
 //! One block through one function.
 //!
 //! * `run` - what a function sees of a block, and what its answer makes of it.
+//! * `growth` - what one source row may become.
 //! * `isolate` - rows that end the function are told apart from those beside them.
 //!
 //! A worker of a run and a person's `udf test` take these same steps. Which instance is called, and what a failed row means
 //! to a run, is not known here.
 
+mod growth;
 mod isolate;
 mod run;
 
+use isolate::ANSWERS_MAX;
 pub use isolate::{Left, Limit, Outcome, Poison, Search, Spent, Start, Stop, isolate};
-pub use run::{accept, fail_nulls, input, without_stage};
+pub use run::{CallSize, Halt, fail_nulls, pass, without_stage};

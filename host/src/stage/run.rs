@@ -1,57 +1,166 @@
 //! What a function sees of a block, and what its answer makes of it.
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
-use super::{Left, Outcome, Poison};
-use crate::block::{Block, FailureKind};
+use super::growth::Growth;
+use super::{ANSWERS_MAX, Left, Outcome, Poison, Stop};
+use crate::block::{Block, FailureKind, Origin, Part, batch_bytes};
 use crate::columns;
 use crate::message::parted;
-use crate::plan::Stage;
+use crate::plan::{OnError, Stage};
+
+/// Why a block does not come out of a stage.
+#[derive(Debug)]
+pub enum Halt {
+    /// A value does not fit the type that the function asks for.
+    Input(ArrowError),
+    /// What came of it cannot be put together.
+    Output(ArrowError),
+    /// These rows had no answer.
+    Stopped(Part, Stop),
+}
+
+/// What a function is called with at once.
+#[derive(Clone, Copy, Debug)]
+pub struct CallSize {
+    /// Rows at most.
+    pub rows_max: usize,
+    /// Bytes at most that are copied of columns which an earlier function repeated; one row may have more.
+    pub bytes_max: u64,
+}
+
+/// A source row that failed, its kind, and what is wrong.
+type Failed = (u32, FailureKind, Arc<str>);
 
 /// Rows with a null where the function takes none fail before they reach it.
 pub fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, ArrowError> {
-    let mut failed = Vec::new();
+    let mut failed: Vec<Failed> = Vec::new();
     for (&place, field) in stage.needs.iter().zip(stage.binding.needs.fields()) {
-        let column = block.batch.column(place);
-        if field.is_nullable() || column.null_count() == 0 {
+        if field.is_nullable() {
             continue;
         }
-        let rows = (0..column.len()).filter(|&row| column.is_null(row));
         let message: Arc<str> =
             format!("null in column `{}`, which the function takes without nulls", field.name()).into();
-        failed.extend(rows.map(|row| (block.parent(row as u32), FailureKind::Row, Arc::clone(&message))));
+        for part in &block.parts {
+            let rows = part.rows.null_rows(place).into_iter();
+            failed.extend(rows.map(|row| (part.parent(row as u32), FailureKind::Row, Arc::clone(&message))));
+        }
     }
     block.fail(index, failed)
 }
 
-/// What the function gets to see of a block: the columns that it needs, in the types that it needs.
-pub fn input(stage: &Stage, block: &Block) -> Result<RecordBatch, ArrowError> {
-    columns::convert_all(&block.columns(&stage.needs), &stage.binding.needs, block.batch.num_rows())
-}
-
-/// What came of the block that was asked about.
-pub fn accept(index: usize, stage: &Stage, block: Block, outcome: Outcome) -> Result<Block, ArrowError> {
-    let Outcome { answer, poison, left, .. } = outcome;
-    let mut failed: Vec<(u32, FailureKind, Arc<str>)> = Vec::new();
-    failed.extend(answer.errors.into_iter().map(|error| (error.row, FailureKind::Row, error.message.into())));
-    failed.extend(poison.into_iter().map(|Poison { row, kind, message }| (row, kind, without_stage(&message).into())));
-    for left in left {
-        let message: Arc<str> = in_range(&block, &left).into();
-        failed.extend(left.rows.map(|row| (row, left.kind, Arc::clone(&message))));
+/// Takes a block through a stage. `call` answers some of its rows; those of a large block are called in several parts.
+pub fn pass(
+    index: usize,
+    stage: &Stage,
+    block: Block,
+    size: CallSize,
+    mut call: impl FnMut(&Origin, &Part, &RecordBatch) -> Result<Outcome, Stop>,
+) -> Result<Block, Halt> {
+    let Block { parts, origin, failures } = block;
+    let mut passing = Passing::new(stage);
+    for part in parts {
+        for rows in part.rows.cuts(&stage.needs, size.rows_max, size.bytes_max) {
+            let part = passing.to_call(&part, &rows).map_err(Halt::Output)?;
+            let count = part.rows.num_rows();
+            if count == 0 {
+                continue;
+            }
+            let needed = part.rows.columns(&stage.needs, &(0..count)).map_err(Halt::Input)?;
+            let input = columns::convert_all(&needed, &stage.binding.needs, count).map_err(Halt::Input)?;
+            match call(&origin, &part, &input) {
+                Ok(outcome) => passing.accept(&origin, part, outcome)?,
+                Err(stop) => return Err(Halt::Stopped(part, stop)),
+            }
+        }
     }
-    // A source row may have several rows here: what its first came to is what is said of it.
-    failed.sort_unstable_by_key(|(row, ..)| *row);
-    failed.iter_mut().for_each(|(row, ..)| *row = block.parent(*row));
-    let adds = answer.batch.project(&stage.adds)?;
-    block.advance(&stage.carry, &answer.lineage, &adds, &stage.output)?.fail(index, failed)
+    let Passing { parts, failed, .. } = passing;
+    Block { parts, origin, failures }.fail(index, failed).map_err(Halt::Output)
 }
 
-fn in_range(block: &Block, left: &Left) -> String {
+/// A block on its way through a stage.
+struct Passing<'a> {
+    stage: &'a Stage,
+    growth: Growth<'a>,
+    parts: Vec<Part>,
+    failed: Vec<Failed>,
+    /// Source rows.
+    are_failed: HashSet<u32>,
+    answer_rows: u64,
+    answer_bytes: u64,
+}
+
+impl<'a> Passing<'a> {
+    fn new(stage: &'a Stage) -> Passing<'a> {
+        Passing {
+            stage,
+            growth: Growth::new(&stage.carry, stage.spec.limits.row_output_bytes_max),
+            parts: Vec::new(),
+            failed: Vec::new(),
+            are_failed: HashSet::new(),
+            answer_rows: 0,
+            answer_bytes: 0,
+        }
+    }
+
+    /// These rows, without those whose source row has failed with a row before them.
+    fn to_call(&self, part: &Part, rows: &Range<usize>) -> Result<Part, ArrowError> {
+        let part = part.slice(rows);
+        match (self.failed.is_empty(), self.stage.on_error) {
+            (true, _) => Ok(part),
+            // The first failure ends the run.
+            (false, OnError::Fail) => Ok(part.slice(&(0..0))),
+            (false, _) => part.retain(|parent| !self.are_failed.contains(&parent)),
+        }
+    }
+
+    fn accept(&mut self, origin: &Origin, part: Part, outcome: Outcome) -> Result<(), Halt> {
+        let Outcome { answer, poison, left, .. } = outcome;
+        let mut failed: Vec<Failed> = Vec::new();
+        failed.extend(answer.errors.iter().map(|error| (error.row, FailureKind::Row, error.message.as_str().into())));
+        failed.extend(
+            poison.into_iter().map(|Poison { row, kind, message }| (row, kind, without_stage(&message).into())),
+        );
+        for left in left {
+            let message: Arc<str> = in_range(origin, &part, &left).into();
+            failed.extend(left.rows.map(|row| (row, left.kind, Arc::clone(&message))));
+        }
+        // A source row may have several rows here: what its first came to is what is said of it.
+        failed.sort_unstable_by_key(|(row, ..)| *row);
+        failed.iter_mut().for_each(|(row, ..)| *row = part.parent(*row));
+        failed.extend(self.growth.too_large(&part, &answer));
+        self.are_failed.extend(failed.iter().map(|(row, ..)| *row));
+        self.failed.append(&mut failed);
+        self.answer_rows += answer.batch.num_rows() as u64;
+        self.answer_bytes += batch_bytes(&answer.batch) as u64;
+        if let Some(stop) = self.too_much(part.rows.num_rows()) {
+            return Err(Halt::Stopped(part, stop));
+        }
+        let adds = answer.batch.project(&self.stage.adds).map_err(Halt::Output)?;
+        let part = part.advance(&self.stage.carry, &answer.lineage, &adds, &self.stage.output);
+        self.parts.push(part.map_err(Halt::Output)?);
+        Ok(())
+    }
+
+    /// The answers to the parts of a block may have together what those to the parts of a search may.
+    fn too_much(&self, rows: usize) -> Option<Stop> {
+        let limits = &self.stage.spec.limits;
+        let (answer_rows, answer_bytes) = (self.answer_rows, self.answer_bytes);
+        let is_too_much = answer_rows > ANSWERS_MAX * limits.answer_rows_max as u64
+            || answer_bytes > ANSWERS_MAX * limits.answer_bytes_max;
+        is_too_much.then_some(Stop::TooMuch { rows: rows as u32, answer_rows, answer_bytes })
+    }
+}
+
+fn in_range(origin: &Origin, part: &Part, left: &Left) -> String {
     let (what, hint) = parted(without_stage(&left.message));
-    let what = format!("{what}, in {}, which were not told apart: {}", block.span(&left.rows), left.limit.written());
+    let rows = origin.span_of(part, &left.rows);
+    let what = format!("{what}, in {rows}, which were not told apart: {}", left.limit.written());
     hint.map_or(what.clone(), |hint| format!("{what}\nhint: {hint}"))
 }
 

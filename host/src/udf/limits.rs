@@ -18,6 +18,9 @@ pub struct Limits {
     pub answer_rows_max: usize,
     /// Bytes of one answer as it leaves the guest: batch, lineage and row errors together.
     pub answer_bytes_max: u64,
+    /// Bytes of the rows that come of one source row: what the function adds, and the copies of what it carries beyond the
+    /// first. Looked at by who calls the function.
+    pub row_output_bytes_max: u64,
     /// Bytes of one row error's message; a longer one is cut.
     pub row_error_bytes_max: usize,
     /// Bytes of one log line; a longer one is cut.
@@ -35,6 +38,7 @@ impl Default for Limits {
             block_time_max: Duration::from_secs(30),
             answer_rows_max: 1 << 24,
             answer_bytes_max: 256 << 20,
+            row_output_bytes_max: 256 << 20,
             row_error_bytes_max: 4 << 10,
             log_line_bytes_max: 4 << 10,
             log_lines_max: 100,

@@ -20,19 +20,19 @@ pub(super) struct Results {
 
 impl Results {
     /// Of one batch with all rows in order.
-    pub(super) fn of(tried: Tried) -> Results {
-        Results { output: tried.output, parents: tried.parents, failures: tried.failures }
+    pub(super) fn of(tried: Tried, output: RecordBatch) -> Results {
+        Results { output, parents: tried.parents, failures: tried.failures }
     }
 
     /// Of several batches, each with the rows that it was made of.
-    pub(super) fn of_many(schema: &SchemaRef, blocks: Vec<(Vec<u32>, Tried)>) -> Results {
+    pub(super) fn of_many(schema: &SchemaRef, blocks: Vec<(Vec<u32>, Tried, RecordBatch)>) -> Results {
         let mut batches = Vec::new();
         let mut parents = Vec::new();
         let mut failures = BTreeMap::new();
-        for (rows, tried) in blocks {
+        for (rows, tried, output) in blocks {
             parents.extend(tried.parents.iter().map(|&row| rows[row as usize]));
             failures.extend(tried.failures.into_iter().map(|(row, message)| (rows[row as usize], message)));
-            batches.push(tried.output);
+            batches.push(output);
         }
         let output = concat_batches(schema, &batches).expect("blocks of one function have one schema");
         let mut order: Vec<u32> = (0..parents.len() as u32).collect();

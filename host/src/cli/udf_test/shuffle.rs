@@ -84,7 +84,9 @@ fn run(trial: &mut Trial, rows: &RecordBatch, way: &Way) -> Result<Results, Call
     let mut blocks = Vec::new();
     for order in way.order.chunks(way.block_rows.max(1)) {
         let block = take_record_batch(rows, &UInt32Array::from(order.to_vec())).expect("rows of the batch");
-        blocks.push((order.to_vec(), trial.run(block)?));
+        let tried = trial.run(block)?;
+        let output = tried.whole().map_err(|error| CallError::Broken { message: error.to_string() })?;
+        blocks.push((order.to_vec(), tried, output));
     }
     Ok(Results::of_many(&trial.output(), blocks))
 }

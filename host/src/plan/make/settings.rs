@@ -59,6 +59,9 @@ pub(super) fn limits_of(stage: &config::Stage) -> udf::Limits {
     if let Some(time) = &stage.block_seconds_max {
         limits.block_time_max = time.value;
     }
+    if let Some(bytes) = &stage.row_output_bytes_max {
+        limits.row_output_bytes_max = bytes.value;
+    }
     limits
 }
 

@@ -48,6 +48,7 @@ mod fidelity;
 mod flips;
 mod forged;
 mod frozen;
+mod growth;
 mod house;
 mod id_file;
 mod import;

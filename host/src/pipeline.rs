@@ -307,9 +307,9 @@ fn start(
     let (block_sender, blocks) = crossbeam_channel::bounded::<Emitted>(run.workers * QUEUED_PER_WORKER);
     let handle = runtime.handle().clone();
     let flow = Arc::new(Flow {
-        groups: Groups::new(plan.group, run.readers, ended_sender),
+        groups: Groups::new(plan.group, run, ended_sender),
         lanes: lanes.iter().map(|lane| (lane.number(), lane_flow(plan, &job, lane, &handle))).collect(),
-        budget: Budget::new(run.memory_bytes_max),
+        budget: Budget::new(run.blocks_bytes_max),
         work: WorkList::new(&job),
         control: control.clone(),
         progress: Arc::clone(progress),

@@ -25,7 +25,10 @@ fn a_row_that_becomes_too_much_fails_alone() {
     assert_eq!(workdir.run().finished().rows_dead_lettered, 2);
     assert_eq!(workdir.output("out"), copies(0..40, |n| format!("id-{n}|{n}|{n}")));
     let letters = workdir.wasmpipe(&["dead-letters", "show", "pipeline.toml"]);
-    assert_mentions(&String::from_utf8_lossy(&letters.stdout), &["id-9000", "id-9001", "limit", "it becomes 9001 rows"]);
+    assert_mentions(
+        &String::from_utf8_lossy(&letters.stdout),
+        &["id-9000", "id-9001", "limit", "it becomes 9001 rows"],
+    );
 }
 
 /// The second function asks for what the first repeats, so each of its calls gets some of the rows; a source row that fails

@@ -229,7 +229,7 @@ pub struct Run {
     pub block_rows_max: Option<At<u32>>,
     /// `block_bytes_max = "2 MiB"`: the most bytes of one block, except that a block has at least one row. At least 1.
     pub block_bytes_max: Option<At<u64>>,
-    /// `memory_bytes_max = "1 GiB"`: the most bytes of all blocks in flight together. At least 1.
+    /// `memory_bytes_max = "2 GiB"`: what the run takes, functions and all, beside what a process takes before its first row.
     pub memory_bytes_max: Option<At<u64>>,
     /// `ids_memory_bytes_max = "256 MiB"`: memory for building an id file. At least 1.
     pub ids_memory_bytes_max: Option<At<u64>>,

@@ -13,6 +13,7 @@ use crate::store::Store;
 
 /// An exported file that has grown beyond this is closed.
 const FILE_BYTES_MAX: u64 = 256 << 20;
+const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -87,6 +88,7 @@ fn begin(view: &View, to: &Store, ids: &RecordBatch, runtime: &Handle) -> Result
         schema: ids.schema(),
         compression: Compression::Zstd,
         file_bytes_max: FILE_BYTES_MAX,
+        row_group_bytes_max: ROW_GROUP_BYTES_MAX,
     };
     let sink = Sink::new(spec, &view.root.genesis.job, 0, &random_name(), runtime.clone());
     Ok(sink.file()?)

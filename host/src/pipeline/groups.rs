@@ -13,11 +13,10 @@ use super::budget::Share;
 use super::open::RETURNED_GROUP;
 use super::{LaneFlow, RunError, lock};
 use crate::commit::{Coverage, Group, GroupIds, GroupLimits, ObjectCoverage, RowState};
+use crate::plan::Run;
 use crate::sink::{ClosedFile, SinkError, Stream};
 use crate::source::{Opened, Rows};
 
-/// Groups between their first row and their segment, for few readers.
-const GROUPS_MAX: usize = 8;
 /// How often a reader that waits for room looks whether the run is over.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -25,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct Groups {
     limits: GroupLimits,
     readers: usize,
+    /// Between their first row and their segment.
+    groups_max: usize,
     state: Mutex<State>,
     committed: Condvar,
 }
@@ -127,7 +128,8 @@ pub(super) struct Ticket {
 }
 
 impl Groups {
-    pub(super) fn new(limits: GroupLimits, readers: usize, sender: UnboundedSender<Ended>) -> Groups {
+    pub(super) fn new(limits: GroupLimits, run: Run, sender: UnboundedSender<Ended>) -> Groups {
+        let Run { readers, groups_max, .. } = run;
         let state = State {
             open: BTreeMap::new(),
             next: RETURNED_GROUP + 1,
@@ -136,12 +138,12 @@ impl Groups {
             sender: Some(sender),
             has_ended: false,
         };
-        Groups { limits, readers, state: Mutex::new(state), committed: Condvar::new() }
+        Groups { limits, readers, groups_max, state: Mutex::new(state), committed: Condvar::new() }
     }
 
     /// Waits until the lane's next group may be opened, if none is open; gives up when the run is over.
     pub(super) fn wait_for_room(&self, lane: &LaneFlow, is_over: impl Fn() -> bool) {
-        let most = GROUPS_MAX.max(2 * self.readers);
+        let most = self.groups_max.max(2 * self.readers);
         let mut state = lock(&self.state);
         while !state.open.contains_key(&lane.number) && state.uncommitted >= most && !is_over() {
             state = self.committed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;

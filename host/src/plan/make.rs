@@ -5,10 +5,12 @@
 //! * `places` - where rows come from and go to.
 //! * `footers` - the schema of all objects, and what it does not suit.
 //! * `bind` - what flows from stage to stage.
+//! * `memory` - how much of it who may have.
 //! * `settings` - what the pipeline file says of the rest, and what holds where it does not.
 
 mod bind;
 mod footers;
+mod memory;
 mod places;
 mod settings;
 
@@ -31,10 +33,11 @@ use crate::udf;
 pub(super) use bind::foreseen;
 use bind::{Bindings, Bound};
 use footers::Footers;
+use memory::{Memory, Users};
 use places::Stores;
 pub use settings::settings_of;
 use settings::{
-    COMPACT_ENTRIES, HEARTBEAT, checkpoint_key, group_limits, new_job, on_error, run_settings, sink_spec, value_or,
+    COMPACT_ENTRIES, Crew, HEARTBEAT, checkpoint_key, group_limits, new_job, on_error, sink_spec, value_or,
 };
 
 /// Makes the plan, or says everything that is wrong.
@@ -65,6 +68,9 @@ impl Draft<'_> {
         let config = self.config;
         let stores = self.stores();
         let components = self.components();
+        let group = group_limits(config);
+        let crew = Crew::of(&config.run, group);
+        let memory = self.memory(crew);
         let problems_before = self.problems.len();
         let root = self.root(&stores).await?;
         let finished = match self.problems.len() == problems_before {
@@ -116,8 +122,7 @@ impl Draft<'_> {
             Some(root) => accept_changes(root, &fingerprint, self.options.accept_change)?,
             None => Vec::new(),
         };
-        let group = group_limits(config);
-        let sink = sink_spec(config, sink, sink_schema);
+        let sink = sink_spec(config, sink, sink_schema, memory);
         let dead_letters = self.has_dead_letters().then(|| sink::Spec {
             schema: commit::letter_schema(&schema, &columns.schema),
             kind: sink::FileKind::DeadLetters,
@@ -152,10 +157,21 @@ impl Draft<'_> {
             heartbeat: checkpoint_key(config, |written| written.heartbeat_seconds.as_ref(), HEARTBEAT),
             delete_on_success: checkpoint_key(config, |written| written.delete_on_success.as_ref(), false),
             group,
-            run: run_settings(&config.run, group),
+            run: crew.run(&config.run, memory),
             cache: self.options.cache.clone(),
             cache_ids_bytes_max: self.options.cache_ids_bytes_max,
         }))
+    }
+
+    fn memory(&mut self, crew: Crew) -> Memory {
+        let users = crew.users(self.config);
+        let run = &self.config.run;
+        Memory::of(run, users).unwrap_or_else(|least| {
+            if let Some(written) = &run.memory_bytes_max {
+                self.problem(written, too_little(users, least));
+            }
+            Memory::ample()
+        })
     }
 
     fn has_dead_letters(&self) -> bool {
@@ -173,6 +189,26 @@ impl Draft<'_> {
     fn problem_at(&mut self, span: &Range<usize>, message: impl Into<Message>) {
         self.problems.push(self.config.file.problem_at(span, message));
     }
+}
+
+/// What does not fit into the memory of a run.
+fn too_little(users: Users, least: u64) -> Message {
+    let Users { workers, readers, worker, .. } = users;
+    let (least, worker) = (mebibytes(least), mebibytes(worker));
+    let what = format!(
+        "a run of this job takes more memory: {workers} workers have functions that may take {worker} each, with an answer, and \
+         {readers} readers"
+    );
+    let hint = format!(
+        "memory_bytes_max = \"{least}\" is the least that does; or give the stages a smaller memory_bytes_max, or the run fewer \
+         `workers` and `readers`"
+    );
+    Message::new(format!("{what}\nhint: {hint}"))
+}
+
+/// Rounded up.
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 /// The differences, if they may be and are accepted.

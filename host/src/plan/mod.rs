@@ -254,8 +254,10 @@ pub struct Run {
     pub drain: Duration,
     /// How large blocks are.
     pub block: BlockSize,
-    /// Bytes of blocks in flight.
-    pub memory_bytes_max: u64,
+    /// Bytes of blocks in flight, together with what became of them.
+    pub blocks_bytes_max: u64,
+    /// Groups that are on their way to a commit.
+    pub groups_max: usize,
     /// The most bytes of ids that are sorted together when an id file is built.
     pub ids_memory_bytes_max: u64,
 }

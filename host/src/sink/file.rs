@@ -22,10 +22,8 @@ use crate::store::Store;
 
 /// Parts of one upload are all of this size but the last, as some stores demand.
 const PART_BYTES: usize = 8 * 1024 * 1024;
-/// Parts under way for one file; beyond that the encoder waits.
+/// Parts under way for one file; beyond that the encoder waits. Fewer where a row group may have less memory than that.
 const PARTS_MAX: usize = 4;
-/// Encoded bytes of a row group; ends it early for wide rows.
-const ROW_GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Rows of a row group.
 const ROW_GROUP_ROWS_MAX: usize = 1024 * 1024;
 
@@ -58,6 +56,7 @@ pub struct FileWriter {
     name: String,
     writer: ArrowWriter<Vec<u8>>,
     narrow: Narrow,
+    row_group_bytes_max: usize,
     rows: u64,
     upload: Upload,
 }
@@ -77,6 +76,8 @@ struct Upload {
     runtime: Handle,
     parts: Option<Box<dyn MultipartUpload>>,
     under_way: VecDeque<JoinHandle<object_store::Result<()>>>,
+    /// Beyond so many the encoder waits.
+    under_way_max: usize,
     sent: u64,
     /// Of the bytes so far.
     hasher: blake3::Hasher,
@@ -95,8 +96,11 @@ impl FileWriter {
         let narrow = Narrow::new(written.values_max());
         let path = Path::from(name.as_str());
         let (store, under_way) = (spec.store.clone(), VecDeque::new());
-        let upload = Upload { store, path, runtime, parts: None, under_way, sent: 0, hasher: blake3::Hasher::new() };
-        Ok(FileWriter { name, writer, narrow, rows: 0, upload })
+        let row_group_bytes_max = spec.row_group_bytes_max;
+        let under_way_max = (row_group_bytes_max / PART_BYTES).clamp(1, PARTS_MAX);
+        let hasher = blake3::Hasher::new();
+        let upload = Upload { store, path, runtime, parts: None, under_way, under_way_max, sent: 0, hasher };
+        Ok(FileWriter { name, writer, narrow, row_group_bytes_max, rows: 0, upload })
     }
 
     /// Adds rows.
@@ -117,7 +121,7 @@ impl FileWriter {
             self.end_row_group()?;
             rest = rest.slice(rows, rest.num_rows() - rows);
         }
-        if self.writer.in_progress_size() > ROW_GROUP_BYTES_MAX { self.end_row_group() } else { Ok(()) }
+        if self.writer.in_progress_size() > self.row_group_bytes_max { self.end_row_group() } else { Ok(()) }
     }
 
     fn end_row_group(&mut self) -> Result<(), ParquetError> {
@@ -180,7 +184,7 @@ impl Upload {
     }
 
     fn send(&mut self, part: Bytes) -> object_store::Result<()> {
-        while self.under_way.len() >= PARTS_MAX {
+        while self.under_way.len() >= self.under_way_max {
             let oldest = self.under_way.pop_front().expect("not empty");
             self.runtime.block_on(joined(oldest))?;
         }

@@ -29,6 +29,8 @@ pub struct Spec {
     pub compression: Compression,
     /// A file that has grown beyond this is closed and the next begun.
     pub file_bytes_max: u64,
+    /// Encoded bytes of a row group, which ends early for wide rows; so many are in memory.
+    pub row_group_bytes_max: usize,
     /// What the rows are.
     pub kind: FileKind,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 
 use super::super::{Isolation, NewJob, OnError, Run};
+use super::memory::{Memory, Users};
 use crate::commit::GroupLimits;
 use crate::config::{self, At, Config};
 use crate::sink;
@@ -23,9 +24,6 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 const DRAIN: Duration = Duration::from_secs(60);
 const BLOCK_ROWS_MAX: u32 = 64 * 1024;
 const BLOCK_BYTES_MAX: u64 = 2 << 20;
-const WINDOW_BYTES: u64 = 64 << 20;
-const MEMORY_BYTES_MAX: u64 = 1 << 30;
-const IDS_MEMORY_BYTES_MAX: u64 = 256 << 20;
 /// With less, every few ids are a file of their own.
 const IDS_MEMORY_BYTES_MIN: u64 = 64 << 10;
 
@@ -76,7 +74,7 @@ pub(super) fn isolation(stage: &config::Stage, limits: &udf::Limits) -> Isolatio
     }
 }
 
-pub(super) fn sink_spec(config: &Config, store: Store, schema: SchemaRef) -> sink::Spec {
+pub(super) fn sink_spec(config: &Config, store: Store, schema: SchemaRef, memory: Memory) -> sink::Spec {
     let compression = match config.sink.compression.as_ref().map(|written| written.value) {
         Some(config::Compression::Zstd) | None => sink::Compression::Zstd,
         Some(config::Compression::Snappy) => sink::Compression::Snappy,
@@ -84,7 +82,8 @@ pub(super) fn sink_spec(config: &Config, store: Store, schema: SchemaRef) -> sin
         Some(config::Compression::None) => sink::Compression::None,
     };
     let file_bytes_max = value_or(config.sink.file_bytes_max.as_ref(), FILE_BYTES_MAX);
-    sink::Spec { store, schema, compression, file_bytes_max, kind: sink::FileKind::Output }
+    let row_group_bytes_max = memory.row_group as usize;
+    sink::Spec { store, schema, compression, file_bytes_max, row_group_bytes_max, kind: sink::FileKind::Output }
 }
 
 pub(super) fn group_limits(config: &Config) -> GroupLimits {
@@ -110,21 +109,45 @@ pub(super) fn checkpoint_key<T: Copy>(
     value_or(config.checkpoint.as_ref().and_then(key), default)
 }
 
-/// Blocks are no larger than a group may be.
-pub(super) fn run_settings(run: &config::Run, group: GroupLimits) -> Run {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
-    Run {
-        workers: value_or(run.workers.as_ref(), cores) as usize,
-        readers: value_or(run.readers.as_ref(), cores) as usize,
-        drain: value_or(run.drain_seconds.as_ref(), DRAIN),
-        block: BlockSize {
-            rows_max: u64::from(value_or(run.block_rows_max.as_ref(), BLOCK_ROWS_MAX)).min(group.rows_max) as usize,
-            bytes_max: value_or(run.block_bytes_max.as_ref(), BLOCK_BYTES_MAX).min(group.bytes_max) as usize,
-            window_bytes: WINDOW_BYTES,
-        },
-        memory_bytes_max: value_or(run.memory_bytes_max.as_ref(), MEMORY_BYTES_MAX),
-        ids_memory_bytes_max: value_or(run.ids_memory_bytes_max.as_ref(), IDS_MEMORY_BYTES_MAX)
-            .max(IDS_MEMORY_BYTES_MIN),
+/// Who works on the blocks of a run. Blocks are no larger than a group may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crew {
+    workers: usize,
+    readers: usize,
+    block_rows_max: usize,
+    block_bytes_max: usize,
+}
+
+impl Crew {
+    pub(super) fn of(run: &config::Run, group: GroupLimits) -> Crew {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+        Crew {
+            workers: value_or(run.workers.as_ref(), cores) as usize,
+            readers: value_or(run.readers.as_ref(), cores) as usize,
+            block_rows_max: u64::from(value_or(run.block_rows_max.as_ref(), BLOCK_ROWS_MAX)).min(group.rows_max)
+                as usize,
+            block_bytes_max: value_or(run.block_bytes_max.as_ref(), BLOCK_BYTES_MAX).min(group.bytes_max) as usize,
+        }
+    }
+
+    pub(super) fn users(self, config: &Config) -> Users {
+        Users::of(config, self.workers, self.readers, self.block_bytes_max)
+    }
+
+    pub(super) fn run(self, run: &config::Run, memory: Memory) -> Run {
+        Run {
+            workers: self.workers,
+            readers: self.readers,
+            drain: value_or(run.drain_seconds.as_ref(), DRAIN),
+            block: BlockSize {
+                rows_max: self.block_rows_max,
+                bytes_max: self.block_bytes_max,
+                window_bytes: memory.window,
+            },
+            blocks_bytes_max: memory.blocks,
+            groups_max: memory.groups as usize,
+            ids_memory_bytes_max: memory.ids.max(IDS_MEMORY_BYTES_MIN),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use arrow::error::ArrowError;
 use crate::columns;
 
 use selected::Held;
-pub use selected::{SelectedBatch, range_bytes};
+pub use selected::{Cuts, SelectedBatch, range_bytes};
 
 /// Rows of one source object on their way through the stages.
 #[derive(Debug)]

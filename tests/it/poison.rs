@@ -137,7 +137,8 @@ fn of_a_million_rows_exactly_one_fails() {
             let ran = workdir.run();
             let summary = ran.finished();
             assert_eq!((summary.rows_failed, summary.rows_written), (1, rows as u64 - 1), "{}", attack.how);
-            assert!((17..=32).contains(&summary.isolate_calls) || at == rows - 1, "{}", summary.isolate_calls);
+            // Of 64 rows, the first call's, to 65,536.
+            assert!((6..=32).contains(&summary.isolate_calls), "{}", summary.isolate_calls);
             assert!(!workdir.output("out").contains_key(&format!("id-{at}|{at}")));
             let (calls, seconds) = (summary.isolate_calls, started.elapsed().as_secs_f64());
             println!("{}: row {at} of {rows}: {calls} calls, {seconds:.1} s", attack.how);

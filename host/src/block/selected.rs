@@ -107,33 +107,19 @@ impl SelectedBatch {
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
     }
 
-    /// All rows, cut so that no part has more than `rows_max` rows, nor copies more than `bytes_max` bytes unless it is one
-    /// row. What is not selected is no copy.
-    pub fn cuts(&self, places: &[usize], rows_max: usize, bytes_max: u64) -> Vec<Range<usize>> {
+    /// Cuts all rows into parts, as far as the columns at `places` go.
+    pub fn cuts(&self, places: &[usize]) -> Cuts<'_> {
         let columns = places.iter().map(|&place| &self.columns[place]);
         let selected: Vec<Weight<'_>> = columns.filter_map(Weight::of_selected).collect();
-        let at_most = selected.iter().map(|weight| weight.largest).sum::<u64>().saturating_mul(self.rows as u64);
-        if self.rows <= rows_max && at_most <= bytes_max {
-            return if self.rows == 0 { Vec::new() } else { std::iter::once(0..self.rows).collect() };
-        }
-        let mut cuts = Vec::new();
-        let (mut start, mut bytes) = (0, 0);
-        for row in 0..self.rows {
-            let own: u64 = selected.iter().map(|weight| weight.of_row(row)).sum();
-            if row > start && (row - start == rows_max || bytes + own > bytes_max) {
-                cuts.push(start..row);
-                (start, bytes) = (row, 0);
-            }
-            bytes += own;
-        }
-        cuts.push(start..self.rows);
-        cuts
+        let largest = selected.iter().map(|weight| weight.largest).sum();
+        Cuts { selected, largest, rows: 0..self.rows }
     }
 
     /// All rows as batches that each copy no more than `bytes_max` bytes, unless they are one row.
     pub fn batches(&self, bytes_max: u64) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
         let places: Vec<usize> = (0..self.columns.len()).collect();
-        self.cuts(&places, usize::MAX, bytes_max).into_iter().map(|rows| self.batch(&rows))
+        let mut cuts = self.cuts(&places);
+        std::iter::from_fn(move || cuts.next(usize::MAX, bytes_max)).map(|rows| self.batch(&rows))
     }
 
     /// Bytes of a row in the columns at `places`, as if they were copied.
@@ -218,6 +204,42 @@ fn select(columns: &mut [Column], rows: &UInt32Array) -> Result<(), ArrowError> 
         });
     }
     Ok(())
+}
+
+/// Rows on their way into parts.
+pub struct Cuts<'a> {
+    selected: Vec<Weight<'a>>,
+    /// Bytes of a row at most.
+    largest: u64,
+    /// Those that are left.
+    rows: Range<usize>,
+}
+
+impl Cuts<'_> {
+    /// The next part: no more than `rows_max` rows, nor copies of more than `bytes_max` bytes unless it is one row. What is
+    /// not selected is no copy.
+    pub fn next(&mut self, rows_max: usize, bytes_max: u64) -> Option<Range<usize>> {
+        if self.rows.is_empty() {
+            return None;
+        }
+        let count = self.rows.len().min(rows_max.max(1));
+        let fits = self.largest.saturating_mul(count as u64) <= bytes_max;
+        let count = if fits { count } else { self.fitting(count, bytes_max) };
+        let start = self.rows.start;
+        self.rows.start += count;
+        Some(start..start + count)
+    }
+
+    fn fitting(&self, count: usize, bytes_max: u64) -> usize {
+        let mut bytes = 0;
+        for (taken, row) in self.rows.clone().take(count).enumerate() {
+            bytes += self.selected.iter().map(|weight| weight.of_row(row)).sum::<u64>();
+            if bytes > bytes_max && taken > 0 {
+                return taken;
+            }
+        }
+        count
+    }
 }
 
 /// What the rows of a selected column weigh.
@@ -305,18 +327,21 @@ mod tests {
     #[test]
     fn cuts_copy_no_more_than_they_may() {
         let batch = selected(&[6, 96, 996], &[0, 0, 0, 1, 1, 2, 2, 0]);
-        let cuts = |rows_max, bytes_max| batch.cuts(&[0, 1], rows_max, bytes_max);
+        let all = |mut cuts: Cuts<'_>, rows_max, bytes_max| {
+            std::iter::from_fn(|| cuts.next(rows_max, bytes_max)).collect::<Vec<_>>()
+        };
+        let cuts = |rows_max, bytes_max| all(batch.cuts(&[0, 1]), rows_max, bytes_max);
         assert_eq!(cuts(8, 10_000), [0..8]);
         assert_eq!(cuts(3, 10_000), [0..3, 3..6, 6..8]);
         assert_eq!(cuts(8, 130), [0..4, 4..5, 5..6, 6..7, 7..8]);
         // Numbers are as they came, and cost nothing.
-        assert_eq!(batch.cuts(&[1], 8, 1), [0..8]);
+        assert_eq!(all(batch.cuts(&[1]), 8, 1), [0..8]);
         let whole = batch.batch(&(0..8)).unwrap();
         for bytes_max in [1, 20, 130, 1000, 1 << 20] {
             let batches: Vec<RecordBatch> = batch.batches(bytes_max).collect::<Result<_, _>>().unwrap();
             assert_eq!(arrow::compute::concat_batches(&whole.schema(), &batches).unwrap(), whole);
         }
-        assert!(selected(&[1], &[]).cuts(&[0], 8, 8).is_empty());
+        assert_eq!(selected(&[1], &[]).cuts(&[0]).next(8, 8), None);
     }
 
     #[test]

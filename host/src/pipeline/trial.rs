@@ -14,7 +14,7 @@ use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::block::{Block, Origin, Part, SelectedBatch, batch_bytes};
 use crate::plan::{self, Single};
-use crate::stage::{self, CallSize, Halt, Left, Outcome, Poison, Search, Start, Stop};
+use crate::stage::{self, CallSize, Caller, Halt, Left, Outcome, Poison, Search, Start, Stop};
 use crate::udf::{self, CallError, Instance, UdfError};
 
 /// What is copied at once of rows that go out.
@@ -141,18 +141,17 @@ impl Trial {
         })
     }
 
-    /// All rows, in as many calls as a run would make of a block that large.
+    /// All rows, in one call but for those that `call` makes.
     fn pass(
         &mut self,
         batch: RecordBatch,
-        mut call: impl FnMut(&mut Trial, &Part, &RecordBatch) -> Result<Outcome, Stop>,
+        call: impl FnMut(&mut Trial, &Part, &RecordBatch) -> Result<Outcome, Stop>,
     ) -> Result<Block, CallError> {
         let rows = std::iter::once(0..batch.num_rows() as u64).collect();
         let origin = Origin { object: "rows".into(), rows, ids: None, kept: None };
         let single = Arc::clone(&self.single);
         let block = stage::fail_nulls(0, &single.stage, Block::new(batch, origin)).map_err(broken)?;
-        let whole = CallSize { rows_max: usize::MAX, bytes_max: u64::MAX };
-        stage::pass(0, &single.stage, block, whole, |_, part, given| call(self, part, given)).map_err(halted)
+        stage::pass(0, &single.stage, block, &mut InOneCall { trial: self, call }).map_err(halted)
     }
 
     fn tried(&self, block: Block, is_failure: impl Fn(u32) -> bool) -> Tried {
@@ -192,6 +191,22 @@ impl Trial {
     /// What the function counted since this was last asked.
     pub fn take_counts(&mut self) -> BTreeMap<String, u64> {
         std::mem::take(&mut self.counts)
+    }
+}
+
+/// Rows of a batch that was chosen by a person are not taken apart.
+struct InOneCall<'a, F> {
+    trial: &'a mut Trial,
+    call: F,
+}
+
+impl<F: FnMut(&mut Trial, &Part, &RecordBatch) -> Result<Outcome, Stop>> Caller for InOneCall<'_, F> {
+    fn size(&self) -> CallSize {
+        CallSize { rows_max: usize::MAX, bytes_max: u64::MAX }
+    }
+
+    fn call(&mut self, _: &Origin, part: &Part, input: &RecordBatch) -> Result<Outcome, Stop> {
+        (self.call)(self.trial, part, input)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::observe::{add, add_time};
 use crate::plan::{OnError, Stage};
 use crate::sink::SinkError;
 use crate::stage::{
-    self, CallSize, Halt, Outcome, Poison, Search, Spent, Start, Stop, fail_nulls, isolate, without_stage,
+    self, CallSize, Caller, Halt, Outcome, Pace, Poison, Search, Spent, Start, Stop, fail_nulls, isolate, without_stage,
 };
 use crate::udf::{Answer, CallError, Instance, add_count};
 
@@ -29,11 +29,12 @@ const LOGGED_FAILURES_MAX: usize = 5;
 /// Drives blocks until the readers are gone.
 pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
     let mut instances: Vec<Option<Instance>> = flow.plan.stages.iter().map(|_| None).collect();
+    let mut paces = vec![Pace::default(); flow.plan.stages.len()];
     while let Ok(Emitted { block, ticket }) = blocks.recv() {
         if flow.is_dead() {
             continue;
         }
-        (Drive { flow, instances: &mut instances, in_guest: 0 }).drive(block, ticket);
+        (Drive { flow, instances: &mut instances, paces: &mut paces, in_guest: 0 }).drive(block, ticket);
     }
 }
 
@@ -70,9 +71,29 @@ impl Called<'_> {
     }
 }
 
+/// The calls of one stage.
+struct Calling<'a, 'b> {
+    drive: &'a mut Drive<'b>,
+    index: usize,
+}
+
+impl Caller for Calling<'_, '_> {
+    fn size(&self) -> CallSize {
+        let size = self.drive.flow.plan.run.block;
+        let rows_max = self.drive.paces[self.index].rows_max().min(size.rows_max);
+        CallSize { rows_max, bytes_max: size.bytes_max as u64 }
+    }
+
+    fn call(&mut self, origin: &Origin, part: &Part, input: &RecordBatch) -> Result<Outcome, Stop> {
+        self.drive.isolated(self.index, &Called { origin, part }, input)
+    }
+}
+
 struct Drive<'a> {
     flow: &'a Flow,
     instances: &'a mut [Option<Instance>],
+    /// Of the stages.
+    paces: &'a mut [Pace],
     /// Nanoseconds inside functions during the current stage.
     in_guest: u64,
 }
@@ -142,10 +163,7 @@ impl Drive<'_> {
         let span = block.origin.span();
         let origin = block.origin.clone();
         let before = block.failures.len();
-        let size = flow.plan.run.block;
-        let size = CallSize { rows_max: size.rows_max, bytes_max: size.bytes_max as u64 };
-        let block =
-            stage::pass(index, stage, block, size, |origin, part, input| self.isolated(index, origin, part, input));
+        let block = stage::pass(index, stage, block, &mut Calling { drive: self, index });
         let block = block.map_err(|halt| match halt {
             Halt::Input(error) => RunError::Failed(format!("{}: {span}: {error}\nhint: {HINT_VALUE}", stage.label)),
             Halt::Output(error) => broken(stage, &error),
@@ -155,7 +173,7 @@ impl Drive<'_> {
         Ok(block)
     }
 
-    fn isolated(&mut self, index: usize, origin: &Origin, part: &Part, input: &RecordBatch) -> Result<Outcome, Stop> {
+    fn isolated(&mut self, index: usize, called: &Called<'_>, input: &RecordBatch) -> Result<Outcome, Stop> {
         let stage = &self.flow.plan.stages[index];
         let search = Search {
             adds: &stage.binding.adds,
@@ -163,10 +181,9 @@ impl Drive<'_> {
             limits: &stage.spec.limits,
             stops_at_first: stage.on_error == OnError::Fail,
         };
-        let called = Called { origin, part };
         let mut is_first = true;
         let outcome = isolate(input, search, |rows, start| match std::mem::take(&mut is_first) {
-            true => self.process(index, rows, start).inspect_err(|error| will_isolate(stage, &called, error)),
+            true => self.process(index, rows, start).inspect_err(|error| will_isolate(stage, called, error)),
             false => self.process_apart(index, rows, start),
         })?;
         if outcome.calls > 0 {
@@ -198,10 +215,12 @@ impl Drive<'_> {
             instance.start_anew();
         }
         let answer = instance.process(input);
-        let spent = instance.take_time().as_nanos() as u64;
+        let time = instance.take_time();
+        let spent = time.as_nanos() as u64;
         add(&flow.progress.times.guest, spent);
         self.in_guest += spent;
         let answer = answer?;
+        self.paces[index].note(input.num_rows(), time);
         let counts = instance.take_counts();
         if !counts.is_empty() {
             let mut all = lock(&flow.guest_counts);

@@ -2,6 +2,7 @@
 //!
 //! * `run` - what a function sees of a block, and what its answer makes of it.
 //! * `growth` - what one source row may become.
+//! * `pace` - how many rows a call takes.
 //! * `isolate` - rows that end the function are told apart from those beside them.
 //!
 //! A worker of a run and a person's `udf test` take these same steps. Which instance is called, and what a failed row means
@@ -9,8 +10,10 @@
 
 mod growth;
 mod isolate;
+mod pace;
 mod run;
 
 use isolate::ANSWERS_MAX;
 pub use isolate::{Left, Limit, Outcome, Poison, Search, Spent, Start, Stop, isolate};
-pub use run::{CallSize, Halt, fail_nulls, pass, without_stage};
+pub use pace::Pace;
+pub use run::{CallSize, Caller, Halt, fail_nulls, pass, without_stage};

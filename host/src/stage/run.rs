@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 
 use super::growth::Growth;
 use super::{ANSWERS_MAX, Left, Outcome, Poison, Stop};
-use crate::block::{Block, FailureKind, Origin, Part, batch_bytes};
+use crate::block::{Block, Cuts, FailureKind, Origin, Part, batch_bytes};
 use crate::columns;
 use crate::message::parted;
 use crate::plan::{OnError, Stage};
@@ -54,18 +54,21 @@ pub fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, Ar
     block.fail(index, failed)
 }
 
-/// Takes a block through a stage. `call` answers some of its rows; those of a large block are called in several parts.
-pub fn pass(
-    index: usize,
-    stage: &Stage,
-    block: Block,
-    size: CallSize,
-    mut call: impl FnMut(&Origin, &Part, &RecordBatch) -> Result<Outcome, Stop>,
-) -> Result<Block, Halt> {
+/// Who calls a function.
+pub trait Caller {
+    /// What the next call may have.
+    fn size(&self) -> CallSize;
+    /// The answer for a part, of which `input` is what the function sees.
+    fn call(&mut self, origin: &Origin, part: &Part, input: &RecordBatch) -> Result<Outcome, Stop>;
+}
+
+/// Takes a block through a stage, in as many calls as it takes.
+pub fn pass(index: usize, stage: &Stage, block: Block, caller: &mut impl Caller) -> Result<Block, Halt> {
     let Block { parts, origin, failures } = block;
     let mut passing = Passing::new(stage);
     for part in parts {
-        for rows in part.rows.cuts(&stage.needs, size.rows_max, size.bytes_max) {
+        let mut cuts = part.rows.cuts(&stage.needs);
+        while let Some(rows) = next(&mut cuts, caller.size()) {
             let part = passing.to_call(&part, &rows).map_err(Halt::Output)?;
             let count = part.rows.num_rows();
             if count == 0 {
@@ -73,7 +76,7 @@ pub fn pass(
             }
             let needed = part.rows.columns(&stage.needs, &(0..count)).map_err(Halt::Input)?;
             let input = columns::convert_all(&needed, &stage.binding.needs, count).map_err(Halt::Input)?;
-            match call(&origin, &part, &input) {
+            match caller.call(&origin, &part, &input) {
                 Ok(outcome) => passing.accept(&origin, part, outcome)?,
                 Err(stop) => return Err(Halt::Stopped(part, stop)),
             }
@@ -81,6 +84,10 @@ pub fn pass(
     }
     let Passing { parts, failed, .. } = passing;
     Block { parts, origin, failures }.fail(index, failed).map_err(Halt::Output)
+}
+
+fn next(cuts: &mut Cuts<'_>, size: CallSize) -> Option<Range<usize>> {
+    cuts.next(size.rows_max, size.bytes_max)
 }
 
 /// A block on its way through a stage.

@@ -220,7 +220,10 @@ impl Drive<'_> {
         add(&flow.progress.times.guest, spent);
         self.in_guest += spent;
         let answer = answer?;
-        self.paces[index].note(input.num_rows(), time);
+        // What starts anew has more to do.
+        if start == Start::Kept {
+            self.paces[index].note(input.num_rows(), time);
+        }
         let counts = instance.take_counts();
         if !counts.is_empty() {
             let mut all = lock(&flow.guest_counts);

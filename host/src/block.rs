@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayData, BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -315,6 +315,15 @@ impl Block {
 /// Bytes that the rows of a batch take: of slices only what they show.
 pub fn batch_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+}
+
+/// Values that a batch has: of each column and each field within it its length.
+pub fn batch_values(batch: &RecordBatch) -> u64 {
+    batch.columns().iter().map(|column| data_values(&column.to_data())).sum()
+}
+
+fn data_values(data: &ArrayData) -> u64 {
+    data.len() as u64 + data.child_data().iter().map(data_values).sum::<u64>()
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ use crate::observe::{Outcome, Progress, Summary};
 use crate::plan::Plan;
 use crate::sink::{Sink, SinkError};
 use crate::source::SourceError;
-use crate::udf;
+use crate::stage::Share;
+use crate::udf::{self, Lines};
 pub use asked::ImportedIds;
 use budget::Budget;
 use commits::Held;
@@ -169,6 +170,17 @@ struct Flow {
     complete: Mutex<Option<finish::Complete>>,
     readers_left: AtomicUsize,
     guest_counts: Mutex<BTreeMap<String, u64>>,
+    /// By stage.
+    stages: Vec<StageFlow>,
+}
+
+/// What workers share of a stage.
+#[derive(Default)]
+struct StageFlow {
+    /// How much of the run goes into telling its rows apart.
+    share: Share,
+    /// What the log says of its failed rows.
+    lines: Lines,
 }
 
 /// What threads share of a lane.
@@ -320,6 +332,7 @@ fn start(
         complete: Mutex::default(),
         readers_left: AtomicUsize::new(run.readers),
         guest_counts: Mutex::default(),
+        stages: plan.stages.iter().map(|_| StageFlow::default()).collect(),
         plan: Arc::clone(plan),
         job,
     });
@@ -395,6 +408,9 @@ impl Flow {
         summary.rows_dead_lettered_in_all += self.job.dead_before;
         summary.kept = self.job.kept.clone();
         summary.guest_counts = lock(&self.guest_counts).clone();
+        let of_functions = self.plan.stages.iter().map(|stage| stage.spec.lines.suppressed());
+        let of_rows = self.stages.iter().map(|stage| stage.lines.suppressed());
+        summary.log_lines_suppressed = of_functions.chain(of_rows).sum();
         summary
     }
 

@@ -151,7 +151,15 @@ fn bound(function: &str, config: Value, limits: Limits) -> Result<Instance, Stri
     let engine = pipeline::engine(&guests().join("cache")).unwrap();
     let component = Component::load(&engine, &component()).unwrap();
     let stage = "stage 1".to_owned();
-    let spec = Spec { component, function: function.to_owned(), config, input: rows(0..0).schema(), limits, stage };
+    let spec = Spec {
+        component,
+        function: function.to_owned(),
+        config,
+        input: rows(0..0).schema(),
+        limits,
+        stage,
+        lines: Arc::default(),
+    };
     let binding = bind(&engine, &spec).map_err(|error| error.to_string())?;
     Ok(Instance::new(&engine, &Arc::new(spec), &binding).unwrap())
 }

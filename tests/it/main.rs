@@ -23,6 +23,8 @@
 //! * `contract` - a guest written by hand, from the contract's words alone.
 //! * `s3` - the same with source, sink and checkpoint in a bucket, on a server that misbehaves (K10, K13).
 //! * `sandbox` - functions that misbehave (S).
+//! * `attacks` - components that do harm while they run (S).
+//! * `leak` - a long run has no more than a short one (S).
 //! * `poison` - rows that end a function (S11).
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
@@ -35,6 +37,7 @@
 
 #![expect(clippy::print_stdout, reason = "kills and points are counted for who watches")]
 
+mod attacks;
 mod author;
 mod caches;
 mod claims;
@@ -52,6 +55,7 @@ mod growth;
 mod house;
 mod id_file;
 mod import;
+mod leak;
 mod listing;
 mod messages;
 mod other_readers;

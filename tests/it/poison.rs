@@ -232,6 +232,29 @@ fn a_spent_search_ends_the_run_and_names_the_rows_and_all_may_be_left_out() {
     assert_eq!(workdir.output("out"), results((0..192).filter(|n| !at.contains(n))));
 }
 
+/// Each block has its rows that hang, and the run has time for none of them: blocks of one row are called alone all the same.
+#[test]
+fn all_searches_of_a_run_have_a_time_together() {
+    let stage = |more| TRAP.stage(&[70, 100], &format!("on_error = \"skip\"\nisolate_run_seconds_max = 0\n{more}"));
+    let workdir = Workdir::with(&job(&stage(""), 64), &[("a.parquet", 0..192, 192)]);
+    let ran = workdir.run();
+    assert_mentions(
+        ran.error(),
+        &[
+            "a.parquet rows 64 to 127",
+            "isolate_run_seconds_max = 0, after 0 calls",
+            "70 is poison",
+            "raise `isolate_run",
+        ],
+    );
+    workdir.pipeline(&job(&stage("on_unseparated = \"skip\""), 64));
+    assert_eq!(workdir.run().finished().rows_failed, 64);
+    assert_eq!(workdir.output("out"), results((0..64).chain(128..192)));
+    let workdir = Workdir::with(&job(&stage(""), 1), &[("a.parquet", 60..110, 50)]);
+    assert_eq!(workdir.run().finished().rows_failed, 2);
+    assert_eq!(workdir.output("out"), results((60..110).filter(|n| ![70, 100].contains(n))));
+}
+
 #[test]
 fn rows_that_hang_one_after_the_other_end_the_search() {
     let at: Vec<i64> = (64..128).collect();

@@ -269,6 +269,9 @@ fn print_summary(summary: &Summary, is_durable: bool) {
     if summary.isolate_calls > 0 {
         rows.push(("calls to tell rows apart", summary.isolate_calls));
     }
+    if summary.log_lines_suppressed > 0 {
+        rows.push(("log lines suppressed", summary.log_lines_suppressed));
+    }
     if summary.rows_failed_in_all != summary.rows_failed {
         rows.push(("rows failed, all runs", summary.rows_failed_in_all));
     }

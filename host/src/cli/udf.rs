@@ -46,6 +46,7 @@ impl Chosen {
             input,
             limits: Limits::default(),
             stage: "udf".into(),
+            lines: Arc::default(),
         };
         Trial::new(&self.engine, spec).map_err(|error| match error {
             UdfError::Columns { mismatch, .. } => Refused(whole(&plan::explained_by_hand(&self.function, &mismatch))),

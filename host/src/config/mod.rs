@@ -135,6 +135,9 @@ pub struct Stage {
     /// `isolate_hangs_max = 3`: after so many rows in succession that each take all of `block_seconds_max` no more are told
     /// apart. At least 1.
     pub isolate_hangs_max: Option<At<u32>>,
+    /// `isolate_run_seconds_max = 6000`: the longest time that those of these calls may take that fail, over a run and all its
+    /// workers, in seconds. At most a year.
+    pub isolate_run_seconds_max: Option<At<Duration>>,
     /// `on_unseparated = "skip"`: what to do about rows that these limits left together.
     pub on_unseparated: Option<At<OnUnseparated>>,
 }

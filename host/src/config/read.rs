@@ -204,6 +204,7 @@ fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
     let isolate_seconds_max = section.optional("isolate_seconds_max", report, seconds_or_zero);
     let isolate_hangs_max =
         section.optional("isolate_hangs_max", report, |value, report| count(value, u32::MAX, report));
+    let isolate_run_seconds_max = section.optional("isolate_run_seconds_max", report, seconds_or_zero);
     let on_unseparated = section.optional("on_unseparated", report, on_unseparated);
     if report.problems.len() == problems_before {
         refuse_skip_under_fail(on_error.as_ref(), on_unseparated.as_ref(), report);
@@ -219,6 +220,7 @@ fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
         isolate_calls_max,
         isolate_seconds_max,
         isolate_hangs_max,
+        isolate_run_seconds_max,
         on_unseparated,
     }
 }

@@ -48,6 +48,7 @@ pub(super) const STAGE: Shape = Shape {
         ("isolate_calls_max", "isolate_calls_max = 10000"),
         ("isolate_seconds_max", "isolate_seconds_max = 600"),
         ("isolate_hangs_max", "isolate_hangs_max = 3"),
+        ("isolate_run_seconds_max", "isolate_run_seconds_max = 6000"),
         ("on_unseparated", r#"on_unseparated = "skip""#),
     ],
 };

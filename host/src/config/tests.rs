@@ -62,6 +62,7 @@ row_output_bytes_max = "2 MiB"
 isolate_calls_max = 0
 isolate_seconds_max = 2.5
 isolate_hangs_max = 5
+isolate_run_seconds_max = 90
 
 [[stage]]
 component = "file:///opt/udfs/code.wasm"
@@ -145,6 +146,7 @@ fn every_key_is_read() {
     assert_eq!(first.isolate_calls_max.unwrap().value, 0);
     assert_eq!(first.isolate_seconds_max.unwrap().value, Duration::from_millis(2500));
     assert_eq!((first.isolate_hangs_max.unwrap().value, first.on_unseparated), (5, None));
+    assert_eq!(first.isolate_run_seconds_max.unwrap().value, Duration::from_secs(90));
     assert_eq!(required(&second.component), "file:///opt/udfs/code.wasm");
     assert_eq!(second.config.unwrap().value.value, serde_json::json!({ "tokens_max": -1 }));
     assert_eq!(second.on_error.unwrap().value, OnError::Skip);
@@ -417,7 +419,7 @@ workers = 0
             pipeline.toml:7:1: unknown key `on_eror` in [[stage]]
                  7 | on_eror = "skip"
                    | ^^^^^^^
-              hint: did you mean `on_error`? [[stage]] takes component, function, config, on_error, memory_bytes_max, block_seconds_max, row_output_bytes_max, isolate_calls_max, isolate_seconds_max, isolate_hangs_max and on_unseparated
+              hint: did you mean `on_error`? [[stage]] takes component, function, config, on_error, memory_bytes_max, block_seconds_max, row_output_bytes_max, isolate_calls_max, isolate_seconds_max, isolate_hangs_max, isolate_run_seconds_max and on_unseparated
 
             pipeline.toml:11:11: `columns` is empty
                 11 | columns = []

@@ -149,6 +149,8 @@ pub struct Summary {
     pub bytes_written: u64,
     /// Calls of functions that told rows apart: those of a block that trapped or went past a limit.
     pub isolate_calls: u64,
+    /// Log lines of functions and about failed rows that were not written: there were too many.
+    pub log_lines_suppressed: u64,
     /// Counters that functions keep, as `function.name`.
     pub guest_counts: std::collections::BTreeMap<String, u64>,
     /// Wall clock.
@@ -221,6 +223,7 @@ impl Progress {
             bytes_read: get(&self.bytes_read),
             bytes_written: get(&self.bytes_written),
             isolate_calls: get(&self.isolate_calls),
+            log_lines_suppressed: 0,
             guest_counts: std::collections::BTreeMap::new(),
             seconds: elapsed.as_secs_f64(),
             seconds_read: seconds(&self.times.read),

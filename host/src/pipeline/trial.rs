@@ -128,7 +128,8 @@ impl Trial {
     ) -> Result<Outcome, Stop> {
         let (adds, limits) = (Arc::clone(&self.binding().adds), self.single.stage.spec.limits.clone());
         let isolation = self.single.stage.isolation;
-        let search = Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first: false };
+        let search =
+            Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first: false, run_time: None };
         let mut is_first = true;
         stage::isolate(given, search, |rows, start| match std::mem::take(&mut is_first) {
             true => self.call(rows, start).inspect_err(|error| {
@@ -265,8 +266,8 @@ fn broken(error: ArrowError) -> CallError {
 fn stopped(stop: Stop) -> String {
     match stop {
         Stop::Broken(message) => message,
-        Stop::TooMuch { rows, answer_rows, answer_bytes } => format!(
-            "what came of the first {rows} rows is too much for one block: {answer_rows} rows, {answer_bytes} bytes\n\
+        Stop::TooMuch { rows, answers } => format!(
+            "what came of the first {rows} rows is too much for one block: {answers}\n\
              hint: run fewer rows with --rows, or let the function answer with less"
         ),
         Stop::First(_) | Stop::Spent(_) => unreachable!("all rows are asked for, and they may be left together"),

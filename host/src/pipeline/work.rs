@@ -2,13 +2,14 @@
 //! instance per stage, which begins anew after a trap.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use crossbeam_channel::Receiver;
 use tracing::subscriber::{NoSubscriber, with_default};
+use tracing::{Level, enabled};
 
 use super::groups::Ticket;
 use super::{Emitted, Flow, RunError, by_hand, letters, lock};
@@ -16,12 +17,13 @@ use crate::block::{Block, Origin, Part, SelectedBatch};
 use crate::commit::RowState;
 use crate::message::parted;
 use crate::observe::{add, add_time};
-use crate::plan::{OnError, Stage};
+use crate::plan::{Isolation, OnError, Stage};
 use crate::sink::SinkError;
 use crate::stage::{
-    self, CallSize, Caller, Halt, Outcome, Pace, Poison, Search, Spent, Start, Stop, fail_nulls, isolate, without_stage,
+    self, CallSize, Caller, Halt, Outcome, Pace, Poison, RunTime, Search, Share, Spent, Start, Stop, fail_nulls,
+    isolate, without_stage,
 };
-use crate::udf::{Answer, CallError, Instance, add_count};
+use crate::udf::{Answer, CallError, Instance, Shown, add_count, no_more_lines};
 
 /// Failed rows that one block logs one by one; the rest is counted.
 const LOGGED_FAILURES_MAX: usize = 5;
@@ -150,7 +152,7 @@ impl Drive<'_> {
         let start = Instant::now();
         let before = block.failures.len();
         let block = fail_nulls(index, stage, block).map_err(|error| broken(stage, &error))?;
-        self.settle_failures(stage, &block, before)?;
+        self.settle_failures(index, &block, before)?;
         let block = if block.num_rows() == 0 { block } else { self.call(index, block)? };
         let outside = (start.elapsed().as_nanos() as u64).saturating_sub(std::mem::take(&mut self.in_guest));
         add(&flow.progress.times.boundary, outside);
@@ -169,7 +171,7 @@ impl Drive<'_> {
             Halt::Output(error) => broken(stage, &error),
             Halt::Stopped(part, stop) => self.stopped(index, &Called { origin: &origin, part: &part }, stop),
         })?;
-        self.settle_failures(stage, &block, before)?;
+        self.settle_failures(index, &block, before)?;
         Ok(block)
     }
 
@@ -180,26 +182,52 @@ impl Drive<'_> {
             isolation: &stage.isolation,
             limits: &stage.spec.limits,
             stops_at_first: stage.on_error == OnError::Fail,
+            run_time: Some(run_time(&self.flow.stages[index].share, &stage.isolation)),
         };
-        let mut is_first = true;
+        let (mut is_first, mut failed) = (true, Duration::ZERO);
         let outcome = isolate(input, search, |rows, start| match std::mem::take(&mut is_first) {
-            true => self.process(index, rows, start).inspect_err(|error| will_isolate(stage, called, error)),
-            false => self.process_apart(index, rows, start),
+            true => {
+                self.process_at_once(index, rows, start).inspect_err(|error| self.will_isolate(index, called, error))
+            }
+            false => self.process_apart(index, rows, start, &mut failed),
         })?;
         if outcome.calls > 0 {
-            let (found, calls) = (outcome.poison.len(), outcome.calls);
-            tracing::info!("{}: {}: {found} rows found in {calls} calls", stage.label, called.span());
+            self.has_isolated(index, called, &outcome, failed);
         }
         Ok(outcome)
     }
 
+    /// A call with a whole block.
+    fn process_at_once(&mut self, index: usize, block: &RecordBatch, start: Start) -> Result<Answer, CallError> {
+        let started = Instant::now();
+        let answer = self.process(index, block, start)?;
+        self.flow.stages[index].share.answered(started.elapsed());
+        Ok(answer)
+    }
+
     /// A call with rows of a block that failed. What the function logs was shown in the block's call.
-    fn process_apart(&mut self, index: usize, rows: &RecordBatch, start: Start) -> Result<Answer, CallError> {
-        if self.flow.is_dead() {
+    fn process_apart(
+        &mut self,
+        index: usize,
+        rows: &RecordBatch,
+        start: Start,
+        failed: &mut Duration,
+    ) -> Result<Answer, CallError> {
+        let flow = self.flow;
+        if flow.is_dead() {
             return Err(CallError::Broken { message: "nobody waits for an answer any more".into() });
         }
-        add(&self.flow.progress.isolate_calls, 1);
-        with_default(NoSubscriber::new(), || self.process(index, rows, start))
+        add(&flow.progress.isolate_calls, 1);
+        let started = Instant::now();
+        let answer = with_default(NoSubscriber::new(), || self.process(index, rows, start));
+        let (time, share) = (started.elapsed(), &flow.stages[index].share);
+        if answer.is_ok() {
+            share.answered(time);
+        } else {
+            share.failed(time);
+            *failed += time;
+        }
+        answer
     }
 
     /// Calls the worker's instance; the first block starts it.
@@ -234,6 +262,44 @@ impl Drive<'_> {
         Ok(answer)
     }
 
+    /// A function that takes long takes long many times over, and a person who waits wants to know for what.
+    fn will_isolate(&self, index: usize, called: &Called<'_>, error: &CallError) {
+        let text = error.to_string();
+        let what = format!("{}, in the block {}", parted(without_stage(&text)).0, called.span());
+        let level = match error {
+            CallError::Timeout { .. } => Level::WARN,
+            CallError::Trap { .. } | CallError::Limit { .. } => Level::INFO,
+            CallError::Broken { .. } => return,
+        };
+        self.say(index, level, &format!("{what}: its rows are called apart"));
+    }
+
+    fn has_isolated(&self, index: usize, called: &Called<'_>, outcome: &Outcome, time: Duration) {
+        let (found, calls) = (outcome.poison.len(), outcome.calls);
+        self.say(index, Level::INFO, &format!("{}: {found} rows found in {calls} calls", called.span()));
+        let share = &self.flow.stages[index].share;
+        if let Some(all) = share.searched(time, found) {
+            let Stage { label, isolation, .. } = &self.flow.plan.stages[index];
+            let max = share.time_max(isolation).as_secs_f64();
+            tracing::warn!("{label}: {all}; isolate_run_seconds_max = {max:.0}; {HINT_APART}");
+        }
+    }
+
+    /// As far as a run shows lines about blocks and rows that fail.
+    fn say(&self, index: usize, level: Level, what: &str) {
+        let is_wanted = if level == Level::WARN { enabled!(Level::WARN) } else { enabled!(Level::INFO) };
+        if !is_wanted {
+            return;
+        }
+        let label = &self.flow.plan.stages[index].label;
+        let what = match self.flow.stages[index].lines.admit(label.len() + what.len()) {
+            Shown::Yes => what,
+            Shown::NoMore => &no_more_lines(),
+            Shown::No => return,
+        };
+        if level == Level::WARN { tracing::warn!("{label}: {what}") } else { tracing::info!("{label}: {what}") }
+    }
+
     /// A block without an answer ends the run.
     fn stopped(&self, index: usize, called: &Called<'_>, stop: Stop) -> RunError {
         let stage = &self.flow.plan.stages[index];
@@ -241,8 +307,8 @@ impl Drive<'_> {
             Stop::Broken(message) => in_block(&message, called),
             Stop::First(poison) => self.first(index, called, &poison),
             Stop::Spent(spent) => unseparated(stage, called, &spent),
-            Stop::TooMuch { rows, answer_rows, answer_bytes } => format!(
-                "what came of {} is too much for one block: {answer_rows} rows, {answer_bytes} bytes\n\
+            Stop::TooMuch { rows, answers } => format!(
+                "what came of {} is too much for one block: {answers}\n\
                  hint: lower `block_rows_max` under [run] and run the same command again, or let the function answer with less",
                 called.origin.span_of(called.part, &(0..rows))
             ),
@@ -260,7 +326,8 @@ impl Drive<'_> {
     }
 
     /// Under `fail` the first failure ends the run; else the rows are left out, and some are logged.
-    fn settle_failures(&self, stage: &Stage, block: &Block, before: usize) -> Result<(), RunError> {
+    fn settle_failures(&self, index: usize, block: &Block, before: usize) -> Result<(), RunError> {
+        let stage = &self.flow.plan.stages[index];
         let failures = &block.failures[before..];
         if failures.is_empty() {
             return Ok(());
@@ -277,11 +344,12 @@ impl Drive<'_> {
         }
         for failure in failures.iter().take(LOGGED_FAILURES_MAX) {
             let row = block.origin.describe(failure.row);
-            tracing::warn!("{}: {row} {}: {}", stage.label, word(stage), parted(&failure.message).0);
+            self.say(index, Level::WARN, &format!("{row} {}: {}", word(stage), parted(&failure.message).0));
         }
         if failures.len() > LOGGED_FAILURES_MAX {
             let more = failures.len() - LOGGED_FAILURES_MAX;
-            tracing::warn!("{}: {more} more rows of {} {}", stage.label, block.origin.object, word(stage));
+            let what = format!("{more} more rows of {} {}", block.origin.object, word(stage));
+            self.say(index, Level::WARN, &what);
         }
         Ok(())
     }
@@ -290,6 +358,10 @@ impl Drive<'_> {
         let path = stage.spec.component.path().display();
         format!("{} of {path} ({}, line {})", stage.label, self.flow.plan.file.display(), stage.line)
     }
+}
+
+fn run_time(share: &Share, isolation: &Isolation) -> RunTime {
+    RunTime { max: share.time_max(isolation), left: share.time_left(isolation) }
 }
 
 /// What happens to rows that do not end the run.
@@ -302,19 +374,6 @@ fn in_block(message: &str, called: &Called<'_>) -> String {
     let (what, hint) = parted(message);
     let what = format!("{}, in the block {}", without_stage(what), called.span());
     hint.map_or(what.clone(), |hint| format!("{what}\nhint: {hint}"))
-}
-
-/// A function that takes long takes long many times over, and a person who waits wants to know for what.
-fn will_isolate(stage: &Stage, called: &Called<'_>, error: &CallError) {
-    let text = error.to_string();
-    let what = format!("{}, in the block {}", parted(without_stage(&text)).0, called.span());
-    match error {
-        CallError::Timeout { .. } => tracing::warn!("{}: {what}: its rows are called apart", stage.label),
-        CallError::Trap { .. } | CallError::Limit { .. } => {
-            tracing::info!("{}: {what}: its rows are called apart", stage.label);
-        }
-        CallError::Broken { .. } => {}
-    }
 }
 
 /// Rows that the search left together.
@@ -336,6 +395,8 @@ fn unseparated(stage: &Stage, called: &Called<'_>, spent: &Spent) -> String {
     )
 }
 
+const HINT_APART: &str =
+    "where rows hang, a lower `block_seconds_max` in this stage or `block_rows_max` under [run] makes it faster";
 const HINT_LEAVE_OUT: &str = "or leave such rows out with on_error = \"skip\" or \"dead-letter\" in this stage";
 const HINT_VALUE: &str = "a value does not fit the type that the function asks for; mend the value or the function";
 

@@ -201,15 +201,17 @@ pub struct Stage {
     pub isolation: Isolation,
 }
 
-/// How far rows are told apart when a block of them ends the function: for one block, beyond the call that failed.
+/// How far rows are told apart when a block of them ends the function: beyond the call of a block that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isolation {
-    /// The most calls; in the pipeline file `isolate_calls_max`.
+    /// The most calls for one block; in the pipeline file `isolate_calls_max`.
     pub calls_max: u64,
     /// The longest time of these; in the pipeline file `isolate_seconds_max`.
     pub time_max: Duration,
     /// Rows in succession that each take all of their time; in the pipeline file `isolate_hangs_max`.
     pub hangs_max: u32,
+    /// The longest time of those calls of a run that fail, if the pipeline file has it as `isolate_run_seconds_max`.
+    pub run_time_written: Option<Duration>,
     /// Rows that stay together fail together, instead of ending the run.
     pub skips_unseparated: bool,
 }
@@ -220,6 +222,10 @@ impl Isolation {
     /// One row of 2^19 that hangs is found in so many calls of full length.
     const TIMES_OF_A_BLOCK: u32 = 20;
     const HANGS_MAX: u32 = 3;
+    /// Rows that hang here and there end no run.
+    const SEARCHES_OF_A_RUN: u32 = 10;
+    /// Rows that trap end none at all: of 2^19 rows each is called 19 times at most.
+    const TIMES_OF_A_RUN: u32 = 20;
 
     /// What holds where the pipeline file says nothing.
     pub fn of_block_time(block_time_max: Duration) -> Isolation {
@@ -227,8 +233,18 @@ impl Isolation {
             calls_max: Self::CALLS_MAX,
             time_max: Self::TIME_MIN.max(block_time_max.saturating_mul(Self::TIMES_OF_A_BLOCK)),
             hangs_max: Self::HANGS_MAX,
+            run_time_written: None,
             skips_unseparated: false,
         }
+    }
+
+    /// The longest time of those calls of a run that fail, if calls that were answered took `answered`.
+    pub fn run_time_max(&self, answered: Duration) -> Duration {
+        let allowed = || {
+            let at_least = self.time_max.saturating_mul(Self::SEARCHES_OF_A_RUN);
+            at_least.max(answered.saturating_mul(Self::TIMES_OF_A_RUN))
+        };
+        self.run_time_written.unwrap_or_else(allowed)
     }
 }
 

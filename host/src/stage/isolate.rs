@@ -21,14 +21,11 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use crate::block::{FailureKind, Lineage, batch_bytes};
+use super::AnswerSize;
+use crate::block::{FailureKind, Lineage};
 use crate::panics;
 use crate::plan::Isolation;
 use crate::udf::{Answer, CallError, Limits, RowError};
-
-/// The answers of a block's parts may have so many times together what one may have: each row has the full limit, and a
-/// block of such rows is more than this machine has memory.
-pub(super) const ANSWERS_MAX: u64 = 4;
 
 /// How a block is searched.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +38,17 @@ pub struct Search<'a> {
     pub limits: &'a Limits,
     /// Nobody asks for others than the first.
     pub stops_at_first: bool,
+    /// What such calls of the run may take, and what this search may take of it; none outside of a run.
+    pub run_time: Option<RunTime>,
+}
+
+/// Time of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunTime {
+    /// `isolate_run_seconds_max`, written or not.
+    pub max: Duration,
+    /// What was left of it before this search.
+    pub left: Duration,
 }
 
 /// The instance that a call is made on.
@@ -104,6 +112,8 @@ pub enum Limit {
     Time(Duration),
     /// `isolate_hangs_max`
     Hangs(u32),
+    /// `isolate_run_seconds_max`
+    Run(Duration),
 }
 
 impl Limit {
@@ -113,6 +123,7 @@ impl Limit {
             Limit::Calls(_) => "isolate_calls_max",
             Limit::Time(_) => "isolate_seconds_max",
             Limit::Hangs(_) => "isolate_hangs_max",
+            Limit::Run(_) => "isolate_run_seconds_max",
         }
     }
 
@@ -121,7 +132,7 @@ impl Limit {
         let key = self.key();
         match self {
             Limit::Calls(max) => format!("{key} = {max}"),
-            Limit::Time(max) => format!("{key} = {}", max.as_secs_f64()),
+            Limit::Time(max) | Limit::Run(max) => format!("{key} = {}", max.as_secs_f64()),
             Limit::Hangs(max) => format!("{key} = {max}"),
         }
     }
@@ -137,7 +148,7 @@ pub enum Stop {
     /// The search met a limit, and rows must not be left together.
     Spent(Spent),
     /// What the first so many rows were answered with, each part within its limits, is too much for one batch.
-    TooMuch { rows: u32, answer_rows: u64, answer_bytes: u64 },
+    TooMuch { rows: u32, answers: AnswerSize },
 }
 
 /// How far a search came.
@@ -268,9 +279,17 @@ impl Halving<'_> {
             Some(Limit::Calls(calls_max))
         } else if self.started.elapsed() >= time_max {
             Some(Limit::Time(time_max))
+        } else if self.halves && self.hung >= hangs_max {
+            Some(Limit::Hangs(hangs_max))
         } else {
-            (self.halves && self.hung >= hangs_max).then_some(Limit::Hangs(hangs_max))
+            self.run_limit()
         }
+    }
+
+    /// The one row of a block has its one call in any case: it may be innocent.
+    fn run_limit(&self) -> Option<Limit> {
+        let RunTime { max, left } = self.search.run_time.filter(|_| self.block.num_rows() > 1)?;
+        (self.started.elapsed() >= left).then_some(Limit::Run(max))
     }
 
     fn meet(&mut self, limit: Limit, part: Part) -> Result<(), Stop> {
@@ -289,7 +308,7 @@ impl Halving<'_> {
                 self.halves = false;
                 self.pending.push(part);
             }
-            Limit::Calls(_) | Limit::Time(_) => self.left.push(left(part.rows, part.cause, limit)),
+            Limit::Calls(_) | Limit::Time(_) | Limit::Run(_) => self.left.push(left(part.rows, part.cause, limit)),
         }
         Ok(())
     }
@@ -302,10 +321,7 @@ impl Halving<'_> {
             other.fails = true;
         }
         self.answered.add(part.rows, answer);
-        let Limits { answer_rows_max, answer_bytes_max, .. } = *self.search.limits;
-        let (rows_max, bytes_max) = (ANSWERS_MAX * answer_rows_max as u64, ANSWERS_MAX * answer_bytes_max);
-        let is_too_much = self.answered.rows > rows_max || self.answered.bytes > bytes_max;
-        if is_too_much { Err(self.answered.too_much()) } else { Ok(()) }
+        if self.answered.size.is_past(self.search.limits) { Err(self.answered.too_much()) } else { Ok(()) }
     }
 
     fn failed(&mut self, rows: Range<usize>, cause: Cause) -> Result<(), Stop> {
@@ -339,21 +355,18 @@ fn left(rows: Range<usize>, cause: Cause, limit: Limit) -> Left {
 #[derive(Default)]
 struct Answered {
     parts: Vec<(Range<usize>, Answer)>,
-    /// Output rows.
-    rows: u64,
-    bytes: u64,
+    size: AnswerSize,
 }
 
 impl Answered {
     fn add(&mut self, rows: Range<usize>, answer: Answer) {
-        self.rows += answer.batch.num_rows() as u64;
-        self.bytes += batch_bytes(&answer.batch) as u64;
+        self.size.add(&answer.batch);
         self.parts.push((rows, answer));
     }
 
     fn too_much(&self) -> Stop {
         let rows = self.parts.last().map_or(0, |(rows, _)| rows.end as u32);
-        Stop::TooMuch { rows, answer_rows: self.rows, answer_bytes: self.bytes }
+        Stop::TooMuch { rows, answers: self.size }
     }
 
     /// As one answer to `rows` rows; those of no part have no output row.

@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use super::growth::Growth;
-use super::{ANSWERS_MAX, Left, Outcome, Poison, Stop};
-use crate::block::{Block, Cuts, FailureKind, Origin, Part, batch_bytes};
+use super::{AnswerSize, Left, Outcome, Poison, Stop};
+use crate::block::{Block, Cuts, FailureKind, Origin, Part};
 use crate::columns;
 use crate::message::parted;
 use crate::plan::{OnError, Stage};
@@ -98,8 +98,7 @@ struct Passing<'a> {
     failed: Vec<Failed>,
     /// Source rows.
     are_failed: HashSet<u32>,
-    answer_rows: u64,
-    answer_bytes: u64,
+    answers: AnswerSize,
 }
 
 impl<'a> Passing<'a> {
@@ -110,8 +109,7 @@ impl<'a> Passing<'a> {
             parts: Vec::new(),
             failed: Vec::new(),
             are_failed: HashSet::new(),
-            answer_rows: 0,
-            answer_bytes: 0,
+            answers: AnswerSize::default(),
         }
     }
 
@@ -143,24 +141,16 @@ impl<'a> Passing<'a> {
         failed.extend(self.growth.too_large(&part, &answer));
         self.are_failed.extend(failed.iter().map(|(row, ..)| *row));
         self.failed.append(&mut failed);
-        self.answer_rows += answer.batch.num_rows() as u64;
-        self.answer_bytes += batch_bytes(&answer.batch) as u64;
-        if let Some(stop) = self.too_much(part.rows.num_rows()) {
-            return Err(Halt::Stopped(part, stop));
+        self.answers.add(&answer.batch);
+        // The parts of a block may have together what those of a search may.
+        if self.answers.is_past(&self.stage.spec.limits) {
+            let rows = part.rows.num_rows() as u32;
+            return Err(Halt::Stopped(part, Stop::TooMuch { rows, answers: self.answers }));
         }
         let adds = answer.batch.project(&self.stage.adds).map_err(Halt::Output)?;
         let part = part.advance(&self.stage.carry, &answer.lineage, &adds, &self.stage.output);
         self.parts.push(part.map_err(Halt::Output)?);
         Ok(())
-    }
-
-    /// The answers to the parts of a block may have together what those to the parts of a search may.
-    fn too_much(&self, rows: usize) -> Option<Stop> {
-        let limits = &self.stage.spec.limits;
-        let (answer_rows, answer_bytes) = (self.answer_rows, self.answer_bytes);
-        let is_too_much = answer_rows > ANSWERS_MAX * limits.answer_rows_max as u64
-            || answer_bytes > ANSWERS_MAX * limits.answer_bytes_max;
-        is_too_much.then_some(Stop::TooMuch { rows: rows as u32, answer_rows, answer_bytes })
     }
 }
 

@@ -18,8 +18,8 @@
 use std::cell::RefCell;
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
@@ -117,6 +117,25 @@ impl Alarm {
 /// How the message starts when the system gives no address space for a memory.
 pub(super) const NO_ADDRESS_SPACE: &str = "no address space for a memory";
 
+/// Mappings of this process that are memories.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// To the system a memory is two: what is accessible, and what is not.
+const PARTS: usize = 2;
+
+/// Of the mappings that the system lets a process have, so many may be memories. Threads, files and the allocator need
+/// others, and fail less gracefully.
+static MEMORIES_MAX: LazyLock<usize> = LazyLock::new(|| memories_max(mappings_max()));
+
+const fn memories_max(mappings: usize) -> usize {
+    mappings / 4 * 3 / PARTS
+}
+
+/// As Linux has it: `vm.max_map_count`.
+fn mappings_max() -> usize {
+    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(usize::MAX)
+}
+
 /// Makes the linear memories of all guests.
 pub(super) struct Memories;
 
@@ -131,6 +150,7 @@ unsafe impl MemoryCreator for Memories {
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
         let capacity = reserved.or(maximum).unwrap_or(minimum).max(minimum);
+        refuse_more(LIVE.load(Ordering::Relaxed), *MEMORIES_MAX)?;
         let mapping = Mapping::new(capacity, guard).map_err(|e| format!("{NO_ADDRESS_SPACE}: {e}"))?;
         let mut memory = Memory { mapping: Arc::new(mapping), size: 0, capacity };
         memory.grow_to(minimum).map_err(|e| e.to_string())?;
@@ -138,6 +158,13 @@ unsafe impl MemoryCreator for Memories {
             memory.become_stop_page()?;
         }
         Ok(Box::new(memory))
+    }
+}
+
+fn refuse_more(live: usize, max: usize) -> Result<(), String> {
+    match live < max {
+        true => Ok(()),
+        false => Err(format!("{NO_ADDRESS_SPACE}: this process has {live}, and vm.max_map_count has room for {max}")),
     }
 }
 
@@ -206,6 +233,7 @@ impl Mapping {
             mmap_anonymous(ptr::null_mut(), size, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
         }?;
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        LIVE.fetch_add(1, Ordering::Relaxed);
         Ok(Mapping { base, size })
     }
 
@@ -235,5 +263,31 @@ impl Drop for Mapping {
         // SAFETY: it is ours, and who had its address is gone: the memory of a guest, and the guest's alarm.
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.size) };
         debug_assert!(unmapped.is_ok(), "a mapping of our own can be unmapped");
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_leave_mappings_for_others() {
+        assert_eq!(memories_max(65_530), 24_573);
+        assert_eq!(refuse_more(24_572, 24_573), Ok(()));
+        let refused = refuse_more(24_573, 24_573).unwrap_err();
+        assert_eq!(
+            refused,
+            "no address space for a memory: this process has 24573, and vm.max_map_count has room for 24573"
+        );
+    }
+
+    #[test]
+    fn a_memory_that_is_gone_leaves_room() {
+        let before = LIVE.load(Ordering::Relaxed);
+        let mappings: Vec<Mapping> = (0..100).map(|_| Mapping::new(1 << 16, 0).unwrap()).collect();
+        assert!(LIVE.load(Ordering::Relaxed) >= 100);
+        drop(mappings);
+        assert!(LIVE.load(Ordering::Relaxed) < before + 100, "other tests have some, too");
     }
 }

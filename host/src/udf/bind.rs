@@ -9,6 +9,7 @@ use super::UdfError;
 use super::component::{Component, Function, Kind};
 use super::engine::Engine;
 use super::guest::{Guest, Phase, quote};
+use super::journal::Lines;
 use super::limits::Limits;
 use super::mismatch::Mismatch;
 use super::wire;
@@ -25,6 +26,8 @@ pub struct Spec {
     pub limits: Limits,
     /// What messages and logs call the stage: `stage 2`.
     pub stage: String,
+    /// What all its instances log.
+    pub lines: Arc<Lines>,
 }
 
 /// What a function takes and gives, checked.
@@ -101,7 +104,7 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Disagreement>
     let crossing: Vec<_> = seen.fields().iter().filter(|field| wasmpipe_wire::crosses(field)).cloned().collect();
     let input = wasmpipe_wire::fields_of(&Schema::new(crossing)).expect("these cross");
     let label = (spec.stage.as_str(), spec.function.as_str());
-    let mut guest = Guest::start(engine, spec.component.startable(), &spec.limits, Phase::Bind, label)
+    let mut guest = Guest::start(engine, spec.component.startable(), &spec.limits, Phase::Bind, label, &spec.lines)
         .map_err(|fault| format!("does not start: it {}", fault.message()))?;
     let answer = guest
         .bind(&function.name, &input, &spec.config())

@@ -176,7 +176,12 @@ fn check(answer: Raw, rows: usize, binding: &Binding, limits: &Limits) -> Result
         return Err(too_many(rows_out, limits));
     }
     let rows_out = usize::try_from(rows_out).expect("not above a limit that is a usize");
+    let values = answer.nodes.iter().map(|node| u64::from(node.length)).sum();
+    // Read before it is judged: what its nodes say is then true, and to read takes no more than what was sent.
     let batch = batch(&answer.nodes, answer.buffers, binding, rows_out)?;
+    if values > limits.values_max() {
+        return Err(too_many_values(values, limits));
+    }
     let (batch, lineage) = without_failed(batch, lineage, &answer.errors);
     let errors = answer.errors.iter().map(|error| tamed(error, limits)).collect();
     Ok(Answer { batch, lineage, errors })
@@ -198,6 +203,14 @@ fn too_many(rows: u64, limits: &Limits) -> Fault {
     Fault::Limit(format!(
         "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: let the function answer with less for one row",
         limits.answer_rows_max
+    ))
+}
+
+fn too_many_values(values: u64, limits: &Limits) -> Fault {
+    let max = limits.values_max();
+    let raise = limits.advise_memory(max < limits.answer_values_max);
+    Fault::Limit(format!(
+        "answered with too many values: answer_values_max = {max}, they are {values}, with nulls and those in lists\nhint: let the function answer with less for one row{raise}"
     ))
 }
 

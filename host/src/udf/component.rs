@@ -348,7 +348,7 @@ fn describe(
     (limits, phase): (&Limits, Phase),
 ) -> Result<Vec<Function>, UdfError> {
     let label = path.file_name().unwrap_or_default().to_string_lossy();
-    let said = Guest::start(engine, startable, limits, phase, (&label, "describe"))
+    let said = Guest::start(engine, startable, limits, phase, (&label, "describe"), &Arc::default())
         .and_then(|mut guest| guest.describe(phase));
     let functions = match said {
         Ok(said) => parse(&said),

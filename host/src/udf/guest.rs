@@ -10,7 +10,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use super::alarm::{Alarm, NO_ADDRESS_SPACE};
 use super::backtrace;
 use super::engine::Engine;
-use super::journal::{Journal, tame};
+use super::journal::{Journal, Lines, tame};
 use super::limits::{Limits, Memory};
 use super::world::{ArrowUdf, ArrowUdfPre, Mailbox, Raw, State, blocks, types};
 
@@ -61,7 +61,7 @@ pub(super) enum Phase {
 impl Phase {
     fn bytes_max(self, limits: &Limits) -> usize {
         match self {
-            Phase::Process => usize::try_from(limits.answer_bytes_max).unwrap_or(usize::MAX),
+            Phase::Process => usize::try_from(limits.bytes_max()).unwrap_or(usize::MAX),
             Phase::Inspect | Phase::Describe | Phase::Bind => TALK_BYTES_MAX,
         }
     }
@@ -111,6 +111,7 @@ impl Guest {
         limits: &Limits,
         phase: Phase,
         (stage, function): (&str, &str),
+        lines: &Arc<Lines>,
     ) -> Result<Guest, Fault> {
         let alarm = engine.alarm();
         let mut memory = Memory::new(limits.memory_bytes_max);
@@ -119,7 +120,7 @@ impl Guest {
         let state = State {
             alarm: Arc::clone(&alarm),
             memory,
-            journal: Journal::new(stage, function, limits),
+            journal: Journal::new(stage, function, limits, lines),
             mailbox: Mailbox::default(),
         };
         let mut store = Store::new(&engine.wasm, state);
@@ -227,7 +228,7 @@ fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) 
         Fault::Defect(miscounted(state.mailbox.count()))
     } else if reason.contains(NO_ADDRESS_SPACE) {
         Fault::Lost(format!(
-            "did not start: {}\nhint: raise the limit of this process's address space (ulimit -v), or lower `workers` under [run]",
+            "did not start: {}\nhint: lower `workers` under [run], or raise what the system gives this process: its address space (ulimit -v), its mappings (sysctl vm.max_map_count)",
             quote(&reason)
         ))
     } else if let Some(import) = reason.strip_prefix("unknown import: ") {
@@ -277,7 +278,8 @@ fn too_much(limits: &Limits, phase: Phase) -> String {
     let bytes = phase.bytes_max(limits);
     if phase == Phase::Process {
         return format!(
-            "answered with too much data: answer_bytes_max = {bytes} bytes\nhint: let the function answer with less for one row"
+            "answered with too much data: answer_bytes_max = {bytes} bytes\nhint: let the function answer with less for one row{}",
+            limits.advise_memory(limits.bytes_max() < limits.answer_bytes_max)
         );
     }
     format!(

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limits::Limits;
 use super::world::host::Level;
@@ -14,6 +16,58 @@ const COUNTER_NAME_BYTES_MAX: usize = 64;
 /// Names of counters of a run. Each call may use others.
 const COUNTERS_OF_RUN_MAX: usize = 1000;
 
+/// Bytes of log that a run shows of one thing that speaks again and again: a function, or the rows of a stage that fail.
+const LINES_BYTES_MAX: u64 = 8 << 20;
+/// Time, level and names before what a line says, more or less.
+const LINE_BYTES: u64 = 100;
+
+/// The log lines of a run about one thing, of all threads. When there are too many, further ones are counted.
+#[derive(Debug, Default)]
+pub struct Lines {
+    bytes: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Yes,
+    /// The first that is not: this much is said once.
+    NoMore,
+    No,
+}
+
+impl Lines {
+    /// A line of so many bytes is about to be written.
+    pub fn admit(&self, bytes: usize) -> Shown {
+        let bytes = bytes as u64 + LINE_BYTES;
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes <= LINES_BYTES_MAX {
+            return Shown::Yes;
+        }
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
+        if before <= LINES_BYTES_MAX { Shown::NoMore } else { Shown::No }
+    }
+
+    /// So many lines are not written, for another reason.
+    pub fn suppress(&self, lines: u64) {
+        self.suppressed.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Lines that were not written.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+}
+
+/// What is said in place of the lines that follow.
+pub fn no_more_lines() -> String {
+    format!(
+        "these lines are {} MiB of this run's log; further ones are only counted, as `log_lines_suppressed` of its summary",
+        LINES_BYTES_MAX >> 20
+    )
+}
+
 /// Adds what a call of a function counted under a name to the counters of a run. What goes to further names is added up under
 /// one for each function.
 pub fn add_count(all: &mut BTreeMap<String, u64>, function: &str, name: &str, delta: u64) {
@@ -24,6 +78,24 @@ pub fn add_count(all: &mut BTreeMap<String, u64>, function: &str, name: &str, de
     *count = count.saturating_add(delta);
 }
 
+/// Something of `tracing` at the level of a guest's line: levels are constants there.
+macro_rules! at_level {
+    ($level:expr, $what:ident $(, $($more:tt)+)?) => {
+        match $level {
+            Level::Trace => tracing::$what!(target: "guest", tracing::Level::TRACE $(, $($more)+)?),
+            Level::Debug => tracing::$what!(target: "guest", tracing::Level::DEBUG $(, $($more)+)?),
+            Level::Info => tracing::$what!(target: "guest", tracing::Level::INFO $(, $($more)+)?),
+            Level::Warn => tracing::$what!(target: "guest", tracing::Level::WARN $(, $($more)+)?),
+            Level::Error => tracing::$what!(target: "guest", tracing::Level::ERROR $(, $($more)+)?),
+        }
+    };
+}
+
+/// Whether anybody listens at that level, on this thread.
+fn is_wanted(level: Level) -> bool {
+    at_level!(level, enabled)
+}
+
 /// Collects what the guest says during one call at a time.
 pub(super) struct Journal {
     stage: String,
@@ -31,6 +103,8 @@ pub(super) struct Journal {
     line_bytes_max: usize,
     lines_max: usize,
     counters_max: usize,
+    of_run: Arc<Lines>,
+    /// Lines of this call that somebody wants to see.
     lines: usize,
     dropped_warning: bool,
     last_error: Option<String>,
@@ -38,13 +112,14 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(stage: &str, function: &str, limits: &Limits) -> Journal {
+    pub(super) fn new(stage: &str, function: &str, limits: &Limits, of_run: &Arc<Lines>) -> Journal {
         Journal {
             stage: stage.to_owned(),
             function: function.to_owned(),
             line_bytes_max: limits.log_line_bytes_max,
             lines_max: limits.log_lines_max,
             counters_max: limits.counters_max,
+            of_run: Arc::clone(of_run),
             lines: 0,
             dropped_warning: false,
             last_error: None,
@@ -64,14 +139,10 @@ impl Journal {
         if dropped == 0 {
             return;
         }
-        let Journal { stage, function, lines_max, .. } = self;
-        let what = format!("{dropped} more log lines of this call were dropped, after the first {lines_max}");
+        self.of_run.suppress(dropped as u64);
+        let what = format!("{dropped} more log lines of this call were dropped, after the first {}", self.lines_max);
         // Who does not want to see the lines does not want to hear of them either.
-        if self.dropped_warning {
-            tracing::warn!(target: "guest", %stage, %function, "{what}");
-        } else {
-            tracing::info!(target: "guest", %stage, %function, "{what}");
-        }
+        self.say(if self.dropped_warning { Level::Warn } else { Level::Info }, &what);
     }
 
     /// The last line at level error of this call: a guest that panics says why before it traps.
@@ -84,32 +155,38 @@ impl Journal {
     }
 
     pub(super) fn log(&mut self, level: Level, message: &str) {
-        self.lines += 1;
-        let shown = self.lines <= self.lines_max;
-        let error = matches!(level, Level::Error);
-        if !shown && !error {
+        let (is_wanted, is_error) = (is_wanted(level), matches!(level, Level::Error));
+        self.lines += usize::from(is_wanted);
+        let is_shown = is_wanted && self.lines <= self.lines_max;
+        if !is_shown && !is_error {
             self.dropped_warning |= matches!(level, Level::Warn);
             return;
         }
         // A panic stands on two lines; a log line is one.
         let line = tame(&message.trim_end().replace(['\n', '\r'], " "), self.line_bytes_max);
-        if shown {
-            self.emit(level, &line);
+        if is_shown {
+            self.say(level, &line);
         }
-        if error {
+        if is_error {
             self.last_error = Some(line);
+        }
+    }
+
+    /// As far as a run shows what its functions say.
+    fn say(&self, level: Level, line: &str) {
+        if !is_wanted(level) {
+            return;
+        }
+        match self.of_run.admit(line.len()) {
+            Shown::Yes => self.emit(level, line),
+            Shown::NoMore => self.emit(level, &no_more_lines()),
+            Shown::No => {}
         }
     }
 
     fn emit(&self, level: Level, line: &str) {
         let Journal { stage, function, .. } = self;
-        match level {
-            Level::Trace => tracing::trace!(target: "guest", %stage, %function, "{line}"),
-            Level::Debug => tracing::debug!(target: "guest", %stage, %function, "{line}"),
-            Level::Info => tracing::info!(target: "guest", %stage, %function, "{line}"),
-            Level::Warn => tracing::warn!(target: "guest", %stage, %function, "{line}"),
-            Level::Error => tracing::error!(target: "guest", %stage, %function, "{line}"),
-        }
+        at_level!(level, event, %stage, %function, "{line}");
     }
 
     pub(super) fn count(&mut self, name: &str, delta: u64) {
@@ -150,7 +227,7 @@ mod tests {
 
     fn journal() -> Journal {
         let limits = Limits { log_lines_max: 2, counters_max: 2, ..Limits::default() };
-        Journal::new("1", "f", &limits)
+        Journal::new("1", "f", &limits, &Arc::default())
     }
 
     #[test]
@@ -173,6 +250,17 @@ mod tests {
         journal.end();
         journal.begin();
         assert_eq!(journal.last_error(), None);
+    }
+
+    #[test]
+    fn lines_of_a_run_have_bounds() {
+        let lines = Lines::default();
+        let fits = (LINES_BYTES_MAX / (900 + LINE_BYTES)) as usize;
+        let shown: Vec<Shown> = (0..fits + 3).map(|_| lines.admit(900)).collect();
+        assert!(shown[..fits].iter().all(|shown| *shown == Shown::Yes));
+        assert_eq!(shown[fits..], [Shown::NoMore, Shown::No, Shown::No]);
+        lines.suppress(4);
+        assert_eq!(lines.suppressed(), 7);
     }
 
     #[test]

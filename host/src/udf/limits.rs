@@ -16,11 +16,15 @@ pub struct Limits {
     pub block_time_max: Duration,
     /// Output rows of one block.
     pub answer_rows_max: usize,
-    /// Bytes of one answer as it leaves the guest: batch, lineage and row errors together.
+    /// Bytes of one answer as it leaves the guest: batch, lineage and row errors together. As many as `memory_bytes_max`, if
+    /// that is less.
     pub answer_bytes_max: u64,
     /// Bytes of the rows that come of one source row: what the function adds, and the copies of what it carries beyond the
     /// first. Looked at by who calls the function.
     pub row_output_bytes_max: u64,
+    /// Values of one answer: of each column and each field within it its length, so nulls count, and what is in lists. As
+    /// many as `memory_bytes_max` holds at four bytes each, if that is less.
+    pub answer_values_max: u64,
     /// Bytes of one row error's message; a longer one is cut.
     pub row_error_bytes_max: usize,
     /// Bytes of one log line; a longer one is cut.
@@ -39,11 +43,34 @@ impl Default for Limits {
             answer_rows_max: 1 << 24,
             answer_bytes_max: 256 << 20,
             row_output_bytes_max: 256 << 20,
+            answer_values_max: 64 << 20,
             row_error_bytes_max: 4 << 10,
             log_line_bytes_max: 4 << 10,
             log_lines_max: 100,
             counters_max: 64,
         }
+    }
+}
+
+/// What a value takes of a guest's memory, more or less: a boolean and a null take less, and become something that does.
+const VALUE_BYTES: u64 = 4;
+
+impl Limits {
+    /// What an answer may have of bytes: as they lie in the guest's memory, there are no more of them, unless it says some
+    /// of them again and again.
+    pub fn bytes_max(&self) -> u64 {
+        self.answer_bytes_max.min(self.memory_bytes_max)
+    }
+
+    /// What an answer may have of values, with this memory: few bytes of a guest can be many values, of which each costs the
+    /// host as much as any other.
+    pub fn values_max(&self) -> u64 {
+        self.answer_values_max.min(self.memory_bytes_max / VALUE_BYTES)
+    }
+
+    /// More of a hint, if memory is what limits an answer.
+    pub(super) fn advise_memory(&self, is_short: bool) -> &'static str {
+        if is_short { ", or raise `memory_bytes_max` in this stage" } else { "" }
     }
 }
 

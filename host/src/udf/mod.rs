@@ -44,7 +44,7 @@ pub use bind::{Binding, Spec, bind};
 pub use call::{Answer, CallError, Instance, RowError};
 pub use component::{COMPONENT_BYTES_MAX, Column, Component, Function, Import, Kind};
 pub use engine::Engine;
-pub use journal::add_count;
+pub use journal::{Lines, Shown, add_count, no_more_lines};
 pub use limits::Limits;
 pub use mismatch::{Mismatch, Wanted};
 

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, NullArray, RecordBatch, StringArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Int64Type, IntervalUnit, Schema};
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
@@ -385,6 +386,7 @@ fn spec(wasm: &[u8], limits: Limits) -> Result<Arc<Spec>, UdfError> {
         ])),
         limits,
         stage: "stage 2".to_owned(),
+        lines: Arc::default(),
     }))
 }
 
@@ -850,6 +852,26 @@ fn one_block_has_one_answer() {
     assert_eq!(column(&answer(&script)), [3, 5, 4]);
 }
 
+/// Eight booleans are a byte in the guest, and a hundred where they are stored.
+#[test]
+fn s9_lists_of_booleans_count_by_their_values() {
+    let small = || Limits { memory_bytes_max: 1 << 20, ..Limits::default() };
+    let item = Arc::new(Field::new("item", DataType::Boolean, false));
+    let adds = Schema::new(vec![Field::new("l", DataType::List(Arc::clone(&item)), false)]);
+    let lists = |length| -> ArrayRef {
+        let offsets = OffsetBuffer::from_lengths([length, 0, 0]);
+        let values = Arc::new(BooleanArray::from(vec![true; length]));
+        Arc::new(ListArray::new(Arc::clone(&item), offsets, values, None))
+    };
+    let answers = |length| Script { adds: fields(&adds), ..Script::new("map").batch(vec![lists(length)]) };
+    let most = (1 << 18) - 3;
+    assert!(start(&answers(most), small()).process(&block()).is_ok());
+    expect![[r#"
+        limit: stage 2: `f` answered with too many values: answer_values_max = 262144, they are 262145, with nulls and those in lists
+        hint: let the function answer with less for one row, or raise `memory_bytes_max` in this stage"#]]
+    .assert_eq(&failure(&mut start(&answers(most + 1), small())));
+}
+
 #[test]
 fn s9_amplified_rows_cost_the_block() {
     let none = vec![];
@@ -858,6 +880,15 @@ fn s9_amplified_rows_cost_the_block() {
         &script,
         expect![[r#"
             limit: stage 2: `f` answered with too many rows: answer_rows_max = 16777216, they are 12884901885
+            hint: let the function answer with less for one row"#]],
+    );
+    let columns = || vec![Arc::new(NullArray::new(3 << 22)) as ArrayRef; 6];
+    let names = (0..6).map(|index| Field::new(format!("c{index}"), DataType::Null, true)).collect::<Vec<_>>();
+    let adds = fields(&Schema::new(names));
+    fails(
+        &Script { adds, ..Script::counts(&[1 << 22; 3], &[]).batch(columns()) },
+        expect![[r#"
+            limit: stage 2: `f` answered with too many values: answer_values_max = 67108864, they are 75497472, with nulls and those in lists
             hint: let the function answer with less for one row"#]],
     );
     let narrow = Limits { answer_bytes_max: 10, ..Limits::default() };
@@ -962,7 +993,8 @@ fn s1_parts_that_are_made_late_end_too() {
         let compiled = ENGINE.compile(&wasm, &format!("{first}{second}")).unwrap();
         let startable = component::made(&ENGINE, &compiled, &wasm);
         let limits = Limits { memory_bytes_max: 2 << 30, ..hasty() };
-        let error = guest::Guest::start(&ENGINE, &startable, &limits, guest::Phase::Bind, ("stage 1", "f"));
+        let error =
+            guest::Guest::start(&ENGINE, &startable, &limits, guest::Phase::Bind, ("stage 1", "f"), &Arc::default());
         let error = error.err().unwrap();
         assert!(error.message().contains("block_seconds_max"), "{first} {second}");
     }

@@ -5,6 +5,7 @@
 pub mod attacked;
 pub mod everything;
 pub mod forge;
+pub mod hand;
 pub mod pipeline;
 pub mod place;
 pub mod process;

@@ -67,6 +67,14 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// The most memory that it had, as Linux tells; 0 once it is gone.
+    pub fn peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak.unwrap_or(0u64) >> 10
+    }
+
     /// SIGSTOP. When this returns, no thread of it does anything.
     pub fn stop(&self) {
         self.signal("-STOP");

@@ -238,6 +238,7 @@ impl Draft<'_> {
             input: annotations::bare(&before.schema),
             limits: limits_of(stage),
             stage: format!("stage {}", index + 1),
+            lines: Arc::default(),
         };
         match udf::bind(&self.options.engine, &spec) {
             Ok(binding) => {

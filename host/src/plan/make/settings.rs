@@ -70,6 +70,7 @@ pub(super) fn isolation(stage: &config::Stage, limits: &udf::Limits) -> Isolatio
         calls_max: value_or(stage.isolate_calls_max.as_ref(), default.calls_max),
         time_max: value_or(stage.isolate_seconds_max.as_ref(), default.time_max),
         hangs_max: value_or(stage.isolate_hangs_max.as_ref(), default.hangs_max),
+        run_time_written: stage.isolate_run_seconds_max.as_ref().map(|written| written.value),
         skips_unseparated: on_unseparated == Some(config::OnUnseparated::Skip),
     }
 }

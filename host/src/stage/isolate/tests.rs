@@ -82,14 +82,19 @@ impl Function<'_> {
     }
 }
 
-const FAR: Isolation =
-    Isolation { calls_max: u64::MAX, time_max: Duration::MAX, hangs_max: u32::MAX, skips_unseparated: false };
+const FAR: Isolation = Isolation {
+    calls_max: u64::MAX,
+    time_max: Duration::MAX,
+    hangs_max: u32::MAX,
+    run_time_written: None,
+    skips_unseparated: false,
+};
 
 /// The outcome, and the calls that it took.
 fn searched(deeds: &[Deed], said: Said, isolation: Isolation, stops_at_first: bool) -> (Result<Outcome, Stop>, Calls) {
     let (adds, limits) = (adds(), Limits::default());
     let mut function = Function { deeds, said, calls: Vec::new() };
-    let search = Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first };
+    let search = Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first, run_time: None };
     let outcome = isolate(&numbers(deeds.len()), search, |rows, start| function.call(rows, start));
     (outcome, function.calls)
 }
@@ -190,7 +195,7 @@ fn rows_that_are_too_much_together_only_all_succeed() {
     let (adds, limits) = (adds(), Limits::default());
     let deeds = vec![Deed::Answer(1); 100];
     let mut function = Function { deeds: &deeds, said: Said::Same, calls: Vec::new() };
-    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false };
+    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time: None };
     let outcome = isolate(&numbers(100), search, |rows, start| match rows.num_rows() {
         31.. => Err(CallError::Limit { message: "too much".into() }),
         _ => function.call(rows, start),
@@ -203,7 +208,8 @@ fn rows_that_are_too_much_together_only_all_succeed() {
 fn a_block_of_one_row_has_a_second_chance_on_a_new_instance() {
     let (adds, limits) = (adds(), Limits::default());
     for isolation in [FAR, Isolation { calls_max: 0, ..FAR }] {
-        let search = Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first: false };
+        let search =
+            Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first: false, run_time: None };
         let outcome = isolate(&numbers(1), search, |_, start| match start {
             Start::Kept => Err(CallError::Limit { message: "left short by others".into() }),
             Start::Anew => Ok(answer(&[Deed::Answer(1)], 0, Said::Same)),
@@ -230,7 +236,7 @@ fn the_first_is_enough_for_who_asks_for_no_more() {
 #[test]
 fn a_function_that_breaks_the_contract_ends_it_at_once() {
     let (adds, limits, mut calls) = (adds(), Limits::default(), 0);
-    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false };
+    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time: None };
     let outcome = isolate(&numbers(64), search, |rows, _| {
         calls += 1;
         match rows.num_rows() {
@@ -274,6 +280,26 @@ fn a_search_ends_at_its_limits() {
     }
 }
 
+/// A block of one row is called alone in any case: its first call was not the first of its instance.
+#[test]
+fn a_search_ends_when_the_time_of_the_run_is_spent() {
+    let (adds, limits) = (adds(), Limits::default());
+    let max = Duration::from_secs(6000);
+    let left = |left, rows: usize| {
+        let run_time = Some(RunTime { max, left });
+        let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time };
+        let deeds = vec![Deed::Trap; rows];
+        let mut function = Function { deeds: &deeds, said: Said::Same, calls: Vec::new() };
+        isolate(&numbers(rows), search, |rows, start| function.call(rows, start))
+    };
+    assert_eq!(left(max, 8).unwrap().poison.len(), 8);
+    let Err(Stop::Spent(spent)) = left(Duration::ZERO, 8) else { panic!("not spent") };
+    assert_eq!((spent.left.rows, spent.left.limit, spent.calls), (0..8, Limit::Run(max), 0));
+    assert_eq!(spent.left.limit.written(), "isolate_run_seconds_max = 6000");
+    let one = left(Duration::ZERO, 1).unwrap();
+    assert_eq!((one.poison.len(), one.calls), (1, 1));
+}
+
 #[test]
 fn rows_that_hang_count_in_succession() {
     let deeds: Vec<Deed> = (0..64).map(|row| if row % 3 == 2 { Deed::Answer(1) } else { Deed::Hang }).collect();
@@ -289,12 +315,12 @@ fn answers_that_are_too_much_together_are_named() {
     let (adds, mut deeds) = (adds(), vec![Deed::Answer(10); 64]);
     deeds[63] = Deed::Trap;
     let mut function = Function { deeds: &deeds, said: Said::Counts, calls: Vec::new() };
-    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false };
+    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time: None };
     let outcome = isolate(&numbers(64), search, |rows, start| match rows.num_rows() {
         4.. => Err(CallError::Limit { message: "too many rows".into() }),
         _ => function.call(rows, start),
     });
-    assert!(matches!(outcome, Err(Stop::TooMuch { rows: 14, answer_rows: 140, .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(Stop::TooMuch { rows: 14, answers: AnswerSize { rows: 140, .. } })), "{outcome:?}");
 }
 
 /// Offsets of lists are 32 bits wide, and what is in a list may take no bytes.
@@ -304,8 +330,8 @@ fn more_items_than_one_batch_can_count_are_named() {
     use arrow::buffer::OffsetBuffer;
     let item = Arc::new(Field::new("item", DataType::Null, true));
     let adds: SchemaRef = Arc::new(Schema::new(vec![Field::new("l", DataType::List(Arc::clone(&item)), false)]));
-    let limits = Limits::default();
-    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false };
+    let limits = Limits { answer_values_max: u64::MAX, memory_bytes_max: u64::MAX, ..Limits::default() };
+    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time: None };
     let outcome = isolate(&numbers(4), search, |rows, _| match rows.num_rows() {
         1 => {
             let length = 1 << 30;
@@ -317,5 +343,5 @@ fn more_items_than_one_batch_can_count_are_named() {
         }
         _ => Err(CallError::Limit { message: "too much".into() }),
     });
-    assert!(matches!(outcome, Err(Stop::TooMuch { rows: 4, answer_rows: 4, .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(Stop::TooMuch { rows: 4, answers: AnswerSize { rows: 4, .. } })), "{outcome:?}");
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use serde_json::Value;
 use wasmpipe::observe::Outcome;
 
 use crate::support::pipeline::{Pipeline, in_small_blocks, pipeline};
+use crate::support::process::Process;
 use crate::support::seam::{Crash, Stop};
 use crate::support::{Workdir, assert_mentions, at_once, guests, is_soak, once, run};
 
@@ -306,4 +307,27 @@ fn killed_at_every_step_exactly_the_poison_fails() {
         workdir.assert_manifest_is_folder();
     });
     println!("{} points", stops.len());
+}
+
+/// The real process, killed again and again while it searches and commits.
+#[test]
+fn killed_by_the_system_again_and_again_exactly_the_poison_fails() {
+    let (rows, kills) = if is_soak() { (100_000, 40) } else { (600, 4) };
+    let is_poison = |n: &i64| n % 97 == 13 || (200..208).contains(n);
+    for attack in [TRAP, &SMALL[2]] {
+        let at: Vec<i64> = (0..rows).filter(is_poison).collect();
+        let job = job(&attack.stage(&at, "on_error = \"dead-letter\""), 64);
+        let job = job.checkpoint("group_rows_max = 128\nheartbeat_seconds = 0.1");
+        let workdir = Workdir::with(&job, &[("a.parquet", 0..rows, 1000)]);
+        let start = || Process::start(workdir.command(&["run", "--quiet", "pipeline.toml"]));
+        for kill in 0..kills {
+            let process = start();
+            std::thread::sleep(Duration::from_millis(60 + 37 * kill % 240));
+            process.kill();
+        }
+        start().wait().expect(3);
+        assert_eq!(workdir.output("out"), results((0..rows).filter(|n| !is_poison(n))), "{}", attack.how);
+        assert_eq!(letters(&workdir).iter().map(|(row, ..)| *row).collect::<Vec<_>>(), at, "{}", attack.how);
+        workdir.assert_manifest_is_folder();
+    }
 }

@@ -142,9 +142,9 @@ fn all_meet(attacks: Vec<Attack>) {
     let started = Instant::now();
     let one = |attack: &Attack| drop(meet(attack));
     if is_soak() {
-        attacks.iter().for_each(one)
+        attacks.iter().for_each(one);
     } else {
-        at_once(&attacks, one)
+        at_once(&attacks, one);
     }
     println!("{} attacks, {:.1} s", attacks.len(), started.elapsed().as_secs_f64());
 }

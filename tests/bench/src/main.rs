@@ -71,6 +71,7 @@ fn measure(engine: &Engine, component: &Component, case: &Case) -> Ratio {
         input: case.block.schema(),
         limits: Limits::default(),
         stage: "stage 1".to_owned(),
+        lines: Arc::default(),
     });
     let binding = udf::bind(engine, &spec).expect("it binds");
     let mut instance = Instance::new(engine, &spec, &binding).expect("it starts");

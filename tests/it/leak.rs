@@ -98,6 +98,8 @@ fn assert_flat(seen: &[Has], blocks: i64, calls: u64) {
     assert!(quarter > 10, "seen {} times", seen.len());
     let (early, late) = (Has::most(&seen[quarter..2 * quarter]), Has::most(&seen[3 * quarter..]));
     println!("{blocks} blocks, {calls} more calls: {early:?}, later {late:?}");
+    let memory: Vec<u64> = seen.chunks(seen.len().div_ceil(16)).map(|some| Has::most(some).memory_kib >> 10).collect();
+    println!("MiB at most, in sixteenths of the run: {memory:?}");
     assert!(late.memory_kib <= early.memory_kib + (16 << 10), "{early:?} {late:?}");
     assert!(late.threads <= early.threads && late.descriptors <= early.descriptors + 4, "{early:?} {late:?}");
     assert!(late.mappings <= early.mappings + 20, "{early:?} {late:?}");

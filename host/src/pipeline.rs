@@ -290,10 +290,15 @@ fn outcome_of_error(error: &RunError) -> Outcome {
     }
 }
 
+/// The engine of a host in another program, which finds a [compiler](udf::Compiler) as that says.
+pub fn engine(cache: &std::path::Path) -> Result<Arc<udf::Engine>, udf::UdfError> {
+    engine_with(cache, udf::Compiler::default())
+}
+
 /// The engine and its clock, without which time limits do not hold. Binding while a plan is made needs both, too. The
 /// clock stops when nobody holds the engine any more.
-pub fn engine(cache: &std::path::Path) -> Result<Arc<udf::Engine>, udf::UdfError> {
-    let engine = Arc::new(udf::Engine::new(Some(cache.into()))?);
+pub fn engine_with(cache: &std::path::Path, compiler: udf::Compiler) -> Result<Arc<udf::Engine>, udf::UdfError> {
+    let engine = Arc::new(udf::Engine::new(Some(cache.into()), compiler)?);
     let clock = Arc::downgrade(&engine);
     spawn("engine clock".into(), move || {
         while let Some(engine) = clock.upgrade() {

@@ -12,7 +12,7 @@ use wasmpipe::block::Lineage;
 use wasmpipe::pipeline;
 use wasmpipe::udf::{Answer, Component, Instance, Limits, RowError, Spec, bind};
 
-use crate::support::{Multiset, Workdir, guests, once, write_parquet};
+use crate::support::{Multiset, Workdir, compiler, guests, once, write_parquet};
 
 const TEXTS: [Option<&str>; 12] = [
     Some("a,b"),
@@ -148,7 +148,7 @@ fn an_allocator_that_gets_no_memory_is_told_by_the_limits_name() {
 }
 
 fn bound(function: &str, config: Value, limits: Limits) -> Result<Instance, String> {
-    let engine = pipeline::engine(&guests().join("cache")).unwrap();
+    let engine = pipeline::engine_with(&guests().join("cache"), compiler()).unwrap();
     let component = Component::load(&engine, &component()).unwrap();
     let stage = "stage 1".to_owned();
     let spec = Spec {

@@ -121,7 +121,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("thread::scope", &["exchange/crew.rs"]),
     ("tokio::spawn", &[]),
     ("spawn_blocking", &["pipeline/asked.rs", "pipeline/commits.rs", "store/local.rs"]),
-    (".spawn(", &["exchange/crew.rs", "pipeline.rs", "pipeline/beating.rs", "sink/file.rs"]),
+    (".spawn(", &["exchange/crew.rs", "pipeline.rs", "pipeline/beating.rs", "sink/file.rs", "udf/compile.rs"]),
     ("LocalFileSystem::new", &["store/"]),
     ("AmazonS3Builder", &["store/"]),
     ("AwsCredential", &["store/"]),

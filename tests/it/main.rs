@@ -10,6 +10,7 @@
 //! * `resume` - which rows a second run does (F).
 //! * `import` - ids that were done elsewhere, in and out.
 //! * `output` - which sink files count, and whether they are what the log says.
+//! * `compile` - components that are made to compile for ever.
 //! * `complete` - what counts as done (C).
 //! * `dead_letters` - rows that failed and are kept (C3, C4).
 //! * `crash` - kills at every durable step, and at random moments (K, P).
@@ -41,6 +42,7 @@ mod attacks;
 mod author;
 mod caches;
 mod claims;
+mod compile;
 mod complete;
 mod contract;
 mod crash;

@@ -1,11 +1,14 @@
 //! S: functions that misbehave cost their own rows, never the job or the machine.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wasmpipe::observe::{Outcome, Progress, get};
 use wasmpipe::pipeline::{self, Control};
 use wasmpipe::store::Unwatched;
 
+use crate::support::pipeline::pipeline as job_of;
+use crate::support::process::{Ended, Process, until};
 use crate::support::{Workdir, assert_mentions, once, plan};
 
 fn pipeline(component: &str, stage: &str) -> String {
@@ -148,3 +151,54 @@ const LIES: &[(&str, &[&str])] = &[
     ("liar_filter", &["batch_where_none", "kept_too_short", "kept_too_long", "error_with_rows"]),
     ("liar_flat_map", &["counts_too_few", "counts_too_many", "counts_sum_more", "error_with_rows"]),
 ];
+
+/// A stop, from where it comes.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    BySignal,
+    ByCommand,
+}
+
+/// A run in which a row spins is asked to stop once it spins. Says how long it took to end.
+fn stopped_while_it_spins(stage: &str, drain: f64, asked: Asked) -> (Duration, Ended) {
+    let stage = format!("hostile.poisoned\nconfig = {{ how = \"loop\", at = [3] }}\n{stage}");
+    let job = job_of(&[&stage]).checkpoint("heartbeat_seconds = 0.2");
+    let job = job.run(&format!("workers = 1\nreaders = 1\nblock_rows_max = 8\ndrain_seconds = {drain}"));
+    let workdir = Workdir::with(&job, &[("a.parquet", 0..64, 64)]);
+    let running = Process::start(workdir.command(&["run", "pipeline.toml"]));
+    until("it works", || !workdir.files("checkpoint/heartbeat").is_empty());
+    std::thread::sleep(Duration::from_millis(100));
+    let since = Instant::now();
+    match asked {
+        Asked::BySignal => running.terminate(),
+        Asked::ByCommand => drop(workdir.wasmpipe(&["checkpoint", "stop", "checkpoint"])),
+    }
+    let ended = running.wait();
+    (since.elapsed(), ended)
+}
+
+/// What a stage says of time, how long a run may drain, and the most that both allow.
+const STOPS: [(&str, f64, f64); 4] = [
+    // The drain ends, the function does not.
+    ("block_seconds_max = 60", 0.5, 0.5),
+    ("block_seconds_max = 60\non_error = \"skip\"", 0.5, 0.5),
+    ("block_seconds_max = 60", 0.0, 0.0),
+    // The function is stopped, and its block's rows are told apart: four halvings that hang.
+    ("block_seconds_max = 0.2\non_error = \"skip\"", 60.0, 5.0 * 0.2),
+];
+
+#[test]
+fn s18_a_stop_waits_for_a_function_as_long_as_its_limit_and_the_drain_allow() {
+    for (stage, drain, most) in STOPS {
+        for asked in [Asked::BySignal, Asked::ByCommand] {
+            let (took, ended) = stopped_while_it_spins(stage, drain, asked);
+            let what = format!("{stage}, {drain} s, {asked:?}: {took:?}: {}", ended.said);
+            println!("{stage:?}, drain_seconds = {drain}, {asked:?}: {took:?}");
+            assert_eq!(ended.code, Some(4), "{what}");
+            // A heartbeat, and a busy machine.
+            assert!(took < Duration::from_secs_f64(most) + PATIENCE, "{what}");
+        }
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(4);

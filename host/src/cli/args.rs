@@ -19,7 +19,8 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 finished, 1 failed, 2 refused, 3 finished with failed rows, 4 interrupted, 5 fenced by another run.
 After 1, 4 and 5 the same command goes on where the run stopped.
 Environment: WASMPIPE_LOG chooses log lines (default warn), WASMPIPE_CACHE the folder for derived files and \
-WASMPIPE_CACHE_IDS_MAX the size of id files there (default 64 GiB); with WASMPIPE_PERF_MAP=1 perf can name the functions of guests.";
+WASMPIPE_CACHE_IDS_MAX the size of id files there (default 64 GiB), WASMPIPE_COMPILE_MEMORY_MAX and \
+WASMPIPE_COMPILE_SECONDS_MAX what compiling a component may take (default 2 GiB, 300 s); with WASMPIPE_PERF_MAP=1 perf can name the functions of guests.";
 
 const SHARED_TARGET: &str = "\
 The first build of a crate compiles about 60 crates that it depends on. With WASMPIPE_GUEST_TARGET_DIR naming a folder, all \
@@ -45,6 +46,21 @@ pub(super) enum Command {
     /// Look at rows that failed under `on_error = "dead-letter"`
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// What wasmpipe starts to have a component compiled: a component from stdin, code to stdout
+    #[command(name = crate::udf::COMPILE_COMMAND, hide = true)]
+    CompileComponent(CompileComponent),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CompileComponent {
+    /// Of the engine that will run the code
+    pub key: String,
+    /// What it may allocate
+    pub memory_bytes_max: u64,
+    /// When it ends if its host does not end it
+    pub seconds_max: u64,
+    /// The process that waits for the code
+    pub host: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -383,7 +399,8 @@ mod tests {
     /// The help of a command and of all below it.
     fn help(command: &mut clap::Command, name: &str, all: &mut String) {
         *all += &format!("$ {name} --help\n{}\n", command.render_long_help());
-        let below: Vec<String> = command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+        let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
+        let below: Vec<String> = shown.map(|below| below.get_name().to_owned()).collect();
         for below_name in below.iter().filter(|name| *name != "help") {
             let below = command.find_subcommand_mut(below_name).expect("just named");
             help(below, &format!("{name} {below_name}"), all);

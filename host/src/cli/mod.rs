@@ -9,6 +9,7 @@
 //! * `dead_letters` - `wasmpipe dead-letters show`.
 //! * `check` - `wasmpipe check`.
 //! * `udf` - `wasmpipe udf`: which function a command is about, and with what config.
+//! * `compile` - the process that compiles a component for another one, and the limits that it does so under.
 //! * `udf_new` - a crate to start from.
 //! * `udf_build` - from a guest crate, or a core module, to a component.
 //! * `udf_inspect` - what a component offers; `schema` - a config's JSON Schema, readable.
@@ -40,6 +41,7 @@ macro_rules! say {
 mod args;
 mod check;
 mod checkpoint;
+mod compile;
 mod dead_letters;
 mod exchange;
 mod inspect;
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Output(OutputCommand::List(options)) => output::list(&options),
         Command::Output(OutputCommand::Verify(options)) => output::verify(&options),
         Command::DeadLetters(DeadLettersCommand::Show(options)) => dead_letters::show(&options),
+        Command::CompileComponent(options) => compile::compile(options, std::io::stdout()),
     };
     drop(FRESH_CACHE.lock().unwrap_or_else(PoisonError::into_inner).take());
     let is_cut_short = OUTPUT_FAILED.load(Ordering::Relaxed) && !is_run;
@@ -150,15 +153,18 @@ const CACHE_IDS_MAX: &str = "WASMPIPE_CACHE_IDS_MAX";
 
 /// The most that id files in the cache folder may have together: `WASMPIPE_CACHE_IDS_MAX`, else 64 GiB.
 fn cache_ids_bytes_max() -> Result<u64, Refused> {
-    let Some(written) = std::env::var_os(CACHE_IDS_MAX).filter(|value| !value.is_empty()) else {
-        return Ok(64 << 30);
-    };
+    Ok(size_of_environment(CACHE_IDS_MAX)?.unwrap_or(64 << 30))
+}
+
+/// A size above 0 that the environment may name.
+fn size_of_environment(name: &str) -> Result<Option<u64>, Refused> {
+    let Some(written) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
     let written = written.to_string_lossy();
     if let Some(bytes) = written.parse().ok().filter(|bytes| *bytes > 0) {
-        return Ok(bytes);
+        return Ok(Some(bytes));
     }
-    crate::config::size(&written)
-        .map_err(|hint| Refused(format!("{CACHE_IDS_MAX} is not a size: \"{written}\"\nhint: {hint}")))
+    let size = crate::config::size(&written);
+    size.map(Some).map_err(|hint| Refused(format!("{name} is not a size: \"{written}\"\nhint: {hint}")))
 }
 
 /// The local folder for derived files: `WASMPIPE_CACHE`, else `wasmpipe` in `XDG_CACHE_HOME` or `~/.cache`; else a fresh one that
@@ -212,5 +218,5 @@ impl From<crate::udf::UdfError> for Refused {
 
 /// The engine, or why there is none.
 fn pipeline_engine(cache: &std::path::Path) -> Result<std::sync::Arc<crate::udf::Engine>, Refused> {
-    Ok(crate::pipeline::engine(cache)?)
+    Ok(crate::pipeline::engine_with(cache, compile::compiler()?)?)
 }

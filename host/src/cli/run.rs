@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use super::compile::compiler;
 use super::progress::Display;
 use super::text::{bytes, counted, line, number, seconds};
 use super::{
@@ -162,7 +163,11 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
         print_error(&refused);
         REFUSED
     })?;
-    let engine = pipeline::engine(&cache).map_err(|error| {
+    let compiler = compiler().map_err(|refused| {
+        print_error(&refused);
+        REFUSED
+    })?;
+    let engine = pipeline::engine_with(&cache, compiler).map_err(|error| {
         print_error(&error);
         FAILED
     })?;

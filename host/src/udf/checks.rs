@@ -26,6 +26,8 @@ use std::ops::Range;
 
 use wasmparser::{BinaryReader, CodeSectionReader, FunctionBody, Operator, TypeRef, Validator, WasmFeatures};
 
+use super::state::DEPTH_MAX;
+
 /// Pages of the stop page's maximum size, by which it is known. No component of ours may declare a memory like it.
 const STOP_PAGES_MAX: u32 = 0x5AFE;
 /// The same in bytes.
@@ -34,9 +36,6 @@ pub(super) const STOP_BYTES_MAX: usize = (STOP_PAGES_MAX as usize) << 16;
 pub(super) const STOP_BYTES: usize = 1 << 16;
 /// Changes when components are rewritten in another way, so that no compiled one of before is taken for it.
 pub(super) const VERSION: u32 = 3;
-
-/// Components within components. Tools make two or three levels.
-const DEPTH_MAX: usize = 100;
 
 const CORE_MODULE: u8 = 1;
 const COMPONENT: u8 = 4;

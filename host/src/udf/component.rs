@@ -10,16 +10,16 @@ use std::sync::Arc;
 use serde::Deserialize;
 use wasmtime::component::{Component as Compiled, HasSelf, Linker};
 
-use super::adapters;
+use super::bounds;
+use super::compile::NoCode;
 use super::engine::Engine;
 use super::guest::{Fault, Guest, Phase, Startable, quote};
 use super::limits::Limits;
-use super::state;
+use super::state::{self, Made};
 use super::world::{ArrowUdf, ArrowUdfPre, EXPORTS, PACKAGE, State, VERSION};
-use super::{UdfError, world};
+use super::{UdfError, adapters, world};
 
-/// Bytes of a component file. Compiling takes time and memory in proportion, or worse: components of strangers are
-/// bounded by this alone.
+/// Bytes of a component file.
 pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
 /// A component file, compiled. Clones share the code.
@@ -115,11 +115,11 @@ impl Component {
 
     fn described(engine: &Engine, path: &Path, bytes: &[u8], within: (&Limits, Phase)) -> Result<Component, UdfError> {
         let digest = blake3::hash(bytes).to_hex().to_string();
-        let (imports, startable) = recognise(bytes)
-            .and_then(|()| refuse_adapters(bytes))
-            .and_then(|()| engine.compile(bytes, &digest).map_err(|e| uncompiled(&e)))
-            .and_then(|compiled| Ok((imports(engine, &compiled), startable(engine, &compiled, bytes)?)))
-            .map_err(|foreign| foreign.refuse(path))?;
+        let refuse = |foreign: Foreign| foreign.refuse(path);
+        recognise(bytes).and_then(|()| bounded(bytes)).and_then(|()| refuse_adapters(bytes)).map_err(refuse)?;
+        let compiled = engine.compile(bytes, &digest).map_err(|no| uncompiled(no, path))?;
+        let imports = imports(engine, &compiled);
+        let startable = startable(engine, &compiled, bytes).map_err(refuse)?;
         let functions = describe(engine, &startable, path, within)?;
         let bytes = bytes.len() as u64;
         Ok(Component(Arc::new(Inner { path: path.to_owned(), bytes, digest, imports, functions, startable })))
@@ -217,13 +217,12 @@ fn recognise(bytes: &[u8]) -> Result<(), Foreign> {
 }
 
 fn startable(engine: &Engine, compiled: &Compiled, bytes: &[u8]) -> Result<Startable, Foreign> {
-    match state::bytes_of(bytes) {
-        u64::MAX => Err(Foreign::new(
-            "a component that makes more instances of modules than can be counted before they are made",
-            "let each part make instances of its own modules only",
-        )),
-        state_bytes => Ok(Startable { pre: link(engine, compiled)?, state_bytes }),
-    }
+    let made = state::made_by(bytes).unwrap_or(Made::UNBOUNDED);
+    Ok(Startable { pre: link(engine, compiled)?, state_bytes: made.bytes })
+}
+
+fn bounded(bytes: &[u8]) -> Result<(), Foreign> {
+    bounds::refuse(bytes).map_err(|too_much| Foreign::new(too_much.found, too_much.hint))
 }
 
 fn refuse_adapters(bytes: &[u8]) -> Result<(), Foreign> {
@@ -256,8 +255,14 @@ fn hex(bytes: &[u8]) -> String {
     digits.join(" ")
 }
 
-fn uncompiled(error: &wasmtime::Error) -> Foreign {
-    let reason = quote(&format!("{error:#}"));
+fn uncompiled(no: NoCode, path: &Path) -> UdfError {
+    match no {
+        NoCode::Invalid(reason) => invalid(&quote(&reason)).refuse(path),
+        NoCode::Limit(what) | NoCode::Broken(what) => UdfError::Compile { path: path.to_owned(), what },
+    }
+}
+
+fn invalid(reason: &str) -> Foreign {
     let found = if reason.contains("unexpected end") || reason.contains("out of bounds") {
         format!("a truncated component ({reason})")
     } else {

@@ -1,4 +1,4 @@
-//! The one engine of a process, its clock, and the cache of compiled components.
+//! The one engine of a process, its clock, and the cache of compiled components. Another process [compiles](super::compile).
 //!
 //! The cache is a private folder of native code, `components/<digest>-<engine>.cwasm`. `<digest>` names the component's
 //! bytes, `<engine>` all that compiling depends on: the version, the settings, the processor, and how
@@ -24,6 +24,7 @@ use std::time::Duration;
 use wasmtime::component::Component as Compiled;
 
 use super::alarm::{Alarm, Clock, Memories};
+use super::compile::{Compiler, NoCode};
 use super::{UdfError, checks};
 use crate::private;
 
@@ -41,6 +42,7 @@ pub struct Engine {
     pub(super) wasm: wasmtime::Engine,
     clock: Arc<Clock>,
     cache: Option<Cache>,
+    compiler: Compiler,
 }
 
 impl Engine {
@@ -48,10 +50,10 @@ impl Engine {
     pub const TICK: Duration = Duration::from_millis(10);
 
     /// `cache` is a folder for compiled components; without it, or where it cannot be used, each start compiles.
-    pub fn new(cache: Option<PathBuf>) -> Result<Engine, UdfError> {
+    pub fn new(cache: Option<PathBuf>, compiler: Compiler) -> Result<Engine, UdfError> {
         let wasm = wasmtime::Engine::new(&config()).map_err(|e| UdfError::Engine(e.into()))?;
         let cache = cache.and_then(|folder| Cache::open_or_warn(&folder, &wasm));
-        Ok(Engine { wasm, clock: Arc::default(), cache })
+        Ok(Engine { wasm, clock: Arc::default(), cache, compiler })
     }
 
     /// Lets time pass for all running functions.
@@ -71,17 +73,49 @@ impl Engine {
     }
 
     /// Compiles, or takes from the cache what was compiled before.
-    pub(super) fn compile(&self, bytes: &[u8], digest: &str) -> wasmtime::Result<Compiled> {
+    pub(super) fn compile(&self, bytes: &[u8], digest: &str) -> Result<Compiled, NoCode> {
         if let Some(known) = self.cache.as_ref().and_then(|cache| cache.get(&self.wasm, digest)) {
             return Ok(known);
         }
-        let checked = checks::add(bytes).map_err(wasmtime::Error::msg)?;
-        let compiled = Compiled::from_binary(&self.wasm, &checked)?;
+        let code = self.compiler.compile(&Maker { wasm: self.wasm.clone() }, bytes)?;
+        let code: &[u8] = (*code).as_ref();
+        // SAFETY: the compiler is of this build, and nobody else could write what it gave; `compile` says why.
+        let compiled = unsafe { Compiled::deserialize(&self.wasm, code) };
+        let compiled = compiled.map_err(|error| NoCode::Invalid(format!("{error:#}")))?;
         if let Some(cache) = &self.cache {
-            cache.put(digest, &compiled);
+            cache.put(digest, code);
         }
         Ok(compiled)
     }
+}
+
+/// Makes code that an engine of the same build can run.
+pub(super) struct Maker {
+    wasm: wasmtime::Engine,
+}
+
+impl Maker {
+    pub(super) fn new() -> wasmtime::Result<Maker> {
+        Ok(Maker { wasm: wasmtime::Engine::new(&config())? })
+    }
+
+    /// All that the code depends on beside the component.
+    pub(super) fn key(&self) -> String {
+        key(&self.wasm)
+    }
+
+    /// Checks a component and compiles it, in this process. What is wrong with it is said in the validator's words.
+    pub(super) fn make(&self, component: &[u8]) -> Result<Vec<u8>, String> {
+        let checked = checks::add(component)?;
+        self.wasm.precompile_component(&checked).map_err(|error| format!("{error:#}"))
+    }
+}
+
+fn key(wasm: &wasmtime::Engine) -> String {
+    let mut hasher = Blake3(blake3::Hasher::new());
+    wasm.precompile_compatibility_hash().hash(&mut hasher);
+    checks::VERSION.hash(&mut hasher);
+    hasher.0.finalize().to_hex()[..16].to_owned()
 }
 
 fn config() -> wasmtime::Config {
@@ -124,11 +158,7 @@ impl Cache {
 
     fn open(folder: &Path, wasm: &wasmtime::Engine) -> io::Result<Cache> {
         let folder = private::folder(folder, "components")?;
-        let mut hasher = Blake3(blake3::Hasher::new());
-        wasm.precompile_compatibility_hash().hash(&mut hasher);
-        checks::VERSION.hash(&mut hasher);
-        let engine = hasher.0.finalize().to_hex()[..16].to_owned();
-        Ok(Cache { folder, engine })
+        Ok(Cache { folder, engine: key(wasm) })
     }
 
     fn path(&self, digest: &str) -> PathBuf {
@@ -151,18 +181,17 @@ impl Cache {
     }
 
     /// The cache is a convenience: that it cannot be written is said and does no harm.
-    fn put(&self, digest: &str, compiled: &Compiled) {
+    fn put(&self, digest: &str, code: &[u8]) {
         let path = self.path(digest);
-        if let Err(e) = self.write(&path, compiled) {
+        if let Err(e) = self.write(&path, code) {
             tracing::warn!(path = %path.display(), "a compiled component is not kept: {e}");
         }
     }
 
-    fn write(&self, path: &Path, compiled: &Compiled) -> io::Result<()> {
-        let code = compiled.serialize().map_err(io::Error::other)?;
+    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(blake3::hash(&code).as_bytes())?;
-        file.write_all(&code)?;
+        file.write_all(blake3::hash(code).as_bytes())?;
+        file.write_all(code)?;
         // Not synced: what a power cut tears is caught by the checksum.
         file.persist(path)?;
         Ok(())

@@ -7,6 +7,8 @@
 //! | file | |
 //! |---|---|
 //! | `engine.rs` | the one engine of a process, its clock, the cache of compiled components |
+//! | `compile.rs` | another process compiles, within limits |
+//! | `bounds.rs` | what is refused before it is compiled |
 //! | `component.rs` | a file becomes a compiled component, or is refused by name |
 //! | `bind.rs` | a function agrees with an input schema on columns in and columns out |
 //! | `mismatch.rs` | the columns that a function wants beside those that reach it |
@@ -18,7 +20,7 @@
 //! | `backtrace.rs` | where in the author's code a guest trapped |
 //! | `journal.rs` | what a guest says: log lines and counters, kept within bounds |
 //! | `limits.rs` | the limits, and the memory count that enforces the first of them |
-//! | `state.rs` | what the engine keeps for each instance, which counts as memory |
+//! | `state.rs` | what a component makes when it starts, which counts as memory |
 //! | `wire.rs` | schemas and batches of a guest: within limits, and valid |
 //! | `world.rs` | the contract as Rust types |
 
@@ -26,8 +28,10 @@ mod adapters;
 mod alarm;
 mod backtrace;
 mod bind;
+mod bounds;
 mod call;
 mod checks;
+mod compile;
 mod component;
 mod engine;
 mod guest;
@@ -42,6 +46,7 @@ mod world;
 
 pub use bind::{Binding, Spec, bind};
 pub use call::{Answer, CallError, Instance, RowError};
+pub use compile::{COMPILE_COMMAND, CompileRequest, Compiler, compile_for_host};
 pub use component::{COMPONENT_BYTES_MAX, Column, Component, Function, Import, Kind};
 pub use engine::Engine;
 pub use journal::{Lines, Shown, add_count, no_more_lines};
@@ -68,6 +73,10 @@ pub enum UdfError {
 
     #[error("{} is {found}; expected is a WebAssembly component of the world {}\nhint: {hint}", path.display(), world::WORLD)]
     Refused { path: PathBuf, found: String, hint: String },
+
+    /// Compiling it goes past a limit, or breaks the compiler.
+    #[error("component {} {what}", path.display())]
+    Compile { path: PathBuf, what: String },
 
     #[error("component {} {what}", path.display())]
     Describe { path: PathBuf, what: String },

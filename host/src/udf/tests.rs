@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(None).unwrap());
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(None, Compiler::by(None)).unwrap());
 
 /// A guest that says what it was told to say.
 struct Script {
@@ -1100,7 +1100,7 @@ fn last_words_are_in_the_message() {
 fn compiled_components_are_kept_and_checked() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
-    let engine = Engine::new(Some(cache.clone())).unwrap();
+    let engine = Engine::new(Some(cache.clone()), Compiler::by(None)).unwrap();
     let file = File::new(&Script::new("map").wasm());
     Component::load(&engine, &file.path()).unwrap();
     let kept = only_file(&cache.join("components"));
@@ -1120,7 +1120,7 @@ fn a_cache_that_is_not_this_users_alone_is_not_used() {
     let unused = |prepare: &dyn Fn(&Path)| {
         let folder = tempfile::tempdir().unwrap();
         prepare(folder.path());
-        let engine = Engine::new(Some(folder.path().to_owned())).unwrap();
+        let engine = Engine::new(Some(folder.path().to_owned()), Compiler::by(None)).unwrap();
         Component::load(&engine, &file.path()).unwrap();
         let kept = fs::read_dir(folder.path().join("components")).map_or(0, Iterator::count);
         assert_eq!((kept, fs::read_dir(elsewhere.path()).unwrap().count()), (0, 0));
@@ -1138,7 +1138,7 @@ fn a_cache_that_is_not_this_users_alone_is_not_used() {
 #[test]
 fn a_compiled_component_that_others_can_write_is_not_run() {
     let cache = tempfile::tempdir().unwrap();
-    let engine = Engine::new(Some(cache.path().to_owned())).unwrap();
+    let engine = Engine::new(Some(cache.path().to_owned()), Compiler::by(None)).unwrap();
     let file = File::new(&Script::new("map").wasm());
     Component::load(&engine, &file.path()).unwrap();
     let kept = only_file(&cache.path().join("components"));

@@ -32,7 +32,7 @@ use wasmpipe::observe::{Outcome, Progress, Summary};
 use wasmpipe::pipeline::Control;
 use wasmpipe::plan::{self, LaneSet, Options, Plan};
 use wasmpipe::store::{Store, Unwatched, Watch};
-use wasmpipe::udf::Engine;
+use wasmpipe::udf::{Compiler, Engine};
 
 use place::Objects;
 use seam::Settling;
@@ -304,7 +304,12 @@ pub fn is_soak() -> bool {
 /// One for all tests: its components are compiled once, its clock is one thread.
 fn engine() -> Arc<Engine> {
     static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
-    Arc::clone(ENGINE.get_or_init(|| wasmpipe::pipeline::engine(&cache()).unwrap()))
+    Arc::clone(ENGINE.get_or_init(|| wasmpipe::pipeline::engine_with(&cache(), compiler()).unwrap()))
+}
+
+/// The real binary compiles.
+pub fn compiler() -> Compiler {
+    Compiler::by(Some(env!("CARGO_BIN_EXE_wasmpipe").into()))
 }
 
 /// Test guests, built by `cargo xtask test`.

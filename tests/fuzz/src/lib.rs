@@ -1,4 +1,4 @@
-//! Checkpoints made of any bytes, and what must hold whatever they say: an answer or an error, never a panic, never a
+//! Checkpoints and components made of any bytes, and what must hold whatever they say: an answer or an error, never a panic, never a
 //! hang, memory in proportion to the bytes; and an answer that agrees with itself. Nothing here knows who makes the bytes:
 //! `cargo test` mutates the frozen jobs' by a fixed seed, `targets/` lets libFuzzer look for them.
 //!
@@ -12,8 +12,12 @@
 //! * `hold` - what must hold.
 //! * `sink` - the same of claims and manifests.
 //! * `seeds` - bytes to begin with.
+//! * `components` - components of any bytes, from file to rows; `code` - what any bytes become within them.
 
 mod checkpoint;
+#[cfg(not(feature = "smith"))]
+mod code;
+mod components;
 mod frozen;
 mod hold;
 mod model;
@@ -24,6 +28,7 @@ mod seeds;
 mod side;
 mod sink;
 
+pub use components::{component_seeds, components};
 pub use seeds::{entry_seeds, side_seeds, sink_seeds, write_seeds};
 pub use sink::sink_documents;
 

@@ -10,7 +10,10 @@ use wasmpipe::commit::{FORMAT, view};
 
 use crate::checkpoint::Checkpoint;
 use crate::hold::check;
-use crate::{Turn, entries, entry_seeds, frozen, plain, side, side_files, side_seeds, sink_documents, sink_seeds};
+use crate::{
+    Turn, component_seeds, components, entries, entry_seeds, frozen, plain, side, side_files, side_seeds,
+    sink_documents, sink_seeds,
+};
 
 #[test]
 fn the_frozen_jobs_hold() {
@@ -53,6 +56,16 @@ fn mutated_claims_and_manifests_hold() {
     mutations(&sink_seeds(), Random(13), sink_documents);
 }
 
+#[test]
+fn mutated_components_hold() {
+    let _alone = ALONE.lock();
+    component_seeds().iter().for_each(|seed| within_limits(components, seed));
+    few_mutations(MUTATIONS_OF_OTHERS, &component_seeds(), Random(17), components);
+}
+
+/// Of checkpoints, for one of components, which are compiled.
+const MUTATIONS_OF_OTHERS: usize = 4;
+
 /// Of all runs of the tests but long ones, `cargo xtask soak`.
 const MUTATIONS: usize = 500;
 const MUTATIONS_SOAK: usize = 20_000;
@@ -61,9 +74,14 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 /// Of an input without a byte: stores, a runtime, decoders.
 const MEMORY_BYTES_MAX: usize = 48 << 20;
 
-fn mutations(seeds: &[Vec<u8>], mut random: Random, check: fn(&[u8])) {
+fn mutations(seeds: &[Vec<u8>], random: Random, check: fn(&[u8])) {
+    few_mutations(1, seeds, random, check);
+}
+
+/// One for so many.
+fn few_mutations(of: usize, seeds: &[Vec<u8>], mut random: Random, check: fn(&[u8])) {
     let is_soak = std::env::var_os("WASMPIPE_SOAK").is_some();
-    for number in 0..if is_soak { MUTATIONS_SOAK } else { MUTATIONS } {
+    for number in 0..if is_soak { MUTATIONS_SOAK } else { MUTATIONS } / of {
         let mut data = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(4) {
             mutate(&mut data, seeds, &mut random);

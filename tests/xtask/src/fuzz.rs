@@ -1,4 +1,4 @@
-//! libFuzzer looks for checkpoints, and for id files, that break what must hold. It needs a nightly compiler, and what it runs is
+//! libFuzzer looks for checkpoints, components and id files that break what must hold. It needs a nightly compiler, and what it runs is
 //! compiled anew, with the address sanitizer: for checkpoints the host, which takes minutes, for id files one small crate.
 
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(crate) struct Targets {
 pub(crate) const CHECKPOINTS: Targets = Targets {
     folder: "tests/fuzz/targets",
     built: "target",
-    names: &["entries", "side_files", "sink_documents"],
+    names: &["entries", "side_files", "sink_documents", "components"],
     rustflags: "",
 };
 /// All crates tell the branches they take: they are few, and none is large.

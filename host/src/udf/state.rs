@@ -146,7 +146,7 @@ fn of_section(id: u8, payload: &[u8], (scope, outer): (&mut Scope, &[&Scope]), m
             for instance in ComponentInstanceSectionReader::new(reader())? {
                 match instance? {
                     ComponentInstance::Instantiate { component_index, .. } => {
-                        made.add(scope.get(Component, component_index))
+                        made.add(scope.get(Component, component_index));
                     }
                     ComponentInstance::FromExports(exports) => made.add_parts(exports.len() as u64),
                 }

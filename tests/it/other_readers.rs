@@ -137,7 +137,7 @@ fn e2_e4_e5_d1_what_pyarrow_reads_is_read_equal() {
         wrong_dictionary_missing: its footer contradicts its pages
         wrong_empty: it is empty: it has 0 bytes
         wrong_encrypted_footer: it is encrypted
-        wrong_fewer_values: reached end of column while expecting 1 rows
+        wrong_fewer_values: insufficient rows read from array reader - expected 3, got 2
         wrong_footer_garbage: Unexpected struct field type 14
         wrong_footer_length: it begins as a Parquet file, but its end, the footer, is not whole
         wrong_offset_far: its footer names bytes 1000004 to 1000029, of 120

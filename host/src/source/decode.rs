@@ -1,24 +1,19 @@
 //! Decodes rows of one row group: pages are asked for as they are needed, and columns that are read twice are joined.
-//! Where a page's own header contradicts the page index, that is said before a row leaves: rows are found by the index, and
-//! one that lies would give rows of another place. Pages that are passed over on the way are looked at for that, too.
 
-use std::ops::Range;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use bytes::Bytes;
-use parquet::DecodeResult;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
-use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection};
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 use tokio::runtime::Handle;
 
-use super::open::Fetch;
-use super::pages::PageMap;
+use super::chunks::Chunks;
 use super::readings::Readings;
-use super::{SourceError, twice};
+use super::stream::{self, Limits, Stream};
+use super::{SourceError, Unit, twice};
 use crate::panics::guarded;
 
 /// Why there are no more rows.
@@ -26,64 +21,34 @@ use crate::panics::guarded;
 pub(super) enum Fault {
     /// The object cannot be had.
     Source(SourceError),
-    /// The bytes are not what the format says, or the page index is not what the bytes say.
+    /// The bytes are not what the format says.
     Bytes(String),
+    /// A batch would have been too large; one of so many rows is not, or has one row.
+    TooMany(u64),
+    /// More bytes than a column of a batch can have.
+    Overflow(String),
     /// A value that the job's type does not hold, by its row in the batch.
     Value(usize, String),
     /// A value that the file's own type holds, and the job's does not, by its row in the batch.
     Unfit(usize, String),
 }
 
-/// Which rows of which columns, and how many at a time.
-pub(super) struct Wanted<'a> {
-    pub row_group: usize,
+/// Of which columns of which row group, and from where.
+pub(super) struct Place<'a> {
+    pub unit: &'a Unit,
+    pub runtime: &'a Handle,
     /// The job's columns, which the file has.
     pub schema: &'a SchemaRef,
+    pub window_bytes: u64,
+    pub limits: Limits,
+}
+
+/// Which rows of the row group, and how many at a time.
+pub(super) struct Wanted {
     pub rows: RowSelection,
+    /// The first of them.
+    pub first: u64,
     pub batch_rows: usize,
-}
-
-/// Where pages come from.
-pub(super) struct Supply<'a> {
-    pub fetch: &'a Fetch,
-    pub runtime: &'a Handle,
-    /// What the page index says, to be held against the pages; none if they are read without.
-    pub pages: Option<&'a mut PageMap>,
-}
-
-/// Of pages that are only looked at, how much is in memory at once, about.
-const PASSED_BYTES: u64 = 16 << 20;
-
-impl Supply<'_> {
-    /// Bytes of the pages that are asked for. Where the page index says which rows these have, it is right.
-    fn pages(&mut self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Fault> {
-        let passed = self.pages.as_ref().map_or_else(Vec::new, |pages| pages.passed(ranges));
-        for some in runs(&passed, PASSED_BYTES) {
-            self.checked(some)?;
-        }
-        let parts = self.checked(ranges)?;
-        if let Some(pages) = &mut self.pages {
-            pages.prove(ranges);
-        }
-        Ok(parts)
-    }
-
-    fn checked(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Fault> {
-        let parts = self.fetch.wait_for(ranges, self.runtime).map_err(Fault::Source)?;
-        let lie = self.pages.as_ref().and_then(|pages| pages.lie(ranges, &parts));
-        lie.map_or(Ok(parts), |lie| Err(Fault::Bytes(lie)))
-    }
-}
-
-/// Runs of ranges, each as short as it can be that has so many bytes.
-fn runs(ranges: &[Range<u64>], bytes: u64) -> impl Iterator<Item = &[Range<u64>]> {
-    let mut sum = 0;
-    ranges.chunk_by(move |range, _| {
-        sum += range.end - range.start;
-        let goes_on = sum < bytes;
-        sum *= u64::from(goes_on);
-        goes_on
-    })
 }
 
 /// Gives the wanted rows, batch by batch.
@@ -106,35 +71,49 @@ struct Join {
 }
 
 impl Decoder {
-    pub fn new(readings: &Readings, wanted: &Wanted<'_>) -> Result<Decoder, Fault> {
-        let columns = columns(readings, wanted.schema);
-        let joins = joins(readings, wanted.schema, &columns);
+    pub fn new(place: &Place<'_>) -> Result<Decoder, Fault> {
+        let readings = &place.unit.object.readings;
+        let columns = columns(readings, place.schema);
+        let joins = joins(readings, place.schema, &columns);
         let Some(twice) = readings.twice.as_ref().filter(|_| !joins.is_empty()) else {
-            return Ok(Decoder { columns: Pages::new(&readings.once, wanted, columns)?, again: None, joins });
+            return Ok(Decoder { columns: Pages::new(&readings.once, place, columns)?, again: None, joins });
         };
         let again = joins.iter().map(|join| columns[join.first]).collect();
-        let again = Some(Pages::new(&twice.second, wanted, again)?);
-        Ok(Decoder { columns: Pages::new(&twice.first, wanted, columns)?, again, joins })
+        let again = Some(Pages::new(&twice.second, place, again)?);
+        Ok(Decoder { columns: Pages::new(&twice.first, place, columns)?, again, joins })
+    }
+
+    /// Reads these rows from now on. None before them is asked for again.
+    pub fn begin(&mut self, wanted: &Wanted) -> Result<(), Fault> {
+        self.columns.begin(wanted)?;
+        self.again.as_mut().map_or(Ok(()), |again| again.begin(wanted))
     }
 
     /// The next batch of the wanted columns, in the file's order.
-    pub fn next(&mut self, from: &mut Supply<'_>) -> Result<Option<RecordBatch>, Fault> {
-        let batch = self.columns.next(from)?;
+    pub fn next(&mut self) -> Result<Option<RecordBatch>, Fault> {
+        let batch = self.columns.next()?;
         let (Some(batch), Some(again)) = (&batch, &mut self.again) else { return Ok(batch) };
-        match again.next(from)? {
+        match again.next()? {
             Some(again) if again.num_rows() == batch.num_rows() => join_all(batch, &again, &self.joins).map(Some),
             _ => Err(Fault::Bytes("its columns have different numbers of rows".into())),
         }
+    }
+
+    /// Rows that a batch may have by the pages that were seen last.
+    pub fn fitting(&self) -> u64 {
+        let again = self.again.as_ref().map_or(u64::MAX, |again| again.stream.fitting());
+        self.columns.stream.fitting().min(again)
     }
 }
 
 /// Places in the file of the columns that are read, ascending.
 fn columns(readings: &Readings, schema: &Schema) -> Vec<usize> {
-    let own = &readings.schema;
-    let mut columns: Vec<usize> = schema.fields().iter().filter_map(|field| own.index_of(field.name()).ok()).collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns
+    let wanted: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut met = HashSet::with_capacity(wanted.len());
+    let own = readings.schema.fields().iter().enumerate();
+    let mut is_first =
+        |field: &Field| wanted.contains(field.name().as_str()) && met.insert(field.name().as_str().to_owned());
+    own.filter(|(_, field)| is_first(field)).map(|(place, _)| place).collect()
 }
 
 fn joins(readings: &Readings, schema: &Schema, columns: &[usize]) -> Vec<Join> {
@@ -177,47 +156,60 @@ fn joined(first: &ArrayRef, second: &ArrayRef, join: &Join) -> Result<ArrayRef, 
 
 /// Pages of some columns become batches.
 struct Pages {
-    decoder: ParquetPushDecoder,
+    stream: Arc<Stream>,
+    levels: FieldLevels,
+    reader: Option<ParquetRecordBatchReader>,
 }
 
 impl Pages {
-    fn new(metadata: &ArrowReaderMetadata, wanted: &Wanted<'_>, columns: Vec<usize>) -> Result<Pages, Fault> {
-        let builder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
-            .with_row_groups(vec![wanted.row_group])
-            .with_projection(ProjectionMask::roots(metadata.parquet_schema(), columns))
-            .with_row_selection(wanted.rows.clone())
-            .with_batch_size(wanted.batch_rows);
-        let decoder = builder.build().map_err(|error| Fault::Bytes(error.to_string()))?;
-        Ok(Pages { decoder })
+    fn new(metadata: &ArrowReaderMetadata, place: &Place<'_>, columns: Vec<usize>) -> Result<Pages, Fault> {
+        let (parquet, footer, unit) = (metadata.parquet_schema(), Arc::clone(metadata.metadata()), place.unit);
+        let mask = ProjectionMask::roots(parquet, columns);
+        let leaves: Vec<usize> = (0..parquet.num_columns()).filter(|leaf| mask.leaf_included(*leaf)).collect();
+        let levels = parquet_to_arrow_field_levels(parquet, mask, Some(metadata.schema().fields())).map_err(bytes)?;
+        let group = footer.row_group(unit.row_group);
+        let ranges: Vec<_> = leaves.iter().map(|leaf| stream::range(group.column(*leaf))).collect();
+        let fetch = unit.object.fetch.clone();
+        let chunks = Chunks::new(fetch, place.runtime.clone(), &ranges, place.window_bytes).map_err(Fault::Source)?;
+        let stream = Stream::new(Arc::new(chunks), (footer, unit.row_group), leaves, place.limits);
+        Ok(Pages { stream, levels, reader: None })
     }
 
-    fn next(&mut self, from: &mut Supply<'_>) -> Result<Option<RecordBatch>, Fault> {
-        let bytes = |error: parquet::errors::ParquetError| Fault::Bytes(error.to_string());
-        loop {
-            // The decoder panics on some lies of a footer.
-            let decoded = guarded(|| self.decoder.try_decode());
-            let decoded = decoded.map_err(|_| Fault::Bytes("its footer contradicts its pages".into()))?;
-            match decoded.map_err(bytes)? {
-                DecodeResult::NeedsData(ranges) => {
-                    let parts = from.pages(&ranges)?;
-                    self.decoder.push_ranges(ranges, parts).map_err(bytes)?;
-                }
-                DecodeResult::Data(batch) => return Ok(Some(batch)),
-                DecodeResult::Finished => return Ok(None),
-            }
+    fn begin(&mut self, wanted: &Wanted) -> Result<(), Fault> {
+        self.reader = None;
+        self.stream.passed(wanted.first);
+        let (pages, rows) = (self.stream.begin(wanted.first, wanted.batch_rows as u64), wanted.rows.clone());
+        let (levels, batch_rows) = (&self.levels, wanted.batch_rows);
+        let reader = guarded(|| {
+            ParquetRecordBatchReader::try_new_with_row_groups(levels, &pages, batch_rows, Some(rows)).map_err(bytes)
+        });
+        self.reader = Some(reader.map_err(|_| Fault::Bytes(CONTRADICTS.into()))??);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>, Fault> {
+        let reader = self.reader.as_mut().expect("begun");
+        // The decoder panics on some lies of a footer.
+        let decoded = guarded(|| reader.next().transpose()).map_err(|_| Fault::Bytes(CONTRADICTS.into()))?;
+        decoded.map_err(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &ArrowError) -> Fault {
+        if let Some(error) = self.stream.chunks.take_failed() {
+            return Fault::Source(error);
+        }
+        match self.stream.take_refused() {
+            Some(rows) => Fault::TooMany(rows),
+            None if error.to_string().contains(OVERFLOW) => Fault::Overflow(error.to_string()),
+            None => bytes(error),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+const CONTRADICTS: &str = "its footer contradicts its pages";
+/// The Parquet crate's word for texts of more than 2 GiB in one batch.
+const OVERFLOW: &str = "index overflow";
 
-    #[test]
-    fn passed_pages_are_looked_at_in_runs() {
-        let pages = [0..3, 3..4, 9..10, 10..99, 99..100];
-        let runs: Vec<&[Range<u64>]> = runs(&pages, 4).collect();
-        assert_eq!(runs, [&pages[..2], &pages[2..4], &pages[4..]]);
-        assert_eq!(super::runs(&[], 4).count(), 0);
-    }
+fn bytes(error: impl ToString) -> Fault {
+    Fault::Bytes(error.to_string())
 }

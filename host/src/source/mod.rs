@@ -8,15 +8,19 @@
 //! * `readings` - the types in which a file's columns are read.
 //! * `union` - the one schema of objects whose schemas differ.
 //! * `fit` - an object's columns in the job's schema.
-//! * `pages` - whether the page index is true.
-//! * `thrift` - the little of a footer and of pages that the Parquet crate does not tell.
+//! * `pages` - where columns lie, and which of them cannot be read.
+//! * `thrift` - the little of a footer that the Parquet crate does not tell.
 //! * `read` - the rows of a unit that are still to do, batch by batch.
+//! * `chunks` - bytes of columns, fetched by windows; `stream` - their pages, one after another.
 //! * `decode` - pages become batches.
+//! * `estimate` - how many rows at a time, in how much memory.
 //! * `twice` - values of which no Arrow type holds all, exactly.
 //!
 //! Coverage and ids are not known here: the caller says which rows it wants.
 
+mod chunks;
 mod decode;
+mod estimate;
 mod fit;
 mod folders;
 mod glob;
@@ -27,6 +31,7 @@ mod passed;
 mod read;
 mod readings;
 mod sniff;
+mod stream;
 mod thrift;
 mod twice;
 mod union;

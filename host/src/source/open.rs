@@ -1,7 +1,7 @@
 //! One Parquet object: its footer, its digest, and its row groups, which are the units of work.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{Field, SchemaRef};
@@ -31,6 +31,8 @@ use crate::store::Store;
 const EDGE_BYTES: u64 = 64 * 1024;
 /// Ranges that are closer than this are read as one.
 const GAP_BYTES: u64 = 256 * 1024;
+/// Of what is read row by row, a request asks for no more: several at a time are faster, and memory is free again sooner.
+pub(super) const REQUEST_BYTES: u64 = 8 << 20;
 /// Requests for one object at a time.
 const REQUESTS_MAX: usize = 8;
 /// Times that a failed request is sent again, each after twice the pause of the one before.
@@ -52,25 +54,30 @@ impl Fetch {
         Fetch { store: store.clone(), object: object.clone(), kept: Vec::new() }
     }
 
-    /// As [`Fetch::ranges`], for a thread that may wait.
+    /// The bytes of each range, in order, for a thread that may wait. Of what is kept in memory with them, and is not asked
+    /// for, there is no more than of what is.
     pub fn wait_for(&self, ranges: &[Range<u64>], runtime: &Handle) -> Result<Vec<Bytes>, SourceError> {
-        self.store.wait(runtime, self.ranges(ranges))
+        self.store.wait(runtime, self.parts(ranges, join_close))
     }
 
     /// The bytes of each range, in order. Neighbours are joined into one request.
     pub async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, SourceError> {
+        self.parts(ranges, join_near).await
+    }
+
+    async fn parts(&self, ranges: &[Range<u64>], join: Join) -> Result<Vec<Bytes>, SourceError> {
         self.refuse_beyond(ranges)?;
         match ranges.iter().map(|range| self.kept(range)).collect() {
             Some(kept) => Ok(kept),
             None => {
-                let (joined, parts) = self.joined(ranges).await?;
+                let (joined, parts) = self.joined(join(ranges)).await?;
                 Ok(ranges.iter().map(|range| cut(range, &joined, &parts)).collect())
             }
         }
     }
 
     /// What a file says may lie anywhere.
-    fn refuse_beyond(&self, ranges: &[Range<u64>]) -> Result<(), SourceError> {
+    pub(super) fn refuse_beyond(&self, ranges: &[Range<u64>]) -> Result<(), SourceError> {
         let size = self.object.size;
         let beyond = ranges.iter().find(|range| range.start > range.end || range.end > size);
         beyond.map_or(Ok(()), |range| {
@@ -85,8 +92,7 @@ impl Fetch {
         Some(bytes.slice((range.start - start) as usize..(range.end - start) as usize))
     }
 
-    async fn joined(&self, ranges: &[Range<u64>]) -> Result<(Vec<Range<u64>>, Vec<Bytes>), SourceError> {
-        let joined = join_near(ranges);
+    async fn joined(&self, joined: Vec<Range<u64>>) -> Result<(Vec<Range<u64>>, Vec<Bytes>), SourceError> {
         let requests: Vec<_> = joined.iter().cloned().map(|range| self.range(range)).collect();
         let parts: Vec<Bytes> = futures::stream::iter(requests)
             .buffered(REQUESTS_MAX)
@@ -131,14 +137,29 @@ fn is_transient(error: &object_store::Error) -> bool {
     !matches!(error, NotFound { .. } | Precondition { .. } | PermissionDenied { .. } | Unauthenticated { .. })
 }
 
+/// Ranges that are asked for become requests.
+type Join = fn(&[Range<u64>]) -> Vec<Range<u64>>;
+
 /// Sorted, joined where they overlap or nearly touch.
 fn join_near(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    join_if(ranges, |last, next| next.start <= last.end.saturating_add(GAP_BYTES))
+}
+
+/// The same, but no more is between them than what lies behind, and requests that can be several are.
+fn join_close(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    join_if(ranges, |last, next| {
+        let gap = GAP_BYTES.min(next.end - next.start);
+        next.start <= last.end.saturating_add(gap) && next.end - last.start <= REQUEST_BYTES
+    })
+}
+
+fn join_if(ranges: &[Range<u64>], are_near: impl Fn(&Range<u64>, &Range<u64>) -> bool) -> Vec<Range<u64>> {
     let mut sorted: Vec<Range<u64>> = ranges.to_vec();
     sorted.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
     for range in sorted {
         match joined.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES) => last.end = last.end.max(range.end),
+            Some(last) if are_near(last, &range) => last.end = last.end.max(range.end),
             _ => joined.push(range),
         }
     }
@@ -164,8 +185,6 @@ pub struct Opened {
     pub rows: u64,
     pub(super) metadata: ArrowReaderMetadata,
     pub(super) readings: Readings,
-    /// Made when it is first asked for.
-    without_pages: OnceLock<Readings>,
     pub(super) encrypted: Vec<usize>,
     pub(super) fetch: Fetch,
 }
@@ -197,8 +216,8 @@ pub async fn open_to_read(store: &Store, object: &Object, index: u32) -> Result<
     let Footer { metadata, digest, encrypted } = read_footer(&mut fetch).await?;
     let rows = count_rows(&metadata).map_err(|message| SourceError::bad(&object.path, message))?;
     let readings = Readings::new(Arc::new(metadata)).map_err(|error| SourceError::bad(&object.path, error))?;
-    let (metadata, without_pages) = (readings.once.clone(), OnceLock::new());
-    Ok(Opened { object: object.clone(), index, digest, rows, metadata, readings, without_pages, encrypted, fetch })
+    let metadata = readings.once.clone();
+    Ok(Opened { object: object.clone(), index, digest, rows, metadata, readings, encrypted, fetch })
 }
 
 /// Rows of all row groups, which must be what the footer says in all.
@@ -235,7 +254,7 @@ async fn read_footer(fetch: &mut Fetch) -> Result<Footer, SourceError> {
     let size = fetch.object.size;
     let edges = [0..size.min(EDGE_BYTES), size.saturating_sub(EDGE_BYTES)..size];
     if size > 0 {
-        let (joined, parts) = fetch.joined(&edges).await?;
+        let (joined, parts) = fetch.joined(join_near(&edges)).await?;
         fetch.kept = joined.into_iter().map(|range| range.start).zip(parts).collect();
     }
     let edges = if size > 0 { fetch.ranges(&edges).await? } else { vec![Bytes::new(); 2] };
@@ -280,41 +299,31 @@ fn digest(size: u64, edges: &[Bytes], footer: Option<&Bytes>) -> String {
     digest.finalize().to_hex().to_string()
 }
 
-/// With its page index, if that is sound. Statistics that cannot be read are done without, too.
+/// Statistics that cannot be read are done without.
 async fn decode_footer(fetch: &Fetch, range: Range<u64>, bytes: Bytes) -> Result<ParquetMetaData, SourceError> {
     let footer = (range, bytes);
-    let lie = match decode_with(fetch, &footer, PageIndexPolicy::Optional, KeepAll).await.map(pages::mended) {
-        Ok(metadata) => match pages::lie(&metadata) {
-            None => return Ok(metadata),
-            Some(lie) => lie,
-        },
-        Err(SourceError::Bad { message, .. }) => message,
-        Err(error) => return Err(error),
-    };
-    let metadata = match decode_with(fetch, &footer, PageIndexPolicy::Skip, KeepAll).await {
-        Err(SourceError::Bad { .. }) => decode_with(fetch, &footer, PageIndexPolicy::Skip, SkipAll).await?,
+    let metadata = match decode_with(fetch, &footer, KeepAll).await {
+        Err(SourceError::Bad { message, .. }) => {
+            let metadata = decode_with(fetch, &footer, SkipAll).await?;
+            tracing::warn!(object = &*fetch.object.path, message, "its statistics are wrong, it is read without them");
+            metadata
+        }
         result => result?,
     };
-    warn_of_pages(&fetch.object.path, &lie);
     Ok(pages::mended(metadata))
-}
-
-/// What the pages say themselves is enough.
-pub(super) fn warn_of_pages(object: &str, lie: &str) {
-    tracing::warn!(object, lie, "its page index or statistics are wrong, its pages are read without them");
 }
 
 async fn decode_with(
     fetch: &Fetch,
     (range, bytes): &(Range<u64>, Bytes),
-    policy: PageIndexPolicy,
     statistics: ParquetStatisticsPolicy,
 ) -> Result<ParquetMetaData, SourceError> {
     let path = &fetch.object.path;
     let bad = |error: ParquetError| SourceError::bad(path, error);
     let decoder = ParquetMetaDataPushDecoder::try_new(fetch.object.size).map_err(bad)?;
     let options = ParquetMetaDataOptions::new().with_column_stats_policy(statistics);
-    let mut decoder = decoder.with_page_index_policy(policy).with_metadata_options(Some(Arc::new(options)));
+    let mut decoder =
+        decoder.with_page_index_policy(PageIndexPolicy::Skip).with_metadata_options(Some(Arc::new(options)));
     decoder.push_ranges(vec![range.clone()], vec![bytes.clone()]).map_err(bad)?;
     loop {
         let decoded = guarded(|| decoder.try_decode()).map_err(|words| SourceError::bad(path, words))?;
@@ -349,20 +358,6 @@ impl Opened {
         units
     }
 
-    /// How it is read without its page index.
-    pub(super) fn without_pages(&self) -> Result<&Readings, ParquetError> {
-        let footer = self.metadata.metadata();
-        if footer.page_index().is_none() {
-            return Ok(&self.readings);
-        }
-        if let Some(readings) = self.without_pages.get() {
-            return Ok(readings);
-        }
-        let footer = footer.as_ref().clone().into_builder().set_page_index(None).build();
-        let readings = Readings::new(footer.into())?;
-        Ok(self.without_pages.get_or_init(|| readings))
-    }
-
     /// Nulls in a column as the footer counts them, if it does.
     pub fn nulls(&self, column: &str) -> Option<u64> {
         let schema = self.metadata.parquet_schema();
@@ -382,6 +377,9 @@ mod tests {
         let ranges = [far..far + 5, 0..10, 20..30];
         let joined = join_near(&ranges);
         assert_eq!(joined, [0..30, far..far + 5]);
+        assert_eq!(join_close(&[0..10, 20..30, 45..50]), [0..30, 45..50]);
+        let whole = [0..REQUEST_BYTES, REQUEST_BYTES..REQUEST_BYTES + 5];
+        assert_eq!(join_close(&whole), whole);
         let parts: Vec<Bytes> = vec![Bytes::from((0..30u8).collect::<Vec<_>>()), Bytes::from_static(b"abcde")];
         assert_eq!(cut(&(20..30), &joined, &parts), Bytes::from((20..30u8).collect::<Vec<_>>()));
         assert_eq!(cut(&(far..far + 5), &joined, &parts), Bytes::from_static(b"abcde"));

@@ -1,5 +1,5 @@
 //! As much of Thrift's compact protocol as tells two things that the Parquet crate does not: which columns a footer says to
-//! be encrypted, and how long a page is and how many rows it has by its own header. Everything else is passed over.
+//! be encrypted, and how deep its schema is. Everything else is passed over.
 
 /// A struct nested deeper is no footer and no page header.
 const DEPTH_MAX: usize = 16;
@@ -194,81 +194,9 @@ pub(super) fn schema_depth(footer: &[u8]) -> usize {
     walked.map_or(0, |()| deepest)
 }
 
-/// What a page says of itself.
-#[derive(Debug, PartialEq)]
-pub(super) struct PageHeader {
-    /// Of the page, with its header.
-    pub bytes: u64,
-    /// Of a column without repeated values. A dictionary has none.
-    pub rows: Option<i64>,
-}
-
-/// The fields of a page's header that are read.
-#[derive(Default)]
-struct Fields {
-    kind: i64,
-    packed: i64,
-    /// Values of a data page of the first version: as many as rows, unless values are repeated.
-    values: Option<i64>,
-    rows_of_v2: Option<i64>,
-}
-
-/// Reads the header of a data page or a dictionary; none for what is neither.
-pub(super) fn page_header(page: &[u8]) -> Option<PageHeader> {
-    const DATA: i64 = 0;
-    const DICTIONARY: i64 = 2;
-    const DATA_V2: i64 = 3;
-    let mut compact = Compact::new(page);
-    let fields = page_fields(&mut compact)?;
-    let rows = match fields.kind {
-        DATA => Some(fields.values?),
-        DATA_V2 => Some(fields.rows_of_v2?),
-        DICTIONARY => None,
-        _ => return None,
-    };
-    let header = (page.len() - compact.bytes.len()) as u64;
-    Some(PageHeader { bytes: header.checked_add(u64::try_from(fields.packed).ok()?)?, rows })
-}
-
-fn page_fields(compact: &mut Compact<'_>) -> Option<Fields> {
-    const VALUES_OF_V1: i64 = 1;
-    const ROWS_OF_V2: i64 = 3;
-    let mut fields = Fields { kind: -1, packed: -1, ..Fields::default() };
-    compact.fields(0, |compact, id, kind| {
-        match (id, kind) {
-            (1, I32) => fields.kind = compact.number()?,
-            (3, I32) => fields.packed = compact.number()?,
-            (5, STRUCT) => fields.values = compact.number_of(VALUES_OF_V1)?,
-            (8, STRUCT) => fields.rows_of_v2 = compact.number_of(ROWS_OF_V2)?,
-            _ => return Some(false),
-        }
-        Some(true)
-    })?;
-    Some(fields)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn headers_tell_rows_and_bytes() {
-        let told = |bytes, rows| Some(PageHeader { bytes, rows });
-        // type = 0, sizes 9 and 8, data_page_header {num_values = 7, encoding = 0, ...}.
-        let v1 = [0x15, 0, 0x15, 18, 0x15, 16, 0x2c, 0x15, 14, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0];
-        assert_eq!(page_header(&v1), told(17 + 8, Some(7)));
-        // type = 3, data_page_header_v2 {num_values = 7, num_nulls = 0, num_rows = 3}; a byte of the page.
-        let v2 = [0x15, 6, 0x15, 18, 0x15, 16, 0x5c, 0x15, 14, 0x15, 0, 0x15, 6, 0, 0, 9];
-        assert_eq!(page_header(&v2), told(15 + 8, Some(3)));
-        assert_eq!(page_header(&v2[..9]), None);
-        // type = 2, dictionary_page_header {num_values = 7, encoding = 0}.
-        let dictionary = [0x15, 4, 0x15, 18, 0x15, 16, 0x4c, 0x15, 14, 0x15, 0, 0, 0];
-        assert_eq!(page_header(&dictionary), told(13 + 8, None));
-        // An index page, a size below 0, and a type whose own header is not there.
-        assert_eq!(page_header(&[0x15, 2, 0x15, 18, 0x15, 16, 0x2c, 0, 0]), None);
-        assert_eq!(page_header(&[0x15, 4, 0x15, 18, 0x15, 15, 0]), None);
-        assert_eq!(page_header(&[0x15, 0, 0x15, 18, 0x15, 16, 0x5c, 0x15, 14, 0x15, 0, 0x15, 6, 0, 0]), None);
-    }
 
     #[test]
     fn footers_tell_how_deep_their_schema_is() {

@@ -2,19 +2,18 @@
 //! that stays small is one plain put. Nobody sees the object before it is complete.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
-use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::encode::Encoder;
 use super::narrow::Narrow;
 use super::{SinkError, SinkFile, Spec};
 use crate::annotations::Written;
@@ -54,7 +53,7 @@ impl Compression {
 /// A file that rows are being added to.
 pub struct FileWriter {
     name: String,
-    writer: ArrowWriter<Vec<u8>>,
+    encoder: Encoder,
     narrow: Narrow,
     row_group_bytes_max: usize,
     rows: u64,
@@ -85,14 +84,13 @@ struct Upload {
 
 impl FileWriter {
     pub(super) fn new(spec: &Spec, name: String, runtime: Handle) -> Result<FileWriter, SinkError> {
+        let encode = |cause| SinkError::Encode { name: name.clone(), cause };
         let properties = WriterProperties::builder()
             .set_compression(spec.compression.parquet())
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
             .set_created_by(concat!("wasmpipe ", env!("CARGO_PKG_VERSION")).into());
-        let encode = |cause| SinkError::Encode { name: name.clone(), cause };
         let written = Written::new(&spec.schema).map_err(encode)?;
-        let (schema, options) = (Arc::clone(&spec.schema), written.options(properties));
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options).map_err(encode)?;
+        let encoder = Encoder::new(&spec.schema, written.options(properties)).map_err(encode)?;
         let narrow = Narrow::new(written.values_max());
         let path = Path::from(name.as_str());
         let (store, under_way) = (spec.store.clone(), VecDeque::new());
@@ -100,44 +98,44 @@ impl FileWriter {
         let under_way_max = (row_group_bytes_max / PART_BYTES).clamp(1, PARTS_MAX);
         let hasher = blake3::Hasher::new();
         let upload = Upload { store, path, runtime, parts: None, under_way, under_way_max, sent: 0, hasher };
-        Ok(FileWriter { name, writer, narrow, row_group_bytes_max, rows: 0, upload })
+        Ok(FileWriter { name, encoder, narrow, row_group_bytes_max, rows: 0, upload })
     }
 
     /// Adds rows.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
         self.encode(batch).map_err(|cause| self.encode_error(cause))?;
         self.rows += batch.num_rows() as u64;
-        self.upload.send_whole_parts(self.writer.inner_mut()).map_err(|cause| self.store_error(cause))
+        self.upload.send_whole_parts(self.encoder.encoded()).map_err(|cause| self.store_error(cause))
     }
 
     fn encode(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         let mut rest = batch.clone();
         loop {
             let rows = self.narrow.fitting(&rest);
-            self.writer.write(&rest.slice(0, rows))?;
+            self.encoder.write(&rest.slice(0, rows))?;
             if rows == rest.num_rows() {
                 break;
             }
             self.end_row_group()?;
             rest = rest.slice(rows, rest.num_rows() - rows);
         }
-        if self.writer.in_progress_size() > self.row_group_bytes_max { self.end_row_group() } else { Ok(()) }
+        if self.encoder.open_bytes() > self.row_group_bytes_max { self.end_row_group() } else { Ok(()) }
     }
 
     fn end_row_group(&mut self) -> Result<(), ParquetError> {
         self.narrow.clear();
-        self.writer.flush()
+        self.encoder.end_row_group()
     }
 
     /// Encoded bytes so far, the open row group included.
     pub fn bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.encoder.bytes_written() + self.encoder.open_bytes()) as u64
     }
 
     /// Encodes the footer.
     pub fn close(self) -> Result<ClosedFile, SinkError> {
-        let FileWriter { name, writer, rows, mut upload, .. } = self;
-        let mut rest = writer.into_inner().map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
+        let FileWriter { name, encoder, rows, mut upload, .. } = self;
+        let mut rest = encoder.close().map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
         upload.send_whole_parts(&mut rest).map_err(|cause| SinkError::Store { name: name.clone(), cause })?;
         let bytes = upload.sent + rest.len() as u64;
         upload.hasher.update(&rest);

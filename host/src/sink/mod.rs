@@ -1,11 +1,13 @@
 //! Blocks become durable objects.
 //!
 //! * `file` - one Parquet file, encoded as batches arrive and uploaded in parts as it grows.
+//! * `encode` - batches become the bytes of a file, columns one after another where there are very many.
 //! * `narrow` - where a row group ends for its dictionaries' sake.
 //! * `stream` - puts the batches of one reader back into the order in which they left the source, and into files.
 //!
 //! What a sink file means is decided elsewhere: until a segment names it, it does not exist.
 
+mod encode;
 mod file;
 mod narrow;
 mod stream;

@@ -4,6 +4,7 @@
 //! * `support` - corpora, pipeline files, runs, outputs.
 //! * `refuse` - mistakes are refused before anything is written (R).
 //! * `drift` - files of one source that differ (R11, E1).
+//! * `large` - data that is large in one place (E2).
 //! * `listing` - names and folders as people have them (E3).
 //! * `caches` - caches that cannot be used.
 //! * `messages` - what people read when something is wrong, whole.
@@ -57,6 +58,7 @@ mod growth;
 mod house;
 mod id_file;
 mod import;
+mod large;
 mod leak;
 mod listing;
 mod messages;

@@ -14,11 +14,11 @@ mod memory;
 mod places;
 mod settings;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::chain::{self, Link};
 use super::fingerprint::{differences, fingerprint};
@@ -105,16 +105,15 @@ impl Draft<'_> {
             known: self.reads_all().then(|| Arc::clone(&schema)),
             required: id_names,
         };
-        let place = |field: &Arc<Field>| columns.schema.index_of(field.name()).expect("what is needed is read");
-        let to_stages = needed.fields().iter().map(place).collect();
+        let read = standing(&columns.schema);
+        let to_stages = needed.fields().iter().map(|field| read[field.name().as_str()]).collect();
         let sink_schema = schema_of(&schema, &last, &sink_names, &links);
         let ids = id_fields.map(|fields| Ids {
-            places: fields.iter().map(|field| columns.schema.index_of(field.name()).expect("ids are read")).collect(),
+            places: fields.iter().map(|field| read[field.name().as_str()]).collect(),
             schema: Arc::new(Schema::new(fields)),
         });
-        let before_sink = places.last().map_or(&needed, |place| &place.output);
-        let sink_columns =
-            sink_names.iter().map(|name| before_sink.index_of(name).expect("kept for the sink")).collect();
+        let before_sink = standing(places.last().map_or(&needed, |place| &place.output));
+        let sink_columns = sink_names.iter().map(|name| before_sink[name.as_str()]).collect();
         let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
         let fingerprint = fingerprint(ids.as_ref().map(|ids| &ids.schema), &specs, &sink_schema);
         let Ok(finished_before) = self.same_job(finished, &source, &objects, &fingerprint) else { return Ok(None) };
@@ -238,11 +237,18 @@ fn source_schema(root: Option<&Root>, footers: Option<&Footers>) -> Result<Optio
     }
 }
 
+/// Where each column stands. Schemas look through all their columns for one, and there are tens of thousands.
+fn standing(schema: &Schema) -> HashMap<&str, usize> {
+    let fields = schema.fields().iter().enumerate().rev();
+    fields.map(|(place, field)| (field.name().as_str(), place)).collect()
+}
+
 /// The columns of the sink. What the source says of whole files goes along, as far as it is true of these.
 fn schema_of(source: &Schema, last: &Schema, names: &[String], links: &[Link]) -> SchemaRef {
     let is_made = |name: &str| links.iter().any(|link| link.adds.field_with_name(name).is_ok());
+    let places = standing(last);
     let field = |name: &String| {
-        let field = last.field_with_name(name).expect("checked");
+        let field = last.field(places[name.as_str()]);
         if is_made(name) { annotations::made(field) } else { field.clone() }
     };
     let schema = Schema::new(names.iter().map(field).collect::<Vec<_>>());

@@ -372,7 +372,11 @@ mod tests {
             let left = of(cuts).fail(0, [(0, FailureKind::Row, "bad".into())]).unwrap();
             assert_eq!((left.num_rows(), left.rows_with_output()), (2, 1), "{cuts:?}");
         }
-        assert_eq!(of(&[3..5]).held_bytes(), 2 * 8 + 2 * 4 + 2 * (1 + 4), "two values, two rows of them, two texts");
+        assert_eq!(
+            of(&[3..5, 5..5]).held_bytes(),
+            2 * 8 + 2 * 4 + 2 * (1 + 4),
+            "two values, two rows of them, two texts"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum Halt {
     /// What came of it cannot be put together.
     Output(ArrowError),
     /// These rows had no answer.
-    Stopped(Part, Stop),
+    Stopped(Box<Part>, Stop),
 }
 
 /// What a function is called with at once.
@@ -78,7 +78,7 @@ pub fn pass(index: usize, stage: &Stage, block: Block, caller: &mut impl Caller)
             let input = columns::convert_all(&needed, &stage.binding.needs, count).map_err(Halt::Input)?;
             match caller.call(&origin, &part, &input) {
                 Ok(outcome) => passing.accept(&origin, part, outcome)?,
-                Err(stop) => return Err(Halt::Stopped(part, stop)),
+                Err(stop) => return Err(Halt::Stopped(Box::new(part), stop)),
             }
         }
     }
@@ -145,7 +145,7 @@ impl<'a> Passing<'a> {
         // The parts of a block may have together what those of a search may.
         if self.answers.is_past(&self.stage.spec.limits) {
             let rows = part.rows.num_rows() as u32;
-            return Err(Halt::Stopped(part, Stop::TooMuch { rows, answers: self.answers }));
+            return Err(Halt::Stopped(Box::new(part), Stop::TooMuch { rows, answers: self.answers }));
         }
         let adds = answer.batch.project(&self.stage.adds).map_err(Halt::Output)?;
         let part = part.advance(&self.stage.carry, &answer.lineage, &adds, &self.stage.output);

@@ -50,7 +50,8 @@ fn run(engine: &Engine, component: Component, limits: Limits) -> Result<(), Stri
     let rows = rows(&[Some(3), None, Some(i64::MIN)]);
     let function = component.functions()[0].name.clone();
     let (config, stage) = (serde_json::json!({}), "stage 1".to_owned());
-    let spec = Arc::new(Spec { component, function, config, input: rows.schema(), limits, stage });
+    let spec =
+        Arc::new(Spec { component, function, config, input: rows.schema(), limits, stage, lines: Arc::default() });
     let binding = within(|| bind(engine, &spec)).map_err(|error| error.to_string())?;
     let mut instance = Instance::new(engine, &spec, &binding).map_err(|error| error.to_string())?;
     let rows = wasmpipe::columns::convert_all(rows.columns(), &binding.needs, 3).map_err(|error| error.to_string())?;

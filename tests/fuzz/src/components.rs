@@ -302,6 +302,7 @@ mod tests {
                 input: rows.schema(),
                 limits: limits.clone(),
                 stage: "stage 1".to_owned(),
+                lines: Arc::default(),
             };
             let binding = bind(&ENGINE, &spec).unwrap();
             let answer = Instance::new(&ENGINE, &Arc::new(spec), &binding).unwrap().process(&rows).unwrap();

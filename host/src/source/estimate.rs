@@ -1,4 +1,4 @@
-//! How many rows are decoded at a time, and how much memory a reader may take.
+//! How many rows are decoded at a time.
 //!
 //! The footer says what pages take when they are unpacked. That is less than what they become where values are in a
 //! dictionary, and nothing else says how much before the pages are there (see `stream`). So a unit begins with as many rows
@@ -6,23 +6,19 @@
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::Schema;
 use parquet::arrow::ProjectionMask;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
-use super::chunks::shares;
+use super::Unit;
 use super::decode::Fault;
 use super::read::{BlockSize, Rows};
 use super::stream::{self, Limits};
-use super::{Opened, Unit};
 use crate::block::batch_bytes;
 
 /// A batch may have so many blocks' bytes before it is decoded again with fewer rows.
 const BATCH_BLOCKS_MAX: u64 = 4;
 /// Blocks that a batch with fewer rows is to have.
 const BATCH_BLOCKS: u64 = 2;
-/// Of a page when it is unpacked, as most writers make them, unless one value has more.
-const PAGE_BYTES: u64 = 1 << 20;
 /// Runs of rows that are shorter on average are decoded with the rows between, which are dropped then.
 const SHORT_RUN: u64 = 64;
 
@@ -127,38 +123,3 @@ impl Gathered {
         }
     }
 }
-
-impl Opened {
-    /// Bytes that a reader of columns of this object takes at most, about: what is fetched of its columns, pages that are
-    /// unpacked, and a decoded batch. A value of more than a page comes on top: it is there a few times.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the budget of a run"))]
-    pub(crate) fn reader_bytes_max(&self, schema: &Schema, size: &BlockSize) -> u64 {
-        let (read, _) = self.projection(schema);
-        let groups = self.metadata.metadata().row_groups().iter();
-        let fetched_and_unpacked = groups.map(|group| group_bytes(group, &read, size.window_bytes)).max();
-        fetched_and_unpacked.unwrap_or(0).saturating_add(batch_bytes_max(size))
-    }
-}
-
-/// A batch that is decoded, and those that are gathered or not given out.
-fn batch_bytes_max(size: &BlockSize) -> u64 {
-    size.limits().bytes_max.saturating_mul(2)
-}
-
-fn group_bytes(group: &RowGroupMetaData, read: &ProjectionMask, window: u64) -> u64 {
-    let ranges: Vec<_> = chunks(group, read).map(stream::range).collect();
-    // A column holds up to half a share when the next is fetched.
-    let fetched = shares(&ranges, window)
-        .into_iter()
-        .zip(&ranges)
-        .map(|(share, range)| if share == range.end - range.start { share } else { share + share / 2 });
-    let unpacked = chunks(group, read).map(|chunk| {
-        let unpacked = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
-        // A page, its dictionary as it came and as it is looked up, and what decoders take for themselves.
-        unpacked.min(PAGE_BYTES) * 3 + DECODER_BYTES
-    });
-    fetched.chain(unpacked).fold(0, u64::saturating_add)
-}
-
-/// Of one column, whatever its pages have.
-const DECODER_BYTES: u64 = 4096;

@@ -13,7 +13,7 @@
 //! * `read` - the rows of a unit that are still to do, batch by batch.
 //! * `chunks` - bytes of columns, fetched by windows; `stream` - their pages, one after another.
 //! * `decode` - pages become batches.
-//! * `estimate` - how many rows at a time, in how much memory.
+//! * `estimate` - how many rows are decoded at a time.
 //! * `twice` - values of which no Arrow type holds all, exactly.
 //!
 //! Coverage and ids are not known here: the caller says which rows it wants.

@@ -1,6 +1,7 @@
 //! How the memory of a run is divided: `[run] memory_bytes_max` is what it takes, functions and all. Functions come first,
-//! with what their stages allow; of the rest a half is for blocks on their way, a quarter for what readers fetch, and a
-//! quarter for what is encoded and uploaded. What a process takes before its first row is beside it.
+//! with what their stages allow; of the rest a half is for blocks on their way, a quarter for what readers fetch and decode,
+//! and a quarter for what is encoded and uploaded: each of these is there twice for a while. What a process takes before its
+//! first row is beside it.
 
 use super::settings::{limits_of, value_or};
 use crate::config::{self, Config};
@@ -61,7 +62,7 @@ impl Users {
     /// The least that a run can do with.
     pub(super) fn least(self) -> u64 {
         let blocks = BLOCKS_EACH * (self.readers + self.workers) * self.block;
-        let buffers = 2 * self.readers * BUFFER_MIN;
+        let buffers = 4 * self.readers * BUFFER_MIN;
         self.functions().saturating_add(2 * blocks.max(buffers))
     }
 }
@@ -73,8 +74,8 @@ impl Memory {
         let each = rest / 4 / users.readers.max(1);
         Memory {
             blocks: rest / 2,
-            window: each.min(WINDOW),
-            row_group: each.min(ROW_GROUP),
+            window: (each / 2).min(WINDOW),
+            row_group: (each / 2).min(ROW_GROUP),
             ids: (rest / 2).min(IDS),
             groups: (each / BUFFER_MIN).clamp(2, GROUPS),
         }
@@ -107,8 +108,8 @@ mod tests {
         let users = Users { workers: 2, readers: 2, worker: 128 * MIB, block: 2 * MIB };
         assert_eq!(users.least(), (256 + 64) * MIB);
         let memory = Memory::divided(users.least(), users);
-        let each = 8 * MIB;
-        assert_eq!(memory, Memory { blocks: 32 * MIB, window: each, row_group: each, ids: 32 * MIB, groups: 2 });
+        let half = 4 * MIB;
+        assert_eq!(memory, Memory { blocks: 32 * MIB, window: half, row_group: half, ids: 32 * MIB, groups: 2 });
         let memory = Memory::divided(100 << 30, users);
         assert_eq!(memory, Memory { blocks: memory.blocks, ..Memory::ample() });
     }

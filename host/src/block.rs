@@ -280,10 +280,10 @@ impl Block {
     /// Fails source rows, given by their ordinals in the origin: notes them, and drops every current row that came of
     /// them. A source row that fails twice is noted once, as it did first.
     pub fn fail(
-        mut self,
+        &mut self,
         stage: usize,
         rows: impl IntoIterator<Item = (u32, FailureKind, Arc<str>)>,
-    ) -> Result<Block, ArrowError> {
+    ) -> Result<(), ArrowError> {
         let mut failed = vec![false; self.origin.len()];
         let before = self.failures.len();
         for (row, kind, message) in rows {
@@ -296,7 +296,7 @@ impl Block {
                 *part = part.retain(|parent| !failed[parent as usize])?;
             }
         }
-        Ok(self)
+        Ok(())
     }
 
     /// How many source rows have at least one current row.
@@ -369,7 +369,8 @@ mod tests {
         let of = |cuts: &[Range<usize>]| Block { parts: cut(cuts), origin: block.origin.clone(), failures: vec![] };
         for cuts in [&[0..1, 1..5][..], &[0..3, 3..5], &[0..4, 4..4, 4..5], &[0..2, 2..3, 3..4, 4..5]] {
             assert_eq!((of(cuts).num_rows(), of(cuts).rows_with_output()), (5, 2), "{cuts:?}");
-            let left = of(cuts).fail(0, [(0, FailureKind::Row, "bad".into())]).unwrap();
+            let mut left = of(cuts);
+            left.fail(0, [(0, FailureKind::Row, "bad".into())]).unwrap();
             assert_eq!((left.num_rows(), left.rows_with_output()), (2, 1), "{cuts:?}");
         }
         assert_eq!(
@@ -381,9 +382,8 @@ mod tests {
 
     #[test]
     fn a_failed_child_takes_its_siblings_along() {
-        let out = advanced(block(&[5, 6]), &Lineage::Counts(vec![2, 1]), &adds(&["a", "b", "c"]))
-            .fail(1, [(0, FailureKind::Row, "bad".into()), (0, FailureKind::Trap, "worse".into())])
-            .unwrap();
+        let mut out = advanced(block(&[5, 6]), &Lineage::Counts(vec![2, 1]), &adds(&["a", "b", "c"]));
+        out.fail(1, [(0, FailureKind::Row, "bad".into()), (0, FailureKind::Trap, "worse".into())]).unwrap();
         assert_eq!(out.num_rows(), 1);
         assert_eq!(out.parts[0].parent(0), 1);
         assert_eq!(out.failures, [Failure { row: 0, stage: 1, kind: FailureKind::Row, message: "bad".into() }]);

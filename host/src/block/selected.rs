@@ -37,6 +37,9 @@ impl From<RecordBatch> for SelectedBatch {
 }
 
 impl SelectedBatch {
+    /// What is copied at once of rows that are written.
+    pub const COPIED_BYTES_MAX: u64 = 4 << 20;
+
     /// Rows.
     pub fn num_rows(&self) -> usize {
         self.rows

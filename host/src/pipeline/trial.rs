@@ -14,11 +14,9 @@ use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::block::{Block, Origin, Part, SelectedBatch, batch_bytes};
 use crate::plan::{self, Single};
-use crate::stage::{self, CallSize, Caller, Halt, Left, Outcome, Poison, Search, Start, Stop};
+use crate::stage::{self, CallSize, Caller, Halt, Halted, Left, Outcome, Poison, Search, Start, Stop};
 use crate::udf::{self, CallError, Instance, UdfError};
 
-/// What is copied at once of rows that go out.
-const COPIED_BYTES_MAX: u64 = 4 << 20;
 /// What is looked at as a whole.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
@@ -248,12 +246,12 @@ impl Tried {
 
     /// All output rows, in batches.
     pub fn batches(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
-        self.output.iter().flat_map(|part| part.batches(COPIED_BYTES_MAX))
+        self.output.iter().flat_map(|part| part.batches(SelectedBatch::COPIED_BYTES_MAX))
     }
 }
 
-fn halted(halt: Halt) -> CallError {
-    match halt {
+fn halted(halted: Box<Halted>) -> CallError {
+    match halted.halt {
         Halt::Input(error) | Halt::Output(error) => broken(error),
         Halt::Stopped(_, stop) => CallError::Broken { message: stopped(stop) },
     }

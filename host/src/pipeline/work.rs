@@ -20,8 +20,8 @@ use crate::observe::{add, add_time};
 use crate::plan::{Isolation, OnError, Stage};
 use crate::sink::SinkError;
 use crate::stage::{
-    self, CallSize, Caller, Halt, Outcome, Pace, Poison, RunTime, Search, Share, Spent, Start, Stop, fail_nulls,
-    isolate, without_stage,
+    self, CallSize, Caller, Halt, Halted, Outcome, Pace, Poison, RunTime, Search, Share, Spent, Start, Stop,
+    fail_nulls, isolate, without_stage,
 };
 use crate::udf::{Answer, CallError, Instance, Shown, add_count, no_more_lines};
 
@@ -160,19 +160,23 @@ impl Drive<'_> {
     }
 
     fn call(&mut self, index: usize, block: Block) -> Result<Block, RunError> {
-        let flow = self.flow;
-        let stage = &flow.plan.stages[index];
-        let span = block.origin.span();
-        let origin = block.origin.clone();
+        let stage = &self.flow.plan.stages[index];
         let before = block.failures.len();
         let block = stage::pass(index, stage, block, &mut Calling { drive: self, index });
-        let block = block.map_err(|halt| match halt {
-            Halt::Input(error) => RunError::Failed(format!("{}: {span}: {error}\nhint: {HINT_VALUE}", stage.label)),
-            Halt::Output(error) => broken(stage, &error),
-            Halt::Stopped(part, stop) => self.stopped(index, &Called { origin: &origin, part: &part }, stop),
-        })?;
+        let block = block.map_err(|halted| self.halted(index, *halted))?;
         self.settle_failures(index, &block, before)?;
         Ok(block)
+    }
+
+    fn halted(&self, index: usize, Halted { origin, halt }: Halted) -> RunError {
+        let stage = &self.flow.plan.stages[index];
+        match halt {
+            Halt::Input(error) => {
+                RunError::Failed(format!("{}: {}: {error}\nhint: {HINT_VALUE}", stage.label, origin.span()))
+            }
+            Halt::Output(error) => broken(stage, &error),
+            Halt::Stopped(part, stop) => self.stopped(index, &Called { origin: &origin, part: &part }, stop),
+        }
     }
 
     fn isolated(&mut self, index: usize, called: &Called<'_>, input: &RecordBatch) -> Result<Outcome, Stop> {

@@ -13,9 +13,6 @@ use super::file::{ClosedFile, FileWriter};
 use super::{Sink, SinkError};
 use crate::block::SelectedBatch;
 
-/// What is copied of a block at once.
-const COPIED_BYTES_MAX: u64 = 4 << 20;
-
 /// The files of one reader in one group. `T` is what a block holds until it is written.
 pub struct Stream<T> {
     order: Mutex<Order<T>>,
@@ -84,7 +81,7 @@ impl<T> Stream<T> {
 
     fn write(&self, rows: &SelectedBatch, sink: &Sink) -> Result<(), SinkError> {
         let mut files = lock(&self.files);
-        for batch in rows.batches(COPIED_BYTES_MAX) {
+        for batch in rows.batches(SelectedBatch::COPIED_BYTES_MAX) {
             files.write(batch, sink)?;
         }
         Ok(())

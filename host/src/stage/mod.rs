@@ -19,6 +19,6 @@ mod size;
 
 pub use isolate::{Left, Limit, Outcome, Poison, RunTime, Search, Spent, Start, Stop, isolate};
 pub use pace::Pace;
-pub use run::{CallSize, Caller, Halt, fail_nulls, pass, without_stage};
+pub use run::{CallSize, Caller, Halt, Halted, fail_nulls, pass, without_stage};
 pub use share::Share;
 pub use size::AnswerSize;

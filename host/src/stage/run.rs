@@ -14,6 +14,15 @@ use crate::columns;
 use crate::message::parted;
 use crate::plan::{OnError, Stage};
 
+/// A block that does not come out of a stage.
+#[derive(Debug)]
+pub struct Halted {
+    /// The source rows it began with.
+    pub origin: Origin,
+    /// Why.
+    pub halt: Halt,
+}
+
 /// Why a block does not come out of a stage.
 #[derive(Debug)]
 pub enum Halt {
@@ -38,7 +47,7 @@ pub struct CallSize {
 type Failed = (u32, FailureKind, Arc<str>);
 
 /// Rows with a null where the function takes none fail before they reach it.
-pub fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, ArrowError> {
+pub fn fail_nulls(index: usize, stage: &Stage, mut block: Block) -> Result<Block, ArrowError> {
     let mut failed: Vec<Failed> = Vec::new();
     for (&place, field) in stage.needs.iter().zip(stage.binding.needs.fields()) {
         if field.is_nullable() {
@@ -51,7 +60,8 @@ pub fn fail_nulls(index: usize, stage: &Stage, block: Block) -> Result<Block, Ar
             failed.extend(rows.map(|row| (part.parent(row as u32), FailureKind::Row, Arc::clone(&message))));
         }
     }
-    block.fail(index, failed)
+    block.fail(index, failed)?;
+    Ok(block)
 }
 
 /// Who calls a function.
@@ -63,8 +73,26 @@ pub trait Caller {
 }
 
 /// Takes a block through a stage, in as many calls as it takes.
-pub fn pass(index: usize, stage: &Stage, block: Block, caller: &mut impl Caller) -> Result<Block, Halt> {
+pub fn pass(index: usize, stage: &Stage, block: Block, caller: &mut impl Caller) -> Result<Block, Box<Halted>> {
     let Block { parts, origin, failures } = block;
+    match call_all(stage, parts, &origin, caller) {
+        Err(halt) => Err(Box::new(Halted { origin, halt })),
+        Ok(Passing { parts, failed, .. }) => {
+            let mut block = Block { parts, origin, failures };
+            match block.fail(index, failed) {
+                Ok(()) => Ok(block),
+                Err(error) => Err(Box::new(Halted { origin: block.origin, halt: Halt::Output(error) })),
+            }
+        }
+    }
+}
+
+fn call_all<'a>(
+    stage: &'a Stage,
+    parts: Vec<Part>,
+    origin: &Origin,
+    caller: &mut impl Caller,
+) -> Result<Passing<'a>, Halt> {
     let mut passing = Passing::new(stage);
     for part in parts {
         let mut cuts = part.rows.cuts(&stage.needs);
@@ -76,14 +104,13 @@ pub fn pass(index: usize, stage: &Stage, block: Block, caller: &mut impl Caller)
             }
             let needed = part.rows.columns(&stage.needs, &(0..count)).map_err(Halt::Input)?;
             let input = columns::convert_all(&needed, &stage.binding.needs, count).map_err(Halt::Input)?;
-            match caller.call(&origin, &part, &input) {
-                Ok(outcome) => passing.accept(&origin, part, outcome)?,
+            match caller.call(origin, &part, &input) {
+                Ok(outcome) => passing.accept(origin, part, outcome)?,
                 Err(stop) => return Err(Halt::Stopped(Box::new(part), stop)),
             }
         }
     }
-    let Passing { parts, failed, .. } = passing;
-    Block { parts, origin, failures }.fail(index, failed).map_err(Halt::Output)
+    Ok(passing)
 }
 
 fn next(cuts: &mut Cuts<'_>, size: CallSize) -> Option<Range<usize>> {

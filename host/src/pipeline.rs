@@ -24,6 +24,7 @@
 //! * `finish` - one more look at what a run calls finished; the manifest; the checkpoint's deletion.
 //! * `record` - documents about a run or a job.
 //! * `budget` - bytes in flight.
+//! * `pace` - how many rows a block has, by how long they take.
 //! * `by_hand` - what to type after a row ended a run.
 //! * `trial` - one function run by hand, through the same steps.
 
@@ -39,6 +40,7 @@ mod groups;
 mod letters;
 mod look;
 mod open;
+mod pace;
 mod read;
 mod record;
 mod trial;
@@ -59,7 +61,7 @@ use crate::observe::{Outcome, Progress, Summary};
 use crate::plan::Plan;
 use crate::sink::{Sink, SinkError};
 use crate::source::SourceError;
-use crate::stage::Share;
+use crate::stage::SearchTime;
 use crate::udf::{self, Lines};
 pub use asked::ImportedIds;
 use budget::Budget;
@@ -68,6 +70,7 @@ use groups::{Ended, Groups, Ticket};
 pub use look::check;
 pub use open::begin;
 use open::{Job, Opened, Opening};
+use pace::BlockPace;
 use read::WorkList;
 pub use trial::{Isolated, Trial, Tried};
 
@@ -156,6 +159,7 @@ struct Flow {
     groups: Groups,
     lanes: BTreeMap<u32, Arc<LaneFlow>>,
     budget: Budget,
+    pace: BlockPace,
     work: WorkList,
     control: Control,
     progress: Arc<Progress>,
@@ -178,7 +182,7 @@ struct Flow {
 #[derive(Default)]
 struct StageFlow {
     /// How much of the run goes into telling its rows apart.
-    share: Share,
+    search_time: SearchTime,
     /// What the log says of its failed rows.
     lines: Lines,
 }
@@ -327,6 +331,7 @@ fn start(
         groups: Groups::new(plan.group, run, ended_sender),
         lanes: lanes.iter().map(|lane| (lane.number(), lane_flow(plan, &job, lane, &handle))).collect(),
         budget: Budget::new(run.blocks_bytes_max),
+        pace: BlockPace::default(),
         work: WorkList::new(&job),
         control: control.clone(),
         progress: Arc::clone(progress),

@@ -547,6 +547,18 @@ fn the_first_signal_drains_and_the_next_run_goes_on() {
     workdir.assert_manifest_is_folder();
 }
 
+/// All rows of the object would be one block, which takes minutes: longer than a drain.
+#[test]
+fn a_stop_finishes_blocks_of_rows_that_take_long() {
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..20_000, 20_000);
+    let stage = "hostile.sleepy\nconfig = { iterations = 8000000 }";
+    workdir.pipeline(&pipeline(&[stage]).run("workers = 1\nreaders = 1"));
+    assert_eq!(stopped_at_work(&workdir), Some(4));
+    let committed = workdir.inspect()["rows_committed"].as_u64().unwrap();
+    assert!((1..20_000).contains(&committed), "{committed}");
+}
+
 #[test]
 fn a_drain_that_takes_too_long_is_an_interruption_and_not_a_finish() {
     let workdir = Workdir::new();

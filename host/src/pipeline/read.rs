@@ -304,7 +304,23 @@ impl UnitWork<'_> {
         }
     }
 
-    fn emit(&self, batch: RecordBatch, rows: Rows) -> Result<(), RunError> {
+    /// Rows that take long go out in several blocks. Those that are left when the run ends are read again by another.
+    fn emit(&self, batch: RecordBatch, mut rows: Rows) -> Result<(), RunError> {
+        let mut at = 0;
+        while at < batch.num_rows() && !self.is_over() {
+            let count = self.flow.pace.rows_max().min(batch.num_rows() - at);
+            self.emit_block(batch.slice(at, count), rows.take_front(count as u64))?;
+            at += count;
+        }
+        Ok(())
+    }
+
+    /// Once true, it stays so.
+    fn is_over(&self) -> bool {
+        self.flow.is_ending() || self.task.piece.lane.is_lost()
+    }
+
+    fn emit_block(&self, batch: RecordBatch, rows: Rows) -> Result<(), RunError> {
         let flow = self.flow;
         let (count, bytes) = (rows.len(), batch_bytes(&batch) as u64);
         let origin = self.origin(&batch, rows)?;

@@ -20,7 +20,7 @@ use crate::observe::{add, add_time};
 use crate::plan::{Isolation, OnError, Stage};
 use crate::sink::SinkError;
 use crate::stage::{
-    self, CallSize, Caller, Halt, Halted, Outcome, Pace, Poison, RunTime, Search, Share, Spent, Start, Stop,
+    self, CallPace, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Search, SearchTime, Spent, Start, Stop,
     fail_nulls, isolate, without_stage,
 };
 use crate::udf::{Answer, CallError, Instance, Shown, add_count, no_more_lines};
@@ -31,7 +31,7 @@ const LOGGED_FAILURES_MAX: usize = 5;
 /// Drives blocks until the readers are gone.
 pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
     let mut instances: Vec<Option<Instance>> = flow.plan.stages.iter().map(|_| None).collect();
-    let mut paces = vec![Pace::default(); flow.plan.stages.len()];
+    let mut paces = vec![CallPace::default(); flow.plan.stages.len()];
     while let Ok(Emitted { block, ticket }) = blocks.recv() {
         if flow.is_dead() {
             continue;
@@ -95,7 +95,7 @@ struct Drive<'a> {
     flow: &'a Flow,
     instances: &'a mut [Option<Instance>],
     /// Of the stages.
-    paces: &'a mut [Pace],
+    paces: &'a mut [CallPace],
     /// Nanoseconds inside functions during the current stage.
     in_guest: u64,
 }
@@ -118,6 +118,7 @@ impl Drive<'_> {
     }
 
     fn stages(&mut self, mut block: Block, ticket: &Ticket) -> Results {
+        let started = Instant::now();
         for index in 0..self.flow.plan.stages.len() {
             if block.num_rows() == 0 {
                 break;
@@ -134,6 +135,7 @@ impl Drive<'_> {
                 }
             };
         }
+        self.flow.pace.note(block.origin.len(), started.elapsed());
         record(&self.flow.plan.stages, &block, ticket);
         let letters = letters::of_block(&self.flow.plan, &block).into_iter().map(SelectedBatch::from).collect();
         Results { output: self.for_sink(&block), letters }
@@ -186,7 +188,7 @@ impl Drive<'_> {
             isolation: &stage.isolation,
             limits: &stage.spec.limits,
             stops_at_first: stage.on_error == OnError::Fail,
-            run_time: Some(run_time(&self.flow.stages[index].share, &stage.isolation)),
+            run_time: Some(run_time(&self.flow.stages[index].search_time, &stage.isolation)),
         };
         let (mut is_first, mut failed) = (true, Duration::ZERO);
         let outcome = isolate(input, search, |rows, start| match std::mem::take(&mut is_first) {
@@ -205,7 +207,7 @@ impl Drive<'_> {
     fn process_at_once(&mut self, index: usize, block: &RecordBatch, start: Start) -> Result<Answer, CallError> {
         let started = Instant::now();
         let answer = self.process(index, block, start)?;
-        self.flow.stages[index].share.answered(started.elapsed());
+        self.flow.stages[index].search_time.answered(started.elapsed());
         Ok(answer)
     }
 
@@ -224,11 +226,11 @@ impl Drive<'_> {
         add(&flow.progress.isolate_calls, 1);
         let started = Instant::now();
         let answer = with_default(NoSubscriber::new(), || self.process(index, rows, start));
-        let (time, share) = (started.elapsed(), &flow.stages[index].share);
+        let (time, searching) = (started.elapsed(), &flow.stages[index].search_time);
         if answer.is_ok() {
-            share.answered(time);
+            searching.answered(time);
         } else {
-            share.failed(time);
+            searching.failed(time);
             *failed += time;
         }
         answer
@@ -281,10 +283,10 @@ impl Drive<'_> {
     fn has_isolated(&self, index: usize, called: &Called<'_>, outcome: &Outcome, time: Duration) {
         let (found, calls) = (outcome.poison.len(), outcome.calls);
         self.say(index, Level::INFO, &format!("{}: {found} rows found in {calls} calls", called.span()));
-        let share = &self.flow.stages[index].share;
-        if let Some(all) = share.searched(time, found) {
+        let searching = &self.flow.stages[index].search_time;
+        if let Some(all) = searching.searched(time, found) {
             let Stage { label, isolation, .. } = &self.flow.plan.stages[index];
-            let max = share.time_max(isolation).as_secs_f64();
+            let max = searching.time_max(isolation).as_secs_f64();
             tracing::warn!("{label}: {all}; isolate_run_seconds_max = {max:.0}; {HINT_APART}");
         }
     }
@@ -364,8 +366,8 @@ impl Drive<'_> {
     }
 }
 
-fn run_time(share: &Share, isolation: &Isolation) -> RunTime {
-    RunTime { max: share.time_max(isolation), left: share.time_left(isolation) }
+fn run_time(search_time: &SearchTime, isolation: &Isolation) -> RunTime {
+    RunTime { max: search_time.time_max(isolation), left: search_time.time_left(isolation) }
 }
 
 /// What happens to rows that do not end the run.

@@ -4,7 +4,7 @@
 //! * `growth` - what one source row may become.
 //! * `pace` - how many rows a call takes.
 //! * `isolate` - rows that end the function are told apart from those beside them.
-//! * `share` - how much of a run that may take.
+//! * `search_time` - how much of a run that may take.
 //! * `size` - what answers may be together.
 //!
 //! A worker of a run and a person's `udf test` take these same steps. Which instance is called, and what a failed row means
@@ -14,11 +14,11 @@ mod growth;
 mod isolate;
 mod pace;
 mod run;
-mod share;
+mod search_time;
 mod size;
 
 pub use isolate::{Left, Limit, Outcome, Poison, RunTime, Search, Spent, Start, Stop, isolate};
-pub use pace::Pace;
+pub use pace::CallPace;
 pub use run::{CallSize, Caller, Halt, Halted, fail_nulls, pass, without_stage};
-pub use share::Share;
+pub use search_time::SearchTime;
 pub use size::AnswerSize;

@@ -11,12 +11,12 @@ const FIRST_ROWS: usize = 64;
 
 /// What the last calls took.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Pace {
+pub struct CallPace {
     /// Seconds a row, of the last two; one that was interrupted, or that built something first, does not count alone.
     last: [Option<f64>; 2],
 }
 
-impl Pace {
+impl CallPace {
     /// A call of so many rows took so long.
     pub fn note(&mut self, rows: usize, time: Duration) {
         if rows > 0 {
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn calls_take_about_as_long() {
-        let mut pace = Pace::default();
+        let mut pace = CallPace::default();
         assert_eq!(pace.rows_max(), FIRST_ROWS);
         pace.note(64, Duration::from_millis(64));
         assert_eq!(pace.rows_max(), 50);

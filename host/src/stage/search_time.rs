@@ -11,7 +11,7 @@ use crate::plan::Isolation;
 
 /// Time of a stage's calls in a run, of all workers.
 #[derive(Debug, Default)]
-pub struct Share {
+pub struct SearchTime {
     /// Nanoseconds of calls that told rows apart, and failed.
     failed: AtomicU64,
     /// Of all calls that were answered.
@@ -23,7 +23,7 @@ pub struct Share {
 /// Said when they have taken so long together, and each time that they have taken twice as long.
 const NOTABLE: Duration = Duration::from_secs(60);
 
-impl Share {
+impl SearchTime {
     /// A call was answered.
     pub fn answered(&self, time: Duration) {
         add(&self.answered, time);
@@ -82,30 +82,30 @@ mod tests {
 
     #[test]
     fn searches_have_a_part_of_a_run() {
-        let (share, default) = (Share::default(), Isolation::of_block_time(30 * SECOND));
-        assert_eq!(share.time_left(&default), 6000 * SECOND);
-        share.failed(5999 * SECOND);
-        assert_eq!(share.time_left(&default), SECOND);
-        share.failed(SECOND);
-        assert_eq!(share.time_left(&default), Duration::ZERO);
-        share.answered(400 * SECOND);
-        assert_eq!(share.time_left(&default), 2000 * SECOND);
+        let (search, default) = (SearchTime::default(), Isolation::of_block_time(30 * SECOND));
+        assert_eq!(search.time_left(&default), 6000 * SECOND);
+        search.failed(5999 * SECOND);
+        assert_eq!(search.time_left(&default), SECOND);
+        search.failed(SECOND);
+        assert_eq!(search.time_left(&default), Duration::ZERO);
+        search.answered(400 * SECOND);
+        assert_eq!(search.time_left(&default), 2000 * SECOND);
         let written = Isolation { run_time_written: Some(7000 * SECOND), ..default };
-        assert_eq!((share.time_max(&written), share.time_left(&written)), (7000 * SECOND, 1000 * SECOND));
+        assert_eq!((search.time_max(&written), search.time_left(&written)), (7000 * SECOND, 1000 * SECOND));
     }
 
     #[test]
     fn it_is_said_now_and_then() {
-        let share = Share::default();
+        let search = SearchTime::default();
         let said: Vec<u32> = (1..=300)
             .filter(|_| {
-                share.failed(SECOND);
-                share.searched(SECOND, 2).is_some()
+                search.failed(SECOND);
+                search.searched(SECOND, 2).is_some()
             })
             .collect();
         assert_eq!(said, [60, 120, 240]);
-        share.failed(200 * SECOND);
-        let said = share.searched(200 * SECOND, 1).unwrap();
+        search.failed(200 * SECOND);
+        let said = search.searched(200 * SECOND, 1).unwrap();
         let expected = "rows of 301 blocks were told apart so far: 601 were found by calls that failed, which took 500 s; those that were answered took 0 s";
         assert_eq!(said, expected);
     }

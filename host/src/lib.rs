@@ -14,6 +14,7 @@
 //! * [`columns`] - which column types convert into which.
 //! * [`annotations`] - what a column is beyond its type: metadata, extension types, Parquet's logical types.
 //! * [`store`] - a path or URL becomes an object store.
+//! * [`format`] - an object's bytes become batches; knows no store.
 //! * [`source`] - objects become units, units become rows.
 //! * [`filter`] - which rows are not done yet, by id.
 //! * [`stage`] - one block through one function: rows that end it are told apart from the others.
@@ -35,6 +36,7 @@ pub mod commit;
 pub mod config;
 pub mod exchange;
 pub mod filter;
+pub mod format;
 pub mod message;
 pub mod observe;
 pub mod panics;

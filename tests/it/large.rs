@@ -9,17 +9,18 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use parquet::arrow::ArrowWriter;
-use parquet::file::properties::WriterProperties;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 
 use crate::support::pipeline::pipeline;
-use crate::support::{Workdir, is_soak};
+use crate::support::{Workdir, assert_mentions, is_soak};
 
 const MIB: u64 = 1 << 20;
 /// As [run] has it. What a run takes is told by the manual: a quarter more, and 150 MiB.
 const MEMORY: u64 = 100 * MIB;
 
 /// The most memory that a process had, which is looked at until it ends.
-fn peak(mut child: Child) -> (u64, String) {
+fn peak(mut child: Child, code: i32) -> (u64, String) {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
@@ -30,19 +31,26 @@ fn peak(mut child: Child) -> (u64, String) {
     }
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
+    assert_eq!(child.wait().unwrap().code(), Some(code), "{said}");
     (peak, said)
 }
 
-/// Copies what `rows` gives, in one row group, and answers with the memory that it took.
-fn copied(batches: impl Iterator<Item = RecordBatch>) -> u64 {
+/// One row group that says nowhere where its pages lie; with `plain` and `shared`, columns without a dictionary.
+fn properties() -> WriterPropertiesBuilder {
+    WriterProperties::builder()
+        .set_max_row_group_row_count(None)
+        .set_offset_index_disabled(true)
+        .set_column_dictionary_enabled("plain".into(), false)
+        .set_column_dictionary_enabled("shared".into(), false)
+        .set_column_encoding("shared".into(), Encoding::DELTA_BYTE_ARRAY)
+}
+
+/// A job that copies what it reads, and the number of its rows.
+fn copying(batches: impl Iterator<Item = RecordBatch>, properties: WriterPropertiesBuilder) -> (Workdir, u64) {
     let workdir = Workdir::new();
     let (mut writer, mut rows) = (None, 0);
     for batch in batches {
-        let properties = WriterProperties::builder()
-            .set_max_row_group_row_count(None)
-            .set_offset_index_disabled(true)
-            .set_column_dictionary_enabled("plain".into(), false);
+        let properties = properties.clone();
         let new = || {
             let file = File::create(workdir.path("in/a.parquet")).unwrap();
             ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap()
@@ -52,8 +60,14 @@ fn copied(batches: impl Iterator<Item = RecordBatch>) -> u64 {
     }
     writer.unwrap().close().unwrap();
     workdir.pipeline(&pipeline(&[]).run(&format!("memory_bytes_max = {MEMORY}\nworkers = 1\nreaders = 1")));
+    (workdir, rows)
+}
+
+/// Copies what `batches` gives, and answers with the memory that it took.
+fn copied(batches: impl Iterator<Item = RecordBatch>) -> u64 {
+    let (workdir, rows) = copying(batches, properties());
     let child = workdir.command(&["run", "pipeline.toml"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let (peak, _) = peak(child.unwrap());
+    let (peak, _) = peak(child.unwrap(), 0);
     assert_eq!(workdir.inspect()["rows_done"], rows);
     peak
 }
@@ -86,6 +100,28 @@ fn e2_one_large_value_on_every_row() {
     let keys = Int32Array::from(vec![0; rows]);
     let column = Arc::new(DictionaryArray::<Int32Type>::try_new(keys, value).unwrap());
     assert_fits(copied(std::iter::once(batch(0, "context", column))));
+}
+
+/// Texts of 300 KB of which the file has what differs.
+#[test]
+fn e2_texts_that_begin_alike() {
+    let (rows, base) = (if is_soak() { 12_000 } else { 1500 }, text(300_000));
+    let texts = (0..rows).map(|row| format!("{base}{row}"));
+    assert_fits(copied(std::iter::once(batch(0, "shared", Arc::new(StringArray::from_iter_values(texts))))));
+}
+
+/// A page that would take more than its reader has is not unpacked.
+#[test]
+fn e2_a_page_that_is_too_large_is_refused() {
+    let rows = vec!["x".repeat(1000); 40_000];
+    let packed = properties().set_data_page_size_limit(1 << 30).set_data_page_row_count_limit(1 << 30);
+    let packed = packed.set_compression(Compression::ZSTD(ZstdLevel::default())).set_write_batch_size(1 << 20);
+    let (workdir, _) = copying(std::iter::once(batch(0, "plain", Arc::new(StringArray::from(rows)))), packed);
+    assert!(workdir.path("in/a.parquet").metadata().unwrap().len() < MIB);
+    let child = workdir.command(&["run", "pipeline.toml"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let (peak, said) = peak(child.unwrap(), 1);
+    assert_mentions(&said, &["a.parquet", "a page of column `plain` has 38 MiB", "hint: ", "`memory_bytes_max`"]);
+    assert!(peak < 100 * MIB, "{} MiB", peak / MIB);
 }
 
 /// A row group that says nowhere where its pages lie.

@@ -11,7 +11,8 @@ use super::{Each, ExchangeError, Wanted, from_source, null};
 use crate::source::{self, BlockSize, Columns, Rows, Unit, UnitReader};
 
 /// Ids read at a time.
-const BLOCK: BlockSize = BlockSize { rows_max: 64 * 1024, bytes_max: 8 << 20, window_bytes: 64 << 20 };
+const BLOCK: BlockSize =
+    BlockSize { rows_max: 64 * 1024, bytes_max: 8 << 20, window_bytes: 64 << 20, page_bytes_max: u64::MAX };
 
 /// The row groups of a file that has the id columns.
 pub(super) fn open(list: &List, wanted: &Wanted, runtime: &Handle) -> Result<Vec<Unit>, ExchangeError> {

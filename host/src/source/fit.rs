@@ -1,12 +1,9 @@
 //! An object's columns in the job's schema: whether they fit, which of them are decoded, and what becomes of a batch. What
 //! fits is decided by one rule, that of `columns`; nothing of an object that fits is lost.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use parquet::arrow::ProjectionMask;
 
 use super::{Opened, SourceError};
 use crate::columns;
@@ -28,8 +25,8 @@ pub struct Columns {
 impl Opened {
     /// Checks that no value of the object would be lost in the columns; all defects in one message.
     pub fn check(&self, columns: &Columns) -> Result<(), SourceError> {
-        self.refuse_packed(&columns.schema)?;
-        let own = Own::of(&self.readings.schema);
+        self.refuse_unreadable(&columns.schema)?;
+        let own = Own::of(self.columns());
         let lacks = columns.required.iter().filter(|name| own.place(name).is_none()).map(|name| Defect::lacks(name));
         let fields = columns.schema.fields().iter();
         let defects: Vec<Defect> = lacks
@@ -52,16 +49,11 @@ impl Opened {
         SourceError::Differs { object, message, hint: defects[0].hint }
     }
 
-    /// A mask for the columns of `schema` that are there, and for each its place in what the mask lets through.
-    pub(super) fn projection(&self, schema: &Schema) -> (ProjectionMask, Vec<Option<usize>>) {
-        let own = Own::of(&self.readings.schema);
-        let wanted: Vec<Option<usize>> = schema.fields().iter().map(|field| own.place(field.name())).collect();
-        let mut sorted: Vec<usize> = wanted.iter().flatten().copied().collect();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let place = |index: usize| sorted.binary_search(&index).expect("it is one of them");
-        let places = wanted.iter().map(|index| index.map(place)).collect();
-        (ProjectionMask::roots(self.metadata.parquet_schema(), sorted), places)
+    /// Refuses columns that nobody here can read.
+    fn refuse_unreadable(&self, schema: &Schema) -> Result<(), SourceError> {
+        let names: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let first = self.unreadable().into_iter().find(|(name, _)| names.contains(name));
+        first.map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 
@@ -96,7 +88,7 @@ impl<'a> Own<'a> {
 
     /// Columns that are here and that the job does not know.
     fn unknown<'b>(&'b self, known: Option<&'b Schema>) -> impl Iterator<Item = &'b str> {
-        let names: Option<std::collections::HashSet<&str>> =
+        let names: Option<HashSet<&str>> =
             known.map(|known| known.fields().iter().map(|field| field.name().as_str()).collect());
         let own = self.schema.fields().iter().map(|field| field.name().as_str());
         own.filter(move |name| names.as_ref().is_some_and(|names| !names.contains(name)))
@@ -131,35 +123,3 @@ const OTHER_TYPE: &str = "rows that are done stay done. Write this object in the
 const UNKNOWN: &str = "rows that are done stay done. To go on without it, name the columns to write with `columns` under [sink]; to \
                        have it, begin a new job, with another checkpoint and an empty sink, which finds the columns of all its \
                        objects, if `footers_max` under [source] is at least their number";
-
-/// A batch whose column has a value that the job's type does not hold.
-pub(super) struct Unfit {
-    /// The row in the batch, if it is the fault of one.
-    pub(super) row: Option<usize>,
-    /// What is wrong with it.
-    pub(super) message: String,
-}
-
-/// The columns of a decoded batch in the job's order and types.
-pub(super) fn arrange(batch: &RecordBatch, places: &[Option<usize>], schema: &SchemaRef) -> Result<RecordBatch, Unfit> {
-    let column = |(place, field): (&Option<usize>, &FieldRef)| match place {
-        Some(place) => converted(batch.column(*place), field),
-        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-    };
-    let columns = places.iter().zip(schema.fields()).map(column).collect::<Result<Vec<ArrayRef>, Unfit>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let arranged = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
-    arranged.map_err(|error| Unfit { row: None, message: error.to_string() })
-}
-
-fn converted(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, Unfit> {
-    let to = field.data_type();
-    columns::convert(column, to).map_err(|error| {
-        let does_not_fit = |row: &usize| columns::convert(&column.slice(*row, 1), to).is_err();
-        let Some(row) = (0..column.len()).find(does_not_fit) else {
-            return Unfit { row: None, message: format!("column `{}`: {error}", field.name()) };
-        };
-        let value = columns::text(column, row, "null");
-        Unfit { row: Some(row), message: format!("column `{}` is {value}, which {to} does not reach", field.name()) }
-    })
-}

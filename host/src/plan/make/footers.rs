@@ -70,19 +70,19 @@ impl Footers {
     }
 
     fn add(&mut self, opened: &Opened, ids: &[&str]) -> Result<(), SourceError> {
-        let (object, schema) = (&opened.object.path, source::schema_of(opened));
-        let annotated = source::annotated_schema(opened)?;
+        let (object, schema) = (&opened.object.path, opened.schema());
+        let annotated = opened.annotated_schema()?;
         self.union.add(&schema, object);
         self.agree(annotated);
         self.rows += opened.rows;
         self.count += 1;
-        self.packed.extend(opened.packed().map(|(column, error)| Packed {
+        self.packed.extend(opened.unreadable().into_iter().map(|(column, error)| Packed {
             object: Arc::clone(object),
             column: column.to_owned(),
             error,
         }));
         self.add_lacking(opened, &schema, ids);
-        self.ordered.extend(source::ordered_columns(opened).map(str::to_owned));
+        self.ordered.extend(opened.ordered_columns().into_iter().map(str::to_owned));
         Ok(())
     }
 

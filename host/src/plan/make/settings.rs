@@ -110,6 +110,9 @@ pub(super) fn checkpoint_key<T: Copy>(
     value_or(config.checkpoint.as_ref().and_then(key), default)
 }
 
+/// A page is read, however little memory there is.
+const PAGE_BYTES_MIN: u64 = 8 << 20;
+
 /// Who works on the blocks of a run. Blocks are no larger than a group may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crew {
@@ -144,12 +147,19 @@ impl Crew {
                 rows_max: self.block_rows_max,
                 bytes_max: self.block_bytes_max,
                 window_bytes: memory.window,
+                page_bytes_max: page_bytes_max(run, self.readers),
             },
             blocks_bytes_max: memory.blocks,
             groups_max: memory.groups as usize,
             ids_memory_bytes_max: memory.ids.max(IDS_MEMORY_BYTES_MIN),
         }
     }
+}
+
+/// One page of each reader is there packed, unpacked, and decoded.
+fn page_bytes_max(run: &config::Run, readers: usize) -> u64 {
+    let memory = run.memory_bytes_max.as_ref();
+    memory.map_or(u64::MAX, |memory| (memory.value / 4 / readers as u64).max(PAGE_BYTES_MIN))
 }
 
 pub(super) fn value_or<T: Copy>(written: Option<&At<T>>, default: T) -> T {

@@ -9,11 +9,11 @@ use arrow::compute::concat_batches;
 use parquet::arrow::ProjectionMask;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
-use super::Unit;
+use super::File;
 use super::decode::Fault;
-use super::read::{BlockSize, Rows};
 use super::stream::{self, Limits};
 use crate::block::batch_bytes;
+use crate::format::{BlockSize, Rows, Unit};
 
 /// A batch may have so many blocks' bytes before it is decoded again with fewer rows.
 const BATCH_BLOCKS_MAX: u64 = 4;
@@ -31,8 +31,8 @@ impl BlockSize {
 }
 
 /// Decoded bytes of an average row, by the footer.
-pub(super) fn row_bytes(unit: &Unit, read: &ProjectionMask) -> u64 {
-    let group = unit.object.metadata.metadata().row_group(unit.row_group);
+pub(super) fn row_bytes(file: &File, unit: &Unit, read: &ProjectionMask) -> u64 {
+    let group = file.metadata.metadata().row_group(unit.number);
     let bytes = chunks(group, read).map(decoded_bytes).fold(0, u64::saturating_add);
     let rows = unit.rows.end - unit.rows.start;
     (bytes / rows.max(1)).max(1)

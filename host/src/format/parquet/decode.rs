@@ -8,19 +8,21 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection};
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
-use tokio::runtime::Handle;
 
 use super::chunks::Chunks;
 use super::readings::Readings;
 use super::stream::{self, Limits, Stream};
-use super::{SourceError, Unit, twice};
+use super::{File, refuse_beyond, twice};
+use crate::format::{FormatError, Ranges, Unit, Unread};
 use crate::panics::guarded;
 
 /// Why there are no more rows.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The object cannot be had.
-    Source(SourceError),
+    /// Bytes cannot be had.
+    Unread(Unread),
+    /// The file is not read.
+    Refused(FormatError),
     /// The bytes are not what the format says.
     Bytes(String),
     /// A batch would have been too large; one of so many rows is not, or has one row.
@@ -35,16 +37,18 @@ pub(super) enum Fault {
 
 /// Of which columns of which row group, and from where.
 pub(super) struct Place<'a> {
+    pub file: &'a File,
     pub unit: &'a Unit,
-    pub runtime: &'a Handle,
+    pub ranges: &'a Arc<dyn Ranges>,
     /// The job's columns, which the file has.
     pub schema: &'a SchemaRef,
     pub window_bytes: u64,
+    pub page_bytes_max: u64,
     pub limits: Limits,
 }
 
 /// Which rows of the row group, and how many at a time.
-pub(super) struct Wanted {
+pub(super) struct Chosen {
     pub rows: RowSelection,
     /// The first of them.
     pub first: u64,
@@ -72,7 +76,7 @@ struct Join {
 
 impl Decoder {
     pub fn new(place: &Place<'_>) -> Result<Decoder, Fault> {
-        let readings = &place.unit.object.readings;
+        let readings = &place.file.readings;
         let columns = columns(readings, place.schema);
         let joins = joins(readings, place.schema, &columns);
         let Some(twice) = readings.twice.as_ref().filter(|_| !joins.is_empty()) else {
@@ -84,7 +88,7 @@ impl Decoder {
     }
 
     /// Reads these rows from now on. None before them is asked for again.
-    pub fn begin(&mut self, wanted: &Wanted) -> Result<(), Fault> {
+    pub fn begin(&mut self, wanted: &Chosen) -> Result<(), Fault> {
         self.columns.begin(wanted)?;
         self.again.as_mut().map_or(Ok(()), |again| again.begin(wanted))
     }
@@ -167,15 +171,15 @@ impl Pages {
         let mask = ProjectionMask::roots(parquet, columns);
         let leaves: Vec<usize> = (0..parquet.num_columns()).filter(|leaf| mask.leaf_included(*leaf)).collect();
         let levels = parquet_to_arrow_field_levels(parquet, mask, Some(metadata.schema().fields())).map_err(bytes)?;
-        let group = footer.row_group(unit.row_group);
+        let group = footer.row_group(unit.number);
         let ranges: Vec<_> = leaves.iter().map(|leaf| stream::range(group.column(*leaf))).collect();
-        let fetch = unit.object.fetch.clone();
-        let chunks = Chunks::new(fetch, place.runtime.clone(), &ranges, place.window_bytes).map_err(Fault::Source)?;
-        let stream = Stream::new(Arc::new(chunks), (footer, unit.row_group), leaves, place.limits);
+        refuse_beyond(place.ranges.size(), &ranges).map_err(Fault::Refused)?;
+        let chunks = Chunks::new(Arc::clone(place.ranges), &ranges, place.window_bytes, place.page_bytes_max);
+        let stream = Stream::new(Arc::new(chunks), (footer, unit.number), leaves, place.limits);
         Ok(Pages { stream, levels, reader: None })
     }
 
-    fn begin(&mut self, wanted: &Wanted) -> Result<(), Fault> {
+    fn begin(&mut self, wanted: &Chosen) -> Result<(), Fault> {
         self.reader = None;
         self.stream.passed(wanted.first);
         let (pages, rows) = (self.stream.begin(wanted.first, wanted.batch_rows as u64), wanted.rows.clone());
@@ -196,7 +200,10 @@ impl Pages {
 
     fn fault(&self, error: &ArrowError) -> Fault {
         if let Some(error) = self.stream.chunks.take_failed() {
-            return Fault::Source(error);
+            return Fault::Unread(error);
+        }
+        if let Some(large) = self.stream.chunks.take_large() {
+            return Fault::Refused(self.stream.too_large(large));
         }
         match self.stream.take_refused() {
             Some(rows) => Fault::TooMany(rows),
@@ -206,7 +213,8 @@ impl Pages {
     }
 }
 
-const CONTRADICTS: &str = "its footer contradicts its pages";
+/// Whatever part of it does not fit the others.
+pub(super) const CONTRADICTS: &str = "its footer contradicts its pages";
 /// The Parquet crate's word for texts of more than 2 GiB in one batch.
 const OVERFLOW: &str = "index overflow";
 

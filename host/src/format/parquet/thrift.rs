@@ -1,5 +1,5 @@
-//! As much of Thrift's compact protocol as tells two things that the Parquet crate does not: which columns a footer says to
-//! be encrypted, and how deep its schema is. Everything else is passed over.
+//! As much of Thrift's compact protocol as tells three things that the Parquet crate does not: which columns a footer says
+//! to be encrypted, how deep its schema is, and how large a page is before it is unpacked. Everything else is passed over.
 
 /// A struct nested deeper is no footer and no page header.
 const DEPTH_MAX: usize = 16;
@@ -172,6 +172,21 @@ pub(super) fn encrypted_columns(footer: &[u8]) -> Vec<usize> {
         })
     });
     if walked.is_some() { found } else { Vec::new() }
+}
+
+/// Bytes of the page whose header begins so, when it is unpacked.
+pub(super) fn page_bytes(header: &[u8]) -> Option<i64> {
+    const UNPACKED: i64 = 2;
+    let mut found = None;
+    // What comes behind it is not of interest, and may not be there.
+    let _ = Compact::new(header).fields(0, |compact, id, kind| match (id, kind) {
+        (UNPACKED, I32) => {
+            found = compact.number();
+            None
+        }
+        _ => Some(false),
+    });
+    found
 }
 
 /// How many groups are within each other in the schema of a footer. Whoever builds that schema calls itself for each.

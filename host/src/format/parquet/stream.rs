@@ -20,12 +20,18 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMeta
 use parquet::file::reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
-use super::chunks::{ChunkBytes, Chunks};
+use super::chunks::{ChunkBytes, Chunks, LargePage};
 use super::pages::first_byte;
+use super::{decode::CONTRADICTS, lengths};
+use crate::format::FormatError;
 
 /// With more columns than that, little is kept of each: not what unpacks, when it has no more pages, as zstd takes 100 KB for
 /// it; and no dictionary to begin again with, which is done from the column's first page then.
 const COLUMNS_KEPT_MAX: usize = 256;
+
+/// What to do about a page that takes much memory.
+const LARGE_PAGE: &str = "rows that are done stay done. Raise `memory_bytes_max`, or lower `readers` under [run], and run the same command again: \
+                          a page may have a fourth of a reader's part of it; or write the file with smaller pages";
 
 /// The columns of a row group that are read, and how far they are.
 pub(super) struct Stream {
@@ -220,9 +226,11 @@ impl Column {
             self.dictionary_value = if has_lengths { texts(page.buffer()) } else { Value::default() };
             return;
         }
-        let value = match page.encoding() {
-            Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => self.dictionary_value,
-            _ => Value::even(page.buffer().len() as f64 / f64::from(page.num_values().max(1))),
+        let count = f64::from(page.num_values().max(1));
+        let value = match (page.encoding(), lengths::shared_texts(page, descriptor)) {
+            (Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY, _) => self.dictionary_value,
+            (_, Some((sum, largest))) => Value { average: sum / count, largest },
+            _ => Value::even(page.buffer().len() as f64 / count),
         };
         self.value = Value { average: value.average + width, largest: value.largest + width };
     }
@@ -232,6 +240,10 @@ impl Value {
     fn even(bytes: f64) -> Value {
         Value { average: bytes, largest: bytes }
     }
+}
+
+fn contradiction() -> ParquetError {
+    ParquetError::General(CONTRADICTS.into())
 }
 
 /// The values of a dictionary of texts: each after its length.
@@ -330,7 +342,7 @@ impl Pages {
 
     /// A page of the file was taken.
     fn taken(&mut self, page: &Page) -> Result<()> {
-        let (place, rows) = (self.place, self.rows_of(page));
+        let (place, rows) = (self.place, self.rows_of(page)?);
         let byte = self.stream.chunks.header(place);
         let mut state = self.stream.state();
         let is_many = self.stream.is_many();
@@ -343,10 +355,27 @@ impl Pages {
         state.measure(place, page, self.stream.chunk(place).column_descr())
     }
 
-    fn rows_of(&self, page: &Page) -> Option<u64> {
+    /// A page may say how many rows it has. Where its levels say otherwise, rows would be found in the wrong place.
+    fn rows_of(&self, page: &Page) -> Result<Option<u64>> {
+        let counted = match page {
+            page if self.is_flat() => Some(u64::from(page.num_values())),
+            page => lengths::rows(page, self.stream.chunk(self.place).column_descr()),
+        };
         match page {
-            Page::DataPageV2 { num_rows, .. } => Some(u64::from(*num_rows)),
-            page => self.is_flat().then(|| u64::from(page.num_values())),
+            Page::DataPageV2 { num_rows, .. } if counted != Some(u64::from(*num_rows)) => Err(contradiction()),
+            _ => Ok(counted),
+        }
+    }
+
+    /// Lists are counted before they are passed over, as what their page says of its rows may be wrong.
+    fn passes_whole(&mut self) -> Result<bool> {
+        let page = self.open()?.map_or(Ok(None), PageReader::peek_next_page)?;
+        match page {
+            Some(PageMetadata { num_rows: Some(rows), num_levels: Some(values), .. }) if self.is_flat() => {
+                if rows == values { Ok(true) } else { Err(contradiction()) }
+            }
+            Some(PageMetadata { num_rows: Some(_), is_dict: false, .. }) => Ok(self.is_flat()),
+            _ => Ok(true),
         }
     }
 
@@ -362,6 +391,16 @@ impl Pages {
 }
 
 impl Stream {
+    /// What to say of a page that is not unpacked.
+    pub fn too_large(&self, page: LargePage) -> FormatError {
+        let column = self.chunk(page.column).column_path().string();
+        let message = format!(
+            "a page of column `{column}` has {:.0} MiB when it is unpacked, more than `memory_bytes_max` under [run] leaves for one",
+            page.bytes as f64 / f64::from(1 << 20)
+        );
+        FormatError::Bad { message, hint: LARGE_PAGE }
+    }
+
     fn is_many(&self) -> bool {
         self.leaves.len() > COLUMNS_KEPT_MAX
     }
@@ -420,6 +459,9 @@ impl PageReader for Pages {
             return Ok(());
         }
         let Some(page) = self.peek_next_page()? else { return Ok(()) };
+        if self.dictionary.is_none() && !self.passes_whole()? {
+            return self.get_next_page().map(drop);
+        }
         let byte = self.stream.chunks.header(self.place);
         let is_flat = self.is_flat();
         let rows = page.num_rows.or_else(|| page.num_levels.filter(|_| is_flat));

@@ -1,29 +1,24 @@
 //! Where columns lie in a file, and those that nobody here can read.
 
-use std::collections::HashSet;
-
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field};
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
-use super::{OTHER_CODEC, Opened, SourceError, sniff};
+use super::File;
 use crate::annotations;
+use crate::format::{FormatError, sniff};
 
-impl Opened {
-    /// Refuses columns whose pages nobody here can unpack: encrypted ones, codecs and types that are not read.
-    pub(super) fn refuse_packed(&self, schema: &Schema) -> Result<(), SourceError> {
-        let names: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        self.packed().find(|(name, _)| names.contains(name)).map_or(Ok(()), |(_, error)| Err(error))
-    }
+/// About a codec that is not read.
+const OTHER_CODEC: &str = "write the file anew with zstd, Snappy, LZ4, gzip or no compression";
 
-    /// Such columns by name, with why.
-    pub fn packed(&self) -> impl Iterator<Item = (&str, SourceError)> {
+impl File {
+    /// Columns whose pages nobody here can unpack, with why: encrypted ones, codecs and types that are not read.
+    pub(super) fn packed(&self) -> impl Iterator<Item = (&str, FormatError)> {
         let parquet = self.metadata.parquet_schema();
         (0..parquet.num_columns()).filter_map(move |leaf| {
             let (what, hint) = self.pack(leaf)?;
             let message = format!("column `{}` {what}", parquet.column(leaf).path().string());
-            let error = SourceError::Bad { object: self.object.path.to_string(), message, hint };
-            Some((parquet.get_column_root(leaf).name(), error))
+            Some((parquet.get_column_root(leaf).name(), FormatError::Bad { message, hint }))
         })
     }
 

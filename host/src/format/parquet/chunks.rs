@@ -10,25 +10,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
-use tokio::runtime::Handle;
 
-use super::SourceError;
-use super::open::{Fetch, REQUEST_BYTES};
+use super::lengths;
+use crate::format::{REQUEST_BYTES, Ranges, Unread};
 
 /// Of a column at least, unless it is shorter: a request costs more than that.
 const SHARE_BYTES_MIN: u64 = 64 * 1024;
 /// Bytes of a page's header that are looked at at once; it may have more.
 const HEADER_BYTES: usize = 512;
+/// Of these, what says how large the page is.
+const SIZE_BYTES: u64 = 16;
 
 /// What is in memory of the columns.
 pub(super) struct Chunks(Mutex<Held>);
 
 struct Held {
-    fetch: Fetch,
-    runtime: Handle,
+    ranges: Arc<dyn Ranges>,
     chunks: Vec<Chunk>,
+    /// Unpacked bytes of a page at most.
+    page_bytes_max: u64,
     /// Why bytes could not be had; the Parquet crate passes on words only.
-    failed: Option<SourceError>,
+    failed: Option<Unread>,
+    /// A page that would be larger.
+    large: Option<LargePage>,
+}
+
+/// A page that is not unpacked, since it would take so many bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LargePage {
+    pub column: usize,
+    pub bytes: u64,
 }
 
 /// One column.
@@ -61,8 +72,7 @@ pub(super) fn shares(ranges: &[Range<u64>], window: u64) -> Vec<u64> {
 
 impl Chunks {
     /// Of the columns at `ranges`, of which nothing is fetched yet.
-    pub fn new(fetch: Fetch, runtime: Handle, ranges: &[Range<u64>], window: u64) -> Result<Chunks, SourceError> {
-        fetch.refuse_beyond(ranges)?;
+    pub fn new(bytes: Arc<dyn Ranges>, ranges: &[Range<u64>], window: u64, page_bytes_max: u64) -> Chunks {
         let chunk = |(range, share): (&Range<u64>, u64)| Chunk {
             end: range.end,
             at: range.start,
@@ -71,7 +81,7 @@ impl Chunks {
             header: range.start,
         };
         let chunks = ranges.iter().zip(shares(ranges, window)).map(chunk).collect();
-        Ok(Chunks(Mutex::new(Held { fetch, runtime, chunks, failed: None })))
+        Chunks(Mutex::new(Held { ranges: bytes, chunks, page_bytes_max, failed: None, large: None }))
     }
 
     fn with<T>(&self, run: impl FnOnce(&mut Held) -> T) -> T {
@@ -79,8 +89,13 @@ impl Chunks {
     }
 
     /// Why bytes could not be had, once.
-    pub fn take_failed(&self) -> Option<SourceError> {
+    pub fn take_failed(&self) -> Option<Unread> {
         self.with(|held| held.failed.take())
+    }
+
+    /// A page that is too large, once.
+    pub fn take_large(&self) -> Option<LargePage> {
+        self.with(|held| held.large.take())
     }
 
     /// Where the page header begins that was read last of a column.
@@ -106,6 +121,9 @@ impl Chunks {
             if start >= end {
                 return Ok(Bytes::new());
             }
+            if is_first {
+                held.refuse_large(column, start..end.min(start + SIZE_BYTES))?;
+            }
             held.hold(column, &(start..start + 1))?;
             Ok(held.chunks[column].some(HEADER_BYTES))
         })
@@ -113,6 +131,18 @@ impl Chunks {
 }
 
 impl Held {
+    /// What is packed in few bytes may take any number of them.
+    fn refuse_large(&mut self, column: usize, header: Range<u64>) -> Result<()> {
+        self.hold(column, &header)?;
+        match lengths::unpacked(&self.chunks[column].slice(&header)) {
+            Some(bytes) if bytes > self.page_bytes_max => {
+                self.large = Some(LargePage { column, bytes });
+                Err(ParquetError::General("a page is too large".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Has the bytes in memory.
     fn hold(&mut self, column: usize, range: &Range<u64>) -> Result<()> {
         let chunk = &mut self.chunks[column];
@@ -132,7 +162,7 @@ impl Held {
         let wanted = self.chunks.iter().enumerate().filter_map(wanted);
         let requests = wanted.flat_map(|(place, range)| requests(range).map(move |range| (place, range)));
         let (columns, ranges): (Vec<usize>, Vec<Range<u64>>) = requests.unzip();
-        match self.fetch.wait_for(&ranges, &self.runtime) {
+        match self.ranges.wait(&ranges) {
             Ok(parts) => {
                 for ((column, range), part) in columns.into_iter().zip(ranges).zip(parts) {
                     self.chunks[column].parts.push_back((range.start, part));

@@ -317,7 +317,7 @@ fn killed_at_every_step_exactly_the_poison_fails() {
 /// The real process, killed again and again while it searches and commits.
 #[test]
 fn killed_by_the_system_again_and_again_exactly_the_poison_fails() {
-    let (rows, kills) = if is_soak() { (100_000, 40) } else { (600, 4) };
+    let (rows, kills) = if is_soak() { (20_000, 40) } else { (600, 4) };
     let is_poison = |n: &i64| n % 97 == 13 || (200..208).contains(n);
     for attack in [TRAP, &SMALL[2]] {
         let at: Vec<i64> = (0..rows).filter(is_poison).collect();

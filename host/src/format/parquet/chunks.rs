@@ -11,15 +11,16 @@ use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::lengths;
+use super::thrift::PageHeader;
 use crate::format::{REQUEST_BYTES, Ranges, Unread};
 
-/// Of a column at least, unless it is shorter: a request costs more than that.
+/// Of a column at least, unless it is shorter: a request costs more than that. Where columns are so many that this is more
+/// than the window, it is less, down to a page of this machine.
 const SHARE_BYTES_MIN: u64 = 64 * 1024;
-/// Bytes of a page's header that are looked at at once; it may have more.
-const HEADER_BYTES: usize = 512;
-/// Of these, what says how large the page is.
-const SIZE_BYTES: u64 = 16;
+const SHARE_BYTES_LEAST: u64 = 4 * 1024;
+/// Bytes of a page's header that are looked at at once; it may have more, though few have.
+const HEADER_BYTES: u64 = 512;
+const LARGE_HEADER_BYTES: [u64; 3] = [HEADER_BYTES, 64 * 1024, 1024 * 1024];
 
 /// What is in memory of the columns.
 pub(super) struct Chunks(Mutex<Held>);
@@ -60,11 +61,12 @@ struct Chunk {
 pub(super) fn shares(ranges: &[Range<u64>], window: u64) -> Vec<u64> {
     let length = |range: &Range<u64>| range.end.saturating_sub(range.start);
     let all: u64 = ranges.iter().map(length).fold(0, u64::saturating_add);
+    let least = (window / (ranges.len() as u64).max(1)).clamp(SHARE_BYTES_LEAST, SHARE_BYTES_MIN);
     let share = |range: &Range<u64>| match all {
         all if all <= window => length(range),
         all => {
             let part = u128::from(length(range)) * u128::from(window) * 2 / 3 / u128::from(all);
-            (part as u64).max(SHARE_BYTES_MIN).min(length(range))
+            (part as u64).max(least).min(length(range))
         }
     };
     ranges.iter().map(share).collect()
@@ -103,6 +105,18 @@ impl Chunks {
         self.with(|held| held.chunks[column].header)
     }
 
+    /// The headers of all pages of a column that is to be in memory as a whole anyway; none of another one.
+    pub fn headers(&self, column: usize) -> Result<Option<Vec<PageHeader>>> {
+        self.with(|held| {
+            let (start, end) = (held.chunks[column].at, held.chunks[column].end);
+            if held.chunks[column].share < end - start {
+                return Ok(None);
+            }
+            held.hold(column, &(start..end))?;
+            Ok(Some(held.chunks[column].headers()))
+        })
+    }
+
     /// Exactly the bytes of `range`.
     fn exactly(&self, column: usize, range: &Range<u64>) -> Result<Bytes> {
         self.with(|held| {
@@ -122,25 +136,36 @@ impl Chunks {
                 return Ok(Bytes::new());
             }
             if is_first {
-                held.refuse_large(column, start..end.min(start + SIZE_BYTES))?;
+                held.refuse_large(column, start)?;
             }
             held.hold(column, &(start..start + 1))?;
-            Ok(held.chunks[column].some(HEADER_BYTES))
+            Ok(held.chunks[column].some(HEADER_BYTES as usize))
         })
     }
 }
 
 impl Held {
     /// What is packed in few bytes may take any number of them.
-    fn refuse_large(&mut self, column: usize, header: Range<u64>) -> Result<()> {
-        self.hold(column, &header)?;
-        match lengths::unpacked(&self.chunks[column].slice(&header)) {
-            Some(bytes) if bytes > self.page_bytes_max => {
-                self.large = Some(LargePage { column, bytes });
-                Err(ParquetError::General("a page is too large".into()))
-            }
-            _ => Ok(()),
+    fn refuse_large(&mut self, column: usize, start: u64) -> Result<()> {
+        let bytes = self.page_header(column, start)?.unpacked.cast_unsigned();
+        if bytes <= self.page_bytes_max {
+            return Ok(());
         }
+        self.large = Some(LargePage { column, bytes });
+        Err(ParquetError::General("a page is too large".into()))
+    }
+
+    /// Looked at before the Parquet crate does, which passes over what it does not know however long that says to be.
+    fn page_header(&mut self, column: usize, start: u64) -> Result<PageHeader> {
+        let end = self.chunks[column].end;
+        for length in LARGE_HEADER_BYTES {
+            let range = start..end.min(start + length);
+            self.hold(column, &range)?;
+            if let Some(header) = PageHeader::read(&self.chunks[column].slice(&range)) {
+                return Ok(header);
+            }
+        }
+        Err(ParquetError::General("a page begins as none does".into()))
     }
 
     /// Has the bytes in memory.
@@ -206,6 +231,18 @@ impl Chunk {
     fn runs_out(&self) -> bool {
         let held = self.held_until();
         held < self.end && held - self.at < self.share / 2 + 1
+    }
+
+    /// As many as there are one after another.
+    fn headers(&self) -> Vec<PageHeader> {
+        let (mut headers, mut at) = (Vec::new(), self.at);
+        while at < self.end {
+            let read = |length: &u64| PageHeader::read(&self.slice(&(at..self.end.min(at + length))));
+            let Some(header) = LARGE_HEADER_BYTES.iter().find_map(read) else { break };
+            at = at.saturating_add(header.length as u64).saturating_add(header.packed.cast_unsigned());
+            headers.push(header);
+        }
+        headers
     }
 
     /// Of bytes that are held.

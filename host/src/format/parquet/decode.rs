@@ -103,6 +103,12 @@ impl Decoder {
         }
     }
 
+    /// After the last row of the row group.
+    pub fn check_end(&self) -> Result<(), Fault> {
+        let pages = std::iter::once(&self.columns).chain(&self.again);
+        pages.map(|pages| pages.stream.check_end()).collect::<Result<(), _>>().map_err(bytes)
+    }
+
     /// Rows that a batch may have by the pages that were seen last.
     pub fn fitting(&self) -> u64 {
         let again = self.again.as_ref().map_or(u64::MAX, |again| again.stream.fitting());
@@ -176,7 +182,9 @@ impl Pages {
         refuse_beyond(place.ranges.size(), &ranges).map_err(Fault::Refused)?;
         let chunks = Chunks::new(Arc::clone(place.ranges), &ranges, place.window_bytes, place.page_bytes_max);
         let stream = Stream::new(Arc::new(chunks), (footer, unit.number), leaves, place.limits);
-        Ok(Pages { stream, levels, reader: None })
+        let pages = Pages { stream, levels, reader: None };
+        pages.stream.check_pages().map_err(|error| pages.fault(&error.into()))?;
+        Ok(pages)
     }
 
     fn begin(&mut self, wanted: &Chosen) -> Result<(), Fault> {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::file::metadata::ParquetStatisticsPolicy::{KeepAll, SkipAll};
 use parquet::file::metadata::{
-    PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataPushDecoder, ParquetStatisticsPolicy,
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataPushDecoder,
+    ParquetStatisticsPolicy, RowGroupMetaData,
 };
 
 use super::{bad, get, pages, thrift};
@@ -23,6 +24,10 @@ pub(super) async fn read(ranges: &dyn AsyncRanges, edges: &Edges) -> Result<Foot
     let footer = footer_range(tail, size).ok_or_else(|| is_another(sniff::CUT))?;
     let bytes = get(ranges, std::slice::from_ref(&footer)).await?.remove(0);
     let identity = (footer.start < size.saturating_sub(Edges::BYTES)).then(|| bytes.clone());
+    // Behind it stand its own length and the magic.
+    if !thrift::is_struct(&bytes[..bytes.len().saturating_sub(8)]) {
+        return Err(bad("its footer is not what a footer is"));
+    }
     let depth = thrift::schema_depth(&bytes);
     if depth > DEPTH_MAX {
         let message = format!("its columns are nested {depth} levels deep; at most {DEPTH_MAX} are read");
@@ -106,6 +111,14 @@ fn count_rows(metadata: &ParquetMetaData) -> Result<u64, String> {
     let groups = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
     let rows: Option<u64> = groups.sum();
     let said = metadata.file_metadata().num_rows();
+    let chunks = metadata.row_groups().iter().flat_map(|group| group.columns().iter().map(move |chunk| (group, chunk)));
+    let is_other = |(group, chunk): &(&RowGroupMetaData, &ColumnChunkMetaData)| {
+        chunk.column_descr().max_rep_level() == 0 && chunk.num_values() != group.num_rows()
+    };
+    if let Some((group, chunk)) = chunks.into_iter().find(is_other) {
+        let (values, rows, column) = (chunk.num_values(), group.num_rows(), chunk.column_path().string());
+        return Err(format!("the footer says {values} values of column `{column}` where there are {rows} rows"));
+    }
     match rows {
         Some(rows) if u64::try_from(said) == Ok(rows) => Ok(rows),
         _ => Err(format!("the footer says {said} rows, its row groups say otherwise")),

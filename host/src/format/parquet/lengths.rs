@@ -5,13 +5,27 @@ use parquet::basic::Encoding;
 use parquet::column::page::Page;
 use parquet::schema::types::ColumnDescriptor;
 
-use super::thrift;
+/// What a page of lists says by its levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lists {
+    /// Rows that begin in it, which they do where nothing is repeated.
+    pub rows: u64,
+    /// Values of the row that has most, as far as it is in the page.
+    pub longest: u64,
+}
 
-/// Rows of a page of lists, which are where nothing is repeated: none if its levels are not what they should be.
-pub(super) fn rows(page: &Page, column: &ColumnDescriptor) -> Option<u64> {
-    let Page::DataPageV2 { buf, rep_levels_byte_len, num_values, .. } = page else { return None };
-    let levels = buf.get(..*rep_levels_byte_len as usize)?;
-    zeros(levels, bits(column.max_rep_level()), u64::from(*num_values))
+/// None of other pages, and if the levels are not what they should be.
+pub(super) fn lists(page: &Page, column: &ColumnDescriptor) -> Option<Lists> {
+    let levels = match page {
+        _ if column.max_rep_level() == 0 => return None,
+        Page::DataPageV2 { buf, rep_levels_byte_len, .. } => buf.get(..*rep_levels_byte_len as usize)?,
+        Page::DataPage { buf, rep_level_encoding: Encoding::RLE, .. } => {
+            let (length, rest) = buf.split_first_chunk::<4>()?;
+            rest.get(..u32::from_le_bytes(*length) as usize)?
+        }
+        _ => return None,
+    };
+    Lists::by(levels, bits(column.max_rep_level()), u64::from(page.num_values()))
 }
 
 /// The number of bytes of all texts of a page of `DELTA_BYTE_ARRAY`, and of the longest: a text is the beginning of the one
@@ -25,11 +39,6 @@ pub(super) fn shared_texts(page: &Page, column: &ColumnDescriptor) -> Option<(f6
     let lengths =
         Deltas::new(values, count_max)?.zip(own).map(|(shared, own)| shared.saturating_add(own).max(0) as f64);
     Some(lengths.fold((0.0, 0.0), |(sum, longest): (f64, f64), length| (sum + length, longest.max(length))))
-}
-
-/// What the page whose header begins so takes when it is unpacked.
-pub(super) fn unpacked(header: &[u8]) -> Option<u64> {
-    u64::try_from(thrift::page_bytes(header)?).ok()
 }
 
 /// Bits of a level.
@@ -63,33 +72,64 @@ fn behind(bytes: &[u8], level_max: i16, encoding: Encoding, count: u32) -> Optio
     }
 }
 
-/// How many of `count` levels are 0, in runs and in groups of eight that are packed.
-fn zeros(mut bytes: &[u8], width: u32, count: u64) -> Option<u64> {
-    let (mut left, mut zeros) = (count, 0);
-    while left > 0 {
-        let header = varint(&mut bytes)?;
-        if header & 1 == 0 {
-            let run = (header >> 1).min(left);
-            let (value, rest) = bytes.split_at_checked(width.div_ceil(8) as usize)?;
-            zeros += if value.iter().all(|byte| *byte == 0) { run } else { 0 };
-            (bytes, left) = (rest, left - run);
-            if run == 0 {
-                return None;
-            }
-        } else {
-            let length = usize::try_from((header >> 1).checked_mul(u64::from(width))?).ok()?;
-            let (packed, rest) = bytes.split_at_checked(length.min(bytes.len()))?;
-            let levels = (header >> 1).checked_mul(8)?.min(left);
-            for place in 0..levels {
-                zeros += u64::from(packed_at(packed, place * u64::from(width), width)? == 0);
-            }
-            (bytes, left) = (rest, left - levels);
-            if levels == 0 {
-                return None;
-            }
+impl Lists {
+    /// Of `count` levels, which stand in runs and in groups of eight that are packed.
+    fn by(mut bytes: &[u8], width: u32, count: u64) -> Option<Lists> {
+        let (mut left, mut span) = (count, Span::default());
+        while left > 0 {
+            let header = varint(&mut bytes)?;
+            let taken = if header & 1 == 0 {
+                let run = (header >> 1).min(left);
+                let (value, rest) = bytes.split_at_checked(width.div_ceil(8) as usize)?;
+                bytes = rest;
+                span.run(value.iter().all(|byte| *byte == 0), run);
+                run
+            } else {
+                let length = usize::try_from((header >> 1).checked_mul(u64::from(width))?).ok()?;
+                let (packed, rest) = bytes.split_at_checked(length.min(bytes.len()))?;
+                bytes = rest;
+                let levels = (header >> 1).checked_mul(8)?.min(left);
+                span.packed(packed, width, levels)?;
+                levels
+            };
+            left = left.checked_sub(taken).filter(|_| taken > 0)?;
         }
+        span.lists.longest = span.lists.longest.max(span.open);
+        Some(span.lists)
     }
-    Some(zeros)
+}
+
+/// Goes along levels.
+#[derive(Default)]
+struct Span {
+    lists: Lists,
+    /// Values of the row so far.
+    open: u64,
+}
+
+impl Span {
+    fn run(&mut self, begins: bool, count: u64) {
+        if !begins {
+            self.open += count;
+            return;
+        }
+        self.lists.longest = self.lists.longest.max(self.open).max(u64::from(count > 1));
+        self.lists.rows += count;
+        self.open = u64::from(count > 0);
+    }
+
+    fn packed(&mut self, bytes: &[u8], width: u32, count: u64) -> Option<()> {
+        let (mut held, mut bits, mut bytes) = (0_u64, 0, bytes.iter());
+        for _ in 0..count {
+            while bits < width {
+                held |= u64::from(*bytes.next()?) << bits;
+                bits += 8;
+            }
+            self.run(held & mask(width) == 0, 1);
+            (held, bits) = (held >> width, bits - width);
+        }
+        Some(())
+    }
 }
 
 /// So many bits from a bit on, the lowest first.
@@ -258,11 +298,11 @@ mod tests {
 
     #[test]
     fn rows_of_lists_are_counted() {
-        let lists = (0..1000).map(|row| (row % 5 != 2).then(|| (0..row % 4).map(|n| Some(i64::from(n)))));
+        let rows = (0..1000).map(|row| (row % 5 != 2).then(|| (0..row % 4).map(|n| Some(i64::from(n)))));
         let (pages, column) =
-            pages(Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)), WriterVersion::PARQUET_2_0, 100);
+            pages(Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(rows)), WriterVersion::PARQUET_2_0, 100);
         assert!(pages.len() > 5);
-        let counted: Vec<u64> = pages.iter().map(|page| rows(page, &column).unwrap()).collect();
+        let counted: Vec<u64> = pages.iter().map(|page| lists(page, &column).unwrap().rows).collect();
         let said = pages.iter().map(|page| match page {
             Page::DataPageV2 { num_rows, .. } => u64::from(*num_rows),
             _ => panic!("of the second version"),
@@ -276,7 +316,9 @@ mod tests {
         for bytes in [&[][..], &[128, 1, 4], &[8, 0, 3, 0], &[128, 1, 4, 200, 1, 0, 0, 255, 255, 255, 255]] {
             assert_eq!(Deltas::new(bytes, 100).and_then(Deltas::behind), None, "{bytes:?}");
         }
-        assert_eq!((zeros(&[], 1, 3), zeros(&[0, 0], 1, 3), zeros(&[1], 1, 3)), (None, None, None));
-        assert_eq!((zeros(&[6, 0], 1, 3), zeros(&[6, 1], 1, 3), zeros(&[3, 0b101], 1, 3)), (Some(3), Some(0), Some(1)));
+        let lists = |bytes: &[u8], count| Lists::by(bytes, 1, count).map(|lists| (lists.rows, lists.longest));
+        assert_eq!((lists(&[], 3), lists(&[0, 0], 3), lists(&[1], 3), lists(&[4, 0], 3)), (None, None, None, None));
+        assert_eq!((lists(&[6, 0], 3), lists(&[6, 1], 3)), (Some((3, 1)), Some((0, 3))));
+        assert_eq!(lists(&[3, 0b1011_0110, 4, 1, 2, 0], 11), Some((4, 4)));
     }
 }

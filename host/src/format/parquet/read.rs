@@ -107,7 +107,10 @@ impl<'a> UnitReader<'a> {
                 Ok(Some(batch)) if batch.num_rows() as u64 + ahead > self.wanted.rows.len() => {
                     return Err(self.has("more"));
                 }
-                Ok(Some(batch)) => return self.arranged(&batch).map(Some),
+                Ok(Some(batch)) => {
+                    self.check_end(ahead + batch.num_rows() as u64)?;
+                    return self.arranged(&batch).map(Some);
+                }
                 Ok(None) if self.is_idle(ahead) => return Err(self.has("fewer")),
                 Ok(None) => {}
                 Err(Fault::TooMany(rows)) => self.batch.reduce(rows),
@@ -117,6 +120,13 @@ impl<'a> UnitReader<'a> {
             }
             self.decoding.as_mut().expect("made").begun = None;
         }
+    }
+
+    /// If these are all that are left, up to the last of the row group.
+    fn check_end(&self, rows: u64) -> Result<(), Fault> {
+        let Wanted { rows: left, unit, .. } = &self.wanted;
+        let is_end = rows == left.len() && left.ranges().last().is_some_and(|last| last.end == unit.rows.end);
+        if is_end { self.decoding.as_ref().expect("made").decoder.check_end() } else { Ok(()) }
     }
 
     fn is_idle(&self, ahead: u64) -> bool {
@@ -314,19 +324,32 @@ mod tests {
         let bytes = written(&table, WriterVersion::PARQUET_2_0);
         let pages: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&SAID)).collect();
         assert_eq!(pages.len(), 200);
-        let read = |bytes: Vec<u8>| {
-            let bytes = Bytes::from(bytes);
+        let read = |bytes: &[u8], wanted: Range<u64>, window_bytes: u64| -> Result<Vec<i64>, FormatError> {
+            let bytes = Bytes::copy_from_slice(bytes);
             let content = opened(&bytes);
             let unit = content.units().remove(0);
-            let size = BlockSize { rows_max: 700, bytes_max: 900, window_bytes: 70_000, page_bytes_max: 1 << 20 };
-            let (schema, rows) = (table.schema(), Rows::new(std::iter::once(35..36).collect()));
-            let ranges = Arc::new(bytes) as _;
-            let next = content.read(Wanted { unit: &unit, schema, rows, size, ranges }).next();
-            next.map(|batch| batch.unwrap().0.column(0).as_primitive::<Int64Type>().value(0))
+            let size = BlockSize { rows_max: 700, bytes_max: 900, window_bytes, page_bytes_max: 1 << 20 };
+            let (schema, rows) = (table.schema(), Rows::new(std::iter::once(wanted).collect()));
+            let mut reader = content.read(Wanted { unit: &unit, schema, rows, size, ranges: Arc::new(bytes) as _ });
+            let mut values = Vec::new();
+            while let Some((batch, _)) = reader.next()? {
+                values.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
+            }
+            Ok(values)
         };
-        assert_eq!(read(bytes.clone()).unwrap(), 35);
-        let mut lying = bytes;
-        (lying[pages[0] + 5], lying[pages[1] + 5]) = (60, 20);
-        assert!(matches!(read(lying), Err(FormatError::Bad { .. })));
+        let patched = |changes: &[(usize, usize, u8)]| {
+            let mut bytes = bytes.clone();
+            changes.iter().for_each(|(page, at, byte)| bytes[pages[*page] + at] = *byte);
+            bytes
+        };
+        // In memory as a whole, or not.
+        for window in [70_000, 1000] {
+            assert_eq!(read(&bytes, 35..36, window).unwrap(), [35]);
+            let lying = patched(&[(0, 5, 60), (1, 5, 20)]);
+            assert!(matches!(read(&lying, 35..36, window), Err(FormatError::Bad { .. })), "{window}");
+            // One value and row more than there are.
+            let more = patched(&[(3, 1, 42), (3, 5, 42)]);
+            assert!(matches!(read(&more, 0..4000, window), Err(FormatError::Bad { .. })), "{window}");
+        }
     }
 }

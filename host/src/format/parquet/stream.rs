@@ -21,8 +21,10 @@ use parquet::file::reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
 use super::chunks::{ChunkBytes, Chunks, LargePage};
+use super::decode::CONTRADICTS;
+use super::lengths::{self, Lists};
 use super::pages::first_byte;
-use super::{decode::CONTRADICTS, lengths};
+use super::thrift::PageHeader;
 use crate::format::FormatError;
 
 /// With more columns than that, little is kept of each: not what unpacks, when it has no more pages, as zstd takes 100 KB for
@@ -73,8 +75,9 @@ struct Column {
     dictionary_value: Value,
     /// Of its pages.
     value: Value,
-    /// Values of a row, about.
+    /// Values of a row, about; of the one that has most, as far as was seen.
     per_row: f64,
+    longest: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -182,6 +185,7 @@ impl Column {
             dictionary_value: Value::default(),
             value: Value::default(),
             per_row: if is_flat { 1.0 } else { chunk.num_values() as f64 / rows as f64 },
+            longest: 1.0,
         }
     }
 
@@ -190,7 +194,12 @@ impl Column {
     }
 
     fn largest(&self) -> f64 {
-        self.value.largest * self.per_row
+        self.value.largest * self.per_row.max(self.longest)
+    }
+
+    /// Some rows may have far more values than most, and stand together.
+    fn count_lists(&mut self, page: Option<Lists>) {
+        self.longest = page.map_or(1.0, |lists| lists.longest as f64);
     }
 
     fn passed(&mut self, row: u64) {
@@ -343,7 +352,7 @@ impl Pages {
     /// A page of the file was taken.
     fn taken(&mut self, page: &Page) -> Result<()> {
         let (place, rows) = (self.place, self.rows_of(page)?);
-        let byte = self.stream.chunks.header(place);
+        let (byte, lists) = (self.stream.chunks.header(place), self.lists(page));
         let mut state = self.stream.state();
         let is_many = self.stream.is_many();
         let column = &mut state.columns[place];
@@ -352,6 +361,10 @@ impl Pages {
             true => column.dictionary = Some(page.clone()),
             false => column.page(byte, rows),
         }
+        if column.next_row.is_some_and(|row| row > self.stream.rows()) {
+            return Err(contradiction());
+        }
+        column.count_lists(lists);
         state.measure(place, page, self.stream.chunk(place).column_descr())
     }
 
@@ -359,12 +372,18 @@ impl Pages {
     fn rows_of(&self, page: &Page) -> Result<Option<u64>> {
         let counted = match page {
             page if self.is_flat() => Some(u64::from(page.num_values())),
-            page => lengths::rows(page, self.stream.chunk(self.place).column_descr()),
+            page => self.lists(page).map(|lists| lists.rows),
         };
         match page {
             Page::DataPageV2 { num_rows, .. } if counted != Some(u64::from(*num_rows)) => Err(contradiction()),
+            // A row may begin in one and end in the next.
+            Page::DataPage { .. } if !self.is_flat() => Ok(None),
             _ => Ok(counted),
         }
+    }
+
+    fn lists(&self, page: &Page) -> Option<Lists> {
+        lengths::lists(page, self.stream.chunk(self.place).column_descr())
     }
 
     /// Lists are counted before they are passed over, as what their page says of its rows may be wrong.
@@ -399,6 +418,32 @@ impl Stream {
             page.bytes as f64 / f64::from(1 << 20)
         );
         FormatError::Bad { message, hint: LARGE_PAGE }
+    }
+
+    fn rows(&self) -> u64 {
+        u64::try_from(self.metadata.row_group(self.row_group).num_rows()).unwrap_or(0)
+    }
+
+    /// Where all pages are to be in memory anyway, they are compared with the footer before a row leaves.
+    pub fn check_pages(&self) -> Result<()> {
+        for place in 0..self.leaves.len() {
+            let Some(headers) = self.chunks.headers(place)? else { continue };
+            let chunk = self.chunk(place);
+            let is_flat = chunk.column_descr().max_rep_level() == 0;
+            let pages = || headers.iter().filter(|header| header.kind != PageHeader::DICTIONARY);
+            let lies = |header: &PageHeader| is_flat && header.rows.is_some_and(|rows| rows != header.values);
+            let values: i64 = pages().map(|header| header.values).fold(0, i64::saturating_add);
+            if values != chunk.num_values() || pages().any(lies) {
+                return Err(contradiction());
+            }
+        }
+        Ok(())
+    }
+
+    /// After the last row of the row group: it was the last of each column's pages.
+    pub fn check_end(&self) -> Result<()> {
+        let is_other = |column: &Column| column.next_row.is_some_and(|row| row != self.rows());
+        if !self.is_many() && self.state().columns.iter().any(is_other) { Err(contradiction()) } else { Ok(()) }
     }
 
     fn is_many(&self) -> bool {
@@ -493,6 +538,7 @@ mod tests {
             dictionary_value: Value::default(),
             value: Value::default(),
             per_row: 1.0,
+            longest: 1.0,
         }
     }
 

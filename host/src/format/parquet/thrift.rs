@@ -1,5 +1,5 @@
-//! As much of Thrift's compact protocol as tells three things that the Parquet crate does not: which columns a footer says
-//! to be encrypted, how deep its schema is, and how large a page is before it is unpacked. Everything else is passed over.
+//! As much of Thrift's compact protocol as tells what the Parquet crate does not: which columns a footer says to be
+//! encrypted, how deep its schema is, and what a page is before it is unpacked. Everything else is passed over.
 
 /// A struct nested deeper is no footer and no page header.
 const DEPTH_MAX: usize = 16;
@@ -174,19 +174,58 @@ pub(super) fn encrypted_columns(footer: &[u8]) -> Vec<usize> {
     if walked.is_some() { found } else { Vec::new() }
 }
 
-/// Bytes of the page whose header begins so, when it is unpacked.
-pub(super) fn page_bytes(header: &[u8]) -> Option<i64> {
-    const UNPACKED: i64 = 2;
-    let mut found = None;
-    // What comes behind it is not of interest, and may not be there.
-    let _ = Compact::new(header).fields(0, |compact, id, kind| match (id, kind) {
-        (UNPACKED, I32) => {
-            found = compact.number();
-            None
-        }
-        _ => Some(false),
-    });
-    found
+/// What stands before a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PageHeader {
+    /// Which kind of page.
+    pub kind: i64,
+    /// Bytes of the page when it is unpacked, and as it is in the file.
+    pub unpacked: i64,
+    pub packed: i64,
+    /// Values with nulls; rows, if it says so.
+    pub values: i64,
+    pub rows: Option<i64>,
+    /// Bytes of the header itself.
+    pub length: usize,
+}
+
+impl PageHeader {
+    /// Kinds: values in two versions, a dictionary.
+    pub const DATA: i64 = 0;
+    pub const DICTIONARY: i64 = 2;
+    pub const DATA_V2: i64 = 3;
+
+    /// Reads one; none if the bytes begin with another thing, or end too early.
+    pub fn read(bytes: &[u8]) -> Option<PageHeader> {
+        let (mut header, mut compact) = (PageHeader::default(), Compact::new(bytes));
+        compact.fields(0, |compact, id, kind| {
+            match (id, kind) {
+                (1, I32) => header.kind = compact.number()?,
+                (2, I32) => header.unpacked = compact.number()?,
+                (3, I32) => header.packed = compact.number()?,
+                // Of data, a dictionary, data of the second version.
+                (5 | 7 | 8, STRUCT) => compact.fields(1, |compact, inner, kind| {
+                    match (inner, kind) {
+                        (1, I32) => header.values = compact.number()?,
+                        (3, I32) if id == 8 => header.rows = Some(compact.number()?),
+                        _ => return Some(false),
+                    }
+                    Some(true)
+                })?,
+                _ => return Some(false),
+            }
+            Some(true)
+        })?;
+        header.length = bytes.len() - compact.bytes.len();
+        let is_known = [PageHeader::DATA, PageHeader::DICTIONARY, PageHeader::DATA_V2].contains(&header.kind);
+        (is_known && header.unpacked >= 0 && header.packed >= 0).then_some(header)
+    }
+}
+
+/// Whether bytes are a struct of Thrift's. The Parquet crate, where it passes over what it does not know, takes a list of
+/// what has no bytes for as long as it says to be.
+pub(super) fn is_struct(bytes: &[u8]) -> bool {
+    Compact::new(bytes).fields(0, |_, _, _| Some(false)).is_some()
 }
 
 /// How many groups are within each other in the schema of a footer. Whoever builds that schema calls itself for each.

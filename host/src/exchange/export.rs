@@ -1,6 +1,8 @@
 //! The ids of a job as Parquet files in a folder of their own: what Ray Data takes for a checkpoint of its own, and what
 //! `import` reads.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use futures::StreamExt;
 use serde::Serialize;
@@ -8,7 +10,8 @@ use tokio::runtime::Handle;
 
 use super::ExchangeError;
 use crate::commit::{CommitError, View, random_name};
-use crate::sink::{Compression, FileKind, FileWriter, Sink, Spec};
+use crate::format::parquet::{Compression, ParquetOutput};
+use crate::sink::{FileKind, FileWriter, Sink, Spec};
 use crate::store::Store;
 
 /// An exported file that has grown beyond this is closed.
@@ -86,9 +89,8 @@ fn begin(view: &View, to: &Store, ids: &RecordBatch, runtime: &Handle) -> Result
         store: to.clone(),
         kind: FileKind::Output,
         schema: ids.schema(),
-        compression: Compression::Zstd,
+        format: Arc::new(ParquetOutput { compression: Compression::Zstd, row_group_bytes_max: ROW_GROUP_BYTES_MAX }),
         file_bytes_max: FILE_BYTES_MAX,
-        row_group_bytes_max: ROW_GROUP_BYTES_MAX,
     };
     let sink = Sink::new(spec, &view.root.genesis.job, 0, &random_name(), runtime.clone());
     Ok(sink.file()?)

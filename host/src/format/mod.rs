@@ -1,12 +1,14 @@
-//! Formats: an object's bytes become batches. Nothing here knows a store, a source or a plan: whoever reads gives the bytes
-//! of ranges, and gets batches with the rows that they hold.
+//! Formats: an object's bytes become batches, and batches the bytes of a file. Nothing here knows a store, a source or a
+//! plan: whoever reads gives the bytes of ranges, and gets batches with the rows that they hold; whoever writes gives batches,
+//! and takes bytes.
 //!
 //! * `rows` - which rows of an object, and how many at a time.
 //! * `arrange` - columns of a decoded batch in the order and types that are wanted.
 //! * `sniff` - what a file is, by its first and last bytes.
 //! * `parquet` - Parquet files: row groups, read page by page.
 //!
-//! A format is a [`Format`]; what it knows of one object is a [`Content`]; rows of one unit of it come from a [`RowReader`].
+//! A format that is read is a [`Format`]; what it knows of one object is a [`Content`]; rows of one unit of it come from a
+//! [`RowReader`]. One that is written is an [`OutputFormat`], and each file has its [`Encoder`].
 
 mod arrange;
 pub mod parquet;
@@ -190,4 +192,34 @@ pub struct Wanted<'a> {
 pub trait RowReader {
     /// The next rows, and which they are; none at the end. May wait for the store.
     fn next(&mut self) -> Result<Option<(RecordBatch, Rows)>, FormatError>;
+}
+
+/// A batch could not be encoded.
+pub type EncodeError = Box<dyn Error + Send + Sync>;
+
+/// How files are written.
+pub trait OutputFormat: fmt::Debug + Send + Sync {
+    /// How names of files end, without the dot.
+    fn extension(&self) -> &'static str;
+
+    /// A new file of these columns.
+    fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encoder>, EncodeError>;
+
+    /// Bytes of a file that an encoder keeps before it gives them out, about.
+    fn buffered_bytes_max(&self) -> usize;
+}
+
+/// Batches become the bytes of one file.
+pub trait Encoder: Send {
+    /// Adds rows.
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError>;
+
+    /// What is encoded and was not taken yet; taken from its front.
+    fn encoded(&mut self) -> &mut Vec<u8>;
+
+    /// Bytes of the file so far, with those that are not given out yet, about.
+    fn bytes(&self) -> u64;
+
+    /// What is left up to the file's end.
+    fn close(self: Box<Self>) -> Result<Vec<u8>, EncodeError>;
 }

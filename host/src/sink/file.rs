@@ -1,4 +1,4 @@
-//! One Parquet file. Encoding happens on the caller's thread; encoded bytes leave in parts while more rows arrive. A file
+//! One file. Encoding happens on the caller's thread; encoded bytes leave in parts while more rows arrive. A file
 //! that stays small is one plain put. Nobody sees the object before it is complete.
 
 use std::collections::VecDeque;
@@ -7,55 +7,21 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
-use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
-use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::encode::Encoder;
-use super::narrow::Narrow;
 use super::{SinkError, SinkFile, Spec};
-use crate::annotations::Written;
+use crate::format::{EncodeError, Encoder};
 use crate::store::Store;
 
 /// Parts of one upload are all of this size but the last, as some stores demand.
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Parts under way for one file; beyond that the encoder waits. Fewer where a row group may have less memory than that.
 const PARTS_MAX: usize = 4;
-/// Rows of a row group.
-const ROW_GROUP_ROWS_MAX: usize = 1024 * 1024;
-
-/// Of Parquet pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Level 1: small and fast.
-    Zstd,
-    /// Faster, larger.
-    Snappy,
-    /// Faster, larger.
-    Lz4,
-    /// As they are.
-    None,
-}
-
-impl Compression {
-    fn parquet(self) -> ParquetCompression {
-        match self {
-            Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::default()),
-            Compression::Snappy => ParquetCompression::SNAPPY,
-            Compression::Lz4 => ParquetCompression::LZ4_RAW,
-            Compression::None => ParquetCompression::UNCOMPRESSED,
-        }
-    }
-}
-
 /// A file that rows are being added to.
 pub struct FileWriter {
     name: String,
-    encoder: Encoder,
-    narrow: Narrow,
-    row_group_bytes_max: usize,
+    encoder: Box<dyn Encoder>,
     rows: u64,
     upload: Upload,
 }
@@ -84,55 +50,29 @@ struct Upload {
 
 impl FileWriter {
     pub(super) fn new(spec: &Spec, name: String, runtime: Handle) -> Result<FileWriter, SinkError> {
-        let encode = |cause| SinkError::Encode { name: name.clone(), cause };
-        let properties = WriterProperties::builder()
-            .set_compression(spec.compression.parquet())
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
-            .set_created_by(concat!("wasmpipe ", env!("CARGO_PKG_VERSION")).into());
-        let written = Written::new(&spec.schema).map_err(encode)?;
-        let encoder = Encoder::new(&spec.schema, written.options(properties)).map_err(encode)?;
-        let narrow = Narrow::new(written.values_max());
+        let encoder = spec.format.encoder(&spec.schema);
+        let encoder = encoder.map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
         let path = Path::from(name.as_str());
         let (store, under_way) = (spec.store.clone(), VecDeque::new());
-        let row_group_bytes_max = spec.row_group_bytes_max;
-        let under_way_max = (row_group_bytes_max / PART_BYTES).clamp(1, PARTS_MAX);
+        let under_way_max = (spec.format.buffered_bytes_max() / PART_BYTES).clamp(1, PARTS_MAX);
         let hasher = blake3::Hasher::new();
         let upload = Upload { store, path, runtime, parts: None, under_way, under_way_max, sent: 0, hasher };
-        Ok(FileWriter { name, encoder, narrow, row_group_bytes_max, rows: 0, upload })
+        Ok(FileWriter { name, encoder, rows: 0, upload })
     }
 
     /// Adds rows.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
-        self.encode(batch).map_err(|cause| self.encode_error(cause))?;
+        self.encoder.write(batch).map_err(|cause| self.encode_error(cause))?;
         self.rows += batch.num_rows() as u64;
         self.upload.send_whole_parts(self.encoder.encoded()).map_err(|cause| self.store_error(cause))
     }
 
-    fn encode(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
-        let mut rest = batch.clone();
-        loop {
-            let rows = self.narrow.fitting(&rest);
-            self.encoder.write(&rest.slice(0, rows))?;
-            if rows == rest.num_rows() {
-                break;
-            }
-            self.end_row_group()?;
-            rest = rest.slice(rows, rest.num_rows() - rows);
-        }
-        if self.encoder.open_bytes() > self.row_group_bytes_max { self.end_row_group() } else { Ok(()) }
-    }
-
-    fn end_row_group(&mut self) -> Result<(), ParquetError> {
-        self.narrow.clear();
-        self.encoder.end_row_group()
-    }
-
-    /// Encoded bytes so far, the open row group included.
+    /// Bytes so far, with those that are still to be encoded, about.
     pub fn bytes(&self) -> u64 {
-        (self.encoder.bytes_written() + self.encoder.open_bytes()) as u64
+        self.encoder.bytes()
     }
 
-    /// Encodes the footer.
+    /// Encodes what is left.
     pub fn close(self) -> Result<ClosedFile, SinkError> {
         let FileWriter { name, encoder, rows, mut upload, .. } = self;
         let mut rest = encoder.close().map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
@@ -142,7 +82,7 @@ impl FileWriter {
         Ok(ClosedFile { name, rows, bytes, rest, upload })
     }
 
-    pub(super) fn encode_error(&self, cause: ParquetError) -> SinkError {
+    pub(super) fn encode_error(&self, cause: EncodeError) -> SinkError {
         SinkError::Encode { name: self.name.clone(), cause }
     }
 

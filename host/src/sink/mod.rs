@@ -1,23 +1,21 @@
 //! Blocks become durable objects.
 //!
-//! * `file` - one Parquet file, encoded as batches arrive and uploaded in parts as it grows.
-//! * `encode` - batches become the bytes of a file, columns one after another where there are very many.
-//! * `narrow` - where a row group ends for its dictionaries' sake.
+//! * `file` - one file, encoded as batches arrive and uploaded in parts as it grows.
 //! * `stream` - puts the batches of one reader back into the order in which they left the source, and into files.
 //!
 //! What a sink file means is decided elsewhere: until a segment names it, it does not exist.
 
-mod encode;
 mod file;
-mod narrow;
 mod stream;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
-pub use file::{ClosedFile, Compression, FileWriter};
+pub use file::{ClosedFile, FileWriter};
 pub use stream::Stream;
 
+use crate::format::{EncodeError, OutputFormat};
 use crate::store::{Store, advice, told};
 
 /// Where and how output is written.
@@ -27,12 +25,10 @@ pub struct Spec {
     pub store: Store,
     /// Columns of every file, and what it says of them.
     pub schema: SchemaRef,
-    /// Of Parquet pages.
-    pub compression: Compression,
+    /// How files are written.
+    pub format: Arc<dyn OutputFormat>,
     /// A file that has grown beyond this is closed and the next begun.
     pub file_bytes_max: u64,
-    /// Encoded bytes of a row group, which ends early for wide rows; so many are in memory.
-    pub row_group_bytes_max: usize,
     /// What the rows are.
     pub kind: FileKind,
 }
@@ -188,9 +184,9 @@ pub enum SinkError {
     Encode {
         /// The file.
         name: String,
-        /// What Parquet said.
+        /// What its format said.
         #[source]
-        cause: parquet::errors::ParquetError,
+        cause: EncodeError,
     },
 }
 

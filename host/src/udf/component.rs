@@ -179,10 +179,14 @@ impl Foreign {
 
 fn read(path: &Path) -> Result<Vec<u8>, UdfError> {
     let unreadable = |source| UdfError::Read { path: path.to_owned(), source };
+    let refuse_others = |metadata: io::Result<std::fs::Metadata>| match metadata.map_err(unreadable)?.is_file() {
+        true => Ok(()),
+        false => Err(unreadable(io::Error::other("it is not a file"))),
+    };
+    // A pipe would already hold up who opens it.
+    refuse_others(path.metadata())?;
     let file = File::open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("it is not a file")));
-    }
+    refuse_others(file.metadata())?;
     let mut bytes = Vec::new();
     // One more than allowed, to notice that there is more; the file may grow while it is read.
     let read = file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes);

@@ -10,18 +10,23 @@
 //! * `decode` - pages become batches.
 //! * `estimate` - how many rows are decoded at a time.
 //! * `twice` - values of which no Arrow type holds all, exactly.
+//! * `write` - a file as it is written; `encode` - row groups become bytes, columns one after another where there are very
+//!   many; `narrow` - where a row group ends for its dictionaries' sake.
 
 mod chunks;
 mod decode;
+mod encode;
 mod estimate;
 mod footer;
 mod lengths;
+mod narrow;
 mod pages;
 mod read;
 mod readings;
 mod stream;
 mod thrift;
 mod twice;
+mod write;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -41,6 +46,7 @@ use footer::Footer;
 use pages::first_byte;
 use read::UnitReader;
 use readings::Readings;
+pub use write::{Compression, ParquetOutput};
 
 /// What the Parquet crate puts before its words, once for each layer.
 const LAYERS: [&str; 3] = ["Arrow: ", "Parquet argument error: ", "Parquet error: "];

@@ -1,5 +1,6 @@
 //! Settings of the pipeline file, and what they are where it does not say.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -8,6 +9,7 @@ use super::super::{Isolation, NewJob, OnError, Run};
 use super::memory::{Memory, Users};
 use crate::commit::GroupLimits;
 use crate::config::{self, At, Config};
+use crate::format::parquet::{self, ParquetOutput};
 use crate::sink;
 use crate::source::BlockSize;
 use crate::store::{Settings, Store};
@@ -77,14 +79,14 @@ pub(super) fn isolation(stage: &config::Stage, limits: &udf::Limits) -> Isolatio
 
 pub(super) fn sink_spec(config: &Config, store: Store, schema: SchemaRef, memory: Memory) -> sink::Spec {
     let compression = match config.sink.compression.as_ref().map(|written| written.value) {
-        Some(config::Compression::Zstd) | None => sink::Compression::Zstd,
-        Some(config::Compression::Snappy) => sink::Compression::Snappy,
-        Some(config::Compression::Lz4) => sink::Compression::Lz4,
-        Some(config::Compression::None) => sink::Compression::None,
+        Some(config::Compression::Zstd) | None => parquet::Compression::Zstd,
+        Some(config::Compression::Snappy) => parquet::Compression::Snappy,
+        Some(config::Compression::Lz4) => parquet::Compression::Lz4,
+        Some(config::Compression::None) => parquet::Compression::None,
     };
     let file_bytes_max = value_or(config.sink.file_bytes_max.as_ref(), FILE_BYTES_MAX);
-    let row_group_bytes_max = memory.row_group as usize;
-    sink::Spec { store, schema, compression, file_bytes_max, row_group_bytes_max, kind: sink::FileKind::Output }
+    let format = Arc::new(ParquetOutput { compression, row_group_bytes_max: memory.row_group as usize });
+    sink::Spec { store, schema, format, file_bytes_max, kind: sink::FileKind::Output }
 }
 
 pub(super) fn group_limits(config: &Config) -> GroupLimits {

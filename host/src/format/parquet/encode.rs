@@ -26,7 +26,7 @@ const JOINED_ROWS_MAX: usize = 4096;
 const JOINED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A writer of one file.
-pub(super) enum Encoder {
+pub(super) enum RowGroups {
     /// All columns of a row group at once, as rows come.
     Rows(ArrowWriter<Vec<u8>>),
     /// A few columns at a time.
@@ -41,21 +41,21 @@ pub(super) struct Columns {
     bytes: usize,
 }
 
-impl Encoder {
-    pub fn new(schema: &SchemaRef, options: ArrowWriterOptions) -> Result<Encoder> {
+impl RowGroups {
+    pub fn new(schema: &SchemaRef, options: ArrowWriterOptions) -> Result<RowGroups> {
         let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
         let (writer, _) = match is_wide(schema) {
-            false => return Ok(Encoder::Rows(writer)),
+            false => return Ok(RowGroups::Rows(writer)),
             true => writer.into_serialized_writer()?,
         };
         let (schema, batches) = (Arc::clone(schema), Vec::new());
-        Ok(Encoder::Columns(Columns { writer, schema, batches, bytes: 0 }))
+        Ok(RowGroups::Columns(Columns { writer, schema, batches, bytes: 0 }))
     }
 
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
-            Encoder::Rows(writer) => writer.write(batch)?,
-            Encoder::Columns(columns) => columns.keep(batch)?,
+            RowGroups::Rows(writer) => writer.write(batch)?,
+            RowGroups::Columns(columns) => columns.keep(batch)?,
         }
         Ok(())
     }
@@ -63,40 +63,40 @@ impl Encoder {
     /// Bytes of the open row group.
     pub fn open_bytes(&self) -> usize {
         match self {
-            Encoder::Rows(writer) => writer.in_progress_size(),
-            Encoder::Columns(columns) => columns.bytes,
+            RowGroups::Rows(writer) => writer.in_progress_size(),
+            RowGroups::Columns(columns) => columns.bytes,
         }
     }
 
     /// Bytes of the file without the open row group.
     pub fn bytes_written(&self) -> usize {
         match self {
-            Encoder::Rows(writer) => writer.bytes_written(),
-            Encoder::Columns(columns) => columns.writer.bytes_written(),
+            RowGroups::Rows(writer) => writer.bytes_written(),
+            RowGroups::Columns(columns) => columns.writer.bytes_written(),
         }
     }
 
     /// Ends the open row group.
     pub fn end_row_group(&mut self) -> Result<()> {
         match self {
-            Encoder::Rows(writer) => writer.flush(),
-            Encoder::Columns(columns) => columns.end_row_group(),
+            RowGroups::Rows(writer) => writer.flush(),
+            RowGroups::Columns(columns) => columns.end_row_group(),
         }
     }
 
     /// What of the file was not taken yet.
     pub fn encoded(&mut self) -> &mut Vec<u8> {
         match self {
-            Encoder::Rows(writer) => writer.inner_mut(),
-            Encoder::Columns(columns) => columns.writer.inner_mut(),
+            RowGroups::Rows(writer) => writer.inner_mut(),
+            RowGroups::Columns(columns) => columns.writer.inner_mut(),
         }
     }
 
     /// The same to the file's end.
     pub fn close(self) -> Result<Vec<u8>> {
         match self {
-            Encoder::Rows(writer) => writer.into_inner(),
-            Encoder::Columns(mut columns) => {
+            RowGroups::Rows(writer) => writer.into_inner(),
+            RowGroups::Columns(mut columns) => {
                 columns.end_row_group()?;
                 columns.writer.into_inner()
             }
@@ -218,8 +218,8 @@ mod tests {
     fn many_columns_are_encoded_a_few_at_a_time() {
         let batches = [batch(0), batch(10), batch(20)];
         let schema = batches[0].schema();
-        let mut encoder = Encoder::new(&schema, ArrowWriterOptions::new()).unwrap();
-        assert!(matches!(encoder, Encoder::Columns(_)));
+        let mut encoder = RowGroups::new(&schema, ArrowWriterOptions::new()).unwrap();
+        assert!(matches!(encoder, RowGroups::Columns(_)));
         assert!(!is_wide(&schema.project(&[0, 10, 11]).unwrap()));
         encoder.write(&batches[0]).unwrap();
         encoder.write(&batches[1]).unwrap();

@@ -36,7 +36,8 @@ The project's automation.
   cargo xtask lint                   formatting, clippy and docs, warnings denied
   cargo xtask soak                   the tests at full size, and the quickstart
   cargo xtask ray                    jobs that Ray Data begins and wasmpipe finishes, and the other way round; installs Ray
-  cargo xtask fuzz [SECONDS]         look for checkpoints that no run survives, with libFuzzer and the address sanitizer; 60 s each
+  cargo xtask fuzz [SECONDS]         look for checkpoints and components that no run survives, with libFuzzer and the address
+                                     sanitizer; 60 s each
   cargo xtask fuzz ids [SECONDS]     the same for id files, their reader and their writer, which is built in seconds
   cargo xtask bench [--small]        measure a job end to end, for tests/bench/RESULTS.md; with --copies 40 a long one
   cargo xtask bench id [--small]     measure what knowing rows by `id` costs against knowing them by position

@@ -1,12 +1,13 @@
-//! Components of the contract that are made of any bytes, on their way from a file to rows: loaded, asked what they offer,
-//! bound, started, called. The first byte says where the code stands that the others become. `cargo test` makes [simple code](super::code); with the feature `smith`, as for libFuzzer, it is `wasm-smith`
-//! that makes it.
+//! Components of the contract that are made of any bytes, on their way from a file to rows: loaded, asked what they
+//! offer, bound, started, called. The first byte says where the code stands that the others become. It is
+//! [simple](super::code); with the feature `smith`, as for libFuzzer, half of it is what `wasm-smith` makes.
 //!
 //! ```text
-//! bits 0-2   at start, in describe, in bind, before and after the honest answer of process, in all of them (5), in none (6)
+//! bits 0-2   at start, in describe, in bind, before and after the honest answer of process, in all of them (5), in none
+//!            (6), in none, and called by the component model: an adapter, which the host refuses (7)
 //! bits 3-4   instances of that code's module, beyond the first
 //! bit 5      within a component of its own
-//! bit 6      called by the component model: an adapter, which the host refuses
+//! bit 6      simple code
 //! bit 7      beside it, a component with anything in it
 //! ```
 
@@ -25,6 +26,7 @@ const CALL_TIME_MAX: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_secs(2);
 
 const SKELETON: &str = include_str!("component.wat");
+
 /// What must hold of a component that is made of any bytes.
 pub fn components(data: &[u8]) {
     let Some((shape, component)) = of_bytes(data) else { return };
@@ -128,6 +130,11 @@ impl Shape {
     }
 
     fn has_adapter(self) -> bool {
+        self.0 & 7 == 7
+    }
+
+    #[cfg(feature = "smith")]
+    fn is_simple(self) -> bool {
         self.0 & 0x40 != 0
     }
 
@@ -167,7 +174,7 @@ const ADAPTER: &str = r#"
 fn of_bytes(data: &[u8]) -> Option<(Shape, Vec<u8>)> {
     let (&shape, rest) = data.split_first()?;
     let shape = Shape(shape);
-    let Made { module, company } = made(rest)?;
+    let Made { module, company } = made(shape, rest)?;
     let skeleton = wat::parse_str(shape.wat()).expect("the skeleton is a component");
     let mut component = with_first_module(&skeleton, &module);
     if shape.is_nested() {
@@ -187,51 +194,28 @@ struct Made {
     company: Vec<u8>,
 }
 
+/// Of code that anything may be in with the feature `smith`, else of simple code.
+#[cfg(feature = "smith")]
+fn made(shape: Shape, bytes: &[u8]) -> Option<Made> {
+    if shape.is_simple() {
+        return Some(simple(bytes));
+    }
+    let mut bytes = arbitrary::Unstructured::new(bytes);
+    let module = super::smith::module(&mut bytes).ok()?;
+    let company = if shape.has_company() { super::smith::component(&mut bytes).ok()? } else { Vec::new() };
+    Some(Made { module, company })
+}
+
 #[cfg(not(feature = "smith"))]
 #[expect(clippy::unnecessary_wraps, reason = "wasm-smith makes nothing of too few bytes")]
-fn made(bytes: &[u8]) -> Option<Made> {
+fn made(_shape: Shape, bytes: &[u8]) -> Option<Made> {
+    Some(simple(bytes))
+}
+
+fn simple(bytes: &[u8]) -> Made {
     let module = super::code::module(bytes);
     let company = [HEADER, &section(MODULE, &module), &section(MODULE, &module)].concat();
-    Some(Made { module, company })
-}
-
-#[cfg(feature = "smith")]
-fn made(bytes: &[u8]) -> Option<Made> {
-    let mut bytes = arbitrary::Unstructured::new(bytes);
-    let module = wasm_smith::Module::new(smith::config(), &mut bytes).ok()?.to_bytes();
-    let company = wasm_smith::Component::new(smith::config(), &mut bytes).ok()?.to_bytes();
-    Some(Made { module, company })
-}
-
-#[cfg(feature = "smith")]
-mod smith {
-    use wasm_smith::Config;
-
-    /// What the code can import: all that the skeleton has.
-    const IMPORTS: &str = r#"(module
-        (import "memory" "memory" (memory 1))
-        (import "memory" "realloc" (func (param i32 i32 i32 i32) (result i32)))
-        (import "host" "answer" (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))
-        (import "host" "log" (func (param i32 i32 i32)))
-        (import "host" "count" (func (param i32 i32 i64))))"#;
-    const EXPORTS: &str = r#"(module (func (export "run") (param i32 i32 i32 i32 i32) (result i32) (i32.const 0)))"#;
-
-    /// What the engine takes; and small, as most of it is compiled and never run.
-    pub(super) fn config() -> Config {
-        let parsed = |text: &str| Some(wat::parse_str(text).expect("a module"));
-        Config {
-            available_imports: parsed(IMPORTS),
-            exports: parsed(EXPORTS),
-            gc_enabled: false,
-            exceptions_enabled: false,
-            threads_enabled: false,
-            memory64_enabled: false,
-            max_memories: 1,
-            max_funcs: 10,
-            max_instructions: 200,
-            ..Config::default()
-        }
-    }
+    Made { module, company }
 }
 
 const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -281,7 +265,7 @@ pub fn component_seeds() -> Vec<Vec<u8>> {
         };
         [shape].into_iter().chain((0..600).map(next)).collect()
     };
-    [0, 1, 2, 3, 4, 5, 6, 0x1b, 0x23, 0x43, 0x83, 0xfd].map(noise).to_vec()
+    [0, 1, 2, 3, 4, 5, 6, 7, 0x1b, 0x23, 0x43, 0x83, 0xbd].map(noise).to_vec()
 }
 
 #[cfg(test)]
@@ -308,7 +292,7 @@ mod tests {
             let answer = Instance::new(&ENGINE, &Arc::new(spec), &binding).unwrap().process(&rows).unwrap();
             assert_eq!(answer.batch.column(0).as_ref(), rows.column(0).as_ref());
         }
-        let refused = std::fs::write(&path, wat::parse_str(Shape(0x43).wat()).unwrap())
+        let refused = std::fs::write(&path, wat::parse_str(Shape(7).wat()).unwrap())
             .map(|()| Component::load_for_stage(&ENGINE, &path, &limits).unwrap_err().to_string());
         assert!(refused.unwrap().contains("call each other by the component model"));
     }

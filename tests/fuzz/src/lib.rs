@@ -12,10 +12,10 @@
 //! * `hold` - what must hold.
 //! * `sink` - the same of claims and manifests.
 //! * `seeds` - bytes to begin with.
-//! * `components` - components of any bytes, from file to rows; `code` - what any bytes become within them.
+//! * `components` - components of any bytes, from file to rows; `code` - what any bytes become within them, `smith` - the same
+//!   for libFuzzer.
 
 mod checkpoint;
-#[cfg(not(feature = "smith"))]
 mod code;
 mod components;
 mod frozen;
@@ -27,6 +27,8 @@ mod seal;
 mod seeds;
 mod side;
 mod sink;
+#[cfg(feature = "smith")]
+mod smith;
 
 pub use components::{component_seeds, components};
 pub use seeds::{entry_seeds, side_seeds, sink_seeds, write_seeds};

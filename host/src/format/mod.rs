@@ -6,11 +6,15 @@
 //! * `arrange` - columns of a decoded batch in the order and types that are wanted.
 //! * `sniff` - what a file is, by its first and last bytes.
 //! * `parquet` - Parquet files: row groups, read page by page.
+//! * `jsonl` - JSON Lines: bytes, lines, batches.
+//! * `compression` - whole objects that are compressed.
 //!
 //! A format that is read is a [`Format`]; what it knows of one object is a [`Content`]; rows of one unit of it come from a
 //! [`RowReader`]. One that is written is an [`OutputFormat`], and each file has its [`Encoder`].
 
 mod arrange;
+pub mod compression;
+pub mod jsonl;
 pub mod parquet;
 mod rows;
 mod sniff;

@@ -31,6 +31,7 @@
 //! * `types` - what functions take and give (S16, C5).
 //! * `other_readers` - what pyarrow sees.
 //! * `fidelity` - what came is what goes out (E4).
+//! * `formats` - results in other formats than Parquet.
 //! * `flips` - a bit of a checkpoint that is not what it was (I).
 //! * `forged` - entries in the place of others (I).
 //! * `frozen` - jobs that earlier builds began.
@@ -53,6 +54,7 @@ mod examples;
 mod fidelity;
 mod flips;
 mod forged;
+mod formats;
 mod frozen;
 mod growth;
 mod house;

@@ -157,10 +157,15 @@ impl Named<'_> {
             return Ok(self.wrong(format!("it has {} bytes instead of {}", meta.size, self.file.bytes)));
         }
         let object = Object::from(meta.clone());
-        match source::open(sink, &object, 0).await {
-            Ok(opened) if opened.rows == self.file.rows => {}
-            Ok(opened) => return Ok(self.wrong(format!("it has {} rows instead of {}", opened.rows, self.file.rows))),
-            Err(error) => return self.unread(error),
+        // Lines have no footer that says how many they are; their bytes do, with the digest.
+        if self.file.path.ends_with(".parquet") {
+            match source::open(sink, &object, 0).await {
+                Ok(opened) if opened.rows == self.file.rows => {}
+                Ok(opened) => {
+                    return Ok(self.wrong(format!("it has {} rows instead of {}", opened.rows, self.file.rows)));
+                }
+                Err(error) => return self.unread(error),
+            }
         }
         match (depth, &self.file.digest) {
             (Depth::Footers, _) => Ok(Seen::Right),

@@ -152,8 +152,10 @@ pub struct Sink {
     /// `columns = ["path", "passage"]`: the columns to write, in this order. Without it all that leave the last stage.
     /// At least one, none twice.
     pub columns: Option<At<Vec<At<String>>>>,
-    /// `compression = "zstd"`: how the pages of the files are compressed.
+    /// `compression = "zstd"`: how the pages of the files are compressed, or files of JSON Lines.
     pub compression: Option<At<Compression>>,
+    /// `nulls = "write"`: what stands for null in JSON Lines.
+    pub nulls: Option<At<Nulls>>,
     /// `file_bytes_max = "256 MiB"`: a file that has reached this size is finished and the next one begun. At least 1.
     pub file_bytes_max: Option<At<u64>>,
     /// `shared = true`: the folder may hold output of other jobs. Names tell them apart.
@@ -243,6 +245,8 @@ pub struct Run {
 pub enum Format {
     /// `"parquet"`: Apache Parquet.
     Parquet,
+    /// `"jsonl"`: JSON Lines, one object a line.
+    JsonLines,
 }
 
 /// What to do about a row that a function cannot process.
@@ -265,7 +269,16 @@ pub enum OnUnseparated {
     Skip,
 }
 
-/// How the pages of a Parquet file are compressed.
+/// What stands for null in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// `"write"`: `"key":null`.
+    Write,
+    /// `"omit"`: nothing, the key is not there.
+    Omit,
+}
+
+/// How the pages of a Parquet file, or files of JSON Lines, are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// `"zstd"`: Zstandard.
@@ -274,6 +287,8 @@ pub enum Compression {
     Snappy,
     /// `"lz4"`: raw LZ4 blocks, which Parquet calls `LZ4_RAW`.
     Lz4,
+    /// `"gzip"`: gzip.
+    Gzip,
     /// `"none"`: not at all.
     None,
 }

@@ -14,8 +14,8 @@ use super::value::{
     seconds_of_a_minute, seconds_or_zero, text, whole, wrong_type,
 };
 use super::{
-    At, Checkpoint, Compression, Config, DeadLetters, Format, OnError, OnUnseparated, PipelineFile, Problems, Run,
-    Sink, Source, Stage, Store,
+    At, Checkpoint, Compression, Config, DeadLetters, Format, Nulls, OnError, OnUnseparated, PipelineFile, Problems,
+    Run, Sink, Source, Stage, Store,
 };
 
 /// The most threads, and the most units open at once. More than this is a slip of the finger.
@@ -239,15 +239,39 @@ fn refuse_skip_under_fail(
     }
 }
 
+/// What the sink's format has not.
+fn refuse_misfits(
+    format: Option<&At<Format>>,
+    compression: Option<&At<Compression>>,
+    nulls: Option<&At<Nulls>>,
+    report: &mut Report<'_>,
+) {
+    let is_parquet = format.is_none_or(|written| written.value == Format::Parquet);
+    if let Some(nulls) = nulls.filter(|_| is_parquet) {
+        report.wrong(
+            &nulls.span,
+            "`nulls` is for JSON Lines; Parquet has nulls of its own",
+            "remove it, or write format = \"jsonl\"",
+        );
+    }
+    let is_block = |compression: &&At<Compression>| matches!(compression.value, Compression::Snappy | Compression::Lz4);
+    if let Some(compression) = compression.filter(is_block).filter(|_| !is_parquet) {
+        let message = "JSON Lines are compressed as whole files, which this is not for";
+        report.wrong(&compression.span, message, "compression = \"zstd\", \"gzip\" or \"none\"");
+    }
+}
+
 fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Sink {
     let path = section.required("path", report, place);
-    let format = section.optional("format", report, format);
+    let format = section.optional("format", report, sink_format);
     let columns = section.optional("columns", report, columns);
     let compression = section.optional("compression", report, compression);
+    let nulls = section.optional("nulls", report, nulls);
     let file_bytes_max = section.optional("file_bytes_max", report, bytes);
+    refuse_misfits(format.as_ref(), compression.as_ref(), nulls.as_ref(), report);
     let store = section.optional("store", report, store);
     let shared = section.optional("shared", report, boolean);
-    Sink { path, format, columns, compression, file_bytes_max, shared, store }
+    Sink { path, format, columns, compression, nulls, file_bytes_max, shared, store }
 }
 
 fn checkpoint(section: &Section<'_>, report: &mut Report<'_>) -> Checkpoint {
@@ -321,11 +345,20 @@ fn format(value: Value<'_>, report: &mut Report<'_>) -> Option<Format> {
     choice(value, &[("parquet", Format::Parquet)], report)
 }
 
+fn sink_format(value: Value<'_>, report: &mut Report<'_>) -> Option<Format> {
+    choice(value, &[("parquet", Format::Parquet), ("jsonl", Format::JsonLines)], report)
+}
+
+fn nulls(value: Value<'_>, report: &mut Report<'_>) -> Option<Nulls> {
+    choice(value, &[("write", Nulls::Write), ("omit", Nulls::Omit)], report)
+}
+
 fn compression(value: Value<'_>, report: &mut Report<'_>) -> Option<Compression> {
     let choices = [
         ("zstd", Compression::Zstd),
         ("snappy", Compression::Snappy),
         ("lz4", Compression::Lz4),
+        ("gzip", Compression::Gzip),
         ("none", Compression::None),
     ];
     choice(value, &choices, report)

@@ -57,9 +57,10 @@ pub(super) const SINK: Shape = Shape {
     name: "[sink]",
     keys: &[
         ("path", r#"path = "out/""#),
-        ("format", r#"format = "parquet""#),
+        ("format", r#"format = "jsonl""#),
         ("columns", r#"columns = ["path", "passage"]"#),
         ("compression", r#"compression = "zstd""#),
+        ("nulls", r#"nulls = "omit""#),
         ("file_bytes_max", r#"file_bytes_max = "256 MiB""#),
         ("shared", "shared = true"),
         ("store", STORE_EXAMPLE),

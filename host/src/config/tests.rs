@@ -8,7 +8,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::shape::{CHECKPOINT, DEAD_LETTERS, RUN, SINK, SOURCE, STAGE, STORE};
-use super::{Compression, Config, Format, OnError, OnUnseparated, Place, Problems, load, parse};
+use super::{Compression, Config, Format, Nulls, OnError, OnUnseparated, Place, Problems, load, parse};
 
 /// The smallest file that is good. Cases are put below it, or below one of its sections.
 const SOURCE_AND_SINK: &str = "[source]\npath = \"in/\"\n[sink]\npath = \"out/\"\n";
@@ -80,9 +80,10 @@ on_error = "dead-letter"
 
 [sink]
 path = "out/"
-format = "parquet"
+format = "jsonl"
 columns = ["path", "passage"]
 compression = "zstd"
+nulls = "omit"
 file_bytes_max = 1000
 shared = true
 store = { profile = "team" }
@@ -155,9 +156,10 @@ fn every_key_is_read() {
 
     let sink = config.sink;
     assert_eq!(required(&sink.path), "out/");
-    assert_eq!(sink.format.unwrap().value, Format::Parquet);
+    assert_eq!(sink.format.unwrap().value, Format::JsonLines);
     assert_eq!(sink.columns.unwrap().value.iter().map(value).collect::<Vec<_>>(), ["path", "passage"]);
     assert_eq!(sink.compression.unwrap().value, Compression::Zstd);
+    assert_eq!(sink.nulls.unwrap().value, Nulls::Omit);
     assert_eq!(sink.file_bytes_max.unwrap().value, 1000);
     assert!(sink.shared.unwrap().value);
     assert_eq!(required(&sink.store.unwrap().value.profile), "team");
@@ -443,7 +445,7 @@ fn unknown_keys() {
             pipeline.toml:5:1: unknown key `colunms` in [sink]
                  5 | colunms = ['path']
                    | ^^^^^^^
-              hint: did you mean `columns`? [sink] takes path, format, columns, compression, file_bytes_max, shared and store
+              hint: did you mean `columns`? [sink] takes path, format, columns, compression, nulls, file_bytes_max, shared and store
 
             1 problem in pipeline.toml"#]],
     );
@@ -743,7 +745,7 @@ block_rows_max = 4294967296
                    |                    ^^^^^^
               hint: remove it here or on line 19
 
-            pipeline.toml:20:15: `compression` must be "zstd", "snappy", "lz4" or "none", not "ztsd"
+            pipeline.toml:20:15: `compression` must be "zstd", "snappy", "lz4", "gzip" or "none", not "ztsd"
                 20 | compression = "ztsd"
                    |               ^^^^^^
               hint: did you mean "zstd"?

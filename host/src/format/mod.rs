@@ -201,10 +201,19 @@ pub trait RowReader {
 /// A batch could not be encoded.
 pub type EncodeError = Box<dyn Error + Send + Sync>;
 
+/// How names of files end that formats write, without the dot.
+pub const EXTENSIONS: [&str; 4] = ["parquet", "jsonl", "jsonl.gz", "jsonl.zst"];
+
 /// How files are written.
 pub trait OutputFormat: fmt::Debug + Send + Sync {
+    /// As people write it: `parquet`.
+    fn name(&self) -> &'static str;
+
     /// How names of files end, without the dot.
     fn extension(&self) -> &'static str;
+
+    /// Whether columns can be written.
+    fn check(&self, schema: &SchemaRef) -> Result<(), EncodeError>;
 
     /// A new file of these columns.
     fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encoder>, EncodeError>;

@@ -4,13 +4,13 @@
 use arrow::datatypes::SchemaRef;
 
 use crate::commit::{Fingerprint, StageFingerprint};
-use crate::udf;
+use crate::{sink, udf};
 
 /// Version of the host's own semantics: raised when this host would compute other rows from the same job.
 pub const SEMANTICS: u32 = 1;
 
 /// The fingerprint of a job: a chain over its stages.
-pub(super) fn fingerprint(ids: Option<&SchemaRef>, stages: &[udf::Spec], sink: &SchemaRef) -> Fingerprint {
+pub(super) fn fingerprint(ids: Option<&SchemaRef>, stages: &[udf::Spec], sink: &sink::Spec) -> Fingerprint {
     let source_format = "parquet".to_string();
     let ids = ids.map(columns_of).unwrap_or_default();
     let mut chain = digest(&[&SEMANTICS.to_string(), &source_format, &ids.join("\n")]);
@@ -21,7 +21,7 @@ pub(super) fn fingerprint(ids: Option<&SchemaRef>, stages: &[udf::Spec], sink: &
         chain = digest(&[&chain, &component, &function, &config]);
         links.push(StageFingerprint { component, function, config, chain: chain.clone() });
     }
-    let (sink_format, sink_columns) = ("parquet".to_string(), columns_of(sink));
+    let (sink_format, sink_columns) = (sink.format.name().to_string(), columns_of(&sink.schema));
     Fingerprint { semantics: SEMANTICS, source_format, ids, stages: links, sink_format, sink_columns }
 }
 

@@ -37,7 +37,8 @@ use memory::{Memory, Users};
 use places::Stores;
 pub use settings::settings_of;
 use settings::{
-    COMPACT_ENTRIES, Crew, HEARTBEAT, checkpoint_key, group_limits, new_job, on_error, sink_spec, value_or,
+    COMPACT_ENTRIES, Crew, HEARTBEAT, checkpoint_key, group_limits, new_job, on_error, parquet_output, sink_spec,
+    value_or,
 };
 
 /// Makes the plan, or says everything that is wrong.
@@ -115,15 +116,19 @@ impl Draft<'_> {
         let before_sink = standing(places.last().map_or(&needed, |place| &place.output));
         let sink_columns = sink_names.iter().map(|name| before_sink[name.as_str()]).collect();
         let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
-        let fingerprint = fingerprint(ids.as_ref().map(|ids| &ids.schema), &specs, &sink_schema);
+        let sink = sink_spec(config, sink, sink_schema, memory);
+        if !self.can_be_written(&sink) {
+            return Ok(None);
+        }
+        let fingerprint = fingerprint(ids.as_ref().map(|ids| &ids.schema), &specs, &sink);
         let Ok(finished_before) = self.same_job(finished, &source, &objects, &fingerprint) else { return Ok(None) };
         let accepted = match &root {
             Some(root) => accept_changes(root, &fingerprint, self.options.accept_change)?,
             None => Vec::new(),
         };
-        let sink = sink_spec(config, sink, sink_schema, memory);
         let dead_letters = self.has_dead_letters().then(|| sink::Spec {
             schema: commit::letter_schema(&schema, &columns.schema),
+            format: Arc::new(parquet_output(&config.sink, memory)),
             kind: sink::FileKind::DeadLetters,
             ..sink.clone()
         });
@@ -179,6 +184,16 @@ impl Draft<'_> {
 
     fn keeps_full_rows(&self) -> bool {
         self.has_dead_letters() && self.config.dead_letters.full_row.as_ref().is_some_and(|written| written.value)
+    }
+
+    /// Whether the sink's format has the columns that are written.
+    fn can_be_written(&mut self, sink: &sink::Spec) -> bool {
+        let (checked, written) = (sink.format.check(&sink.schema), &self.config.sink.format);
+        if let (Err(error), Some(written)) = (&checked, written) {
+            let hint = "leave it out with `columns` under [sink], or write format = \"parquet\"";
+            self.problem(written, Message::new(error.to_string()).hint(hint));
+        }
+        checked.is_ok()
     }
 
     fn problem<T>(&mut self, at: &At<T>, message: impl Into<Message>) {

@@ -15,7 +15,7 @@ use arrow::datatypes::SchemaRef;
 pub use file::{ClosedFile, FileWriter};
 pub use stream::Stream;
 
-use crate::format::{EncodeError, OutputFormat};
+use crate::format::{EXTENSIONS, EncodeError, OutputFormat};
 use crate::store::{Store, advice, told};
 
 /// Where and how output is written.
@@ -76,7 +76,8 @@ impl Sink {
     pub fn file(&self) -> Result<FileWriter, SinkError> {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let (kind, job, token) = (self.spec.kind, self.job.as_str(), self.token.as_str());
-        let name = FileName { kind, job, lane: self.lane, token, sequence };
+        let extension = self.spec.format.extension();
+        let name = FileName { kind, job, lane: self.lane, token, sequence, extension };
         FileWriter::new(&self.spec, name.to_string(), self.runtime.clone())
     }
 
@@ -125,7 +126,7 @@ impl Receipt {
     }
 }
 
-/// `<job>-<lane>-<token>-<sequence>.parquet` in the folder of its kind: never used twice, since a token is random and a
+/// `<job>-<lane>-<token>-<sequence>.<extension>` in the folder of its kind: never used twice, since a token is random and a
 /// sequence only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName<'a> {
@@ -139,12 +140,14 @@ pub struct FileName<'a> {
     pub token: &'a str,
     /// Counts the files of one writer.
     pub sequence: u64,
+    /// Of its format.
+    pub extension: &'a str,
 }
 
 impl std::fmt::Display for FileName<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let FileName { kind, job, lane, token, sequence } = self;
-        write!(f, "{}{job}-{lane}-{token}-{sequence:06}.parquet", kind.folder())
+        let FileName { kind, job, lane, token, sequence, extension } = self;
+        write!(f, "{}{job}-{lane}-{token}-{sequence:06}.{extension}", kind.folder())
     }
 }
 
@@ -155,7 +158,8 @@ impl<'a> FileName<'a> {
             Some(name) => (FileKind::DeadLetters, name),
             None => (FileKind::Output, name),
         };
-        let mut parts = name.strip_suffix(".parquet")?.split('-');
+        let (name, extension) = name.split_once('.').filter(|(_, extension)| EXTENSIONS.contains(extension))?;
+        let mut parts = name.split('-');
         let (job, lane, token, sequence) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let is_hex =
             |text: &str| text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -163,7 +167,7 @@ impl<'a> FileName<'a> {
             return None;
         }
         let (lane, sequence) = (lane.parse().ok()?, sequence.parse().ok()?);
-        Some(FileName { kind, job, lane, token, sequence })
+        Some(FileName { kind, job, lane, token, sequence, extension })
     }
 }
 
@@ -196,15 +200,18 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_foreign_names_are_not_ours() {
-        for kind in [FileKind::Output, FileKind::DeadLetters] {
+        for (kind, extension) in
+            FileKind::ALL.into_iter().flat_map(|kind| EXTENSIONS.map(|extension| (kind, extension)))
+        {
             let (job, token) = ("0123456789abcdef", "fedcba9876543210");
-            let name = FileName { kind, job, lane: 3, token, sequence: 12 };
+            let name = FileName { kind, job, lane: 3, token, sequence: 12, extension };
             assert_eq!(FileName::parse(&name.to_string()), Some(name));
         }
         for foreign in [
             "part-0.parquet",
             "0123456789abcdef-3-fedcba9876543210-x.parquet",
             "0123456789abcdef-3-fedcba9876543210-000012.parquet.bak",
+            "0123456789abcdef-3-fedcba9876543210-000012.json",
             "sub/0123456789abcdef-3-fedcba9876543210-000012.parquet",
             "_wasmpipe/0123456789abcdef-3-fedcba9876543210-000012.parquet",
             "0123456789ABCDEF-3-fedcba9876543210-000012.parquet",

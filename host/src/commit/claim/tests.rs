@@ -100,7 +100,8 @@ async fn claimed(sink: &Store, me: &Claimant) -> Result<u64, CommitError> {
 }
 
 fn output_of(job: &str) -> String {
-    FileName { kind: FileKind::Output, job, lane: 0, token: &"0".repeat(16), sequence: 0 }.to_string()
+    FileName { kind: FileKind::Output, job, lane: 0, token: &"0".repeat(16), sequence: 0, extension: "parquet" }
+        .to_string()
 }
 
 const A: &str = "aaaaaaaaaaaaaaaa";
@@ -405,7 +406,14 @@ async fn start(checkpoint: &Store, sink: &Store, starter: Starter) -> Result<(),
     if root.genesis.job != me.job {
         return Err(CommitError::Refused("another job has begun".into()));
     }
-    let name = FileName { kind: FileKind::Output, job: &me.job, lane: 0, token: lane.token(), sequence: 0 };
+    let name = FileName {
+        kind: FileKind::Output,
+        job: &me.job,
+        lane: 0,
+        token: lane.token(),
+        sequence: 0,
+        extension: "parquet",
+    };
     let written = put(sink, &name.to_string(), b"rows").await;
     written.map(drop).map_err(|cause| CommitError::store("write", name, cause))
 }

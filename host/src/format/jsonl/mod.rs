@@ -9,6 +9,7 @@
 //! * [`infer`] - a sample of lines becomes a schema.
 //! * [`decode`] - lines become batches of a schema; a line that is no row is told why.
 //! * [`encode`] - batches become lines.
+//! * [`write`] - a file as it is written.
 //! * [`refusal`] - why a line is no row.
 //!
 //! Inside: `cursor` reads JSON, `members` an object by its schema, `builders` a value by its type, `extra` keeps the keys
@@ -29,6 +30,7 @@ pub mod refusal;
 #[cfg(test)]
 mod tests;
 pub mod types;
+pub mod write;
 
 pub use cursor::DEPTH_MAX;
 pub use extra::{EXTRA_COLUMN, ExtraKeys};

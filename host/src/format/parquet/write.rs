@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
+use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use parquet::errors::Result;
 use parquet::file::properties::WriterProperties;
 
@@ -25,6 +25,8 @@ pub enum Compression {
     Snappy,
     /// Faster, larger.
     Lz4,
+    /// Slower, for readers that have no other.
+    Gzip,
     /// As they are.
     None,
 }
@@ -35,6 +37,7 @@ impl Compression {
             Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::default()),
             Compression::Snappy => ParquetCompression::SNAPPY,
             Compression::Lz4 => ParquetCompression::LZ4_RAW,
+            Compression::Gzip => ParquetCompression::GZIP(GzipLevel::default()),
             Compression::None => ParquetCompression::UNCOMPRESSED,
         }
     }
@@ -50,8 +53,17 @@ pub struct ParquetOutput {
 }
 
 impl OutputFormat for ParquetOutput {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
     fn extension(&self) -> &'static str {
         "parquet"
+    }
+
+    /// Each is, or the plan was not made.
+    fn check(&self, _: &SchemaRef) -> std::result::Result<(), EncodeError> {
+        Ok(())
     }
 
     fn encoder(&self, schema: &SchemaRef) -> std::result::Result<Box<dyn Encoder>, EncodeError> {

@@ -9,6 +9,10 @@ use super::super::{Isolation, NewJob, OnError, Run};
 use super::memory::{Memory, Users};
 use crate::commit::GroupLimits;
 use crate::config::{self, At, Config};
+use crate::format::OutputFormat;
+use crate::format::compression::Compression;
+use crate::format::jsonl::encode::Nulls;
+use crate::format::jsonl::write::JsonLinesOutput;
 use crate::format::parquet::{self, ParquetOutput};
 use crate::sink;
 use crate::source::BlockSize;
@@ -77,16 +81,44 @@ pub(super) fn isolation(stage: &config::Stage, limits: &udf::Limits) -> Isolatio
     }
 }
 
+/// Results, in the format that is asked for.
 pub(super) fn sink_spec(config: &Config, store: Store, schema: SchemaRef, memory: Memory) -> sink::Spec {
-    let compression = match config.sink.compression.as_ref().map(|written| written.value) {
+    let file_bytes_max = value_or(config.sink.file_bytes_max.as_ref(), FILE_BYTES_MAX);
+    let format = output_format(&config.sink, memory);
+    sink::Spec { store, schema, format, file_bytes_max, kind: sink::FileKind::Output }
+}
+
+/// How results are written.
+pub(super) fn output_format(sink: &config::Sink, memory: Memory) -> Arc<dyn OutputFormat> {
+    let nulls = match sink.nulls.as_ref().map(|written| written.value) {
+        Some(config::Nulls::Write) | None => Nulls::Written,
+        Some(config::Nulls::Omit) => Nulls::LeftOut,
+    };
+    match sink.format.as_ref().map(|written| written.value) {
+        Some(config::Format::Parquet) | None => Arc::new(parquet_output(sink, memory)),
+        Some(config::Format::JsonLines) => Arc::new(JsonLinesOutput {
+            compression: match sink.compression.as_ref().map(|written| written.value) {
+                Some(config::Compression::None) => Compression::None,
+                Some(config::Compression::Gzip) => Compression::Gzip,
+                // Others are refused where they are written.
+                _ => Compression::Zstd,
+            },
+            nulls,
+            buffered_bytes_max: memory.row_group as usize,
+        }),
+    }
+}
+
+/// How dead letters are written, whatever results are.
+pub(super) fn parquet_output(sink: &config::Sink, memory: Memory) -> ParquetOutput {
+    let compression = match sink.compression.as_ref().map(|written| written.value) {
         Some(config::Compression::Zstd) | None => parquet::Compression::Zstd,
         Some(config::Compression::Snappy) => parquet::Compression::Snappy,
         Some(config::Compression::Lz4) => parquet::Compression::Lz4,
+        Some(config::Compression::Gzip) => parquet::Compression::Gzip,
         Some(config::Compression::None) => parquet::Compression::None,
     };
-    let file_bytes_max = value_or(config.sink.file_bytes_max.as_ref(), FILE_BYTES_MAX);
-    let format = Arc::new(ParquetOutput { compression, row_group_bytes_max: memory.row_group as usize });
-    sink::Spec { store, schema, format, file_bytes_max, kind: sink::FileKind::Output }
+    ParquetOutput { compression, row_group_bytes_max: memory.row_group as usize }
 }
 
 pub(super) fn group_limits(config: &Config) -> GroupLimits {

@@ -5,7 +5,9 @@
 //! knows which source rows are finished, and which failed. Nothing here knows how a function runs or a file is written.
 //!
 //! * `selected` - rows whose carried columns are copied only where they are needed.
+//! * `bytes` - what rows take.
 
+mod bytes;
 mod selected;
 
 use std::collections::HashMap;
@@ -19,11 +21,12 @@ use arrow::error::ArrowError;
 
 use crate::columns;
 
-use selected::Held;
-pub use selected::{Cuts, SelectedBatch, range_bytes};
+pub use bytes::range_bytes;
+use bytes::{Held, array_bytes};
+pub use selected::{Cuts, SelectedBatch};
 
 /// Rows of one source object on their way through the stages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Block {
     /// The current rows, in their order; each part has some. A source row may have rows in several.
     pub parts: Vec<Part>,
@@ -38,8 +41,48 @@ pub struct Block {
 pub struct Part {
     /// The current columns. Row count may be zero, and so may be the column count.
     pub rows: SelectedBatch,
-    /// For every current row the ordinal of its source row in `origin`, ascending; `None` while each row is its own.
-    parents: Option<UInt32Array>,
+    parents: Parents,
+}
+
+/// For every current row of a part the ordinal of its source row in `origin`, ascending.
+#[derive(Clone, Debug)]
+enum Parents {
+    /// Each row is a source row of its own; these stand together, from this one on.
+    Own(u32),
+    /// Any; several rows may have the same, in other parts, too.
+    Of(UInt32Array),
+}
+
+impl Parents {
+    fn of(&self, row: u32) -> u32 {
+        match self {
+            Parents::Own(first) => first + row,
+            Parents::Of(parents) => parents.value(row as usize),
+        }
+    }
+
+    fn slice(&self, rows: &Range<usize>) -> Parents {
+        match self {
+            Parents::Own(first) => Parents::Own(first + rows.start as u32),
+            Parents::Of(parents) => Parents::Of(parents.slice(rows.start, rows.len())),
+        }
+    }
+
+    /// Of these rows.
+    fn taken(&self, rows: &UInt32Array) -> Parents {
+        match self {
+            Parents::Own(0) => Parents::Of(rows.clone()),
+            _ => Parents::Of(rows.values().iter().map(|&row| self.of(row)).collect()),
+        }
+    }
+
+    /// In memory.
+    fn bytes(&self) -> u64 {
+        match self {
+            Parents::Own(_) => 0,
+            Parents::Of(parents) => (parents.len() * size_of::<u32>()) as u64,
+        }
+    }
 }
 
 /// Which rows of which object.
@@ -107,6 +150,15 @@ pub enum Lineage {
 }
 
 impl Lineage {
+    /// For every one of so many input rows, its output rows.
+    pub fn counts(&self, rows: usize) -> Vec<u32> {
+        match self {
+            Lineage::Same => vec![1; rows],
+            Lineage::Kept(bits) => bits.iter().map(u32::from).collect(),
+            Lineage::Counts(counts) => counts.clone(),
+        }
+    }
+
     /// For every output row, the ordinal of its input row. `None` for `Same`.
     fn inputs(&self) -> Option<Vec<u32>> {
         match self {
@@ -130,6 +182,24 @@ impl Origin {
     /// Number of source rows.
     pub fn len(&self) -> usize {
         self.rows.iter().map(|range| (range.end - range.start) as usize).sum()
+    }
+
+    fn slice(&self, cut: &Range<usize>) -> Origin {
+        let batch = |batch: &RecordBatch| batch.slice(cut.start, cut.len());
+        let kept = |kept: &Kept| Kept { batch: batch(&kept.batch), attempts_before: Arc::clone(&kept.attempts_before) };
+        let mut before = 0;
+        let overlap = |range: &Range<u64>| {
+            let own = before..before + (range.end - range.start);
+            before = own.end;
+            let (start, end) = (own.start.max(cut.start as u64), own.end.min(cut.end as u64));
+            (start < end).then(|| range.start + (start - own.start)..range.start + (end - own.start))
+        };
+        Origin {
+            object: Arc::clone(&self.object),
+            rows: self.rows.iter().filter_map(overlap).collect(),
+            ids: self.ids.as_ref().map(batch),
+            kept: self.kept.as_ref().map(kept),
+        }
     }
 
     /// Whether there is no source row.
@@ -193,7 +263,12 @@ fn span(object: &str, rows: &Range<u64>) -> String {
 impl Part {
     /// The source row that the current row `row` came of.
     pub fn parent(&self, row: u32) -> u32 {
-        self.parents.as_ref().map_or(row, |parents| parents.value(row as usize))
+        self.parents.of(row)
+    }
+
+    /// Whether each of its rows is a source row of its own: none of them has another row, here or in another part.
+    pub fn has_own_rows(&self) -> bool {
+        matches!(self.parents, Parents::Own(_))
     }
 
     /// What an answer makes of it: the columns at `carry`, mapped by the lineage, then the columns of `adds`. The resulting
@@ -207,27 +282,14 @@ impl Part {
     ) -> Result<Part, ArrowError> {
         let inputs = lineage.inputs().map(UInt32Array::from);
         let rows = self.rows.carried(carry, inputs.as_ref(), adds, schema)?;
-        let parents = match (inputs, &self.parents) {
-            (None, parents) => parents.clone(),
-            (inputs, None) => inputs,
-            (Some(inputs), Some(parents)) => {
-                Some(inputs.values().iter().map(|&row| parents.value(row as usize)).collect())
-            }
-        };
+        let parents = inputs.map_or_else(|| self.parents.clone(), |inputs| self.parents.taken(&inputs));
         Ok(Part { rows, parents })
     }
 
     /// Some of its rows, without copying.
     #[must_use]
     pub fn slice(&self, rows: &Range<usize>) -> Part {
-        // The first rows of many are their own parents, the others are not.
-        let own = || (rows.start as u32..rows.end as u32).collect();
-        let parents = match &self.parents {
-            None if rows.start == 0 => None,
-            None => Some(own()),
-            Some(parents) => Some(parents.slice(rows.start, rows.len())),
-        };
-        Part { rows: self.rows.slice(rows), parents }
+        Part { rows: self.rows.slice(rows), parents: self.parents.slice(rows) }
     }
 
     /// Only the rows whose source row passes.
@@ -235,7 +297,7 @@ impl Part {
         let rows = self.rows.num_rows() as u32;
         let mask: BooleanArray = (0..rows).map(|row| Some(keep(self.parent(row)))).collect();
         let parents = (0..rows).filter(|&row| mask.value(row as usize)).map(|row| self.parent(row)).collect();
-        Ok(Part { rows: self.rows.filtered(&mask)?, parents: Some(parents) })
+        Ok(Part { rows: self.rows.filtered(&mask)?, parents: Parents::Of(parents) })
     }
 
     fn last_parent(&self) -> Option<u32> {
@@ -244,7 +306,7 @@ impl Part {
 
     /// Source rows with at least one row here; ascending parents make repeats neighbours.
     fn count_parents(&self) -> u64 {
-        let Some(parents) = &self.parents else { return self.rows.num_rows() as u64 };
+        let Parents::Of(parents) = &self.parents else { return self.rows.num_rows() as u64 };
         let changes = parents.values().windows(2).filter(|pair| pair[0] != pair[1]).count();
         u64::from(!parents.is_empty()) + changes as u64
     }
@@ -253,8 +315,12 @@ impl Part {
 impl Origin {
     /// First and last object row that these rows of a part came of, for messages.
     pub fn span_of(&self, part: &Part, rows: &Range<u32>) -> String {
-        let object_row = |row: u32| self.object_row(part.parent(row));
-        span(&self.object, &(object_row(rows.start)..object_row(rows.end - 1) + 1))
+        self.span_of_rows(&(part.parent(rows.start)..part.parent(rows.end - 1) + 1))
+    }
+
+    /// First and last object row of some source rows, for messages.
+    pub fn span_of_rows(&self, rows: &Range<u32>) -> String {
+        span(&self.object, &(self.object_row(rows.start)..self.object_row(rows.end - 1) + 1))
     }
 }
 
@@ -262,7 +328,20 @@ impl Block {
     /// A block as the source makes it: every row is its own parent.
     pub fn new(batch: RecordBatch, origin: Origin) -> Block {
         assert_eq!(batch.num_rows(), origin.len(), "one origin row per row");
-        Block { parts: vec![Part { rows: batch.into(), parents: None }], origin, failures: Vec::new() }
+        Block { parts: vec![Part { rows: batch.into(), parents: Parents::Own(0) }], origin, failures: Vec::new() }
+    }
+
+    /// Blocks of so many source rows each, of one as the source makes it.
+    pub fn cut(&self, rows_max: usize) -> Vec<Block> {
+        let [Part { rows, parents: Parents::Own(0) }] = self.parts.as_slice() else { panic!("no stage had it") };
+        let cuts =
+            (0..rows.num_rows()).step_by(rows_max.max(1)).map(|start| start..rows.num_rows().min(start + rows_max));
+        let block = |cut: Range<usize>| Block {
+            parts: vec![Part { rows: rows.slice(&cut), parents: Parents::Own(0) }],
+            origin: self.origin.slice(&cut),
+            failures: Vec::new(),
+        };
+        cuts.map(block).collect()
     }
 
     /// Current rows.
@@ -270,10 +349,17 @@ impl Block {
         self.parts.iter().map(|part| part.rows.num_rows()).sum()
     }
 
-    /// Bytes that the current rows keep in memory, about.
+    /// Bytes that the block keeps in memory, about: current rows, what is kept of source rows, and what is said of failed ones.
     pub fn held_bytes(&self) -> u64 {
         let mut held = Held::default();
-        self.parts.iter().for_each(|part| part.rows.hold(&mut held));
+        let kept = self.origin.kept.as_ref().map(|kept| &kept.batch);
+        // Whole columns first, as the parts have slices of some.
+        kept.into_iter().chain(&self.origin.ids).for_each(|batch| held.whole(batch));
+        for part in &self.parts {
+            part.rows.hold(&mut held);
+            held.bytes += part.parents.bytes();
+        }
+        self.failures.iter().for_each(|failure| held.said(failure));
         held.bytes
     }
 
@@ -312,9 +398,9 @@ impl Block {
     }
 }
 
-/// Bytes that the rows of a batch take: of slices only what they show.
+/// Bytes that the rows of a batch take: of slices what they show, and of dictionaries all, which rows have together.
 pub fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+    batch.columns().iter().map(|column| array_bytes(column)).sum::<u64>() as usize
 }
 
 /// Values that a batch has: of each column and each field within it its length.
@@ -375,9 +461,51 @@ mod tests {
         }
         assert_eq!(
             of(&[3..5, 5..5]).held_bytes(),
-            2 * 8 + 2 * 4 + 2 * (1 + 4),
-            "two values, two rows of them, two texts"
+            2 * 8 + 2 * 4 + 2 * (1 + 4) + 2 * 4,
+            "two values, two rows of them, two texts, two parents"
         );
+    }
+
+    /// What is kept for dead letters counts once, if rows are slices of it; and so does a message that many rows have.
+    #[test]
+    fn what_is_said_and_kept_of_source_rows_counts() {
+        let mut block = block(&[5, 6, 7]);
+        assert_eq!(block.held_bytes(), 24);
+        let batch = block.parts[0].rows.batch(&(0..3)).unwrap();
+        block.origin.kept = Some(Kept { batch: batch.clone(), attempts_before: Arc::default() });
+        assert_eq!(block.held_bytes(), 24);
+        block.parts = [0..1, 1..3].map(|rows| block.parts[0].slice(&rows)).to_vec();
+        assert_eq!(block.held_bytes(), 24);
+        block.parts.clear();
+        assert_eq!(block.held_bytes(), 24);
+        block.origin.ids = Some(adds(&["a", "b", "c"]));
+        assert_eq!(block.held_bytes(), 24 + 3 * 5);
+        let message: Arc<str> = "x".repeat(1000).into();
+        block.fail(0, [0, 1].map(|row| (row, FailureKind::Limit, Arc::clone(&message)))).unwrap();
+        assert_eq!(block.held_bytes(), 24 + 3 * 5 + 1000 + 2 * size_of::<Failure>() as u64);
+    }
+
+    #[test]
+    fn a_block_is_cut_with_all_that_is_known_of_its_rows() {
+        let mut whole = block(&[5, 6, 7, 8, 9]);
+        whole.origin.rows = vec![3..5, 9..10, 20..22];
+        whole.origin.ids = Some(adds(&["a", "b", "c", "d", "e"]));
+        whole.origin.kept = Some(Kept { batch: adds(&["a", "b", "c", "d", "e"]), attempts_before: Arc::default() });
+        for rows_max in 1..=6 {
+            let cut = whole.cut(rows_max);
+            let described = |block: &Block| {
+                let rows = 0..block.origin.len() as u32;
+                rows.map(|row| block.origin.describe(row)).collect::<Vec<_>>()
+            };
+            assert!(cut.iter().all(|block| block.num_rows() == block.origin.len() && block.num_rows() <= rows_max));
+            assert_eq!(cut.iter().flat_map(described).collect::<Vec<_>>(), described(&whole));
+            let kept = |block: &Block| block.origin.kept.as_ref().unwrap().batch.clone();
+            let all: Vec<RecordBatch> = cut.iter().map(kept).collect();
+            assert_eq!(arrow::compute::concat_batches(&all[0].schema(), &all).unwrap(), kept(&whole));
+            let rows = |block: &Block| block.parts[0].rows.batch(&(0..block.num_rows())).unwrap();
+            let all: Vec<RecordBatch> = cut.iter().map(rows).collect();
+            assert_eq!(arrow::compute::concat_batches(&all[0].schema(), &all).unwrap(), rows(&whole));
+        }
     }
 
     #[test]

@@ -2,17 +2,16 @@
 //! of rows that have it. What a flat map carries along costs four bytes a row until somebody needs the rows themselves, and
 //! then so many of them at a time as fit into a given number of bytes.
 
-use std::collections::HashSet;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, GenericByteArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
-    UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{filter, take};
-use arrow::datatypes::{ArrowNativeType, ByteArrayType, DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+
+use super::bytes::{Held, range_bytes, width};
 
 /// Rows of columns of equal length.
 #[derive(Clone, Debug)]
@@ -60,31 +59,51 @@ impl SelectedBatch {
         adds: &RecordBatch,
         schema: &SchemaRef,
     ) -> Result<SelectedBatch, ArrowError> {
-        let mut columns: Vec<Column> = places.iter().map(|&place| self.columns[place].clone()).collect();
+        let mut columns = places.iter().map(|&place| self.columns[place].clone()).collect();
         if let Some(rows) = rows {
-            select(&mut columns, rows)?;
+            columns = selected(columns, rows)?;
         }
         columns.extend(adds.columns().iter().cloned().map(Column::from));
         Ok(SelectedBatch { schema: Arc::clone(schema), columns, rows: adds.num_rows() })
     }
 
+    /// Its columns, and then those of another with as many rows.
+    #[must_use]
+    pub fn beside(mut self, other: SelectedBatch, schema: &SchemaRef) -> SelectedBatch {
+        assert_eq!(self.rows, other.rows, "rows of the same number");
+        self.columns.extend(other.columns);
+        SelectedBatch { schema: Arc::clone(schema), ..self }
+    }
+
     /// Only rows for which `keep` is true.
     pub fn filtered(&self, keep: &BooleanArray) -> Result<SelectedBatch, ArrowError> {
-        let rows = keep.true_count();
-        let kept = |column: &Column| match &column.rows {
-            None => filter(column.values.as_ref(), keep).map(Column::from),
+        let mut lists = Lists::default();
+        let kept = |Column { values, rows }: &Column| match rows {
+            None => filter(values.as_ref(), keep).map(Column::from),
             Some(rows) => {
-                let rows = filter(rows.as_ref(), keep)?.as_primitive().clone();
-                Ok(Column { values: Arc::clone(&column.values), rows: Some(Arc::new(rows)) })
+                let rows =
+                    lists.changed(rows, |rows| Ok::<_, ArrowError>(filter(rows, keep)?.as_primitive().clone()))?;
+                Ok(Column { values: Arc::clone(values), rows: Some(rows) })
             }
         };
         let columns = self.columns.iter().map(kept).collect::<Result<_, ArrowError>>()?;
-        Ok(SelectedBatch { schema: Arc::clone(&self.schema), columns, rows })
+        Ok(SelectedBatch { schema: Arc::clone(&self.schema), columns, rows: keep.true_count() })
     }
 
     /// So many rows, without copying.
     pub fn slice(&self, rows: &Range<usize>) -> SelectedBatch {
-        let columns = self.columns.iter().map(|column| column.slice(rows)).collect();
+        if *rows == (0..self.rows) {
+            return self.clone();
+        }
+        let mut lists = Lists::default();
+        let sliced = |Column { values, rows: selected }: &Column| match selected {
+            None => Column::from(values.slice(rows.start, rows.len())),
+            Some(list) => {
+                let Ok(list) = lists.changed(list, |list| Ok::<_, Infallible>(list.slice(rows.start, rows.len())));
+                Column { values: Arc::clone(values), rows: Some(list) }
+            }
+        };
+        let columns = self.columns.iter().map(sliced).collect();
         SelectedBatch { schema: Arc::clone(&self.schema), columns, rows: rows.len() }
     }
 
@@ -112,10 +131,9 @@ impl SelectedBatch {
 
     /// Cuts all rows into parts, as far as the columns at `places` go.
     pub fn cuts(&self, places: &[usize]) -> Cuts<'_> {
-        let columns = places.iter().map(|&place| &self.columns[place]);
-        let selected: Vec<Weight<'_>> = columns.filter_map(Weight::of_selected).collect();
-        let largest = selected.iter().map(|weight| weight.largest).sum();
-        Cuts { selected, largest, rows: 0..self.rows }
+        let mut weights = Vec::new();
+        places.iter().for_each(|&place| self.columns[place].weigh(&mut weights));
+        Cuts { weights, rows: 0..self.rows }
     }
 
     /// All rows as batches that each copy no more than `bytes_max` bytes, unless they are one row.
@@ -130,31 +148,23 @@ impl SelectedBatch {
         places.iter().map(|&place| self.columns[place].row_bytes(row)).sum()
     }
 
+    /// Bytes that it keeps in memory, about.
+    pub fn held_bytes(&self) -> u64 {
+        let mut held = Held::default();
+        self.hold(&mut held);
+        held.bytes
+    }
+
     /// Adds what it keeps in memory, about: values once, and the lists of rows.
     pub(super) fn hold(&self, held: &mut Held) {
         for Column { values, rows } in &self.columns {
             match rows {
-                None => held.bytes += range_bytes(values, &(0..values.len())),
+                None => held.slice(values),
                 Some(rows) => {
-                    held.once(Arc::as_ptr(values).cast(), || range_bytes(values, &(0..values.len())));
-                    held.once(Arc::as_ptr(rows).cast(), || (rows.len() * size_of::<u32>()) as u64);
+                    held.values(values);
+                    held.list(rows);
                 }
             }
-        }
-    }
-}
-
-/// Bytes in memory, where several hold the same.
-#[derive(Default)]
-pub(super) struct Held {
-    pub(super) bytes: u64,
-    shared: HashSet<*const ()>,
-}
-
-impl Held {
-    fn once(&mut self, what: *const (), bytes: impl FnOnce() -> u64) {
-        if self.shared.insert(what) {
-            self.bytes += bytes();
         }
     }
 }
@@ -171,13 +181,16 @@ impl Column {
         range_bytes(&self.values, &(value..value + 1))
     }
 
-    fn slice(&self, rows: &Range<usize>) -> Column {
-        match &self.rows {
-            None => Column::from(self.values.slice(rows.start, rows.len())),
-            Some(selected) => {
-                let selected = Arc::new(selected.slice(rows.start, rows.len()));
-                Column { values: Arc::clone(&self.values), rows: Some(selected) }
-            }
+    /// Adds it to what the rows of its list weigh.
+    fn weigh<'a>(&'a self, weights: &mut Vec<Weight<'a>>) {
+        let Some(rows) = &self.rows else { return };
+        let place = weights.iter().position(|weight| Arc::ptr_eq(weight.rows, rows)).unwrap_or_else(|| {
+            weights.push(Weight { rows, fixed: 0, varying: Vec::new(), last: None });
+            weights.len() - 1
+        });
+        match width(self.values.data_type()) {
+            Some(width) => weights[place].fixed += width,
+            None => weights[place].varying.push(&self.values),
         }
     }
 
@@ -189,31 +202,41 @@ impl Column {
     }
 }
 
-/// Of columns that share a list of rows, the new ones share one, too.
-fn select(columns: &mut [Column], rows: &UInt32Array) -> Result<(), ArrowError> {
-    let plain = Arc::new(rows.clone());
-    let mut composed: Vec<(Arc<UInt32Array>, Arc<UInt32Array>)> = Vec::new();
-    for column in columns {
-        column.rows = Some(match &column.rows {
-            None => Arc::clone(&plain),
-            Some(before) => match composed.iter().find(|(known, _)| Arc::ptr_eq(known, before)) {
-                Some((_, after)) => Arc::clone(after),
-                None => {
-                    let after = Arc::new(take(before.as_ref(), rows, None)?.as_primitive().clone());
-                    composed.push((Arc::clone(before), Arc::clone(&after)));
-                    after
-                }
-            },
-        });
+/// Lists of rows, and what becomes of each: columns that share one share the new one, too.
+#[derive(Default)]
+struct Lists(Vec<(Arc<UInt32Array>, Arc<UInt32Array>)>);
+
+impl Lists {
+    fn changed<E>(
+        &mut self,
+        list: &Arc<UInt32Array>,
+        change: impl FnOnce(&UInt32Array) -> Result<UInt32Array, E>,
+    ) -> Result<Arc<UInt32Array>, E> {
+        if let Some((_, after)) = self.0.iter().find(|(before, _)| Arc::ptr_eq(before, list)) {
+            return Ok(Arc::clone(after));
+        }
+        let after = Arc::new(change(list)?);
+        self.0.push((Arc::clone(list), Arc::clone(&after)));
+        Ok(after)
     }
-    Ok(())
+}
+
+/// For each row of `rows` the columns' values.
+fn selected(columns: Vec<Column>, rows: &UInt32Array) -> Result<Vec<Column>, ArrowError> {
+    let (plain, mut lists) = (Arc::new(rows.clone()), Lists::default());
+    let mut composed = |before: Option<Arc<UInt32Array>>| match before {
+        None => Ok(Arc::clone(&plain)),
+        Some(before) => {
+            lists.changed(&before, |before| Ok::<_, ArrowError>(take(before, rows, None)?.as_primitive().clone()))
+        }
+    };
+    let select = |Column { values, rows }| Ok::<_, ArrowError>(Column { values, rows: Some(composed(rows)?) });
+    columns.into_iter().map(select).collect()
 }
 
 /// Rows on their way into parts.
 pub struct Cuts<'a> {
-    selected: Vec<Weight<'a>>,
-    /// Bytes of a row at most.
-    largest: u64,
+    weights: Vec<Weight<'a>>,
     /// Those that are left.
     rows: Range<usize>,
 }
@@ -225,18 +248,21 @@ impl Cuts<'_> {
         if self.rows.is_empty() {
             return None;
         }
-        let count = self.rows.len().min(rows_max.max(1));
-        let fits = self.largest.saturating_mul(count as u64) <= bytes_max;
-        let count = if fits { count } else { self.fitting(count, bytes_max) };
+        let count = self.fitting(self.rows.len().min(rows_max.max(1)), bytes_max);
         let start = self.rows.start;
         self.rows.start += count;
         Some(start..start + count)
     }
 
-    fn fitting(&self, count: usize, bytes_max: u64) -> usize {
+    fn fitting(&mut self, count: usize, bytes_max: u64) -> usize {
+        let fixed: u64 = self.weights.iter().map(|weight| weight.fixed).sum();
+        if self.weights.iter().all(|weight| weight.varying.is_empty()) {
+            let fitting = bytes_max.checked_div(fixed).unwrap_or(u64::MAX).max(1);
+            return count.min(usize::try_from(fitting).unwrap_or(usize::MAX));
+        }
         let mut bytes = 0;
         for (taken, row) in self.rows.clone().take(count).enumerate() {
-            bytes += self.selected.iter().map(|weight| weight.of_row(row)).sum::<u64>();
+            bytes += self.weights.iter_mut().map(|weight| weight.of_row(row)).sum::<u64>();
             if bytes > bytes_max && taken > 0 {
                 return taken;
             }
@@ -245,66 +271,36 @@ impl Cuts<'_> {
     }
 }
 
-/// What the rows of a selected column weigh.
+/// What the rows of columns weigh that share a list of rows.
 struct Weight<'a> {
-    rows: &'a UInt32Array,
-    /// Of each value.
-    bytes: Vec<u64>,
-    largest: u64,
+    rows: &'a Arc<UInt32Array>,
+    /// Bytes of a row in those whose values all have as many.
+    fixed: u64,
+    /// The others.
+    varying: Vec<&'a ArrayRef>,
+    /// The last row's value, and its bytes: rows that have the same stand together.
+    last: Option<(u32, u64)>,
 }
 
-impl<'a> Weight<'a> {
-    fn of_selected(Column { values, rows }: &'a Column) -> Option<Weight<'a>> {
-        let rows = rows.as_ref()?;
-        let bytes: Vec<u64> = (0..values.len()).map(|value| range_bytes(values, &(value..value + 1))).collect();
-        let largest = bytes.iter().copied().max().unwrap_or(0);
-        Some(Weight { rows, bytes, largest })
-    }
-
-    fn of_row(&self, row: usize) -> u64 {
-        self.bytes[self.rows.value(row) as usize]
-    }
-}
-
-/// Bytes that a copy of some values of an array takes, about. Takes no time for each value, but of nested unions and the like.
-pub fn range_bytes(array: &dyn Array, range: &Range<usize>) -> u64 {
-    match array.data_type() {
-        DataType::Null | DataType::Boolean => range.len() as u64,
-        DataType::Utf8 => of_bytes(array.as_string::<i32>(), range),
-        DataType::LargeUtf8 => of_bytes(array.as_string::<i64>(), range),
-        DataType::Binary => of_bytes(array.as_binary::<i32>(), range),
-        DataType::LargeBinary => of_bytes(array.as_binary::<i64>(), range),
-        DataType::List(_) => of_items(array.as_list::<i32>().offsets(), array.as_list::<i32>().values(), range),
-        DataType::LargeList(_) => of_items(array.as_list::<i64>().offsets(), array.as_list::<i64>().values(), range),
-        DataType::Map(..) => of_items(array.as_map().offsets(), array.as_map().entries(), range),
-        DataType::Struct(_) => array.as_struct().columns().iter().map(|column| range_bytes(column, range)).sum(),
-        DataType::FixedSizeList(_, size) => {
-            let size = *size as usize;
-            range_bytes(array.as_fixed_size_list().values(), &(range.start * size..range.end * size))
+impl Weight<'_> {
+    fn of_row(&mut self, row: usize) -> u64 {
+        let value = self.rows.value(row);
+        if let Some((last, bytes)) = self.last
+            && last == value
+        {
+            return bytes;
         }
-        DataType::FixedSizeBinary(width) => range.len() as u64 * *width as u64,
-        DataType::Dictionary(key, _) => (range.len() * key.primitive_width().unwrap_or(8)) as u64,
-        other => match other.primitive_width() {
-            Some(width) => (range.len() * width) as u64,
-            None => array.slice(range.start, range.len()).to_data().get_slice_memory_size().unwrap_or(0) as u64,
-        },
+        let range = value as usize..value as usize + 1;
+        let bytes = self.fixed + self.varying.iter().map(|values| range_bytes(values, &range)).sum::<u64>();
+        self.last = Some((value, bytes));
+        bytes
     }
-}
-
-fn of_bytes<T: ByteArrayType>(array: &GenericByteArray<T>, range: &Range<usize>) -> u64 {
-    let offsets = array.value_offsets();
-    ((offsets[range.end] - offsets[range.start]).as_usize() + range.len() * size_of::<T::Offset>()) as u64
-}
-
-fn of_items<O: OffsetSizeTrait>(offsets: &[O], items: &dyn Array, range: &Range<usize>) -> u64 {
-    let of_items = range_bytes(items, &(offsets[range.start].as_usize()..offsets[range.end].as_usize()));
-    of_items + (range.len() * size_of::<O>()) as u64
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, Int64Builder, ListBuilder, StringArray, StructArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::Schema;
 
     use super::*;
 
@@ -360,21 +356,31 @@ mod tests {
         assert_eq!([0, 1, 2].map(|row| second.row_bytes(&[0, 1], row)), [1008, 1008, 18]);
     }
 
+    /// Four bytes for each row, however many columns are carried, and however often rows were cut out.
     #[test]
-    fn bytes_of_nested_values() {
-        let mut lists = ListBuilder::new(Int64Builder::new());
-        for length in [0, 3, 1] {
-            lists.values().append_slice(&vec![1; length]);
-            lists.append(true);
-        }
-        let lists: ArrayRef = Arc::new(lists.finish());
-        let texts = Arc::clone(texts(&[1, 2, 3]).column(0));
-        let field = |array: &ArrayRef, name: &str| Arc::new(Field::new(name, array.data_type().clone(), true));
-        let both = StructArray::from(vec![(field(&lists, "l"), Arc::clone(&lists)), (field(&texts, "s"), texts)]);
-        assert_eq!(range_bytes(&lists, &(0..3)), 3 * 4 + 4 * 8);
-        assert_eq!(range_bytes(&both, &(1..2)), 4 + 3 * 8 + 4 + 2);
-        assert_eq!(range_bytes(&both.slice(1, 1), &(0..1)), 4 + 3 * 8 + 4 + 2);
-        let sum: u64 = (0..3).map(|row| range_bytes(&both, &(row..row + 1))).sum();
-        assert_eq!(sum, range_bytes(&both, &(0..3)));
+    fn columns_that_share_rows_go_on_sharing_them() {
+        let columns = || (0..50).map(|nth| (format!("c{nth}"), numbers(3).column(0).clone()));
+        let wide = RecordBatch::try_from_iter(columns()).unwrap();
+        let none = RecordBatch::try_new_with_options(
+            Arc::new(Schema::empty()),
+            vec![],
+            &RecordBatchOptions::new().with_row_count(Some(8)),
+        );
+        let (none, places): (_, Vec<usize>) = (none.unwrap(), (0..50).collect());
+        let carried = |batch: &SelectedBatch, rows: Vec<u32>| {
+            let schema = Arc::clone(&batch.schema);
+            batch.carried(&places, Some(&UInt32Array::from(rows)), &none, &schema).unwrap()
+        };
+        let bytes = SelectedBatch::held_bytes;
+        let first = carried(&wide.into(), vec![0, 0, 0, 1, 1, 2, 2, 2]);
+        let values = 50 * 3 * 8;
+        assert_eq!(bytes(&first), values + 8 * 4);
+        let slice = first.slice(&(1..7));
+        assert_eq!(bytes(&slice), values + 6 * 4);
+        let filtered = slice.filtered(&BooleanArray::from(vec![true, true, false, true, true, false])).unwrap();
+        assert_eq!(bytes(&filtered), values + 4 * 4);
+        let second = carried(&filtered, vec![0, 0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(bytes(&second), values + 8 * 4);
+        assert_eq!(second.columns[7].array(&(0..8)).unwrap().as_ref(), &Int64Array::from(vec![0, 0, 0, 0, 1, 1, 2, 2]));
     }
 }

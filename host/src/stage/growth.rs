@@ -26,7 +26,8 @@ impl<'a> Growth<'a> {
     pub(super) fn too_large(&mut self, part: &Part, answer: &Answer) -> Vec<(u32, FailureKind, Arc<str>)> {
         let mut failed = Vec::new();
         let repeats = matches!(answer.lineage, Lineage::Counts(_));
-        if !repeats && batch_bytes(&answer.batch) as u64 <= self.max {
+        // Other calls know of rows that are not their own: how a block is cut must not decide who fails.
+        if part.has_own_rows() && !repeats && batch_bytes(&answer.batch) as u64 <= self.max {
             return failed;
         }
         let mut start = 0;
@@ -120,14 +121,19 @@ mod tests {
         assert_eq!(too_large(&mut Growth::new(&[0], 8), part, Lineage::Same, 4), Vec::<u32>::new());
     }
 
-    #[test]
-    fn a_source_row_is_counted_over_its_rows_and_once() {
-        let first = &block(&[6, 6]).parts[0];
+    /// Source rows of which 4 and 2 came, with a text of so many bytes each.
+    fn grown(bytes: [usize; 2]) -> Part {
+        let first = &block(&bytes).parts[0];
         let batch = answer(Lineage::Same, 6).batch;
         let schema = Arc::new(arrow::datatypes::Schema::new(
             [first.rows.batch(&(0..1)).unwrap().schema().field(0).clone(), batch.schema().field(0).clone()].to_vec(),
         ));
-        let second = first.advance(&[0], &Lineage::Counts(vec![4, 2]), &batch, &schema).unwrap();
+        first.advance(&[0], &Lineage::Counts(vec![4, 2]), &batch, &schema).unwrap()
+    }
+
+    #[test]
+    fn a_source_row_is_counted_over_its_rows_and_once() {
+        let second = grown([6, 6]);
         let mut growth = Growth::new(&[0], 60);
         let mut called = |rows, counts: Vec<u32>| {
             let all = counts.iter().sum::<u32>() as usize;
@@ -137,5 +143,24 @@ mod tests {
         assert_eq!(called(0..2, vec![2, 2]), Vec::<u32>::new());
         assert_eq!(called(2..5, vec![2, 2, 2]), [0]);
         assert_eq!(called(5..6, vec![2]), Vec::<u32>::new());
+    }
+
+    /// However few of its rows a call has.
+    #[test]
+    fn calls_that_each_add_little_are_added_up() {
+        let second = grown([6, 6]);
+        let kept = |rows: usize| Lineage::Kept(BooleanBuffer::from(vec![true; rows]));
+        for lineage in [|_| Lineage::Same, kept] {
+            for cut in [&[6][..], &[2, 4], &[1; 6]] {
+                let mut growth = Growth::new(&[0], 3 * 8);
+                let mut start = 0;
+                let called = |rows: &usize| {
+                    let part = second.slice(&(start..start + rows));
+                    start += rows;
+                    too_large(&mut growth, &part, lineage(*rows), *rows)
+                };
+                assert_eq!(cut.iter().flat_map(called).collect::<Vec<_>>(), [0], "{cut:?}");
+            }
+        }
     }
 }

@@ -47,7 +47,7 @@ pub struct Letter {
     /// `row`, `trap` or `limit`.
     pub kind: &'static str,
     /// What was wrong.
-    pub message: String,
+    pub message: Arc<str>,
     /// 1 if the row was tried for the first time.
     pub attempt: u32,
 }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn letter(row: u64, attempt: u32) -> Letter {
-        let (function, message) = ("f".into(), format!("{row} is refused"));
+        let (function, message) = ("f".into(), format!("{row} is refused").into());
         Letter { object: "a".into(), row, stage: 1, function, kind: "row", message, attempt }
     }
 

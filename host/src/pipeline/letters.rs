@@ -1,16 +1,21 @@
 //! The dead letters of a block: its source rows that failed in a stage with `on_error = "dead-letter"`, as they were read,
 //! with what was wrong. The files they go to are those of the group that the block is in.
+//!
+//! Nothing is copied until they are written: rows that were left together have the same words, which may be thousands of bytes.
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::block::{Block, Failure, FailureKind, Kept};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::block::{Block, Failure, FailureKind, Kept, SelectedBatch};
 use crate::commit::{Letter, letter_batch};
 use crate::message::parted;
 use crate::plan::{OnError, Plan};
 
 /// The block's dead letters in the order of its source rows; none if there is none.
-pub(super) fn of_block(plan: &Plan, block: &Block) -> Option<RecordBatch> {
+pub(super) fn of_block(plan: &Plan, block: &Block) -> Option<SelectedBatch> {
     let (spec, kept) = (plan.dead_letters.as_ref()?, block.origin.kept.as_ref()?);
     let is_letter = |failure: &&Failure| plan.stages[failure.stage].on_error == OnError::DeadLetter;
     let mut failures: Vec<&Failure> = block.failures.iter().filter(is_letter).collect();
@@ -18,29 +23,74 @@ pub(super) fn of_block(plan: &Plan, block: &Block) -> Option<RecordBatch> {
         return None;
     }
     failures.sort_unstable_by_key(|failure| failure.row);
-    let letters: Vec<Letter> = failures
-        .iter()
-        .zip(object_rows(block, &failures))
-        .map(|(failure, row)| letter(plan, block, kept, failure, row))
-        .collect();
-    let rows: UInt32Array = failures.iter().map(|failure| failure.row).collect();
-    let source = take_record_batch(&kept.batch, &rows).expect("rows of the block");
-    Some(letter_batch(&spec.schema, &letters, &source))
+    let function = |stage: usize| plan.stages[stage].spec.function.as_str();
+    Some(batch(&spec.schema, block, kept, &failures, function))
 }
 
-fn letter(plan: &Plan, block: &Block, kept: &Kept, failure: &Failure, row: u64) -> Letter {
+/// Places of columns of a letter that many may have in common, and of those that are each letter's own.
+const COMMON: [usize; 5] = [0, 2, 3, 4, 5];
+const OWN: usize = 2;
+
+fn batch<'a>(
+    schema: &SchemaRef,
+    block: &Block,
+    kept: &Kept,
+    failures: &[&Failure],
+    function: impl Fn(usize) -> &'a str,
+) -> SelectedBatch {
+    let (causes, which) = causes(failures);
+    let causes: Vec<Letter> = causes.iter().map(|failure| letter(block, failure, function(failure.stage))).collect();
+    let rows: UInt32Array = failures.iter().map(|failure| failure.row).collect();
+    let own_schema = Arc::new(Schema::new(schema.fields()[..COMMON.len() + OWN].to_vec()));
+    let common = SelectedBatch::from(letter_batch(&own_schema, &causes, &nothing(causes.len())));
+    let own = common.carried(&COMMON, Some(&which), &own(block, kept, failures), &own_schema);
+    let all: Vec<usize> = (0..kept.batch.num_columns()).collect();
+    let source = SelectedBatch::from(kept.batch.clone()).carried(&all, Some(&rows), &nothing(rows.len()), schema);
+    let (own, source) = (own.expect("rows of causes"), source.expect("rows of the block"));
+    let places: Vec<usize> = [0, 5, 1, 2, 3, 4, 6].into_iter().chain(all.iter().map(|place| place + 7)).collect();
+    own.beside(source, schema).project(&places, schema)
+}
+
+/// Failures that differ in more than their row, and for each failure the one of these that it is like.
+fn causes<'a>(failures: &[&'a Failure]) -> (Vec<&'a Failure>, UInt32Array) {
+    let (mut causes, mut known) = (Vec::new(), HashMap::new());
+    let mut cause = |failure: &&'a Failure| {
+        let kind = failure.kind as u8;
+        *known.entry((failure.stage, kind, Arc::as_ptr(&failure.message))).or_insert_with(|| {
+            causes.push(*failure);
+            causes.len() as u32 - 1
+        })
+    };
+    let which = failures.iter().map(&mut cause).collect();
+    (causes, which)
+}
+
+/// Row and attempt.
+fn own(block: &Block, kept: &Kept, failures: &[&Failure]) -> RecordBatch {
+    let rows = object_rows(block, failures);
+    let attempts: ArrayRef = Arc::new(rows.iter().map(|row| kept.attempt(*row)).collect::<UInt32Array>());
+    let rows: ArrayRef = Arc::new(UInt64Array::from(rows));
+    RecordBatch::try_from_iter([("row", rows), ("attempt", attempts)]).expect("columns of equal length")
+}
+
+fn nothing(rows: usize) -> RecordBatch {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).expect("no columns")
+}
+
+fn letter(block: &Block, failure: &Failure, function: &str) -> Letter {
     Letter {
         object: block.origin.object.clone(),
-        row,
+        row: 0,
         stage: failure.stage as u32 + 1,
-        function: plan.stages[failure.stage].spec.function.clone(),
+        function: function.to_owned(),
         kind: match failure.kind {
             FailureKind::Row => "row",
             FailureKind::Trap => "trap",
             FailureKind::Limit => "limit",
         },
         message: parted(&failure.message).0.into(),
-        attempt: kept.attempt(row),
+        attempt: 0,
     }
 }
 
@@ -49,4 +99,43 @@ fn object_rows(block: &Block, failures: &[&Failure]) -> Vec<u64> {
     let mut ordinals = block.origin.rows.iter().flat_map(Clone::clone).zip(0u32..);
     let mut row_of = |row: u32| ordinals.find(|(_, own)| *own == row).expect("a row of the block").0;
     failures.iter().map(|failure| row_of(failure.row)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, UInt32Type, UInt64Type};
+
+    use super::*;
+    use crate::block::Origin;
+    use crate::commit::letter_schema;
+
+    #[test]
+    fn rows_with_the_same_words_have_them_once() {
+        let source = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
+        let read = RecordBatch::try_new(Arc::new(source.clone()), vec![numbers]).unwrap();
+        let kept = Kept { batch: read.clone(), attempts_before: Arc::new(HashMap::from([(17, 2)])) };
+        let rows = std::iter::once(10..1010).collect();
+        let mut block = Block::new(read, Origin { object: "a".into(), rows, ids: None, kept: Some(kept.clone()) });
+        let long: Arc<str> = format!("{}\nhint: no part of it", "x".repeat(4096)).into();
+        let other: Arc<str> = "other".into();
+        let failed = |row| match row {
+            500 => (row, FailureKind::Row, Arc::clone(&other)),
+            _ => (row, FailureKind::Limit, Arc::clone(&long)),
+        };
+        block.fail(1, (5..900).map(failed)).unwrap();
+        let failures: Vec<&Failure> = block.failures.iter().collect();
+        let letters = batch(&letter_schema(&source, &source), &block, &kept, &failures, |_| "f");
+        assert!(letters.held_bytes() < 50_000, "{}", letters.held_bytes());
+        let whole = letters.batch(&(0..895)).unwrap();
+        let text = |column: usize, row| whole.column(column).as_string::<i32>().value(row).to_owned();
+        assert_eq!([0, 3, 4, 5].map(|column| text(column, 495)), ["a", "f", "row", "other"]);
+        assert_eq!((text(4, 494), text(5, 494).len()), ("limit".to_owned(), 4096));
+        assert_eq!(whole.column(1).as_primitive::<UInt64Type>().values()[..2], [15, 16]);
+        assert_eq!(whole.column(2).as_primitive::<UInt32Type>().values()[..2], [2, 2]);
+        assert_eq!(whole.column(6).as_primitive::<UInt32Type>().values()[..3], [1, 1, 3]);
+        assert_eq!(whole.column(7).as_primitive::<arrow::datatypes::Int64Type>().values()[..2], [5, 6]);
+        assert!(letters.batches(1 << 20).count() > 3, "written in parts");
+    }
 }

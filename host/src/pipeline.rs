@@ -294,9 +294,9 @@ fn outcome_of_error(error: &RunError) -> Outcome {
     }
 }
 
-/// The engine of a host in another program, which finds a [compiler](udf::Compiler) as that says.
+/// The engine of a host in another program: its [compiler](udf::Compiler) is as the environment says, else on the `PATH`.
 pub fn engine(cache: &std::path::Path) -> Result<Arc<udf::Engine>, udf::UdfError> {
-    engine_with(cache, udf::Compiler::default())
+    engine_with(cache, udf::Compiler::from_environment(udf::Compiler::on_path)?)
 }
 
 /// The engine and its clock, without which time limits do not hold. Binding while a plan is made needs both, too. The

@@ -177,32 +177,40 @@ fn bags(levels: usize) -> Vec<u8> {
     wat::parse_str(format!(r#"(component {text} (export "all" (instance $i{levels})))"#)).unwrap()
 }
 
-/// A component, and how large it is in all runs but soaks and in these. What is made to go past limits may be stopped by any of
-/// them, and by none on a fast machine.
+/// A component, how large it is in all runs but soaks and in these, and words of which one says how it ends.
 struct Bomb {
     what: &'static str,
     make: fn(usize) -> Vec<u8>,
     small: usize,
     full: usize,
+    ends: &'static [&'static str],
 }
 
+/// What compiling took.
+const LIMITS: &[&str] = &["compile_seconds_max = ", "compile_memory_bytes_max = ", "compiled_bytes_max = "];
+/// What is made to go past limits may be stopped by any of them, and by none on a fast machine: it is no function then.
+const ANY: &[&str] = &[LIMITS[0], LIMITS[1], LIMITS[2], "exports nothing", "of another world", PARTS[0]];
+/// Told before it is compiled, on any machine.
+const PARTS: &[&str] = &["component_parts_max = "];
+const UNCOUNTED: &[&str] = &["more instances of modules than can be counted"];
+
 const BOMBS: [Bomb; 16] = [
-    Bomb { what: "conditions that set locals", make: conditions, small: 4_000, full: 250_000 },
-    Bomb { what: "loops that turn all locals", make: loops, small: 2_000, full: 45_000 },
-    Bomb { what: "vectors alive at the same time", make: alive, small: 5_000, full: 700_000 },
-    Bomb { what: "jump tables", make: tables, small: 4, full: 120 },
-    Bomb { what: "calls with a thousand arguments", make: arguments, small: 20, full: 2_500 },
-    Bomb { what: "functions full of checks", make: checked, small: 100, full: 100_000 },
-    Bomb { what: "one long expression", make: expression, small: 50_000, full: 2_000_000 },
-    Bomb { what: "empty functions", make: empty, small: 20_000, full: 1_000_000 },
-    Bomb { what: "branches out of nested blocks", make: nested_branches, small: 5_000, full: 900_000 },
-    Bomb { what: "threefold nesting", make: |levels| nested(levels, 3, ""), small: 20, full: 60 },
-    Bomb { what: "nested modules", make: |levels| nested(levels, 2, MODULE), small: 14, full: 26 },
-    Bomb { what: "nesting within the limit", make: |levels| nested(levels, 2, MODULE), small: 8, full: 14 },
-    Bomb { what: "one level of many", make: |times| nested(1, times, MODULE), small: 900, full: 90_000 },
-    Bomb { what: "components of further out", make: |levels| aliased(levels, 5), small: 30, full: 1_000 },
-    Bomb { what: "components that are handed on", make: handed, small: 10, full: 90 },
-    Bomb { what: "instances that export others twice", make: bags, small: 12, full: 60 },
+    Bomb { what: "conditions that set locals", make: conditions, small: 60_000, full: 250_000, ends: LIMITS },
+    Bomb { what: "loops that turn all locals", make: loops, small: 2_000, full: 45_000, ends: ANY },
+    Bomb { what: "vectors alive at the same time", make: alive, small: 5_000, full: 700_000, ends: ANY },
+    Bomb { what: "jump tables", make: tables, small: 4, full: 120, ends: ANY },
+    Bomb { what: "calls with a thousand arguments", make: arguments, small: 20, full: 2_500, ends: ANY },
+    Bomb { what: "functions full of checks", make: checked, small: 100, full: 100_000, ends: ANY },
+    Bomb { what: "one long expression", make: expression, small: 50_000, full: 2_000_000, ends: ANY },
+    Bomb { what: "empty functions", make: empty, small: 20_000, full: 1_000_000, ends: ANY },
+    Bomb { what: "branches out of nested blocks", make: nested_branches, small: 5_000, full: 900_000, ends: ANY },
+    Bomb { what: "threefold nesting", make: |levels| nested(levels, 3, ""), small: 20, full: 60, ends: PARTS },
+    Bomb { what: "nested modules", make: |levels| nested(levels, 2, MODULE), small: 17, full: 26, ends: PARTS },
+    Bomb { what: "nesting within the limit", make: |levels| nested(levels, 2, MODULE), small: 8, full: 14, ends: ANY },
+    Bomb { what: "one level of many", make: |times| nested(1, times, MODULE), small: 900, full: 90_000, ends: ANY },
+    Bomb { what: "components of further out", make: |levels| aliased(levels, 5), small: 30, full: 1_000, ends: PARTS },
+    Bomb { what: "components that are handed on", make: handed, small: 10, full: 90, ends: UNCOUNTED },
+    Bomb { what: "instances that export others twice", make: bags, small: 12, full: 60, ends: ANY },
 ];
 
 const MODULE: &str = "(core module $m (func)) (core instance (instantiate $m))";
@@ -260,6 +268,8 @@ fn goes_off(bomb: &Bomb) {
     println!("{}: {:.1} s, {} MiB: {}", bomb.what, took.as_secs_f64(), peak >> 20, ended.said.lines().next().unwrap());
     assert_eq!(ended.code, Some(2), "{}: {}", bomb.what, ended.said);
     assert_mentions(&ended.said, &["bomb.wasm", "hint:"]);
+    let is_expected = bomb.ends.iter().any(|words| ended.said.contains(words));
+    assert!(is_expected, "{}: {}", bomb.what, ended.said);
     assert!(!ended.said.contains("wasmpipe broke"), "{}: {}", bomb.what, ended.said);
     assert!(took < Duration::from_secs(seconds) + patience(), "{}: {took:?}", bomb.what);
     assert!(peak < bytes + MEMORY_SLACK, "{}: {peak} bytes", bomb.what);
@@ -328,4 +338,47 @@ fn a_compiler_ends_with_its_host() {
     let is_there =
         || std::fs::read_to_string(format!("/proc/{compiler}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     until("its compiler ends", || !is_there());
+}
+
+/// The same command where the system allows less than is asked for, and nobody may raise it.
+fn where_less_is_allowed(command: &Command) -> Command {
+    let is_root = rustix::process::geteuid().is_root();
+    let without_that_right: &[&str] = if is_root { &["setpriv", "--bounding-set=-sys_resource"] } else { &[] };
+    let shell = ["sh", "-c", "ulimit -d 1000000 && exec \"$@\"", "sh"];
+    let words: Vec<&str> = without_that_right.iter().copied().chain(shell).collect();
+    let mut limited = Command::new(words[0]);
+    limited.args(&words[1..]).arg(command.get_program()).args(command.get_args());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.current_dir(command.get_current_dir().unwrap());
+    limited
+}
+
+const HERE: &str = "compiled in this process";
+
+#[test]
+fn a_lower_limit_of_the_system_is_no_fault_of_a_component() {
+    let workdir = Workdir::new();
+    let command = inspect(&workdir, &guests().join("bare.wasm"), (300, 2 << 30));
+    let ended = Process::start(where_less_is_allowed(&command)).wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert!(!ended.said.contains(HERE), "{}", ended.said);
+}
+
+/// Who is named as the compiler and cannot be it: the component is compiled all the same.
+#[test]
+fn a_compiler_that_cannot_begin_is_said_to_be_none() {
+    use std::os::unix::fs::PermissionsExt;
+    let wasmpipe = env!("CARGO_BIN_EXE_wasmpipe");
+    for (line, said) in [("exec", None), ("command", Some("another process than the one that waits"))] {
+        let workdir = Workdir::new();
+        let script = workdir.path("compiler");
+        std::fs::write(&script, format!("#!/bin/sh\n{line} {wasmpipe} \"$@\"\nexit $?\n")).unwrap();
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut command = inspect(&workdir, &guests().join("bare.wasm"), (300, 2 << 30));
+        command.env("WASMPIPE_COMPILER", script);
+        let ended = Process::start(command).wait();
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        assert_eq!(ended.said.contains(HERE), said.is_some(), "{}", ended.said);
+        assert_mentions(&ended.said, &Vec::from_iter(said));
+    }
 }

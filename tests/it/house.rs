@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("format", &["annotations", "block", "columns", "panics"]),
     ("source", &["columns", "format", "store"]),
     ("filter", &["private"]),
-    ("udf", &["block", "columns", "panics", "private"]),
+    ("udf", &["block", "columns", "config", "panics", "private"]),
     ("sink", &["block", "format", "store"]),
     ("commit", &["panics", "sink", "source", "store"]),
     (

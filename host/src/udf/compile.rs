@@ -6,7 +6,7 @@
 //! host                                            compiler
 //!  | component --> file in memory --> stdin -->     | sets its limits, compares the engine's key,
 //!  | looks at time and memory every few ms          | validates, adds stop checks, compiles
-//!  | code      <-- file in memory <-- stdout <--    | exit code 0: code; another: words why there is none
+//!  | code      <-- file in memory <-- stdout <--    | exit code 0: code; another: words why there is none, and whose fault it is
 //! ```
 //!
 //! **What is run as native code** is what came back, so who could have written it matters. The two files have no name and
@@ -19,6 +19,7 @@
 //! [static limits](super::bounds::refuse_here) only, and a panic is an answer. These limits are rougher: a component made to
 //! break them may take gigabytes and minutes.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -26,11 +27,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::bounds;
 use super::engine::Maker;
 use super::journal::tame;
+use super::{UdfError, bounds};
+use crate::config::size;
 use crate::panics;
 
 /// Bytes of a component in the form that the processor runs: four times those of the largest file that is taken.
@@ -46,13 +48,19 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The hidden command.
 pub const COMPILE_COMMAND: &str = "compile-component";
-/// Names the program that compiles, where the host is a library in another program.
+/// Names the program that compiles.
 const COMPILER: &str = "WASMPIPE_COMPILER";
+/// Limits what the compiler may allocate for one component.
+const MEMORY_MAX: &str = "WASMPIPE_COMPILE_MEMORY_MAX";
+/// Limits how long it may take.
+const SECONDS_MAX: &str = "WASMPIPE_COMPILE_SECONDS_MAX";
 
 /// What the compiler's exit codes mean, beside 0.
 const INVALID: u8 = 10;
 const BROKE: u8 = 11;
 const OTHER_BUILD: u8 = 12;
+/// It cannot begin; no component is to blame.
+const UNREADY: u8 = 13;
 
 /// Who compiles components, and within which limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,26 +73,44 @@ pub struct Compiler {
     pub time_max: Duration,
 }
 
-impl Default for Compiler {
-    /// For a host in another program: the wasmpipe that `WASMPIPE_COMPILER` names, else the one on the `PATH`.
-    fn default() -> Compiler {
-        let named = std::env::var_os(COMPILER).filter(|value| !value.is_empty()).map(PathBuf::from);
-        Compiler { program: named.or_else(on_path), ..Compiler::by(None) }
-    }
-}
-
 impl Compiler {
     /// With the limits that hold unless others are asked for. A Python interpreter takes 400 MB and 20 seconds of a processor.
     pub fn by(program: Option<PathBuf>) -> Compiler {
         Compiler { program, memory_bytes_max: 2 << 30, time_max: Duration::from_secs(300) }
     }
 
-    /// This program is wasmpipe itself.
-    pub fn of_this_program() -> Compiler {
+    /// As the environment says: `WASMPIPE_COMPILER`, which is otherwise `program`, `WASMPIPE_COMPILE_MEMORY_MAX` and
+    /// `WASMPIPE_COMPILE_SECONDS_MAX`.
+    pub fn from_environment(program: impl FnOnce() -> Option<PathBuf>) -> Result<Compiler, UdfError> {
+        let written = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name| written(name).map(|value| value.to_string_lossy().into_owned());
+        let program = written(COMPILER).map(PathBuf::from).or_else(program);
+        let mut compiler = Compiler::by(program);
+        if let Some(written) = text(MEMORY_MAX) {
+            compiler.memory_bytes_max = bytes(&written).map_err(|hint| {
+                UdfError::Environment(format!("{MEMORY_MAX} is not a size: \"{written}\"\nhint: {hint}"))
+            })?;
+        }
+        if let Some(written) = text(SECONDS_MAX) {
+            compiler.time_max = seconds(&written).ok_or_else(|| {
+                UdfError::Environment(format!(
+                    "{SECONDS_MAX} is not a time: \"{written}\"\nhint: write a number of seconds above 0, such as 300"
+                ))
+            })?;
+        }
+        Ok(compiler)
+    }
+
+    /// The program that this is, where it is wasmpipe itself.
+    pub fn this_program() -> Option<PathBuf> {
         // Linux runs the same file again even if another one has its name by now.
         let same = Path::new("/proc/self/exe");
-        let program = if same.exists() { Some(same.into()) } else { std::env::current_exe().ok() };
-        Compiler::by(program)
+        if same.exists() { Some(same.into()) } else { std::env::current_exe().ok() }
+    }
+
+    /// The wasmpipe on the `PATH`, for a host in another program.
+    pub fn on_path() -> Option<PathBuf> {
+        found_in(&std::env::var_os("PATH")?)
     }
 
     /// The component, checked and compiled for the engine.
@@ -146,6 +172,10 @@ impl Compiler {
             Some(INVALID) => Err(NoCode::Invalid(words(&mut files.code)?).into()),
             Some(BROKE) => Err(NoCode::broken(&words(&mut files.code)?).into()),
             Some(OTHER_BUILD) => Err(Elsewhere::NotThere("it is of another build".to_owned())),
+            Some(UNREADY) => {
+                let why = tame(words(&mut files.code)?.trim_end(), WORDS_BYTES_MAX as usize);
+                Err(Elsewhere::NotThere(format!("it cannot begin: {why}")))
+            }
             Some(code) => Err(Elsewhere::NotThere(format!("it ends with code {code}"))),
             None => Err(self.signalled(status, &words(&mut files.words)?).into()),
         }
@@ -304,9 +334,20 @@ fn is_for_loading(name: &str) -> bool {
     ["LD_", "DYLD_", "ASAN_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn on_path() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join("wasmpipe")).find(|program| program.is_file())
+/// Entries that are relative, or empty, stand for the folder that somebody is in by chance: what lies there is not run.
+fn found_in(path: &OsStr) -> Option<PathBuf> {
+    let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join("wasmpipe")).find(|program| program.is_file())
+}
+
+/// A number of bytes, or a size with a unit.
+fn bytes(written: &str) -> Result<u64, String> {
+    written.parse().ok().filter(|bytes| *bytes > 0).map_or_else(|| size(written), Ok)
+}
+
+fn seconds(written: &str) -> Option<Duration> {
+    let seconds = written.parse().ok().filter(|seconds| *seconds > 0.0)?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn here(maker: &Maker, component: &[u8]) -> Result<Code, NoCode> {
@@ -329,8 +370,8 @@ pub struct CompileRequest {
 pub fn compile_for_host(request: &CompileRequest, input: impl Read, output: impl Write) -> u8 {
     // Whoever started it reads what broke from its output.
     std::panic::set_hook(Box::new(|_| {}));
-    let broke = |error: io::Error| (BROKE, error.to_string().into_bytes());
-    let (code, said) = limit(request).and_then(|()| answer(request, input)).unwrap_or_else(broke);
+    let unready = |error: io::Error| (UNREADY, error.to_string().into_bytes());
+    let (code, said) = limit(request).and_then(|()| answer(request, input)).unwrap_or_else(unready);
     write(&said, output).map_or(BROKE, |()| code)
 }
 
@@ -366,7 +407,7 @@ fn limit(request: &CompileRequest) -> io::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         // It may have ended before.
         if rustix::process::getppid().map(|host| host.as_raw_nonzero().get()) != i32::try_from(request.host).ok() {
-            return Err(io::Error::other("nobody waits for the code"));
+            return Err(io::Error::other("another process than the one that waits for the code has started it"));
         }
         // If the machine has too little memory, the compiler goes first. Where this is not allowed, the system chooses.
         let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
@@ -374,8 +415,10 @@ fn limit(request: &CompileRequest) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets a limit, or leaves a lower one as it is: only who may do anything can raise it.
 fn set(resource: Resource, most: u64) -> io::Result<()> {
-    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+    let most = Some(getrlimit(resource).maximum.map_or(most, |present| present.min(most)));
+    Ok(setrlimit(resource, Rlimit { current: most, maximum: most })?)
 }
 
 #[cfg(test)]
@@ -408,6 +451,7 @@ mod tests {
         says("printf 'a\\033[31m panic'; exit 11", "breaks the compiler: a\\u{1b}[31m panic\nhint: ");
         says("exit 12", "not there: it is of another build");
         says("exit 2", "not there: it ends with code 2");
+        says("echo 'no such limit'; exit 13", "not there: it cannot begin: no such limit");
         says("kill -SEGV $$", "breaks the compiler: it ended by signal 11\n");
         says("kill -KILL $$", "breaks the compiler: it was killed");
         says("echo raw >&2; kill -ABRT $$", "breaks the compiler: it ended by signal 6\n");
@@ -415,6 +459,24 @@ mod tests {
         says("kill -XCPU $$", "takes too long to compile: compile_seconds_max = 0.5 s\nhint: ");
         says("kill -XFSZ $$", "becomes too large when it is compiled: ");
         says("exec /bin/sleep 60", "takes too long to compile: ");
+    }
+
+    #[test]
+    fn what_lies_where_somebody_is_by_chance_is_no_compiler() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("wasmpipe");
+        std::fs::write(&program, "").unwrap();
+        let here = pathdiff_to(folder.path());
+        assert!(here.join("wasmpipe").is_file());
+        let path = |folders: &[&Path]| std::env::join_paths(folders).unwrap();
+        assert_eq!(found_in(&path(&[&here, Path::new("")])), None);
+        assert_eq!(found_in(&path(&[&here, folder.path()])), Some(program));
+    }
+
+    /// A path to a folder from the one that this process is in.
+    fn pathdiff_to(folder: &Path) -> PathBuf {
+        let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect::<PathBuf>();
+        up.join(folder.strip_prefix("/").unwrap())
     }
 
     #[test]

@@ -64,6 +64,10 @@ pub enum UdfError {
     )]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 
+    /// What it says of compiling is no limit.
+    #[error("{0}")]
+    Environment(String),
+
     #[error("component {} cannot be read\nhint: {}", path.display(), unread(source))]
     Read {
         path: PathBuf,

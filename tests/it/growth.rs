@@ -49,6 +49,52 @@ fn a_block_that_has_grown_is_called_in_parts() {
     }
 }
 
+/// Whether a row becomes too much does not depend on how many of its rows a call has, which depends on time.
+#[test]
+fn a_row_fails_for_what_all_its_calls_add() {
+    let double = "hostile.double\nrow_output_bytes_max = \"1 KiB\"\non_error = \"skip\"";
+    for rows in [40, 65_536] {
+        let job = pipeline(&["hostile.copies", double]).sink("columns = [\"id\", \"double\"]");
+        let workdir = Workdir::new();
+        workdir.pipeline(&job.run(&format!("workers = 1\nblock_rows_max = {rows}")));
+        workdir.numbers("a.parquet", [3, 900, 4], 3);
+        let ran = workdir.run();
+        let summary = ran.finished();
+        assert_eq!((summary.rows_failed, summary.rows_written), (1, 7), "{rows}");
+    }
+}
+
+/// What comes of a block has a limit: beyond it the block goes on in pieces, and its rows are in the output once.
+#[test]
+fn a_block_that_becomes_too_much_goes_on_in_pieces() {
+    let bytes = 400_000;
+    let errors = "hostile.errors_on\nconfig = { at = [5, 60] }\non_error = \"dead-letter\"";
+    let wide = format!("hostile.wide\nconfig = {{ bytes = {bytes} }}\nmemory_bytes_max = \"3 MiB\"");
+    let job = pipeline(&[errors, &wide]).sink("compression = \"none\"").run("workers = 2\nreaders = 1");
+    let workdir = Workdir::with(&job, &[("a.parquet", 0..128, 128)]);
+    let ran = workdir.run();
+    let summary = ran.finished();
+    assert_eq!((summary.rows_read, summary.rows_dead_lettered, summary.rows_written), (128, 2, 126));
+    let row = |n: i64| format!("id-{n}|{n}|{n}|{}", "x".repeat(bytes));
+    assert!(workdir.output("out") == once((0..128).filter(|n| ![5, 60].contains(n)).map(row)), "each row once");
+}
+
+/// One row of which too much comes is to blame for it.
+#[test]
+fn a_row_that_is_too_much_for_one_block_fails_alone() {
+    let wide = "hostile.wide\nconfig = { bytes = 100000 }\nmemory_bytes_max = \"3 MiB\"\n";
+    let job = |more: &str| pipeline(&["hostile.copies", &format!("{wide}{more}")]).sink("columns = [\"wide\"]");
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", (0..5).chain([400]).chain(5..9), 100);
+    workdir.pipeline(&job(""));
+    let ran = workdir.run();
+    assert_mentions(ran.error(), &["a.parquet row 5 (id=\"id-400\")", "too much for one block: ", "memory_bytes_max"]);
+    workdir.pipeline(&job("on_error = \"skip\""));
+    let ran = workdir.run();
+    let summary = ran.finished();
+    assert_eq!((summary.rows_failed, summary.rows_written), (1, 36));
+}
+
 /// A block of many rows, each of which takes long: its calls keep the limit.
 #[test]
 fn a_slow_function_is_not_out_of_time_because_its_block_is_large() {

@@ -149,3 +149,39 @@ fn e2_thousands_of_columns() {
     // At 28,000, a reader and a file take what they take for each column.
     if is_soak() { assert!(peak < 1500 * MIB, "{} MiB", peak / MIB) } else { assert_fits(peak) }
 }
+
+/// A job with stages on these rows, and the most memory that its run took until it ended with this code.
+fn run(workdir: &Workdir, code: i32) -> (u64, String) {
+    let child = workdir.command(&["run", "pipeline.toml"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    peak(child.unwrap(), code)
+}
+
+/// Rows whose answers are many times as large as they.
+#[test]
+fn e2_answers_of_many_bytes() {
+    let rows = if is_soak() { 2000 } else { 96 };
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+    let (workdir, _) = copying(std::iter::once(batch(0, "n", numbers)), properties());
+    let wide = "hostile.wide\nconfig = { bytes = 2500000 }\nmemory_bytes_max = \"12 MiB\"";
+    let run_section = format!("memory_bytes_max = {MEMORY}\nworkers = 1\nreaders = 1");
+    workdir.pipeline(&pipeline(&[wide]).sink("compression = \"none\"").run(&run_section));
+    assert_fits(run(&workdir, 0).0);
+    assert_eq!(workdir.inspect()["rows_done"], rows);
+}
+
+/// A flat map that repeats a wide column, and a second one after it.
+#[test]
+fn e2_rows_that_become_many_and_carry_much() {
+    let times = if is_soak() { 20_000 } else { 100 };
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![text(5000); 64]));
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![times; 64]));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..64));
+    let rows = RecordBatch::try_from_iter([("id", ids), ("n", numbers), ("context", texts)]).unwrap();
+    let (workdir, _) = copying(std::iter::once(rows), properties());
+    let stages = ["hostile.copies", "hostile.twice"].map(|name| format!("{name}\nmemory_bytes_max = \"6 MiB\""));
+    let run_section = format!("memory_bytes_max = {MEMORY}\nworkers = 1\nreaders = 1");
+    let stages = stages.each_ref().map(String::as_str);
+    workdir.pipeline(&pipeline(&stages).sink("columns = [\"context\"]").run(&run_section));
+    assert_fits(run(&workdir, 0).0);
+    assert_eq!(workdir.inspect()["rows_done"], 64);
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::budget::Share;
+use super::budget::{Reservation, Turn};
 use super::open::RETURNED_GROUP;
 use super::{LaneFlow, RunError, lock};
 use crate::commit::{Coverage, Group, GroupIds, GroupLimits, ObjectCoverage, RowState};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct Groups {
     limits: GroupLimits,
     readers: usize,
-    /// Between their first row and their segment.
+    /// Between their first row and their segment, where one lane is worked on.
     groups_max: usize,
     state: Mutex<State>,
     committed: Condvar,
@@ -68,7 +68,7 @@ struct Open {
 pub(super) struct InFlight {
     pub(super) lane: Arc<LaneFlow>,
     pub(super) value: Mutex<Group>,
-    pub(super) streams: Vec<Stream<Share>>,
+    pub(super) streams: Vec<Stream<Reservation>>,
     /// Of dead letters. A block's are put before its output, so they are in when the group is complete.
     pub(super) dead_letters: Vec<Stream<()>>,
     tally: Mutex<Tally>,
@@ -118,13 +118,30 @@ impl Piece {
     }
 }
 
-/// A block's place: its group and piece, its reader's stream, its number there, and its share of the budget.
+/// A block's place: its group and piece, its reader's stream, its number there, and what is reserved for it.
 pub(super) struct Ticket {
     pub(super) group: Arc<InFlight>,
     pub(super) piece: u32,
     pub(super) stream: usize,
     pub(super) sequence: u64,
-    pub(super) share: Share,
+    pub(super) reservation: Reservation,
+}
+
+impl Ticket {
+    /// What became of the block takes so much.
+    pub(super) fn holds(&mut self, bytes: u64, is_dead: impl Fn() -> bool) {
+        let Ticket { group, stream, sequence, reservation, .. } = self;
+        reservation.grow(bytes, || match group.is_given_up() || group.is_settled() || is_dead() {
+            true => Turn::IsOver,
+            false if group.streams[*stream].is_next(*sequence) => Turn::IsNext,
+            false => Turn::Waits,
+        });
+    }
+
+    /// Whether no other block comes before it in its file.
+    pub(super) fn is_next(&self) -> bool {
+        self.group.streams[self.stream].is_next(self.sequence)
+    }
 }
 
 impl Groups {
@@ -143,9 +160,9 @@ impl Groups {
 
     /// Waits until the lane's next group may be opened, if none is open; gives up when the run is over.
     pub(super) fn wait_for_room(&self, lane: &LaneFlow, is_over: impl Fn() -> bool) {
-        let most = self.groups_max.max(2 * self.readers);
         let mut state = lock(&self.state);
-        while !state.open.contains_key(&lane.number) && state.uncommitted >= most && !is_over() {
+        let is_full = |state: &State| state.uncommitted >= most(self.groups_max, state.open.len());
+        while !state.open.contains_key(&lane.number) && is_full(&state) && !is_over() {
             state = self.committed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -157,15 +174,15 @@ impl Groups {
     }
 
     /// A place for a block of `rows` rows of the piece, in its lane's group that is open now.
-    pub(super) fn ticket(&self, piece: &Piece, reader: usize, rows: u64, share: Share, bytes: u64) -> Ticket {
+    pub(super) fn ticket(&self, piece: &Piece, reader: usize, rows: u64, reservation: Reservation) -> Ticket {
         let mut state = lock(&self.state);
         let open = self.open(&mut state, piece);
         let group = Arc::clone(&open.group);
         let sequence = open.next_in_stream[reader];
         open.next_in_stream[reader] += 1;
         lock(&group.tally).emitted += 1;
-        self.grow(&mut state, piece.lane.number, rows, bytes);
-        Ticket { group, piece: piece.number, stream: reader, sequence, share }
+        self.grow(&mut state, piece.lane.number, rows, reservation.bytes());
+        Ticket { group, piece: piece.number, stream: reader, sequence, reservation }
     }
 
     /// Rows whose id was done elsewhere are covered without a block.
@@ -344,10 +361,27 @@ impl InFlight {
     }
 }
 
+/// How many groups may be uncommitted before one more lane gets its own, if so many have one that is open: in each of them one
+/// is filled while one is committed. Readers divide among the lanes, so they have no more files for it.
+fn most(groups_max: usize, open: usize) -> usize {
+    groups_max.max(2 * (open + 1))
+}
+
 fn close_all<T>(streams: &[Stream<T>]) -> Result<Vec<ClosedFile>, SinkError> {
     let mut files = Vec::new();
     for stream in streams {
         files.extend(stream.close()?);
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::most;
+
+    #[test]
+    fn groups_are_as_few_as_memory_says_unless_lanes_would_wait_for_each_other() {
+        assert_eq!([0, 1, 3].map(|open| most(2, open)), [2, 4, 8]);
+        assert_eq!([0, 1, 3, 4].map(|open| most(8, open)), [8, 8, 8, 10]);
+    }
 }

@@ -328,8 +328,7 @@ impl UnitWork<'_> {
         add(&flow.progress.bytes_read, bytes);
         add(&flow.progress.rows_read, count);
         flow.groups.wait_for_room(&self.task.piece.lane, || flow.is_dead());
-        let share = flow.budget.take(bytes);
-        let ticket = flow.groups.ticket(&self.task.piece, self.reader, count, share, bytes);
+        let ticket = flow.groups.ticket(&self.task.piece, self.reader, count, flow.budget.take(bytes));
         let emitted = Emitted { block: Block::new(batch, origin), ticket };
         // Workers outlive readers unless they died, and then there is nothing to emit for.
         let _ = self.blocks.send(emitted);

@@ -14,7 +14,7 @@ use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::block::{Block, Origin, Part, SelectedBatch, batch_bytes};
 use crate::plan::{self, Single};
-use crate::stage::{self, CallSize, Caller, Halt, Halted, Left, Outcome, Poison, Search, Start, Stop};
+use crate::stage::{self, AnswerSize, CallSize, Caller, Halt, Halted, Left, Outcome, Poison, Search, Start, Stop};
 use crate::udf::{self, CallError, Instance, UdfError};
 
 /// What is looked at as a whole.
@@ -83,7 +83,7 @@ impl Trial {
         let mut trapped = None;
         let block = self.pass(batch, |trial, _, given| {
             let answer = trial.call(given, Start::Kept);
-            answer.map(Outcome::from).map_err(|error| {
+            answer.map(|answer| Outcome::answered(given.num_rows(), answer)).map_err(|error| {
                 let message = error.to_string();
                 trapped = Some(error);
                 Stop::Broken(message)
@@ -126,8 +126,8 @@ impl Trial {
     ) -> Result<Outcome, Stop> {
         let (adds, limits) = (Arc::clone(&self.binding().adds), self.single.stage.spec.limits.clone());
         let isolation = self.single.stage.isolation;
-        let search =
-            Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first: false, run_time: None };
+        let (before, stops_at_first, run_time) = (AnswerSize::default(), false, None);
+        let search = Search { adds: &adds, isolation: &isolation, limits: &limits, before, stops_at_first, run_time };
         let mut is_first = true;
         stage::isolate(given, search, |rows, start| match std::mem::take(&mut is_first) {
             true => self.call(rows, start).inspect_err(|error| {
@@ -176,7 +176,8 @@ impl Trial {
         let answer = instance.process(given);
         self.guest_time += instance.take_time();
         for (name, count) in instance.take_counts() {
-            *self.counts.entry(name).or_default() += count;
+            let all = self.counts.entry(name).or_default();
+            *all = all.saturating_add(count);
         }
         self.instance = Some(instance);
         answer
@@ -193,7 +194,7 @@ impl Trial {
     }
 }
 
-/// Rows of a batch that was chosen by a person are not taken apart.
+/// Rows of a batch that was chosen by a person are called together, as far as they can be.
 struct InOneCall<'a, F> {
     trial: &'a mut Trial,
     call: F,
@@ -204,9 +205,12 @@ impl<F: FnMut(&mut Trial, &Part, &RecordBatch) -> Result<Outcome, Stop>> Caller 
         CallSize { rows_max: usize::MAX, bytes_max: u64::MAX }
     }
 
-    fn call(&mut self, _: &Origin, part: &Part, input: &RecordBatch) -> Result<Outcome, Stop> {
+    fn call(&mut self, _: &Origin, part: &Part, input: &RecordBatch, _: AnswerSize) -> Result<Outcome, Stop> {
         (self.call)(self.trial, part, input)
     }
+
+    /// Nobody else waits for memory.
+    fn holds(&mut self, _: AnswerSize) {}
 }
 
 impl Tried {
@@ -252,8 +256,15 @@ impl Tried {
 
 fn halted(halted: Box<Halted>) -> CallError {
     match halted.halt {
-        Halt::Input(error) | Halt::Output(error) => broken(error),
+        Halt::Input(_, error) | Halt::Output(error) => broken(error),
         Halt::Stopped(_, stop) => CallError::Broken { message: stopped(stop) },
+        Halt::TooMuch(rows, answers) => CallError::Broken {
+            message: format!(
+                "what came of the first {} rows is too much for one block: {answers}\n\
+                 hint: run fewer rows with --rows, or let the function answer with less",
+                rows.end
+            ),
+        },
     }
 }
 
@@ -264,10 +275,8 @@ fn broken(error: ArrowError) -> CallError {
 fn stopped(stop: Stop) -> String {
     match stop {
         Stop::Broken(message) => message,
-        Stop::TooMuch { rows, answers } => format!(
-            "what came of the first {rows} rows is too much for one block: {answers}\n\
-             hint: run fewer rows with --rows, or let the function answer with less"
-        ),
-        Stop::First(_) | Stop::Spent(_) => unreachable!("all rows are asked for, and they may be left together"),
+        Stop::First(_) | Stop::Spent(_) | Stop::TooMuch { .. } => {
+            unreachable!("all rows are asked for, they may be left together, and what is too much is said of the block")
+        }
     }
 }

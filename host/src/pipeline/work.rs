@@ -1,6 +1,7 @@
 //! What a worker thread does: drive one block through all stages, then put it into its group's files. A worker owns one
 //! instance per stage, which begins anew after a trap.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crossbeam_channel::Receiver;
 use tracing::subscriber::{NoSubscriber, with_default};
 use tracing::{Level, enabled};
 
-use super::groups::Ticket;
+use super::groups::{InFlight, Ticket};
 use super::{Emitted, Flow, RunError, by_hand, letters, lock};
 use crate::block::{Block, Origin, Part, SelectedBatch};
 use crate::commit::RowState;
@@ -20,8 +21,8 @@ use crate::observe::{add, add_time};
 use crate::plan::{Isolation, OnError, Stage};
 use crate::sink::SinkError;
 use crate::stage::{
-    self, CallPace, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Search, SearchTime, Spent, Start, Stop,
-    fail_nulls, isolate, without_stage,
+    self, AnswerSize, CallPace, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Search, SearchTime, Spent,
+    Start, Stop, fail_nulls, isolate, without_stage,
 };
 use crate::udf::{Answer, CallError, Instance, Shown, add_count, no_more_lines};
 
@@ -36,7 +37,16 @@ pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
         if flow.is_dead() {
             continue;
         }
-        (Drive { flow, instances: &mut instances, paces: &mut paces, in_guest: 0 }).drive(block, ticket);
+        (Drive {
+            flow,
+            instances: &mut instances,
+            paces: &mut paces,
+            ticket,
+            left: 0,
+            in_guest: 0,
+            counts: Vec::new(),
+        })
+        .drive(block);
     }
 }
 
@@ -49,16 +59,38 @@ struct Results {
     letters: Vec<SelectedBatch>,
 }
 
-/// Puts a block's results into its group's files, or keeps them until those before it are in. Gives the number of blocks that
-/// went in.
-fn put(results: Results, ticket: Ticket) -> Result<u64, SinkError> {
+/// Puts a block's results, or what is left of them, into its group's files, or keeps them until those before it are in. Gives
+/// the number of blocks that went in.
+fn put(results: Results, ticket: Ticket) -> Result<usize, SinkError> {
     let Results { output, letters } = results;
-    let Ticket { group, stream, sequence, share, .. } = ticket;
+    let Ticket { group, stream, sequence, reservation, .. } = ticket;
     if let Some(sink) = &group.lane.dead_letters {
         group.dead_letters[stream].put(sequence, letters, (), sink)?;
     }
-    let written = group.streams[stream].put(sequence, output, share, &group.lane.sink)?;
-    Ok(written.len() as u64)
+    Ok(group.streams[stream].put(sequence, output, reservation, &group.lane.sink)?.len())
+}
+
+/// The same with some of them.
+fn put_some(results: Results, ticket: &Ticket) -> Result<usize, SinkError> {
+    let Results { output, letters } = results;
+    let Ticket { group, stream, sequence, .. } = ticket;
+    if let Some(sink) = &group.lane.dead_letters {
+        group.dead_letters[*stream].put_some(*sequence, letters, sink)?;
+    }
+    Ok(group.streams[*stream].put_some(*sequence, output, &group.lane.sink)?.len())
+}
+
+/// Why a block gives no results.
+enum NoResults {
+    /// They are too much; those of so many source rows may not be.
+    TooMuch(usize),
+    Error(RunError),
+}
+
+impl From<RunError> for NoResults {
+    fn from(error: RunError) -> NoResults {
+        NoResults::Error(error)
+    }
 }
 
 /// Rows that a function was called with.
@@ -77,6 +109,8 @@ impl Called<'_> {
 struct Calling<'a, 'b> {
     drive: &'a mut Drive<'b>,
     index: usize,
+    /// Bytes that the block held before them.
+    held_before: u64,
 }
 
 impl Caller for Calling<'_, '_> {
@@ -86,8 +120,44 @@ impl Caller for Calling<'_, '_> {
         CallSize { rows_max, bytes_max: size.bytes_max as u64 }
     }
 
-    fn call(&mut self, origin: &Origin, part: &Part, input: &RecordBatch) -> Result<Outcome, Stop> {
-        self.drive.isolated(self.index, &Called { origin, part }, input)
+    fn call(&mut self, origin: &Origin, part: &Part, input: &RecordBatch, before: AnswerSize) -> Result<Outcome, Stop> {
+        self.isolated(&Called { origin, part }, input, before)
+    }
+
+    fn holds(&mut self, answers: AnswerSize) {
+        self.drive.holds(self.held_before.saturating_add(answers.bytes));
+    }
+}
+
+impl Calling<'_, '_> {
+    fn isolated(&mut self, called: &Called<'_>, input: &RecordBatch, before: AnswerSize) -> Result<Outcome, Stop> {
+        let (index, flow) = (self.index, self.drive.flow);
+        let stage = &flow.plan.stages[index];
+        let search = Search {
+            adds: &stage.binding.adds,
+            isolation: &stage.isolation,
+            limits: &stage.spec.limits,
+            before,
+            stops_at_first: stage.on_error == OnError::Fail,
+            run_time: Some(run_time(&flow.stages[index].search_time, &stage.isolation)),
+        };
+        let (mut is_first, mut failed, mut held) = (true, Duration::ZERO, before);
+        let outcome = isolate(input, search, |rows, start| match std::mem::take(&mut is_first) {
+            true => self
+                .drive
+                .process_at_once(index, rows, start)
+                .inspect_err(|error| self.drive.will_isolate(index, called, error)),
+            false => {
+                let answer = self.drive.process_apart(index, rows, start, &mut failed)?;
+                held.add(&answer);
+                self.holds(held);
+                Ok(answer)
+            }
+        })?;
+        if outcome.calls > 0 {
+            self.drive.has_isolated(index, called, &outcome, failed);
+        }
+        Ok(outcome)
     }
 }
 
@@ -96,49 +166,95 @@ struct Drive<'a> {
     instances: &'a mut [Option<Instance>],
     /// Of the stages.
     paces: &'a mut [CallPace],
+    /// Of the block.
+    ticket: Ticket,
+    /// Bytes of results that wait for other blocks.
+    left: u64,
     /// Nanoseconds inside functions during the current stage.
     in_guest: u64,
+    /// What functions counted, by stage, and is not added up yet.
+    counts: Vec<(usize, BTreeMap<String, u64>)>,
 }
 
 impl Drive<'_> {
     /// An error of a row or a function gives up the block's group and ends the run; an error of the sink breaks the group,
     /// and the commit loop finds out whether the lane is lost.
-    fn drive(&mut self, block: Block, ticket: Ticket) {
-        let results = if ticket.group.is_given_up() { Results::default() } else { self.stages(block, &ticket) };
-        let group = Arc::clone(&ticket.group);
+    fn drive(mut self, block: Block) {
+        let results = if self.ticket.group.is_given_up() { Results::default() } else { self.pieces(block) };
+        let (flow, group) = (self.flow, Arc::clone(&self.ticket.group));
         if group.is_settled() {
             return;
         }
         let start = Instant::now();
-        match put(results, ticket) {
-            Ok(blocks) => self.flow.groups.arrived(&group, blocks),
-            Err(error) => self.flow.groups.break_group(&group, error),
-        }
-        add_time(&self.flow.progress.times.write, start);
+        written(flow, &group, put(results, self.ticket));
+        add_time(&flow.progress.times.write, start);
     }
 
-    fn stages(&mut self, mut block: Block, ticket: &Ticket) -> Results {
+    /// What of the block was not put yet. If more comes of it than a block may become, it goes on in pieces, each of which leaves
+    /// before the next: what a function was asked before is asked again.
+    fn pieces(&mut self, block: Block) -> Results {
+        let mut pieces = vec![block];
+        while let Some(piece) = pieces.pop() {
+            let again = piece.clone();
+            match self.stages(piece) {
+                Ok(results) if pieces.is_empty() => return results,
+                Ok(results) => self.put_some(results),
+                Err(NoResults::TooMuch(rows)) => {
+                    self.counts.clear();
+                    pieces.extend(again.cut(rows).into_iter().rev());
+                }
+                Err(NoResults::Error(error)) => {
+                    self.add_counts();
+                    self.ticket.group.give_up();
+                    self.flow.fail(error);
+                    break;
+                }
+            }
+            if self.ticket.group.is_given_up() {
+                break;
+            }
+        }
+        Results::default()
+    }
+
+    fn put_some(&mut self, results: Results) {
+        let (flow, start) = (self.flow, Instant::now());
+        if self.ticket.group.is_settled() {
+            return;
+        }
+        let bytes: u64 = results.output.iter().chain(&results.letters).map(SelectedBatch::held_bytes).sum();
+        written(flow, &self.ticket.group, put_some(results, &self.ticket));
+        self.left = if self.ticket.is_next() { 0 } else { self.left + bytes };
+        add_time(&flow.progress.times.write, start);
+    }
+
+    fn stages(&mut self, mut block: Block) -> Result<Results, NoResults> {
         let started = Instant::now();
         for index in 0..self.flow.plan.stages.len() {
             if block.num_rows() == 0 {
                 break;
             }
-            block = match self.stage(index, block) {
-                Ok(block) => {
-                    ticket.share.grow(block.held_bytes());
-                    block
-                }
-                Err(error) => {
-                    ticket.group.give_up();
-                    self.flow.fail(error);
-                    return Results::default();
-                }
-            };
+            block = self.stage(index, block)?;
+            self.holds(block.held_bytes());
         }
         self.flow.pace.note(block.origin.len(), started.elapsed());
-        record(&self.flow.plan.stages, &block, ticket);
-        let letters = letters::of_block(&self.flow.plan, &block).into_iter().map(SelectedBatch::from).collect();
-        Results { output: self.for_sink(&block), letters }
+        self.add_counts();
+        record(&self.flow.plan.stages, &block, &self.ticket);
+        let letters = letters::of_block(&self.flow.plan, &block).into_iter().collect();
+        Ok(Results { output: self.for_sink(&block), letters })
+    }
+
+    fn add_counts(&mut self) {
+        for (index, counts) in self.counts.drain(..) {
+            let function = &self.flow.plan.stages[index].spec.function;
+            let mut all = lock(&self.flow.guest_counts);
+            counts.iter().for_each(|(name, count)| add_count(&mut all, function, name, *count));
+        }
+    }
+
+    fn holds(&mut self, bytes: u64) {
+        let flow = self.flow;
+        self.ticket.holds(self.left.saturating_add(bytes), || flow.is_dead());
     }
 
     fn for_sink(&self, block: &Block) -> Vec<SelectedBatch> {
@@ -148,7 +264,7 @@ impl Drive<'_> {
     }
 
     /// One block through one stage.
-    fn stage(&mut self, index: usize, block: Block) -> Result<Block, RunError> {
+    fn stage(&mut self, index: usize, block: Block) -> Result<Block, NoResults> {
         let flow = self.flow;
         let stage = &flow.plan.stages[index];
         let start = Instant::now();
@@ -161,46 +277,29 @@ impl Drive<'_> {
         Ok(block)
     }
 
-    fn call(&mut self, index: usize, block: Block) -> Result<Block, RunError> {
+    fn call(&mut self, index: usize, block: Block) -> Result<Block, NoResults> {
         let stage = &self.flow.plan.stages[index];
         let before = block.failures.len();
-        let block = stage::pass(index, stage, block, &mut Calling { drive: self, index });
+        let held_before = block.held_bytes();
+        let block = stage::pass(index, stage, block, &mut Calling { drive: self, index, held_before });
         let block = block.map_err(|halted| self.halted(index, *halted))?;
         self.settle_failures(index, &block, before)?;
         Ok(block)
     }
 
-    fn halted(&self, index: usize, Halted { origin, halt }: Halted) -> RunError {
+    fn halted(&self, index: usize, Halted { origin, halt }: Halted) -> NoResults {
         let stage = &self.flow.plan.stages[index];
-        match halt {
-            Halt::Input(error) => {
-                RunError::Failed(format!("{}: {}: {error}\nhint: {HINT_VALUE}", stage.label, origin.span()))
+        let error = match halt {
+            Halt::Input(part, error) => {
+                let span = (Called { origin: &origin, part: &part }).span();
+                RunError::Failed(format!("{}: {span}: {error}\nhint: {HINT_VALUE}", stage.label))
             }
             Halt::Output(error) => broken(stage, &error),
             Halt::Stopped(part, stop) => self.stopped(index, &Called { origin: &origin, part: &part }, stop),
-        }
-    }
-
-    fn isolated(&mut self, index: usize, called: &Called<'_>, input: &RecordBatch) -> Result<Outcome, Stop> {
-        let stage = &self.flow.plan.stages[index];
-        let search = Search {
-            adds: &stage.binding.adds,
-            isolation: &stage.isolation,
-            limits: &stage.spec.limits,
-            stops_at_first: stage.on_error == OnError::Fail,
-            run_time: Some(run_time(&self.flow.stages[index].search_time, &stage.isolation)),
+            // Those before the last were not too much.
+            Halt::TooMuch(rows, _) => return NoResults::TooMuch((rows.end as usize - 1).max(1)),
         };
-        let (mut is_first, mut failed) = (true, Duration::ZERO);
-        let outcome = isolate(input, search, |rows, start| match std::mem::take(&mut is_first) {
-            true => {
-                self.process_at_once(index, rows, start).inspect_err(|error| self.will_isolate(index, called, error))
-            }
-            false => self.process_apart(index, rows, start, &mut failed),
-        })?;
-        if outcome.calls > 0 {
-            self.has_isolated(index, called, &outcome, failed);
-        }
-        Ok(outcome)
+        error.into()
     }
 
     /// A call with a whole block.
@@ -260,10 +359,7 @@ impl Drive<'_> {
         }
         let counts = instance.take_counts();
         if !counts.is_empty() {
-            let mut all = lock(&flow.guest_counts);
-            for (name, count) in counts {
-                add_count(&mut all, &stage.spec.function, &name, count);
-            }
+            self.counts.push((index, counts));
         }
         Ok(answer)
     }
@@ -313,11 +409,7 @@ impl Drive<'_> {
             Stop::Broken(message) => in_block(&message, called),
             Stop::First(poison) => self.first(index, called, &poison),
             Stop::Spent(spent) => unseparated(stage, called, &spent),
-            Stop::TooMuch { rows, answers } => format!(
-                "what came of {} is too much for one block: {answers}\n\
-                 hint: lower `block_rows_max` under [run] and run the same command again, or let the function answer with less",
-                called.origin.span_of(called.part, &(0..rows))
-            ),
+            Stop::TooMuch { .. } => unreachable!("it is said of the block"),
         };
         RunError::Failed(format!("{}: {message}", self.of(stage)))
     }
@@ -414,6 +506,14 @@ fn broken(stage: &Stage, error: &ArrowError) -> RunError {
         _ => "nothing is lost; this is a defect of wasmpipe: report it with this line",
     };
     RunError::Failed(format!("{}: {error}\nhint: {hint}", stage.label))
+}
+
+/// Blocks went into files of a group, or its file could not be written.
+fn written(flow: &Flow, group: &Arc<InFlight>, put: Result<usize, SinkError>) {
+    match put {
+        Ok(blocks) => flow.groups.arrived(group, blocks as u64),
+        Err(error) => flow.groups.break_group(group, error),
+    }
 }
 
 /// What became of the block's source rows goes into its group, before the block counts as arrived.

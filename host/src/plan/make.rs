@@ -132,7 +132,7 @@ impl Draft<'_> {
             kind: sink::FileKind::DeadLetters,
             ..sink.clone()
         });
-        let stages = bound.into_iter().zip(places).map(|(bound, places)| bound.stage(places)).collect();
+        let stages = bound.into_iter().zip(places).map(|(bound, places)| bound.stage(places, memory.answers)).collect();
         let rows = footers.and_then(|footers| footers.rows_of(objects.len()));
         Ok(Some(Plan {
             file: config.file.path().into(),
@@ -172,7 +172,7 @@ impl Draft<'_> {
         let run = &self.config.run;
         Memory::of(run, users).unwrap_or_else(|least| {
             if let Some(written) = &run.memory_bytes_max {
-                self.problem(written, too_little(users, least));
+                self.problem(written, too_little(users, least, self.config));
             }
             Memory::ample()
         })
@@ -206,18 +206,34 @@ impl Draft<'_> {
 }
 
 /// What does not fit into the memory of a run.
-fn too_little(users: Users, least: u64) -> Message {
-    let Users { workers, readers, worker, .. } = users;
-    let (least, worker) = (mebibytes(least), mebibytes(worker));
-    let what = format!(
-        "a run of this job takes more memory: {workers} workers have functions that may take {worker} each, with an answer, and \
-         {readers} readers"
-    );
-    let hint = format!(
-        "memory_bytes_max = \"{least}\" is the least that does; or give the stages a smaller memory_bytes_max, or the run fewer \
-         `workers` and `readers`"
-    );
-    Message::new(format!("{what}\nhint: {hint}"))
+fn too_little(users: Users, least: u64, config: &Config) -> Message {
+    let Users { workers, readers, worker, answers, block } = users;
+    let mut takes = Vec::new();
+    let mut less = Vec::new();
+    if worker > 0 {
+        let (worker, answers) = (mebibytes(worker), mebibytes(answers));
+        takes.push(format!(
+            "{workers} workers have functions that may take {worker} each, with an answer, and a block may become {answers}"
+        ));
+        less.push("give the stages a smaller `memory_bytes_max`");
+    }
+    let rest = mebibytes(users.least_rest());
+    match config.run.block_bytes_max.is_some() && users.blocks() > users.buffers() {
+        true => {
+            let block = mebibytes(block);
+            takes.push(format!(
+                "{workers} workers and {readers} readers take {rest} beside, with block_bytes_max = \"{block}\""
+            ));
+            less.push("lower `block_bytes_max`");
+        }
+        false => takes.push(format!("{workers} workers and {readers} readers take {rest} beside")),
+    }
+    let (takes, less, least) = (takes.join("; "), less.join(", or "), mebibytes(least));
+    let or = if less.is_empty() { "" } else { ", or " };
+    Message::new(format!(
+        "a run of this job takes more memory: {takes}\nhint: memory_bytes_max = \"{least}\" is the least that does; or \
+         {less}{or}give the run fewer `workers` and `readers`"
+    ))
 }
 
 /// Rounded up.

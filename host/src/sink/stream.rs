@@ -21,8 +21,21 @@ pub struct Stream<T> {
 
 struct Order<T> {
     next: u64,
-    waiting: BTreeMap<u64, (Vec<SelectedBatch>, T)>,
+    waiting: BTreeMap<u64, Waiting<T>>,
     writing: bool,
+}
+
+/// What was not written yet of a block.
+struct Waiting<T> {
+    output: Vec<SelectedBatch>,
+    /// Not there before all of the block's output is.
+    held: Option<T>,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Waiting { output: Vec::new(), held: None }
+    }
 }
 
 impl<T> Default for Stream<T> {
@@ -54,29 +67,59 @@ impl Files {
 }
 
 impl<T> Stream<T> {
-    /// Leaves a block's output at its place, and writes what can be written. Returns what the written blocks held.
+    /// Leaves all of a block's output, or what is left of it, at its place, and writes what can be written. Returns what the
+    /// blocks held that are written.
     pub fn put(&self, sequence: u64, output: Vec<SelectedBatch>, held: T, sink: &Sink) -> Result<Vec<T>, SinkError> {
-        lock(&self.order).waiting.insert(sequence, (output, held));
+        self.leave(sequence, output, Some(held));
+        self.write_next(sink)
+    }
+
+    /// The same with some of its output, of which more follows.
+    pub fn put_some(&self, sequence: u64, output: Vec<SelectedBatch>, sink: &Sink) -> Result<Vec<T>, SinkError> {
+        self.leave(sequence, output, None);
+        self.write_next(sink)
+    }
+
+    fn leave(&self, sequence: u64, mut output: Vec<SelectedBatch>, held: Option<T>) {
+        let mut order = lock(&self.order);
+        let waiting = order.waiting.entry(sequence).or_default();
+        waiting.output.append(&mut output);
+        waiting.held = held;
+    }
+
+    fn write_next(&self, sink: &Sink) -> Result<Vec<T>, SinkError> {
         let mut written = Vec::new();
-        while let Some((output, held)) = self.take_next() {
+        while let Some(Waiting { output, held }) = self.take_next() {
             let result = output.into_iter().try_for_each(|rows| self.write(&rows, sink));
             lock(&self.order).writing = false;
             result?;
-            written.push(held);
+            written.extend(held);
         }
         Ok(written)
     }
 
-    fn take_next(&self) -> Option<(Vec<SelectedBatch>, T)> {
+    /// Whether all blocks before this one are in the files, or on their way there.
+    pub fn is_next(&self, sequence: u64) -> bool {
+        lock(&self.order).next == sequence
+    }
+
+    fn take_next(&self) -> Option<Waiting<T>> {
         let mut order = lock(&self.order);
         if order.writing {
             return None;
         }
         let next = order.next;
-        let entry = order.waiting.remove(&next)?;
-        order.next += 1;
+        let waiting = order.waiting.get_mut(&next)?;
+        if waiting.held.is_none() && waiting.output.is_empty() {
+            return None;
+        }
+        let waiting = std::mem::take(waiting);
+        if waiting.held.is_some() {
+            order.waiting.remove(&next);
+            order.next += 1;
+        }
         order.writing = true;
-        Some(entry)
+        Some(waiting)
     }
 
     fn write(&self, rows: &SelectedBatch, sink: &Sink) -> Result<(), SinkError> {

@@ -22,8 +22,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use super::AnswerSize;
-use crate::block::{FailureKind, Lineage};
-use crate::panics;
+use crate::block::{FailureKind, Lineage, batch_bytes};
 use crate::plan::Isolation;
 use crate::udf::{Answer, CallError, Limits, RowError};
 
@@ -36,6 +35,8 @@ pub struct Search<'a> {
     pub isolation: &'a Isolation,
     /// The limits of one call.
     pub limits: &'a Limits,
+    /// What other calls of the block were answered with.
+    pub before: AnswerSize,
     /// Nobody asks for others than the first.
     pub stops_at_first: bool,
     /// What such calls of the run may take, and what this search may take of it; none outside of a run.
@@ -63,8 +64,8 @@ pub enum Start {
 /// What came of a block.
 #[derive(Debug, PartialEq)]
 pub struct Outcome {
-    /// As if the function had been called without the rows below, which have no output row.
-    pub answer: Answer,
+    /// As if the function had been called without the rows below: of some rows each; ascending. Rows of none have no output row.
+    pub answers: Vec<(Range<usize>, Answer)>,
     /// Rows that end the function; ascending.
     pub poison: Vec<Poison>,
     /// Rows that were left together; ascending.
@@ -73,9 +74,10 @@ pub struct Outcome {
     pub calls: u64,
 }
 
-impl From<Answer> for Outcome {
-    fn from(answer: Answer) -> Outcome {
-        Outcome { answer, poison: Vec::new(), left: Vec::new(), calls: 0 }
+impl Outcome {
+    /// The answer to a block of so many rows.
+    pub fn answered(rows: usize, answer: Answer) -> Outcome {
+        Outcome { answers: vec![(0..rows, answer)], poison: Vec::new(), left: Vec::new(), calls: 0 }
     }
 }
 
@@ -147,7 +149,8 @@ pub enum Stop {
     First(Poison),
     /// The search met a limit, and rows must not be left together.
     Spent(Spent),
-    /// What the first so many rows were answered with, each part within its limits, is too much for one batch.
+    /// What the first so many rows were answered with, each part within its limits, and calls before this one, is too much for
+    /// one block.
     TooMuch { rows: u32, answers: AnswerSize },
 }
 
@@ -171,10 +174,10 @@ pub fn isolate(
     mut call: impl FnMut(&RecordBatch, Start) -> Result<Answer, CallError>,
 ) -> Result<Outcome, Stop> {
     let cause = match call(block, Start::Kept) {
-        Ok(answer) => return Ok(answer.into()),
+        Ok(answer) => return Ok(Outcome::answered(block.num_rows(), answer)),
         Err(error) => Cause::of(error)?,
     };
-    let whole = Part { rows: 0..block.num_rows(), cause, fails: true, is_left: false };
+    let whole = Candidate { rows: 0..block.num_rows(), cause, fails: true, is_left: false };
     let mut halving = Halving {
         block,
         search,
@@ -187,15 +190,11 @@ pub fn isolate(
         hung: 0,
         halves: true,
     };
-    while let Some(part) = halving.pending.pop() {
-        halving.part(part, &mut call)?;
+    while let Some(candidate) = halving.pending.pop() {
+        halving.search(candidate, &mut call)?;
     }
     let Halving { answered, poison, left, calls, .. } = halving;
-    let too_much = answered.too_much();
-    // More than 2^31 items of a list are a panic of Arrow's.
-    let merged = panics::guarded(|| answered.merged(block.num_rows(), search.adds));
-    let answer = merged.ok().and_then(Result::ok).ok_or(too_much)?;
-    Ok(Outcome { answer, poison, left, calls })
+    Ok(Outcome { answers: answered.joined(search.adds), poison, left, calls })
 }
 
 /// What a failed call came to.
@@ -219,21 +218,21 @@ impl Cause {
 }
 
 /// Rows that are still to be called.
-struct Part {
+struct Candidate {
     rows: Range<usize>,
     /// What the last call that they were part of came to.
     cause: Cause,
     /// They are known to fail together: there is no use in calling them as they are.
     fails: bool,
-    /// The part below on the stack is the other half.
+    /// The one below on the stack is the other half.
     is_left: bool,
 }
 
 struct Halving<'a> {
     block: &'a RecordBatch,
     search: Search<'a>,
-    /// The next is the last; all rows of a part come before those of the parts below it.
-    pending: Vec<Part>,
+    /// The next is the last; all its rows come before those of the ones below it.
+    pending: Vec<Candidate>,
     answered: Answered,
     poison: Vec<Poison>,
     left: Vec<Left>,
@@ -246,29 +245,28 @@ struct Halving<'a> {
 }
 
 impl Halving<'_> {
-    fn part(
+    fn search(
         &mut self,
-        part: Part,
+        candidate: Candidate,
         call: &mut impl FnMut(&RecordBatch, Start) -> Result<Answer, CallError>,
     ) -> Result<(), Stop> {
-        if part.fails && part.rows.len() > 1 && self.halves {
-            self.halve(part.rows, &part.cause);
-            return Ok(());
+        if candidate.fails && candidate.rows.len() > 1 {
+            return self.failed(candidate.rows, candidate.cause);
         }
         if let Some(limit) = self.limit() {
-            return self.meet(limit, part);
+            return self.meet(limit, candidate);
         }
-        let start = if part.rows.len() == 1 { Start::Anew } else { Start::Kept };
+        let start = if candidate.rows.len() == 1 { Start::Anew } else { Start::Kept };
         self.calls += 1;
-        match call(&self.block.slice(part.rows.start, part.rows.len()), start) {
-            Ok(answer) => self.answered(part, answer),
-            Err(error) => self.failed(part.rows, Cause::of(error)?),
+        match call(&self.block.slice(candidate.rows.start, candidate.rows.len()), start) {
+            Ok(answer) => self.answered(candidate, answer),
+            Err(error) => self.failed(candidate.rows, Cause::of(error)?),
         }
     }
 
     fn halve(&mut self, rows: Range<usize>, cause: &Cause) {
         let middle = rows.start + rows.len().div_ceil(2);
-        let half = |rows, is_left| Part { rows, cause: cause.clone(), fails: false, is_left };
+        let half = |rows, is_left| Candidate { rows, cause: cause.clone(), fails: false, is_left };
         self.pending.push(half(middle..rows.end, false));
         self.pending.push(half(rows.start..middle, true));
     }
@@ -292,13 +290,13 @@ impl Halving<'_> {
         (self.started.elapsed() >= left).then_some(Limit::Run(max))
     }
 
-    fn meet(&mut self, limit: Limit, part: Part) -> Result<(), Stop> {
+    fn meet(&mut self, limit: Limit, candidate: Candidate) -> Result<(), Stop> {
         if self.block.num_rows() == 1 {
-            return self.blame(0, part.cause);
+            return self.blame(0, candidate.cause);
         }
         if !self.search.isolation.skips_unseparated {
             // All that is pending, which is all up to the block's end.
-            let left = left(part.rows.start..self.block.num_rows(), part.cause, limit);
+            let left = left(candidate.rows.start..self.block.num_rows(), candidate.cause, limit);
             let (found, calls, time) = (self.poison.len(), self.calls, self.started.elapsed());
             return Err(Stop::Spent(Spent { left, found, calls, time }));
         }
@@ -306,22 +304,29 @@ impl Halving<'_> {
             // What is pending may be well, and most rows are in the parts that were not called yet: each has one call.
             Limit::Hangs(_) => {
                 self.halves = false;
-                self.pending.push(part);
+                self.pending.push(candidate);
             }
-            Limit::Calls(_) | Limit::Time(_) | Limit::Run(_) => self.left.push(left(part.rows, part.cause, limit)),
+            Limit::Calls(_) | Limit::Time(_) | Limit::Run(_) => {
+                self.left.push(left(candidate.rows, candidate.cause, limit));
+            }
         }
         Ok(())
     }
 
-    fn answered(&mut self, part: Part, answer: Answer) -> Result<(), Stop> {
+    fn answered(&mut self, candidate: Candidate, answer: Answer) -> Result<(), Stop> {
         self.hung = 0;
-        if part.is_left
+        if candidate.is_left
             && let Some(other) = self.pending.last_mut()
         {
             other.fails = true;
         }
-        self.answered.add(part.rows, answer);
-        if self.answered.size.is_past(self.search.limits) { Err(self.answered.too_much()) } else { Ok(()) }
+        let end = candidate.rows.end;
+        self.answered.add(candidate.rows, answer);
+        let answers = self.search.before.and(self.answered.size);
+        match answers.is_past(self.search.limits) {
+            true => Err(Stop::TooMuch { rows: end as u32, answers }),
+            false => Ok(()),
+        }
     }
 
     fn failed(&mut self, rows: Range<usize>, cause: Cause) -> Result<(), Stop> {
@@ -360,23 +365,48 @@ struct Answered {
 
 impl Answered {
     fn add(&mut self, rows: Range<usize>, answer: Answer) {
-        self.size.add(&answer.batch);
+        self.size.add(&answer);
         self.parts.push((rows, answer));
     }
 
-    fn too_much(&self) -> Stop {
-        let rows = self.parts.last().map_or(0, |(rows, _)| rows.end as u32);
-        Stop::TooMuch { rows, answers: self.size }
+    /// Small ones that stand beside each other as one: large ones are not there twice for it.
+    fn joined(self, adds: &SchemaRef) -> Vec<(Range<usize>, Answer)> {
+        let (mut joined, mut small, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (rows, answer) in self.parts {
+            let more = batch_bytes(&answer.batch) as u64;
+            if bytes + more > JOINED_BYTES_MAX {
+                joined.extend(as_one(std::mem::take(&mut small), adds));
+                bytes = 0;
+            }
+            bytes += more;
+            small.push((rows, answer));
+        }
+        joined.extend(as_one(small, adds));
+        joined
     }
+}
 
-    /// As one answer to `rows` rows; those of no part have no output row.
-    fn merged(self, rows: usize, adds: &SchemaRef) -> Result<Answer, ArrowError> {
-        let batch = concat_batches(adds, self.parts.iter().map(|(_, answer)| &answer.batch))?;
-        let lineage = lineage(rows, &self.parts);
-        let at = |first: usize| move |error: RowError| RowError { row: error.row + first as u32, ..error };
-        let errors = self.parts.into_iter().flat_map(|(rows, answer)| answer.errors.into_iter().map(at(rows.start)));
-        Ok(Answer { batch, lineage, errors: errors.collect() })
+/// Of answers that are joined.
+const JOINED_BYTES_MAX: u64 = 4 << 20;
+
+/// Answers as one to all rows from the first to the last; those in between that have none have no output row.
+fn as_one(mut parts: Vec<(Range<usize>, Answer)>, adds: &SchemaRef) -> Option<(Range<usize>, Answer)> {
+    if parts.len() <= 1 {
+        return parts.pop();
     }
+    let all = parts[0].0.start..parts.last()?.0.end;
+    parts.iter_mut().for_each(|(rows, _)| *rows = rows.start - all.start..rows.end - all.start);
+    let answer = merged(parts, all.len(), adds).expect("answers of one function, of few bytes");
+    Some((all, answer))
+}
+
+/// Answers as one to `rows` rows.
+fn merged(parts: Vec<(Range<usize>, Answer)>, rows: usize, adds: &SchemaRef) -> Result<Answer, ArrowError> {
+    let batch = concat_batches(adds, parts.iter().map(|(_, answer)| &answer.batch))?;
+    let lineage = lineage(rows, &parts);
+    let at = |first: usize| move |error: RowError| RowError { row: error.row + first as u32, ..error };
+    let errors = parts.into_iter().flat_map(|(rows, answer)| answer.errors.into_iter().map(at(rows.start)));
+    Ok(Answer { batch, lineage, errors: errors.collect() })
 }
 
 /// The plainest lineage that says it: a function that answers batches may answer each part in another.

@@ -9,10 +9,11 @@ use arrow::error::ArrowError;
 
 use super::growth::Growth;
 use super::{AnswerSize, Left, Outcome, Poison, Stop};
-use crate::block::{Block, Cuts, FailureKind, Origin, Part};
+use crate::block::{Block, FailureKind, Origin, Part};
 use crate::columns;
 use crate::message::parted;
 use crate::plan::{OnError, Stage};
+use crate::udf::{Answer, RowError};
 
 /// A block that does not come out of a stage.
 #[derive(Debug)]
@@ -26,12 +27,14 @@ pub struct Halted {
 /// Why a block does not come out of a stage.
 #[derive(Debug)]
 pub enum Halt {
-    /// A value does not fit the type that the function asks for.
-    Input(ArrowError),
+    /// A value of these rows does not fit the type that the function asks for.
+    Input(Box<Part>, ArrowError),
     /// What came of it cannot be put together.
     Output(ArrowError),
     /// These rows had no answer.
     Stopped(Box<Part>, Stop),
+    /// What these source rows were answered with, each call within its limits, is too much for one block. They are several.
+    TooMuch(Range<u32>, AnswerSize),
 }
 
 /// What a function is called with at once.
@@ -68,14 +71,24 @@ pub fn fail_nulls(index: usize, stage: &Stage, mut block: Block) -> Result<Block
 pub trait Caller {
     /// What the next call may have.
     fn size(&self) -> CallSize;
-    /// The answer for a part, of which `input` is what the function sees.
-    fn call(&mut self, origin: &Origin, part: &Part, input: &RecordBatch) -> Result<Outcome, Stop>;
+    /// The answer for a part, of which `input` is what the function sees. `before` is what calls before it were answered with,
+    /// and is held.
+    fn call(&mut self, origin: &Origin, part: &Part, input: &RecordBatch, before: AnswerSize) -> Result<Outcome, Stop>;
+    /// So much is held now of what calls were answered with.
+    fn holds(&mut self, answers: AnswerSize);
 }
 
-/// Takes a block through a stage, in as many calls as it takes.
+/// Takes a block through a stage, in as many calls as it takes. A block of one source row of which too much comes has that
+/// row fail.
 pub fn pass(index: usize, stage: &Stage, block: Block, caller: &mut impl Caller) -> Result<Block, Box<Halted>> {
     let Block { parts, origin, failures } = block;
     match call_all(stage, parts, &origin, caller) {
+        Err(Halt::TooMuch(_, answers)) if origin.len() == 1 => {
+            let failed = (0, FailureKind::Limit, too_much(answers));
+            let mut block = Block { parts: Vec::new(), origin, failures };
+            block.fail(index, [failed]).expect("there is nothing to leave out");
+            Ok(block)
+        }
         Err(halt) => Err(Box::new(Halted { origin, halt })),
         Ok(Passing { parts, failed, .. }) => {
             let mut block = Block { parts, origin, failures };
@@ -96,25 +109,28 @@ fn call_all<'a>(
     let mut passing = Passing::new(stage);
     for part in parts {
         let mut cuts = part.rows.cuts(&stage.needs);
-        while let Some(rows) = next(&mut cuts, caller.size()) {
+        loop {
+            let CallSize { rows_max, bytes_max } = caller.size();
+            let Some(rows) = cuts.next(rows_max, bytes_max) else { break };
             let part = passing.to_call(&part, &rows).map_err(Halt::Output)?;
-            let count = part.rows.num_rows();
-            if count == 0 {
+            if part.rows.num_rows() == 0 {
                 continue;
             }
-            let needed = part.rows.columns(&stage.needs, &(0..count)).map_err(Halt::Input)?;
-            let input = columns::convert_all(&needed, &stage.binding.needs, count).map_err(Halt::Input)?;
-            match caller.call(origin, &part, &input) {
-                Ok(outcome) => passing.accept(origin, part, outcome)?,
-                Err(stop) => return Err(Halt::Stopped(Box::new(part), stop)),
-            }
+            let input = input(stage, &part)?;
+            let outcome = caller.call(origin, &part, &input, passing.answers);
+            passing.accept(origin, part, outcome)?;
+            caller.holds(passing.answers);
         }
     }
     Ok(passing)
 }
 
-fn next(cuts: &mut Cuts<'_>, size: CallSize) -> Option<Range<usize>> {
-    cuts.next(size.rows_max, size.bytes_max)
+/// What the function sees of a part.
+fn input(stage: &Stage, part: &Part) -> Result<RecordBatch, Halt> {
+    let rows = part.rows.num_rows();
+    let needed = part.rows.columns(&stage.needs, &(0..rows)).map_err(Halt::Output)?;
+    let input = columns::convert_all(&needed, &stage.binding.needs, rows);
+    input.map_err(|error| Halt::Input(Box::new(part.clone()), error))
 }
 
 /// A block on its way through a stage.
@@ -126,6 +142,8 @@ struct Passing<'a> {
     /// Source rows.
     are_failed: HashSet<u32>,
     answers: AnswerSize,
+    /// The first that was called.
+    first: Option<u32>,
 }
 
 impl<'a> Passing<'a> {
@@ -137,6 +155,7 @@ impl<'a> Passing<'a> {
             failed: Vec::new(),
             are_failed: HashSet::new(),
             answers: AnswerSize::default(),
+            first: None,
         }
     }
 
@@ -151,10 +170,20 @@ impl<'a> Passing<'a> {
         }
     }
 
-    fn accept(&mut self, origin: &Origin, part: Part, outcome: Outcome) -> Result<(), Halt> {
-        let Outcome { answer, poison, left, .. } = outcome;
+    fn accept(&mut self, origin: &Origin, part: Part, outcome: Result<Outcome, Stop>) -> Result<(), Halt> {
+        self.first.get_or_insert(part.parent(0));
+        let Outcome { answers, poison, left, .. } = match outcome {
+            Ok(outcome) => outcome,
+            Err(Stop::TooMuch { rows, answers }) => return Err(self.too_much(&part, rows, answers)),
+            Err(stop) => return Err(Halt::Stopped(Box::new(part), stop)),
+        };
         let mut failed: Vec<Failed> = Vec::new();
-        failed.extend(answer.errors.iter().map(|error| (error.row, FailureKind::Row, error.message.as_str().into())));
+        for (rows, answer) in &answers {
+            let of_row = |RowError { row, message }: &RowError| {
+                (rows.start as u32 + row, FailureKind::Row, message.as_str().into())
+            };
+            failed.extend(answer.errors.iter().map(of_row));
+        }
         failed.extend(
             poison.into_iter().map(|Poison { row, kind, message }| (row, kind, without_stage(&message).into())),
         );
@@ -165,20 +194,50 @@ impl<'a> Passing<'a> {
         // A source row may have several rows here: what its first came to is what is said of it.
         failed.sort_unstable_by_key(|(row, ..)| *row);
         failed.iter_mut().for_each(|(row, ..)| *row = part.parent(*row));
-        failed.extend(self.growth.too_large(&part, &answer));
+        self.fail(failed);
+        answers.into_iter().try_for_each(|(rows, answer)| self.add(&part.slice(&rows), answer))
+    }
+
+    fn fail(&mut self, mut failed: Vec<Failed>) {
         self.are_failed.extend(failed.iter().map(|(row, ..)| *row));
         self.failed.append(&mut failed);
-        self.answers.add(&answer.batch);
-        // The parts of a block may have together what those of a search may.
+    }
+
+    fn add(&mut self, part: &Part, answer: Answer) -> Result<(), Halt> {
+        let grown = self.growth.too_large(part, &answer);
+        let rows = part.rows.num_rows();
+        let answer = match grown.is_empty() {
+            true => answer,
+            false => {
+                let are_grown: HashSet<u32> = grown.iter().map(|(row, ..)| *row).collect();
+                answer.retain(rows, |row| !are_grown.contains(&part.parent(row)))
+            }
+        };
+        self.fail(grown);
+        // What nobody needs later is gone.
+        let answer = Answer { batch: answer.batch.project(&self.stage.adds).map_err(Halt::Output)?, ..answer };
+        self.answers.add(&answer);
         if self.answers.is_past(&self.stage.spec.limits) {
-            let rows = part.rows.num_rows() as u32;
-            return Err(Halt::Stopped(Box::new(part), Stop::TooMuch { rows, answers: self.answers }));
+            return Err(self.too_much(part, rows as u32, self.answers));
         }
-        let adds = answer.batch.project(&self.stage.adds).map_err(Halt::Output)?;
-        let part = part.advance(&self.stage.carry, &answer.lineage, &adds, &self.stage.output);
+        let part = part.advance(&self.stage.carry, &answer.lineage, &answer.batch, &self.stage.output);
         self.parts.push(part.map_err(Halt::Output)?);
         Ok(())
     }
+
+    /// All source rows so far, up to those of the first `rows` of a part.
+    fn too_much(&self, part: &Part, rows: u32, answers: AnswerSize) -> Halt {
+        let last = part.parent(rows.saturating_sub(1));
+        Halt::TooMuch(self.first.unwrap_or(last)..last + 1, answers)
+    }
+}
+
+fn too_much(answers: AnswerSize) -> Arc<str> {
+    format!(
+        "what came of it is too much for one block: {answers}\nhint: raise `memory_bytes_max` in this stage, or under [run] if \
+         it is written there; or let the function answer with less"
+    )
+    .into()
 }
 
 fn in_range(origin: &Origin, part: &Part, left: &Left) -> String {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::array::{Array, BooleanArray, BooleanBufferBuilder, RecordBatch};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::filter_record_batch;
 
@@ -41,6 +41,27 @@ pub struct Answer {
     pub lineage: Lineage,
     /// Ascending, at most one for each row.
     pub errors: Vec<RowError>,
+}
+
+impl Answer {
+    /// Without the output rows of some of its `rows` input rows.
+    #[must_use]
+    pub fn retain(self, rows: usize, keep: impl Fn(u32) -> bool) -> Answer {
+        let mut mask = BooleanBufferBuilder::new(self.batch.num_rows());
+        let mut counts = self.lineage.counts(rows);
+        for (count, row) in counts.iter_mut().zip(0..) {
+            let is_kept = keep(row);
+            mask.append_n(*count as usize, is_kept);
+            *count *= u32::from(is_kept);
+        }
+        let lineage = match self.lineage {
+            Lineage::Counts(_) => Lineage::Counts(counts),
+            Lineage::Same | Lineage::Kept(_) => Lineage::Kept(counts.iter().map(|count| *count == 1).collect()),
+        };
+        let mask = BooleanArray::new(mask.finish(), None);
+        let batch = filter_record_batch(&self.batch, &mask).expect("a mask as long as the batch");
+        Answer { batch, lineage, ..self }
+    }
 }
 
 /// A row that the function could not process.
@@ -172,7 +193,7 @@ fn check(answer: Raw, rows: usize, binding: &Binding, limits: &Limits) -> Result
     check_kind(&answer.lineage, binding.kind)?;
     let (lineage, rows_out) = lineage(answer.lineage, rows)?;
     check_no_output(&lineage, &answer.errors)?;
-    if rows_out > limits.answer_rows_max as u64 {
+    if rows_out > limits.rows_max() {
         return Err(too_many(rows_out, limits));
     }
     let rows_out = usize::try_from(rows_out).expect("not above a limit that is a usize");
@@ -200,9 +221,10 @@ fn defect(what: impl fmt::Display) -> Fault {
 }
 
 fn too_many(rows: u64, limits: &Limits) -> Fault {
+    let max = limits.rows_max();
+    let raise = limits.advise_memory(max < limits.answer_rows_max as u64);
     Fault::Limit(format!(
-        "answered with too many rows: answer_rows_max = {}, they are {rows}\nhint: let the function answer with less for one row",
-        limits.answer_rows_max
+        "answered with too many rows: answer_rows_max = {max}, they are {rows}\nhint: let the function answer with less for one row{raise}"
     ))
 }
 

@@ -14,7 +14,7 @@ pub struct Limits {
     /// Wall time of one block, and of starting and binding an instance; in the pipeline file `block_seconds_max`. Looked
     /// at every [`Engine::TICK`](super::Engine::TICK).
     pub block_time_max: Duration,
-    /// Output rows of one block.
+    /// Output rows of one answer. As many as `memory_bytes_max` holds at sixteen bytes each, if that is less.
     pub answer_rows_max: usize,
     /// Bytes of one answer as it leaves the guest: batch, lineage and row errors together. As many as `memory_bytes_max`, if
     /// that is less.
@@ -25,6 +25,8 @@ pub struct Limits {
     /// Values of one answer: of each column and each field within it its length, so nulls count, and what is in lists. As
     /// many as `memory_bytes_max` holds at four bytes each, if that is less.
     pub answer_values_max: u64,
+    /// Answers to one block may be so many times what one may be. Looked at by who calls the function.
+    pub block_answers_max: u64,
     /// Bytes of one row error's message; a longer one is cut.
     pub row_error_bytes_max: usize,
     /// Bytes of one log line; a longer one is cut.
@@ -44,6 +46,7 @@ impl Default for Limits {
             answer_bytes_max: 256 << 20,
             row_output_bytes_max: 256 << 20,
             answer_values_max: 64 << 20,
+            block_answers_max: 4,
             row_error_bytes_max: 4 << 10,
             log_line_bytes_max: 4 << 10,
             log_lines_max: 100,
@@ -54,6 +57,8 @@ impl Default for Limits {
 
 /// What a value takes of a guest's memory, more or less: a boolean and a null take less, and become something that does.
 const VALUE_BYTES: u64 = 4;
+/// What an output row takes of it. The host has some bytes for each, too, whatever its columns are.
+const ROW_BYTES: u64 = 16;
 
 impl Limits {
     /// What an answer may have of bytes: as they lie in the guest's memory, there are no more of them, unless it says some
@@ -66,6 +71,24 @@ impl Limits {
     /// host as much as any other.
     pub fn values_max(&self) -> u64 {
         self.answer_values_max.min(self.memory_bytes_max / VALUE_BYTES)
+    }
+
+    /// What an answer may have of rows, with this memory.
+    pub fn rows_max(&self) -> u64 {
+        (self.answer_rows_max as u64).min(self.memory_bytes_max / ROW_BYTES)
+    }
+
+    /// Bytes of an output row that the host has beside the answer: its input row, and its source row.
+    pub const ROW_HELD_BYTES: u64 = 8;
+
+    /// The most bytes that one answer takes of the host.
+    pub fn held_max(&self) -> u64 {
+        self.bytes_max().saturating_add(self.rows_max().saturating_mul(Limits::ROW_HELD_BYTES))
+    }
+
+    /// The most bytes that the answers to one block take of it.
+    pub fn block_held_max(&self) -> u64 {
+        self.held_max().saturating_mul(self.block_answers_max)
     }
 
     /// More of a hint, if memory is what limits an answer.

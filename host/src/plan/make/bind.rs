@@ -34,9 +34,11 @@ impl Bound {
         Link { needs, adds: Arc::clone(&self.binding.adds) }
     }
 
-    pub(super) fn stage(self, places: chain::Places) -> Stage {
+    /// `answers`: how many times what one answer may be those to a block may be.
+    pub(super) fn stage(self, places: chain::Places, answers: u64) -> Stage {
         let chain::Places { needs, carry, adds, output } = places;
-        let Bound { spec, binding, line, on_error, isolation } = self;
+        let Bound { mut spec, binding, line, on_error, isolation } = self;
+        spec.limits.block_answers_max = answers;
         let label = format!("{} ({})", spec.stage, spec.function);
         Stage { label, line, spec: Arc::new(spec), binding, needs, carry, adds, output, on_error, isolation }
     }

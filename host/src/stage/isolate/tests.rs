@@ -90,11 +90,23 @@ const FAR: Isolation = Isolation {
     skips_unseparated: false,
 };
 
+/// What the rows of a block were answered with.
+fn whole(outcome: &Outcome, rows: usize) -> Answer {
+    merged(outcome.answers.clone(), rows, &adds()).unwrap()
+}
+
 /// The outcome, and the calls that it took.
 fn searched(deeds: &[Deed], said: Said, isolation: Isolation, stops_at_first: bool) -> (Result<Outcome, Stop>, Calls) {
     let (adds, limits) = (adds(), Limits::default());
     let mut function = Function { deeds, said, calls: Vec::new() };
-    let search = Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first, run_time: None };
+    let search = Search {
+        adds: &adds,
+        isolation: &isolation,
+        limits: &limits,
+        before: AnswerSize::default(),
+        stops_at_first,
+        run_time: None,
+    };
     let outcome = isolate(&numbers(deeds.len()), search, |rows, start| function.call(rows, start));
     (outcome, function.calls)
 }
@@ -110,14 +122,6 @@ fn poison_of(deeds: &[Deed]) -> Vec<Poison> {
         Some(Poison { row, kind, message: message.into() })
     };
     (0..).zip(deeds).filter_map(poison).collect()
-}
-
-fn counts(lineage: &Lineage, rows: usize) -> Vec<u32> {
-    match lineage {
-        Lineage::Same => vec![1; rows],
-        Lineage::Kept(bits) => bits.iter().map(u32::from).collect(),
-        Lineage::Counts(counts) => counts.clone(),
-    }
 }
 
 /// SplitMix64, by Sebastiano Vigna.
@@ -157,14 +161,14 @@ fn exactly_the_rows_that_end_it_fail_and_the_rest_is_as_if_they_were_not_there()
         let deeds = random.deeds(said);
         let (outcome, calls) = searched(&deeds, said, FAR, false);
         let outcome = outcome.unwrap();
-        let whole = answer(&deeds, 0, said);
+        let (found, whole) = (whole(&outcome, deeds.len()), answer(&deeds, 0, said));
         assert_eq!(outcome.poison, poison_of(&deeds), "{deeds:?}");
-        assert_eq!((&outcome.answer.batch, &outcome.answer.errors), (&whole.batch, &whole.errors), "{deeds:?}");
-        let lineages = [&outcome.answer.lineage, &whole.lineage].map(|lineage| counts(lineage, deeds.len()));
+        assert_eq!((&found.batch, &found.errors), (&whole.batch, &whole.errors), "{deeds:?}");
+        let lineages = [&found.lineage, &whole.lineage].map(|lineage| lineage.counts(deeds.len()));
         assert_eq!(lineages[0], lineages[1], "{deeds:?}");
         let is_any_honest = outcome.poison.len() < deeds.len();
         if is_any_honest && !matches!(said, Said::Any) {
-            assert_eq!(outcome.answer.lineage, whole.lineage, "in the same words: {deeds:?}");
+            assert_eq!(found.lineage, whole.lineage, "in the same words: {deeds:?}");
         }
         assert_eq!((outcome.left, outcome.calls), (vec![], calls.len() as u64 - 1));
         let is_anew = |(rows, start): &(Range<usize>, Start)| (rows.len() == 1) == (*start == Start::Anew);
@@ -195,21 +199,34 @@ fn rows_that_are_too_much_together_only_all_succeed() {
     let (adds, limits) = (adds(), Limits::default());
     let deeds = vec![Deed::Answer(1); 100];
     let mut function = Function { deeds: &deeds, said: Said::Same, calls: Vec::new() };
-    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time: None };
+    let search = Search {
+        adds: &adds,
+        isolation: &FAR,
+        limits: &limits,
+        before: AnswerSize::default(),
+        stops_at_first: false,
+        run_time: None,
+    };
     let outcome = isolate(&numbers(100), search, |rows, start| match rows.num_rows() {
         31.. => Err(CallError::Limit { message: "too much".into() }),
         _ => function.call(rows, start),
     });
     let outcome = outcome.unwrap();
-    assert_eq!((outcome.answer, outcome.poison), (answer(&deeds, 0, Said::Same), vec![]));
+    assert_eq!((whole(&outcome, 100), outcome.poison), (answer(&deeds, 0, Said::Same), vec![]));
 }
 
 #[test]
 fn a_block_of_one_row_has_a_second_chance_on_a_new_instance() {
     let (adds, limits) = (adds(), Limits::default());
     for isolation in [FAR, Isolation { calls_max: 0, ..FAR }] {
-        let search =
-            Search { adds: &adds, isolation: &isolation, limits: &limits, stops_at_first: false, run_time: None };
+        let search = Search {
+            adds: &adds,
+            isolation: &isolation,
+            limits: &limits,
+            before: AnswerSize::default(),
+            stops_at_first: false,
+            run_time: None,
+        };
         let outcome = isolate(&numbers(1), search, |_, start| match start {
             Start::Kept => Err(CallError::Limit { message: "left short by others".into() }),
             Start::Anew => Ok(answer(&[Deed::Answer(1)], 0, Said::Same)),
@@ -227,7 +244,9 @@ fn the_first_is_enough_for_who_asks_for_no_more() {
         let deeds = random.deeds(Said::Counts);
         match (searched(&deeds, Said::Counts, FAR, true), poison_of(&deeds).first()) {
             ((Err(Stop::First(found)), _), Some(first)) => assert_eq!(found, *first),
-            ((outcome, _), None) => assert_eq!(outcome.unwrap().answer, answer(&deeds, 0, Said::Counts)),
+            ((outcome, _), None) => {
+                assert_eq!(whole(&outcome.unwrap(), deeds.len()), answer(&deeds, 0, Said::Counts));
+            }
             ((outcome, _), Some(first)) => panic!("{first:?} is not {outcome:?}"),
         }
     }
@@ -236,7 +255,14 @@ fn the_first_is_enough_for_who_asks_for_no_more() {
 #[test]
 fn a_function_that_breaks_the_contract_ends_it_at_once() {
     let (adds, limits, mut calls) = (adds(), Limits::default(), 0);
-    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time: None };
+    let search = Search {
+        adds: &adds,
+        isolation: &FAR,
+        limits: &limits,
+        before: AnswerSize::default(),
+        stops_at_first: false,
+        run_time: None,
+    };
     let outcome = isolate(&numbers(64), search, |rows, _| {
         calls += 1;
         match rows.num_rows() {
@@ -273,11 +299,23 @@ fn a_search_ends_at_its_limits() {
         let mut rows: Vec<u32> = outcome.poison.iter().map(|poison| poison.row).collect();
         rows.extend(outcome.left.iter().flat_map(|left| left.rows.clone()));
         assert!(outcome.left.iter().all(|left| left.limit == limit));
-        let answered = counts(&outcome.answer.lineage, 64);
+        let answered = whole(&outcome, 64).lineage.counts(64);
         let failed: Vec<u32> = (0..64).filter(|&row| answered[row as usize] == 0).collect();
         assert_eq!(rows, failed, "each row once, in order");
         assert_eq!(answered.iter().sum::<u32>(), unharmed, "{limit:?}");
     }
+}
+
+/// There is no use in calling it, for all of its time, as it will not be halved.
+#[test]
+fn what_is_known_to_hang_is_left_without_a_call() {
+    let deeds: Vec<Deed> = (0..64).map(|row| if row == 40 { Deed::Hang } else { Deed::Answer(1) }).collect();
+    let (outcome, calls) =
+        searched(&deeds, Said::Same, Isolation { hangs_max: 0, skips_unseparated: true, ..FAR }, false);
+    let outcome = outcome.unwrap();
+    assert_eq!(calls[1..], [(0..32, Start::Kept)]);
+    assert_eq!((outcome.left.len(), &outcome.left[0].rows), (1, &(32..64)));
+    assert_eq!((outcome.left[0].limit, whole(&outcome, 64).batch.num_rows()), (Limit::Hangs(0), 32));
 }
 
 /// A block of one row is called alone in any case: its first call was not the first of its instance.
@@ -287,7 +325,14 @@ fn a_search_ends_when_the_time_of_the_run_is_spent() {
     let max = Duration::from_secs(6000);
     let left = |left, rows: usize| {
         let run_time = Some(RunTime { max, left });
-        let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time };
+        let search = Search {
+            adds: &adds,
+            isolation: &FAR,
+            limits: &limits,
+            before: AnswerSize::default(),
+            stops_at_first: false,
+            run_time,
+        };
         let deeds = vec![Deed::Trap; rows];
         let mut function = Function { deeds: &deeds, said: Said::Same, calls: Vec::new() };
         isolate(&numbers(rows), search, |rows, start| function.call(rows, start))
@@ -315,7 +360,14 @@ fn answers_that_are_too_much_together_are_named() {
     let (adds, mut deeds) = (adds(), vec![Deed::Answer(10); 64]);
     deeds[63] = Deed::Trap;
     let mut function = Function { deeds: &deeds, said: Said::Counts, calls: Vec::new() };
-    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time: None };
+    let search = Search {
+        adds: &adds,
+        isolation: &FAR,
+        limits: &limits,
+        before: AnswerSize::default(),
+        stops_at_first: false,
+        run_time: None,
+    };
     let outcome = isolate(&numbers(64), search, |rows, start| match rows.num_rows() {
         4.. => Err(CallError::Limit { message: "too many rows".into() }),
         _ => function.call(rows, start),
@@ -323,18 +375,51 @@ fn answers_that_are_too_much_together_are_named() {
     assert!(matches!(outcome, Err(Stop::TooMuch { rows: 14, answers: AnswerSize { rows: 140, .. } })), "{outcome:?}");
 }
 
-/// Offsets of lists are 32 bits wide, and what is in a list may take no bytes.
+/// Answers to other calls count: a block has them all at the same time.
 #[test]
-fn more_items_than_one_batch_can_count_are_named() {
+fn what_was_answered_before_counts() {
+    let limits = Limits { answer_rows_max: 30, ..Limits::default() };
+    let (adds, deeds) = (adds(), [Deed::Answer(10); 8]);
+    let searched = |rows| {
+        let mut function = Function { deeds: &deeds, said: Said::Counts, calls: Vec::new() };
+        let before = AnswerSize { rows, ..AnswerSize::default() };
+        let search =
+            Search { adds: &adds, isolation: &FAR, limits: &limits, before, stops_at_first: false, run_time: None };
+        isolate(&numbers(8), search, |rows, start| match rows.num_rows() {
+            4.. => Err(CallError::Limit { message: "too many rows".into() }),
+            _ => function.call(rows, start),
+        })
+    };
+    assert!(searched(40).is_ok());
+    let outcome = searched(60);
+    assert!(matches!(outcome, Err(Stop::TooMuch { rows: 7, answers: AnswerSize { rows: 130, .. } })), "{outcome:?}");
+}
+
+/// Offsets of lists are 32 bits wide, and what is in a list may take no bytes; and what is large is not copied.
+#[test]
+fn large_answers_stay_apart() {
     use arrow::array::{ListArray, NullArray};
     use arrow::buffer::OffsetBuffer;
     let item = Arc::new(Field::new("item", DataType::Null, true));
     let adds: SchemaRef = Arc::new(Schema::new(vec![Field::new("l", DataType::List(Arc::clone(&item)), false)]));
-    let limits = Limits { answer_values_max: u64::MAX, memory_bytes_max: u64::MAX, ..Limits::default() };
-    let search = Search { adds: &adds, isolation: &FAR, limits: &limits, stops_at_first: false, run_time: None };
-    let outcome = isolate(&numbers(4), search, |rows, _| match rows.num_rows() {
+    let limits = Limits {
+        answer_values_max: u64::MAX,
+        answer_bytes_max: u64::MAX,
+        memory_bytes_max: u64::MAX,
+        ..Limits::default()
+    };
+    let search = Search {
+        adds: &adds,
+        isolation: &FAR,
+        limits: &limits,
+        before: AnswerSize::default(),
+        stops_at_first: false,
+        run_time: None,
+    };
+    let outcome = isolate(&numbers(8), search, |rows, _| match rows.num_rows() {
         1 => {
-            let length = 1 << 30;
+            let number = rows.column(0).as_primitive::<Int64Type>().value(0);
+            let length = if number < 4 { 1 << 30 } else { 1 };
             let offsets = OffsetBuffer::from_lengths([length]);
             let list: ArrayRef =
                 Arc::new(ListArray::new(Arc::clone(&item), offsets, Arc::new(NullArray::new(length)), None));
@@ -343,5 +428,6 @@ fn more_items_than_one_batch_can_count_are_named() {
         }
         _ => Err(CallError::Limit { message: "too much".into() }),
     });
-    assert!(matches!(outcome, Err(Stop::TooMuch { rows: 4, answers: AnswerSize { rows: 4, .. } })), "{outcome:?}");
+    let rows: Vec<Range<usize>> = outcome.unwrap().answers.into_iter().map(|(rows, _)| rows).collect();
+    assert_eq!(rows, [0..1, 1..2, 2..3, 3..4, 4..8]);
 }

@@ -152,7 +152,7 @@ fn all_meet(attacks: Vec<Attack>) {
 const TIME: Ends = Ends::Row(&["ran out of time: block_seconds_max = 0.1 s"]);
 const MEMORY: Ends = Ends::Row(&["ran out of memory: memory_bytes_max = 16777216 bytes"]);
 const VALUES: Ends = Ends::Row(&["answered with too many values: answer_values_max = 4194304", "in lists"]);
-const ROWS: Ends = Ends::Row(&["answered with too many rows: answer_rows_max = 1048576"]);
+const TOO_MANY_ROWS: Ends = Ends::Row(&["answered with too many rows: answer_rows_max = 1048576"]);
 
 /// Code that never ends, where a look at the clock is not at hand.
 #[test]
@@ -252,7 +252,7 @@ fn values_count_by_what_they_become() {
         attack("a large list of booleans", lists("+L", 8), VALUES),
         attack("many null columns", nulls(100, 1 << 16), VALUES),
         attack("many rows of some null columns", nulls(5, 1 << 20), VALUES),
-        attack("one null column", nulls(1, (1 << 20) + 1), ROWS),
+        attack("one null column", nulls(1, (1 << 20) + 1), TOO_MANY_ROWS),
         attack("booleans of structs", structs(), VALUES),
     ]);
 }

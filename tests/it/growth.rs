@@ -98,9 +98,9 @@ fn a_row_that_is_too_much_for_one_block_fails_alone() {
 /// A block of many rows, each of which takes long: its calls keep the limit.
 #[test]
 fn a_slow_function_is_not_out_of_time_because_its_block_is_large() {
-    let stage = "hostile.sleepy\nconfig = { iterations = 2000000 }\nblock_seconds_max = 1.5";
-    let workdir = Workdir::with(&pipeline(&[stage]).run("workers = 1"), &[("a.parquet", 0..800, 800)]);
+    let stage = "hostile.sleepy\nconfig = { iterations = 2000000 }\nblock_seconds_max = 3";
+    let workdir = Workdir::with(&pipeline(&[stage]).run("workers = 1"), &[("a.parquet", 0..1600, 1600)]);
     let ran = workdir.run();
     let summary = ran.finished();
-    assert_eq!((summary.rows_written, summary.isolate_calls), (800, 0));
+    assert_eq!((summary.rows_written, summary.isolate_calls), (1600, 0));
 }

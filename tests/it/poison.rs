@@ -17,7 +17,7 @@ use crate::support::{Workdir, assert_mentions, at_once, guests, is_soak, once, r
 
 const LIMITS: &str = "memory_bytes_max = \"16 MiB\"";
 /// Texts of 300 MiB, and 2^24 rows, must fit into the guest for it to answer with them.
-const ROOMY: &str = "block_seconds_max = 60\nmemory_bytes_max = \"1 GiB\"";
+const ROOMY: &str = "block_seconds_max = 60\nisolate_seconds_max = 7200\nmemory_bytes_max = \"1 GiB\"";
 
 /// A way to end a function, what a dead letter says of it, and words of its message.
 struct Attack {

@@ -473,13 +473,7 @@ pub(super) fn plain_bytes(bytes: &[u8]) -> usize {
 
 /// A line as text.
 pub(super) fn text(line: &[u8]) -> Checked<&str> {
-    simdutf8::basic::from_utf8(line).map_err(|_| not_utf8(line))
-}
-
-#[cold]
-fn not_utf8(line: &[u8]) -> Refusal {
-    let at = std::str::from_utf8(line).map_or_else(|error| error.valid_up_to(), str::len);
-    Refusal::new(Reason::NotUtf8 { at })
+    std::str::from_utf8(line).map_err(|error| Refusal::new(Reason::NotUtf8 { at: error.valid_up_to() }))
 }
 
 /// A word, a number or one character.

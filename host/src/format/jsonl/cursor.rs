@@ -390,10 +390,8 @@ impl<'a> Cursor<'a> {
 
     /// `true` or `false`, whose first letter stands here.
     pub(super) fn boolean(&mut self) -> Checked<bool> {
-        match (self.skip(b"true"), self.skip(b"false")) {
-            (false, false) => Err(self.unexpected("a value")),
-            (is_true, _) => Ok(is_true),
-        }
+        let is_true = self.skip(b"true");
+        if is_true || self.skip(b"false") { Ok(is_true) } else { Err(self.unexpected("a value")) }
     }
 
     /// Whether `null` stands here; then goes behind it.

@@ -54,7 +54,7 @@ const GOOD: &str = r#"
 const BAD: &str = r#"
 [ [1 [1, [,1] [1,,2] [1,] [,] ["x",,] [x [1]] ["a" [1}  [1:2] [1;2] [][] ["": ["a"b] [++1] [+1] [--1] [-] [-x] [1x] [01] [-01] [00] [012]
 [1.] [.5] [-.5] [1.e1] [1e] [1e+] [1E-] [1ee2] [1e1.5] [1.5.5] [0x1] [0x] [1_000] [1+2] [0.e1] [.] [2.e3] [2.e-3] [9.e+] [1eE2] [-2.]
-NaN [NaN] [-NaN] Infinity [Infinity] [-Infinity] [+Inf] [nan] [Inf] [nul] [tru] [fals] [True] [NULL] [nulll] [truth] nul tru n t f [undefined]
+NaN [NaN] [-NaN] Infinity [Infinity] [-Infinity] [+Inf] [nan] [Inf] [nul] [tru] [fals] [True] [NULL] [nulll] [truth] truefalse [falsetrue] truenull nul tru n t f [undefined]
 {"a" {"a": {"a":1 {"a":1, {"a":1,} {"a":1,,"b":2} {,} {a:1} {'a':1} {"a"} {"a",1} {"a"1} {"a"::1} {1:1} {null:1} {[]:1} {"a":} {"a":1 "b":2} {"a":1}}
 {"a":1}x {"a":1}# {"a":1}{"b":2} {"a":1}, "abc "\" "\ "\u "\u0 "\u00A" "\u00" "\uD800" "\uDC00" "\uD800\u0041" "\uD800x" "\uDFAA" "\uD800\uD800" "\u00G0"
 "\x00" "\a" "\'" "\0" "\u{41}" "\U0041" "\uD888\u12" "\uD834\uDd" "\ud8\"x" "a"" ""x 'a' "a\ \u000A <.> # // /*x*/1 1/*x*/ [1]//x ; , : } ] - . + * "\uqqqq"

@@ -572,7 +572,7 @@ impl Builder for Maps {
         let (mut len, mut seen) = (0, Keys::default());
         text.object(|text| {
             let key = text.key()?;
-            seen.add(&key).map_err(|refusal| refusal.within_key(&key))?;
+            seen.add(key.clone()).map_err(|refusal| refusal.within_key(&key))?;
             keys.push(&key);
             let step = || Step::Key(key.clone().into_owned());
             text.within(step, |text| read_or_null(values.as_mut(), is_nullable, text))?;

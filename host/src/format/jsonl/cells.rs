@@ -374,7 +374,7 @@ fn map<'a>(array: &'a MapArray, entries: &Field, nulls: Nulls) -> Option<Column<
                 out.push(b',');
             }
             let key = Cow::Owned(key_text(keys.as_ref(), entry)?);
-            seen.add(&key).map_err(|refusal| refusal.within_key(&key))?;
+            seen.add(key.clone()).map_err(|refusal| refusal.within_key(&key))?;
             out.extend_from_slice(key.as_bytes());
             out.push(b':');
             write_or_null(values.as_ref(), entry, out).map_err(|refusal| refusal.within_key(&key))?;

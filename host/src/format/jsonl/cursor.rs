@@ -411,7 +411,7 @@ impl<'a> Cursor<'a> {
                 self.object(|text| {
                     let key = text.key()?;
                     let told = text.pass();
-                    keys.add(&key).and(told).map_err(|refusal| refusal.within_key(&key))
+                    keys.add(key.clone()).and(told).map_err(|refusal| refusal.within_key(&key))
                 })
             }
             Kind::List => self.list(Cursor::pass),
@@ -431,18 +431,21 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn add(&mut self, key: &Cow<'a, str>) -> Checked {
+    pub(super) fn add(&mut self, key: Cow<'a, str>) -> Checked {
         let is_new = match self.many.is_empty() {
-            true => !self.listed.contains(key),
-            false => self.many.insert(key.clone()),
+            false => self.many.insert(key),
+            true if self.listed.contains(&key) => false,
+            true => self.list(key),
         };
-        if self.many.is_empty() {
-            self.listed.push(key.clone());
-            if self.listed.len() > LISTED_KEYS_MAX {
-                self.many.extend(self.listed.drain(..));
-            }
-        }
         if is_new { Ok(()) } else { Err(Refusal::new(Reason::DuplicateKey)) }
+    }
+
+    fn list(&mut self, key: Cow<'a, str>) -> bool {
+        self.listed.push(key);
+        if self.listed.len() > LISTED_KEYS_MAX {
+            self.many.extend(self.listed.drain(..));
+        }
+        true
     }
 }
 
@@ -517,8 +520,8 @@ mod tests {
             let names: Vec<Cow<'_, str>> = (0..count).map(|n| Cow::Owned(format!("k{n}"))).collect();
             for twice in [0, count / 2, count - 1] {
                 let mut keys = Keys::default();
-                names.iter().for_each(|name| keys.add(name).unwrap());
-                assert!(keys.add(&names[twice]).is_err(), "{twice} of {count}");
+                names.iter().for_each(|name| keys.add(name.clone()).unwrap());
+                assert!(keys.add(names[twice].clone()).is_err(), "{twice} of {count}");
             }
         }
     }

@@ -6,7 +6,15 @@
 //!
 //! *Why not arrow-json*: its tape decoder has no lines (it takes two objects on one, and one over two), rounds 1.5 to 1,
 //! lets the last of two equal keys win and stops at the first error. Driven a line at a time, with numbers as text and a
-//! second pass for what it lets through, it would be asked to do the work twice.
+//! second pass for what it lets through, it would be asked to do the work twice. Measured with records of twelve keys, nested,
+//! in one thread, release, MB a second of CPU time, arrow-json 60.1 whole buffers, by lines, and this (with framing):
+//!
+//! ```text
+//! 2 KB of text with escapes and some accents     351   330   434
+//! 2 KB of plain ASCII                            516   472   971
+//! 2 KB of Chinese                                403   399   408
+//! no text, 320 bytes a line                      217   200   436
+//! ```
 
 use std::sync::Arc;
 

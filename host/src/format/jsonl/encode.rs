@@ -81,10 +81,9 @@ pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
     let has_separator = separator(rest).is_some();
     loop {
         let (plain, odd) = rest.split_at(plain_bytes(rest));
-        if has_separator {
-            write_plain(out, plain)
-        } else {
-            out.extend_from_slice(plain)
+        match has_separator {
+            true => write_plain(out, plain),
+            false => out.extend_from_slice(plain),
         }
         let Some((&byte, behind)) = odd.split_first() else { break };
         write_escape(out, byte);

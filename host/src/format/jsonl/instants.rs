@@ -47,18 +47,24 @@ pub(super) fn per_second(unit: TimeUnit) -> i64 {
 /// Writes a date.
 pub(super) fn write_date(out: &mut Vec<u8>, days: i64) {
     let (year, month, day) = civil(days);
-    let written = match year {
-        0..=9999 => write!(out, "{year:04}-{month:02}-{day:02}"),
-        _ => write!(out, "{year:+05}-{month:02}-{day:02}"),
-    };
-    written.expect("a Vec takes all");
+    match year {
+        0..=9999 => push_digits(out, year, 4),
+        _ => write!(out, "{year:+05}").expect("a Vec takes all"),
+    }
+    out.push(b'-');
+    push_digits(out, month, 2);
+    out.push(b'-');
+    push_digits(out, day, 2);
 }
 
 /// Writes a time of day.
 pub(super) fn write_time(out: &mut Vec<u8>, units: i64, unit: TimeUnit) {
     let (seconds, fraction) = (units.div_euclid(per_second(unit)), units.rem_euclid(per_second(unit)));
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    write!(out, "{hours:02}:{minutes:02}:{seconds:02}").expect("a Vec takes all");
+    push_digits(out, seconds / 3600, 2);
+    out.push(b':');
+    push_digits(out, seconds / 60 % 60, 2);
+    out.push(b':');
+    push_digits(out, seconds % 60, 2);
     write_fraction(out, fraction * (1_000_000_000 / per_second(unit)));
 }
 
@@ -72,13 +78,25 @@ pub(super) fn write_instant(out: &mut Vec<u8>, units: i64, unit: TimeUnit, has_z
 }
 
 fn write_fraction(out: &mut Vec<u8>, nanoseconds: i64) {
-    let written = match nanoseconds {
-        0 => Ok(()),
-        n if n % 1_000_000 == 0 => write!(out, ".{:03}", n / 1_000_000),
-        n if n % 1_000 == 0 => write!(out, ".{:06}", n / 1_000),
-        n => write!(out, ".{n:09}"),
+    let (number, digits) = match nanoseconds {
+        0 => return,
+        n if n % 1_000_000 == 0 => (n / 1_000_000, 3),
+        n if n % 1_000 == 0 => (n / 1_000, 6),
+        n => (n, 9),
     };
-    written.expect("a Vec takes all");
+    out.push(b'.');
+    push_digits(out, number, digits);
+}
+
+/// Writes the last so many digits of a number that is not negative.
+fn push_digits(out: &mut Vec<u8>, number: i64, digits: usize) {
+    let start = out.len();
+    out.resize(start + digits, b'0');
+    let mut rest = number;
+    for place in out[start..].iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
 }
 
 /// A date at the beginning, and what comes behind it.

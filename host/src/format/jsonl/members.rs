@@ -76,14 +76,14 @@ impl Members {
         let key = text.key()?;
         match self.find(&key) {
             Some(place) => Ok(Some(place)),
-            None => read_unknown(text, &key, unknown).map(|()| None),
+            None => read_unknown(text, key, unknown).map(|()| None),
         }
     }
 
-    fn find(&self, key: &Cow<'_, str>) -> Option<usize> {
+    fn find(&self, key: &str) -> Option<usize> {
         match self.members.len() {
-            0..=COMPARED_MAX => self.members.iter().position(|member| member.name == *key),
-            _ => self.by_name.get(key.as_ref()).copied(),
+            0..=COMPARED_MAX => self.members.iter().position(|member| member.name == key),
+            _ => self.by_name.get(key).copied(),
         }
     }
 
@@ -131,9 +131,9 @@ impl Member {
 }
 
 /// The value of a key that the schema does not name.
-fn read_unknown<'a>(text: &mut Cursor<'a>, key: &Cow<'a, str>, unknown: &mut Keys<'a>) -> Checked {
-    let told = unknown.add(key).and_then(|()| text.extra(key));
-    told.map_err(|refusal| refusal.within_key(key))
+fn read_unknown<'a>(text: &mut Cursor<'a>, key: Cow<'a, str>, unknown: &mut Keys<'a>) -> Checked {
+    let told = unknown.add(key.clone()).and_then(|()| text.extra(&key));
+    told.map_err(|refusal| refusal.within_key(&key))
 }
 
 /// Whether a name stands in a line as it is.

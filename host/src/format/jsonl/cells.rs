@@ -373,7 +373,7 @@ fn map<'a>(array: &'a MapArray, entries: &Field, nulls: Nulls) -> Option<Column<
             if entry > start {
                 out.push(b',');
             }
-            let key = Cow::Owned(key_text(keys.as_ref(), entry)?);
+            let key: Cow<'_, str> = Cow::Owned(key_text(keys.as_ref(), entry)?);
             seen.add(key.clone()).map_err(|refusal| refusal.within_key(&key))?;
             out.extend_from_slice(key.as_bytes());
             out.push(b':');

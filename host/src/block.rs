@@ -121,10 +121,26 @@ pub struct Failure {
     pub row: u32,
     /// Index of the stage it failed in.
     pub stage: usize,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a row failed. Rows that failed together share the texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
     /// Whether the function refused the row, or it ended the function.
     pub kind: FailureKind,
     /// What the function or the host said.
     pub message: Arc<str>,
+    /// What to do, if the host knows.
+    pub hint: Option<Arc<str>>,
+}
+
+impl Reason {
+    /// Why, and nothing that could be done.
+    pub fn new(kind: FailureKind, message: impl Into<Arc<str>>) -> Reason {
+        Reason { kind, message: message.into(), hint: None }
+    }
 }
 
 /// What ended a row.
@@ -365,16 +381,12 @@ impl Block {
 
     /// Fails source rows, given by their ordinals in the origin: notes them, and drops every current row that came of
     /// them. A source row that fails twice is noted once, as it did first.
-    pub fn fail(
-        &mut self,
-        stage: usize,
-        rows: impl IntoIterator<Item = (u32, FailureKind, Arc<str>)>,
-    ) -> Result<(), ArrowError> {
+    pub fn fail(&mut self, stage: usize, rows: impl IntoIterator<Item = (u32, Reason)>) -> Result<(), ArrowError> {
         let mut failed = vec![false; self.origin.len()];
         let before = self.failures.len();
-        for (row, kind, message) in rows {
+        for (row, reason) in rows {
             if !std::mem::replace(&mut failed[row as usize], true) {
-                self.failures.push(Failure { row, stage, kind, message });
+                self.failures.push(Failure { row, stage, reason });
             }
         }
         if self.failures.len() > before {
@@ -456,7 +468,7 @@ mod tests {
         for cuts in [&[0..1, 1..5][..], &[0..3, 3..5], &[0..4, 4..4, 4..5], &[0..2, 2..3, 3..4, 4..5]] {
             assert_eq!((of(cuts).num_rows(), of(cuts).rows_with_output()), (5, 2), "{cuts:?}");
             let mut left = of(cuts);
-            left.fail(0, [(0, FailureKind::Row, "bad".into())]).unwrap();
+            left.fail(0, [(0, Reason::new(FailureKind::Row, "bad"))]).unwrap();
             assert_eq!((left.num_rows(), left.rows_with_output()), (2, 1), "{cuts:?}");
         }
         assert_eq!(
@@ -481,7 +493,7 @@ mod tests {
         block.origin.ids = Some(adds(&["a", "b", "c"]));
         assert_eq!(block.held_bytes(), 24 + 3 * 5);
         let message: Arc<str> = "x".repeat(1000).into();
-        block.fail(0, [0, 1].map(|row| (row, FailureKind::Limit, Arc::clone(&message)))).unwrap();
+        block.fail(0, [0, 1].map(|row| (row, Reason::new(FailureKind::Limit, Arc::clone(&message))))).unwrap();
         assert_eq!(block.held_bytes(), 24 + 3 * 5 + 1000 + 2 * size_of::<Failure>() as u64);
     }
 
@@ -511,10 +523,11 @@ mod tests {
     #[test]
     fn a_failed_child_takes_its_siblings_along() {
         let mut out = advanced(block(&[5, 6]), &Lineage::Counts(vec![2, 1]), &adds(&["a", "b", "c"]));
-        out.fail(1, [(0, FailureKind::Row, "bad".into()), (0, FailureKind::Trap, "worse".into())]).unwrap();
+        let (bad, worse) = (Reason::new(FailureKind::Row, "bad"), Reason::new(FailureKind::Trap, "worse"));
+        out.fail(1, [(0, bad.clone()), (0, worse)]).unwrap();
         assert_eq!(out.num_rows(), 1);
         assert_eq!(out.parts[0].parent(0), 1);
-        assert_eq!(out.failures, [Failure { row: 0, stage: 1, kind: FailureKind::Row, message: "bad".into() }]);
+        assert_eq!(out.failures, [Failure { row: 0, stage: 1, reason: bad }]);
     }
 
     #[test]

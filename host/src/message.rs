@@ -16,16 +16,21 @@
 //! 8. **No blame and no noise:** no exclamation marks, no "please", no "invalid". Numbers have units, limits have names.
 //! 9. **Words of strangers are quoted, tamed and cut:** what a file or a component says cannot steer a terminal.
 //!
-//! In the text of an error the hint is what follows `"\nhint: "`; so an error that is shown by another program still ends
-//! with what to do.
+//! An error's own text says the first line of this, on one line or as a list, and no hint; what to do is asked of [`Hint`].
+//! Nobody looks for words in either. [`Message::line`] is for where an error becomes a text that other programs show: it
+//! still ends with what to do.
 
 use std::error::Error;
 use std::fmt;
 
-/// What separates an error's text from its hint.
-const HINT: &str = "\nhint: ";
 /// Characters of one cell of a table; a longer one is cut.
 const CELL_CHARS_MAX: usize = 120;
+
+/// An error that knows what to do about it.
+pub trait Hint: Error {
+    /// What to do, in the imperative. None if whoever passes the error on knows better.
+    fn hint(&self) -> Option<String>;
+}
 
 /// One thing to tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,28 +46,29 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message without more; what follows `"\nhint: "` is its hint.
-    pub fn new(text: impl Into<String>) -> Message {
-        let text = text.into();
-        let (what, hint) = parted(&text);
-        Message { what: what.to_owned(), hint: hint.map(str::to_owned), ..Message::default() }
+    /// A message without more.
+    pub fn new(what: impl Into<String>) -> Message {
+        Message { what: what.into(), ..Message::default() }
     }
 
     /// An error with its causes. A cause that an earlier line quotes is left out.
-    pub fn of(error: &dyn Error) -> Message {
-        let mut message = Message::new(error.to_string());
+    pub fn of(error: &(impl Hint + ?Sized)) -> Message {
+        let mut message = Message::brief(error);
         let mut cause = error.source();
         while let Some(inner) = cause {
             let text = inner.to_string();
-            let (what, hint) = parted(&text);
-            let is_said = message.what.contains(what) || message.causes.iter().any(|cause| cause.contains(what));
+            let is_said = message.what.contains(&text) || message.causes.iter().any(|cause| cause.contains(&text));
             if !is_said {
-                message.causes.push(what.to_owned());
+                message.causes.push(text);
             }
-            message.hint = message.hint.or(hint.map(str::to_owned));
             cause = inner.source();
         }
         message
+    }
+
+    /// An error without its causes.
+    pub fn brief(error: &(impl Hint + ?Sized)) -> Message {
+        Message { what: error.to_string(), hint: error.hint(), ..Message::default() }
     }
 
     /// The same, with what to do.
@@ -71,11 +77,28 @@ impl Message {
         Message { hint: Some(hint.into()), ..self }
     }
 
-    /// As the text of an error: the causes behind what they caused, the hint at the end.
-    pub fn line(&self) -> String {
+    /// The same, with what to do if it does not know better itself.
+    #[must_use]
+    pub fn or_hint(self, hint: impl Into<String>) -> Message {
+        if self.hint.is_some() { self } else { self.hint(hint) }
+    }
+
+    /// The same in a longer sentence, of which this is the beginning.
+    #[must_use]
+    pub fn after(self, beginning: impl fmt::Display) -> Message {
+        Message { what: format!("{beginning}{}", self.what), ..self }
+    }
+
+    /// The causes behind what they caused, as the text of an error without its hint.
+    pub fn text(&self) -> String {
         let causes = self.causes.iter().map(|cause| format!(": {cause}")).collect::<String>();
-        let hint = self.hint.iter().map(|hint| format!("{HINT}{hint}")).collect::<String>();
-        format!("{}{causes}{hint}", self.what)
+        format!("{}{causes}", self.what)
+    }
+
+    /// The same with the hint at the end.
+    pub fn line(&self) -> String {
+        let hint = self.hint.iter().map(|hint| format!("\nhint: {hint}")).collect::<String>();
+        format!("{}{hint}", self.text())
     }
 
     /// The whole text, which begins with a place or `error`. `excerpt` is the lines that the place shows.
@@ -121,11 +144,6 @@ impl fmt::Display for Message {
     }
 }
 
-/// A text and its hint.
-pub fn parted(text: &str) -> (&str, Option<&str>) {
-    text.split_once(HINT).map_or((text, None), |(what, hint)| (what, Some(hint)))
-}
-
 /// Rows as lines, columns aligned, long cells cut. The first row is the header.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| cut(cell)).collect()).collect();
@@ -153,27 +171,41 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("cannot open the box{}", if self.0 { "\nhint: use the key" } else { "" })]
-    struct Outer(bool, #[source] Inner);
+    #[error("cannot open the box")]
+    struct Outer(#[source] Inner);
+
+    impl Hint for Outer {
+        fn hint(&self) -> Option<String> {
+            Some("oil it".into())
+        }
+    }
 
     #[derive(Debug, thiserror::Error)]
-    #[error("the lid is stuck\nhint: oil it")]
+    #[error("the lid is stuck")]
     struct Inner(#[source] std::io::Error);
 
-    fn outer(has_hint: bool) -> Outer {
-        Outer(has_hint, Inner(std::io::Error::other("the lid is stuck")))
+    fn outer() -> Outer {
+        Outer(Inner(std::io::Error::other("the lid is stuck")))
     }
 
     #[test]
     fn causes_stand_below_and_none_twice() {
-        let text = Message::of(&outer(true)).to_string();
-        assert_eq!(text, "error: cannot open the box\n  caused by: the lid is stuck\n  hint: use the key");
-        assert_eq!(Message::of(&outer(true)).line(), "cannot open the box: the lid is stuck\nhint: use the key");
+        let text = Message::of(&outer()).to_string();
+        assert_eq!(text, "error: cannot open the box\n  caused by: the lid is stuck\n  hint: oil it");
+        assert_eq!(Message::of(&outer()).line(), "cannot open the box: the lid is stuck\nhint: oil it");
     }
 
     #[test]
-    fn the_hint_of_a_cause_serves_if_there_is_no_other() {
-        assert_eq!(Message::of(&outer(false)).hint.as_deref(), Some("oil it"));
+    fn an_error_may_go_on_in_a_longer_sentence() {
+        let message = Message::brief(&outer()).after("stage 1: ");
+        assert_eq!(message.text(), "stage 1: cannot open the box");
+        assert_eq!(message.line(), "stage 1: cannot open the box\nhint: oil it");
+    }
+
+    #[test]
+    fn the_nearer_hint_stays() {
+        assert_eq!(Message::brief(&outer()).or_hint("read the manual").hint.as_deref(), Some("oil it"));
+        assert_eq!(Message::new("it is locked").or_hint("read the manual").hint.as_deref(), Some("read the manual"));
     }
 
     #[test]

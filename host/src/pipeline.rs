@@ -57,6 +57,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::block::Block;
 use crate::commit::{CommitError, Lane};
 use crate::filter::FilterError;
+use crate::message::{Hint, Message};
 use crate::observe::{Outcome, Progress, Summary};
 use crate::plan::Plan;
 use crate::sink::{Sink, SinkError};
@@ -92,11 +93,30 @@ pub enum RunError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     /// A row or a function.
-    #[error("{0}")]
-    Failed(String),
+    #[error("{}", .0.text())]
+    Failed(Message),
     /// It was asked to stop before its work began.
-    #[error("stopped while {0}, before any row was read\nhint: nothing is lost; run the same command again")]
+    #[error("stopped while {0}, before any row was read")]
     Interrupted(&'static str),
+}
+
+impl RunError {
+    fn failed(what: impl Into<String>, hint: impl Into<String>) -> RunError {
+        RunError::Failed(Message::new(what).hint(hint))
+    }
+}
+
+impl Hint for RunError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            RunError::Source(error) => error.hint(),
+            RunError::Filter(error) => error.hint(),
+            RunError::Sink(error) => error.hint(),
+            RunError::Commit(error) => error.hint(),
+            RunError::Failed(message) => message.hint.clone(),
+            RunError::Interrupted(_) => Some("nothing is lost; run the same command again".into()),
+        }
+    }
 }
 
 /// Asks a run to stop, from another thread.
@@ -381,9 +401,10 @@ impl Flow {
         if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
             let what = panic.downcast_ref::<String>().map(String::as_str);
             let what = what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            self.die(RunError::Failed(format!(
-                "wasmpipe broke: {what}\nhint: nothing is lost; this is a defect of wasmpipe: report it with this line"
-            )));
+            self.die(RunError::failed(
+                format!("wasmpipe broke: {what}"),
+                "nothing is lost; this is a defect of wasmpipe: report it with this line",
+            ));
         }
     }
 

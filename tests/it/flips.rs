@@ -18,9 +18,9 @@ use wasmpipe::store::Store;
 
 use crate::support::attacked::{Attacked, Changes, Mend, Met, named, on_threads};
 use crate::support::everything::{self, Size, Snapshot};
-use crate::support::is_soak;
 use crate::support::place::{Objects, wait};
 use crate::support::random::Random;
+use crate::support::{is_soak, told};
 
 /// Flips that are read in this process, and that whole runs meet; of all runs of the tests but long ones. Of each file at least
 /// one is, so that more runs meet one than this says.
@@ -179,7 +179,7 @@ impl Sound {
             Err(_) => Err("a panic".into()),
             Ok(Ok(reading)) if reading == self.readings[reader] => Ok(Met::Harmless),
             Ok(Ok(_)) => Err(format!("{reader:?} reads something else")),
-            Ok(Err(error)) => named(&error.to_string(), &self.names[file]).map_or(Ok(Met::Told), Err),
+            Ok(Err(error)) => named(&told(&error), &self.names[file]).map_or(Ok(Met::Told), Err),
         }
     }
 }
@@ -305,7 +305,7 @@ impl Slot {
         }
         let (store, sink) = self.job.stores();
         let view = match wait(commit::view(&store)) {
-            Err(error) => return named(&error.to_string(), names).map(|fault| format!("view: {fault}")),
+            Err(error) => return named(&told(&error), names).map(|fault| format!("view: {fault}")),
             Ok(None) => return Some("view: there is no job".into()),
             Ok(Some(view)) => view,
         };

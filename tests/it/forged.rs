@@ -15,8 +15,8 @@ use wasmpipe::store::Store;
 use crate::support::attacked::{Attacked, Changes, Mend, Met, named, on_threads};
 use crate::support::everything::{self, Size, Snapshot};
 use crate::support::forge::{Forge, doubled_row, number_at, text_at, without_row};
-use crate::support::is_soak;
 use crate::support::place::{Objects, Place, wait};
+use crate::support::{is_soak, told};
 
 /// The files of a checkpoint, and what they say.
 struct Sound {
@@ -49,7 +49,7 @@ impl Sound {
             Err(_) => Some("a panic".into()),
             Ok(Ok(Some(view))) if said(&view) == said(&self.view) => None,
             Ok(Ok(_)) => Some("it reads otherwise".into()),
-            Ok(Err(error)) => named(&error.to_string(), &names_of(changes)),
+            Ok(Err(error)) => named(&told(&error), &names_of(changes)),
         }
     }
 

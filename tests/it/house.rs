@@ -13,14 +13,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("panics", &[]),
     ("message", &[]),
     ("private", &[]),
-    ("store", &[]),
+    ("store", &["message"]),
     ("config", &["message"]),
     ("format", &["annotations", "block", "columns", "panics"]),
-    ("source", &["columns", "format", "store"]),
-    ("filter", &["private"]),
-    ("udf", &["block", "columns", "config", "panics", "private"]),
-    ("sink", &["block", "format", "store"]),
-    ("commit", &["panics", "sink", "source", "store"]),
+    ("source", &["columns", "format", "message", "store"]),
+    ("filter", &["message", "private"]),
+    ("udf", &["block", "columns", "config", "message", "panics", "private"]),
+    ("sink", &["block", "format", "message", "store"]),
+    ("commit", &["message", "panics", "sink", "source", "store"]),
     (
         "plan",
         &[
@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "udf",
         ],
     ),
-    ("exchange", &["block", "columns", "commit", "format", "plan", "sink", "source", "store"]),
+    ("exchange", &["block", "columns", "commit", "format", "message", "plan", "sink", "source", "store"]),
     ("stage", &["block", "columns", "message", "panics", "plan", "udf"]),
     (
         "pipeline",
@@ -158,6 +158,18 @@ fn some_words_are_said_in_few_files_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let allowed = WORDS.iter().flat_map(|(word, files)| files.iter().map(move |file| (*word, *file)));
     assert_eq!(used, allowed.collect(), "the list is no longer than it must be");
+}
+
+/// One printer: an error knows its hint as a value, and no text of an error holds one.
+#[test]
+fn hints_are_put_into_text_in_one_file() {
+    for (name, code) in product_code().into_iter().filter(|(name, _)| name != "message.rs") {
+        // A literal goes on in the next line behind a backslash.
+        let parts: Vec<&str> = code.split("\\\n").map(str::trim_start).collect();
+        let joined = parts.concat();
+        let said = ["\\nhint: ", "\\n hint: ", "\\n  hint: "].iter().find(|words| joined.contains(**words));
+        assert_eq!(said, None, "{name}: an error says what to do with `Hint`, and `Message` prints it");
+    }
 }
 
 /// Files of the rooms that work with stores which may touch this machine's folders past the storage seam, and what for.

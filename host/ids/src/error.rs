@@ -8,28 +8,40 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The disk or the file system said no.
-    #[error("cannot {action} {}\nhint: the folder must exist, be writable and have room; then build again", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     /// An id is longer than [`ID_BYTES_MAX`](crate::ID_BYTES_MAX).
-    #[error("an id of {bytes} bytes exceeds id_bytes_max = {max}\nhint: choose a shorter column as id")]
+    #[error("an id of {bytes} bytes exceeds id_bytes_max = {max}")]
     IdTooLong { bytes: usize, max: usize },
     /// The operating system gives no more threads.
-    #[error(
-        "no thread can be started\nhint: raise the limit on processes (`ulimit -u`, or the container's), then build again"
-    )]
+    #[error("no thread can be started")]
     Threads(#[source] io::Error),
     /// An earlier error lost ids.
-    #[error("ids are missing, since adding them failed\nhint: build again")]
+    #[error("ids are missing, since adding them failed")]
     Incomplete,
     /// More than a `u64` can count; or 2^64 numbers of a kind.
-    #[error("the ids are more than 2^64 - 1\nhint: use several files")]
+    #[error("the ids are more than 2^64 - 1")]
     TooManyIds,
     /// A scratch file does not hold what was written to it.
-    #[error("scratch file {} changed while it was in use\nhint: keep others out of the scratch folder, check the disk, build again", path.display())]
+    #[error("scratch file {} changed while it was in use", path.display())]
     ScratchDamaged { path: PathBuf },
 }
 
 impl BuildError {
+    /// What to do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            BuildError::Io { .. } => "the folder must exist, be writable and have room; then build again",
+            BuildError::IdTooLong { .. } => "choose a shorter column as id",
+            BuildError::Threads(_) => {
+                "raise the limit on processes (`ulimit -u`, or the container's), then build again"
+            }
+            BuildError::Incomplete => "build again",
+            BuildError::TooManyIds => "use several files",
+            BuildError::ScratchDamaged { .. } => "keep others out of the scratch folder, check the disk, build again",
+        }
+    }
+
     /// For `map_err`: says what was tried on which file.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
         move |source| BuildError::Io { action, path: path.to_owned(), source }
@@ -38,9 +50,7 @@ impl BuildError {
 
 /// The bytes are not a whole, unharmed id file of this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the id file is damaged in its {part}, at byte {at}: {what}\nhint: delete the file; it is derived and will be built again"
-)]
+#[error("the id file is damaged in its {part}, at byte {at}: {what}")]
 pub struct Damage {
     /// The part of the file.
     pub part: Part,
@@ -48,6 +58,13 @@ pub struct Damage {
     pub at: u64,
     /// What is wrong there.
     pub what: &'static str,
+}
+
+impl Damage {
+    /// What to do.
+    pub fn hint(&self) -> &'static str {
+        "delete the file; it is derived and will be built again"
+    }
 }
 
 /// A part of the file, as drawn in the crate's documentation.

@@ -47,7 +47,7 @@ fn a_failed_finish_leaves_nothing() {
     assert!(
         matches!(&error, BuildError::Io { action: "create", path, .. } if path.starts_with(folder.path().join("missing")))
     );
-    assert!(error.to_string().contains("\nhint: "), "{error}");
+    assert_eq!(error.hint(), "the folder must exist, be writable and have room; then build again");
     assert_eq!(entries(folder.path()), [""; 0]);
 
     let out = folder.path().join("taken");
@@ -109,11 +109,10 @@ fn ids_have_a_limit() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let builder = Builder::new(folder.path(), 1000, 2);
     let error = builder.add(Owned::strings([vec![0; ID_BYTES_MAX + 1]]).column()).expect_err("too long");
-    assert_eq!(
-        error.to_string(),
-        "an id of 67108865 bytes exceeds id_bytes_max = 67108864\nhint: choose a shorter column as id"
-    );
+    assert_eq!(error.to_string(), "an id of 67108865 bytes exceeds id_bytes_max = 67108864");
+    assert_eq!(error.hint(), "choose a shorter column as id");
     let error = builder.finish(&folder.path().join("out.ids")).expect_err("an id is missing");
-    assert_eq!(error.to_string(), "ids are missing, since adding them failed\nhint: build again");
+    assert_eq!(error.to_string(), "ids are missing, since adding them failed");
+    assert_eq!(error.hint(), "build again");
     assert_eq!(entries(folder.path()), [""; 0]);
 }

@@ -125,8 +125,8 @@ impl Held {
     /// Why rows failed, of which many may have the same words.
     pub(super) fn said(&mut self, failure: &Failure) {
         self.bytes += size_of::<Failure>() as u64;
-        if self.shared.insert(Arc::as_ptr(&failure.message).cast()) {
-            self.bytes += failure.message.len() as u64;
+        if self.shared.insert(Arc::as_ptr(&failure.reason.message).cast()) {
+            self.bytes += failure.reason.message.len() as u64;
         }
     }
 

@@ -1,6 +1,7 @@
 //! `wasmpipe check`: everything that `run` would refuse, without running. Nothing is written.
 
 use super::{FAILED, FINISHED, REFUSED, args, print_error, run, text};
+use crate::message::Message;
 use crate::pipeline::{self, RunError};
 use crate::plan::{self, Plan};
 
@@ -32,10 +33,8 @@ pub(super) fn check(options: &args::Check) -> u8 {
     FINISHED
 }
 
-fn report(defects: &[String]) -> u8 {
-    for defect in defects {
-        print_error(&super::Refused(defect.clone()));
-    }
+fn report(defects: &[Message]) -> u8 {
+    defects.iter().for_each(|defect| say!("{defect}"));
     say!("{} of the source", text::counted(defects.len() as u64, "problem"));
     REFUSED
 }

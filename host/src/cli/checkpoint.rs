@@ -203,11 +203,14 @@ async fn upgrade(store: &Store) -> Result<Root, CommitError> {
         return Ok(root);
     }
     if !root.upgrade(store).await? {
-        let message =
-            "somebody has just appended to the checkpoint\nhint: nothing was lifted; run the same command again";
-        return Err(CommitError::Refused(message.into()));
+        return Err(appended("nothing was lifted"));
     }
     Root::read(store).await?.ok_or_else(CommitError::root_is_gone)
+}
+
+fn appended(safe: &str) -> CommitError {
+    let hint = format!("{safe}; run the same command again");
+    CommitError::refused("somebody has just appended to the checkpoint", hint)
 }
 
 /// A lane that was finished is so afterwards, too; any other is left as it is when a run stops.
@@ -261,8 +264,7 @@ pub(super) fn delete(options: &args::Delete) -> u8 {
         if let Some(root) = &found.root {
             refuse_unfinished(&found.store, root, &options.path).await?;
             if !commit::mark_deleted(&found.store, root).await? {
-                let message = "somebody has just appended to the checkpoint\nhint: nothing was deleted; run the same command again";
-                return Err(CommitError::Refused(message.into()));
+                return Err(appended("nothing was deleted"));
             }
         }
         commit::delete_all(&found.store).await
@@ -280,17 +282,17 @@ pub(super) fn delete(options: &args::Delete) -> u8 {
 /// Without its checkpoint an unfinished job would begin anew and double its output; a finished one is known by the manifest in
 /// its sink.
 async fn refuse_unfinished(store: &crate::store::Store, root: &Root, named: &str) -> Result<(), CommitError> {
-    let refused = |what: String, hint: &str| Err(CommitError::Refused(format!("{what}\nhint: {hint}")));
     let view = commit::view(store).await?.ok_or(CommitError::Deleted)?;
     if let Some(open) = view.unfinished()? {
         let hint = "finish the job first; to give it up, begin a new one with another checkpoint and an empty sink";
-        return refused(format!("the job is not finished: {open}"), hint);
+        return Err(CommitError::refused(format!("the job is not finished: {open}"), hint));
     }
     let sink = look::open_sink(named, &root.places.sink);
-    let sink = sink.map_err(|_| CommitError::Refused("its sink cannot be opened\nhint: mend that first".into()))?;
+    let sink = sink.map_err(|_| CommitError::refused("its sink cannot be opened", "mend that first"))?;
     let manifest = commit::manifest(&sink, &root.genesis.job).await?;
     if manifest.is_some_and(|manifest| manifest.files.iter().eq(view.files())) {
         return Ok(());
     }
-    refused("the sink has no manifest of all that the job has written".into(), "run the job once more, which writes it")
+    let what = "the sink has no manifest of all that the job has written";
+    Err(CommitError::refused(what, "run the job once more, which writes it"))
 }

@@ -151,7 +151,7 @@ fn sink_of(pipeline: &Path) -> Result<Option<Store>, u8> {
 
 fn open_with(name: &'static str, place: &str, settings: &Settings) -> Result<Store, u8> {
     Store::at(name, place, settings, &watch()).map_err(|error| {
-        say!("{}", Message::new(format!("cannot open the {name} {place}: {error}")));
+        say!("{}", Message::brief(&error).after(format!("cannot open the {name} {place}: ")));
         REFUSED
     })
 }

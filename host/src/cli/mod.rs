@@ -70,7 +70,7 @@ use std::sync::{Mutex, PoisonError};
 use args::{Args, CheckpointCommand, Command, DeadLettersCommand, OutputCommand, UdfCommand};
 use clap::Parser;
 
-use crate::message::Message;
+use crate::message::{Hint, Message};
 use crate::private;
 
 /// Every row is covered.
@@ -124,7 +124,8 @@ static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
 /// A list that was cut short must not pass for a whole one. Who has read enough of it and left is content.
 fn output_failed(error: &std::io::Error) {
     if error.kind() != std::io::ErrorKind::BrokenPipe && !OUTPUT_FAILED.swap(true, Ordering::Relaxed) {
-        say!("error: stdout: {error}\nhint: what was printed is not all; write it where there is room");
+        let message = Message::new(format!("stdout: {error}"));
+        say!("{}", message.hint("what was printed is not all; write it where there is room"));
     }
 }
 
@@ -132,7 +133,8 @@ fn output_failed(error: &std::io::Error) {
 fn broke(panic: &std::panic::PanicHookInfo<'_>) {
     let what = panic.payload_as_str().unwrap_or("no message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    say!("error: wasmpipe broke at {place}: {what}\n  hint: this is a defect of wasmpipe: report it with this line");
+    let message = Message::new(format!("wasmpipe broke at {place}: {what}"));
+    say!("{}", message.hint("this is a defect of wasmpipe: report it with this line"));
     tracing::debug!("{}", std::backtrace::Backtrace::force_capture());
 }
 
@@ -164,7 +166,7 @@ fn size_of_environment(name: &str) -> Result<Option<u64>, Refused> {
         return Ok(Some(bytes));
     }
     let size = crate::config::size(&written);
-    size.map(Some).map_err(|hint| Refused(format!("{name} is not a size: \"{written}\"\nhint: {hint}")))
+    size.map(Some).map_err(|hint| Refused::new(format!("{name} is not a size: \"{written}\""), hint))
 }
 
 /// The local folder for derived files: `WASMPIPE_CACHE`, else `wasmpipe` in `XDG_CACHE_HOME` or `~/.cache`; else a fresh one that
@@ -201,18 +203,30 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 /// An error, its causes below it, its hint last.
-fn print_error(error: &dyn std::error::Error) {
+fn print_error(error: &impl Hint) {
     say!("{}", Message::of(error));
 }
 
-/// What a person asked for cannot be done; nothing was changed. The text ends with a hint.
+/// What a person asked for cannot be done; nothing was changed.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refused(String);
+#[error("{}", .0.text())]
+struct Refused(Message);
+
+impl Refused {
+    fn new(what: impl Into<String>, hint: impl Into<String>) -> Refused {
+        Refused(Message::new(what).hint(hint))
+    }
+}
+
+impl Hint for Refused {
+    fn hint(&self) -> Option<String> {
+        self.0.hint.clone()
+    }
+}
 
 impl From<crate::udf::UdfError> for Refused {
     fn from(error: crate::udf::UdfError) -> Refused {
-        Refused(Message::of(&error).line())
+        Refused(Message::of(&error))
     }
 }
 

@@ -4,12 +4,20 @@ use std::fs::{self, File, FileType};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::message::Hint;
+
 /// What is there cannot be replaced by a file.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is {what}\nhint: name a file, or what is not there yet", path.display())]
+#[error("{} is {what}", path.display())]
 pub(super) struct NotAFile {
     path: PathBuf,
     what: &'static str,
+}
+
+impl Hint for NotAFile {
+    fn hint(&self) -> Option<String> {
+        Some("name a file, or what is not there yet".into())
+    }
 }
 
 /// Where a file is to be.

@@ -17,6 +17,7 @@ use super::Refused;
 use super::new_file::NewFile;
 use crate::block::batch_bytes;
 use crate::columns;
+use crate::message::Message;
 
 /// Some rows of a file, most often its first.
 pub(super) struct Sample {
@@ -38,21 +39,20 @@ pub(super) struct Limit {
 /// Reads rows, in the file's order.
 pub(super) fn read(path: &Path, limit: Limit) -> Result<Sample, Refused> {
     let refused =
-        |what: String| Refused(format!("{} cannot be read: {what}\nhint: name a Parquet file", path.display()));
+        |what: String| Refused::new(format!("{} cannot be read: {what}", path.display()), "name a Parquet file");
     let closed = |error: io::Error| {
         let hint = "check that it is there, and that this user may read it";
-        Refused(format!("{} cannot be read: {error}\nhint: {hint}", path.display()))
+        Refused::new(format!("{} cannot be read: {error}", path.display()), hint)
     };
     let file = File::open(path).map_err(closed)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| refused(error.to_string()))?;
     let schema = columns::plain_schema(builder.schema());
     let rows_in_file = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
     if limit.skip > 0 && limit.skip as u64 >= rows_in_file {
-        return Err(Refused(format!(
-            "{} has {rows_in_file} rows, and --skip leaves out {}\nhint: rows are counted from 0",
-            path.display(),
-            limit.skip
-        )));
+        return Err(Refused::new(
+            format!("{} has {rows_in_file} rows, and --skip leaves out {}", path.display(), limit.skip),
+            "rows are counted from 0",
+        ));
     }
     let reader =
         builder.with_offset(limit.skip).with_limit(limit.rows).build().map_err(|error| refused(error.to_string()))?;
@@ -79,9 +79,9 @@ pub(super) fn write(
 ) -> Result<(), Refused> {
     let refused = |what: String| {
         let hint = "name a file in a folder that is there, that this user may write to, and that has room";
-        Refused(format!("{} cannot be written: {what}\nhint: {hint}", path.display()))
+        Refused::new(format!("{} cannot be written: {what}", path.display()), hint)
     };
-    let file = NewFile::at(path).map_err(|error| Refused(error.to_string()))?;
+    let file = NewFile::at(path).map_err(|error| Refused(Message::brief(&error)))?;
     let written = file.write(|out| {
         let mut writer = ArrowWriter::try_new(out, Arc::clone(schema), None)?;
         for batch in batches {

@@ -45,14 +45,14 @@ impl Chosen {
             config: self.config.clone(),
             input,
             limits: Limits::default(),
-            stage: "udf".into(),
+            stage: LABEL.into(),
             lines: Arc::default(),
         };
         Trial::new(&self.engine, spec).map_err(|error| match error {
-            UdfError::Columns { mismatch, .. } => Refused(whole(&plan::explained_by_hand(&self.function, &mismatch))),
+            UdfError::Columns { mismatch, .. } => Refused(whole(plan::explained_by_hand(&self.function, &mismatch))),
             UdfError::Unbound { .. } => match plan::foreseen_by_hand(&self.function, &columns) {
-                Some(message) => Refused(whole(&message)),
-                None => Refused(Message::of(&error).hint(UNBOUND_HINT).line()),
+                Some(message) => Refused(whole(message)),
+                None => Refused(Message::of(&error).hint(UNBOUND_HINT)),
             },
             other => other.into(),
         })
@@ -64,15 +64,18 @@ impl Chosen {
     }
 }
 
+/// What messages call the one stage.
+pub(super) const LABEL: &str = "udf";
+
 const UNBOUND_HINT: &str =
     "check --config and the columns of --input; `wasmpipe udf inspect` shows what the function takes";
 
 /// Loads a component that a command names.
 pub(super) fn load(engine: &Engine, file: &Path) -> Result<Component, Refused> {
     Component::load(engine, file).map_err(|error| match error {
-        UdfError::Read { .. } if !file.exists() => Refused(plan::missing_by_hand(file).line()),
+        UdfError::Read { .. } if !file.exists() => Refused(plan::missing_by_hand(file)),
         UdfError::Read { ref source, .. } if source.kind() != std::io::ErrorKind::PermissionDenied => {
-            Refused(Message::of(&error).hint("name the component's .wasm file").line())
+            Refused(Message::of(&error).hint("name the component's .wasm file"))
         }
         other => other.into(),
     })
@@ -93,7 +96,7 @@ fn check_config(function: &Function, config: &Value, file: &Path) -> Result<(), 
         [] => Ok(()),
         [one] => {
             let hint = hint(one).unwrap_or(all);
-            Err(Refused(format!("--config: `{name}`: {}\nhint: {hint}", one.what)))
+            Err(Refused::new(format!("--config: `{name}`: {}", one.what), hint))
         }
         many => {
             let each = |mistake: &plan::schema::Mistake| match hint(mistake) {
@@ -101,15 +104,15 @@ fn check_config(function: &Function, config: &Value, file: &Path) -> Result<(), 
                 None => format!("\n  {}", mistake.what),
             };
             let lines: String = many.iter().map(each).collect();
-            Err(Refused(format!("--config does not fit `{name}`:{lines}\nhint: {all}")))
+            Err(Refused::new(format!("--config does not fit `{name}`:{lines}"), all))
         }
     }
 }
 
 /// A message with its table as the text of an error.
-fn whole(message: &Message) -> String {
+fn whole(message: Message) -> Message {
     let details: String = message.details.iter().map(|line| format!("\n  {line}")).collect();
-    Message { what: format!("{}{details}", message.what), ..message.clone() }.line()
+    Message { what: format!("{}{details}", message.what), details: Vec::new(), ..message }
 }
 
 fn choose<'a>(component: &'a Component, asked: Option<&str>) -> Result<&'a Function, Refused> {
@@ -118,13 +121,14 @@ fn choose<'a>(component: &'a Component, asked: Option<&str>) -> Result<&'a Funct
     let offers = || functions.iter().map(|f| format!("{} ({})", line(&f.name), f.kind)).collect::<Vec<_>>().join(", ");
     match (asked, functions) {
         (None, [one]) => Ok(one),
-        (None, _) => {
-            Err(Refused(format!("{path} offers several functions\nhint: choose with --function: {}", offers())))
-        }
+        (None, _) => Err(Refused::new(
+            format!("{path} offers several functions"),
+            format!("choose with --function: {}", offers()),
+        )),
         (Some(name), _) => functions
             .iter()
             .find(|function| function.name == name)
-            .ok_or_else(|| Refused(format!("{path} has no function `{name}`\nhint: it offers {}", offers()))),
+            .ok_or_else(|| Refused::new(format!("{path} has no function `{name}`"), format!("it offers {}", offers()))),
     }
 }
 
@@ -134,7 +138,7 @@ fn config(written: &str) -> Result<Value, Refused> {
         Some(path) => {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|error| {
-                Refused(format!("the config file {path} cannot be read: {error}\nhint: {CONFIG_HINT}"))
+                Refused::new(format!("the config file {path} cannot be read: {error}"), CONFIG_HINT)
             })?;
             parse(&text, Path::new(path).extension().is_some_and(|extension| extension == "json"))
         }
@@ -145,7 +149,7 @@ fn config(written: &str) -> Result<Value, Refused> {
 const CONFIG_HINT: &str = r#"--config takes JSON ('{"letters_min": 4}'), TOML ('letters_min = 4'), or @FILE"#;
 
 fn parse(text: &str, is_json: bool) -> Result<Value, Refused> {
-    let refused = |what: String| Refused(format!("the config is neither JSON nor TOML: {what}\nhint: {CONFIG_HINT}"));
+    let refused = |what: String| Refused::new(format!("the config is neither JSON nor TOML: {what}"), CONFIG_HINT);
     let as_json = serde_json::from_str::<Value>(text);
     let value = match as_json {
         Ok(value) => value,
@@ -154,7 +158,7 @@ fn parse(text: &str, is_json: bool) -> Result<Value, Refused> {
     };
     match value {
         Value::Object(_) => Ok(value),
-        other => Err(Refused(format!("the config is {other}, and no table of keys and values\nhint: {CONFIG_HINT}"))),
+        other => Err(Refused::new(format!("the config is {other}, and no table of keys and values"), CONFIG_HINT)),
     }
 }
 
@@ -194,6 +198,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::message::Hint as _;
 
     #[test]
     fn configs() {
@@ -209,8 +214,7 @@ mod tests {
         std::fs::write(&file, "[limits]\na = true\n").unwrap();
         is(&format!("@{}", file.display()), json!({ "limits": { "a": true } }));
         for wrong in ["a", "5", "a = nan", "@nowhere.toml"] {
-            let message = config(wrong).unwrap_err().to_string();
-            assert!(message.contains("hint: "), "{message}");
+            assert!(config(wrong).unwrap_err().hint().is_some(), "{wrong}");
         }
     }
 }

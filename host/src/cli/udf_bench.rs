@@ -42,10 +42,10 @@ pub(super) fn bench(options: &args::UdfBench) -> u8 {
 fn try_bench(options: &args::UdfBench) -> Result<u8, Refused> {
     let block_bytes = block_bytes(&options.block_bytes)?;
     if !(options.seconds > 0.0 && options.seconds <= SECONDS_MAX) {
-        return Err(Refused(format!(
-            "{} is no time to measure for\nhint: --seconds takes more than 0, up to {SECONDS_MAX}",
-            options.seconds
-        )));
+        return Err(Refused::new(
+            format!("{} is no time to measure for", options.seconds),
+            format!("--seconds takes more than 0, up to {SECONDS_MAX}"),
+        ));
     }
     let chosen = Chosen::load(&options.chosen)?;
     let rows = match &options.input {
@@ -53,7 +53,7 @@ fn try_bench(options: &args::UdfBench) -> Result<u8, Refused> {
         None => made_up(&chosen)?,
     };
     if rows.num_rows() == 0 {
-        return Err(Refused("the input has no row\nhint: name a Parquet file with rows".into()));
+        return Err(Refused::new("the input has no row", "name a Parquet file with rows"));
     }
     let mut trial = chosen.bind(rows.schema())?;
     let blocks = blocks(&rows, &trial, block_bytes);
@@ -88,30 +88,30 @@ fn block_bytes(written: &str) -> Result<usize, Refused> {
     let size = digits.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
     match size.filter(|size| (1..=BLOCK_BYTES_MAX).contains(size)) {
         Some(size) => Ok(size as usize),
-        None => Err(Refused(format!(
-            "{written} is no size of a block\nhint: --block-bytes takes up to {}, such as 65536 or \"2 MiB\"",
-            bytes(BLOCK_BYTES_MAX)
-        ))),
+        None => Err(Refused::new(
+            format!("{written} is no size of a block"),
+            format!("--block-bytes takes up to {}, such as 65536 or \"2 MiB\"", bytes(BLOCK_BYTES_MAX)),
+        )),
     }
 }
 
 /// Values for every column that the function says it needs.
 fn made_up(chosen: &Chosen) -> Result<RecordBatch, Refused> {
     let function = chosen.function();
-    let hint = "hint: name a Parquet file with --input";
+    let refused = |what: String| Refused::new(what, "name a Parquet file with --input");
     let Some(needs) = &function.needs else {
-        return Err(Refused(format!("`{}` does not say which columns it needs\n{hint}", function.name)));
+        return Err(refused(format!("`{}` does not say which columns it needs", function.name)));
     };
     if needs.is_empty() {
-        return Err(Refused(format!("`{}` needs no column, so there is nothing to make up\n{hint}", function.name)));
+        return Err(refused(format!("`{}` needs no column, so there is nothing to make up", function.name)));
     }
     let column = |need: &crate::udf::Column| {
         let values = need.data_type.parse::<DataType>().ok().and_then(|data_type| values(&data_type));
-        let refused = || Refused(format!("no values can be made up for `{}` ({})\n{hint}", need.name, need.data_type));
-        Ok((need.name.clone(), values.ok_or_else(refused)?))
+        let unknown = || refused(format!("no values can be made up for `{}` ({})", need.name, need.data_type));
+        Ok((need.name.clone(), values.ok_or_else(unknown)?))
     };
     let columns = needs.iter().map(column).collect::<Result<Vec<_>, Refused>>()?;
-    RecordBatch::try_from_iter(columns).map_err(|error| Refused(format!("{error}\n{hint}")))
+    RecordBatch::try_from_iter(columns).map_err(|error| refused(error.to_string()))
 }
 
 /// Numbers run through a small range, texts are words; nothing is null.
@@ -245,6 +245,7 @@ fn millis(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Hint as _;
 
     #[test]
     fn sizes_of_blocks() {
@@ -253,7 +254,7 @@ mod tests {
             assert_eq!(block_bytes(written).unwrap(), size, "{written}");
         }
         for written in ["", "0", "-1", "2 MB MB", "1 GiB", "99999999999999999999", "1.5 MiB"] {
-            assert!(block_bytes(written).unwrap_err().to_string().contains("hint: "), "{written}");
+            assert!(block_bytes(written).unwrap_err().hint().is_some(), "{written}");
         }
     }
 

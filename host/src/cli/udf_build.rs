@@ -24,6 +24,7 @@ use serde_json::Value;
 
 use super::new_file::{NewFile, NotAFile};
 use super::{FAILED, FINISHED, REFUSED, Refused, args, cache_folder, pipeline_engine, print_error, text};
+use crate::message::Hint;
 use crate::udf::{Component, UdfError};
 use tool_chain::{Suitable, TARGET};
 
@@ -42,23 +43,22 @@ struct Made {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BuildError {
     /// The folder holds no crate.
-    #[error("{} has no Cargo.toml\nhint: name the folder of a guest crate; `wasmpipe udf new` makes one", dir.display())]
+    #[error("{} has no Cargo.toml", dir.display())]
     NotACrate {
         /// The folder.
         dir: PathBuf,
     },
     /// Nothing on this machine compiles for the guest target.
     #[error(
-        "no Rust tool chain here can compile for {TARGET}\n{}hint: run `rustup target add {TARGET}`; on Debian 12 this \
-         does as well: `apt-get install rustc-web cargo-web rust-web-src lld-19`",
-        tried.iter().map(|line| format!("  {line}\n")).collect::<String>()
+        "no Rust tool chain here can compile for {TARGET}{}",
+        tried.iter().map(|line| format!("\n  {line}")).collect::<String>()
     )]
     NoToolChain {
         /// What was looked at, and what it lacks.
         tried: Vec<String>,
     },
     /// Cargo does not understand the crate's manifest.
-    #[error("cargo cannot read {}\n{}\nhint: correct it there", manifest.display(), message.trim_end())]
+    #[error("cargo cannot read {}\n{}", manifest.display(), message.trim_end())]
     Manifest {
         /// The crate's Cargo.toml.
         manifest: PathBuf,
@@ -66,13 +66,13 @@ pub(super) enum BuildError {
         message: String,
     },
     /// The crate makes no WebAssembly module.
-    #[error("{} makes no module\nhint: add crate-type = [\"cdylib\"] to its [lib] section", manifest.display())]
+    #[error("{} makes no module", manifest.display())]
     NotACdylib {
         /// The crate's Cargo.toml.
         manifest: PathBuf,
     },
     /// The crate does not compile.
-    #[error("cargo could not build {} ({status}) with {tool_chain}\nhint: cargo says why, above", dir.display())]
+    #[error("cargo could not build {} ({status}) with {tool_chain}", dir.display())]
     Cargo {
         /// The crate's folder.
         dir: PathBuf,
@@ -82,7 +82,7 @@ pub(super) enum BuildError {
         status: String,
     },
     /// The module cannot be made a component.
-    #[error("{} cannot be made a component\nhint: does it use the wasmpipe guest SDK of this version, or the names and types that `wit/udf.wit` lists under \"Without generated bindings\"?", module.display())]
+    #[error("{} cannot be made a component", module.display())]
     NotAComponent {
         /// The core module.
         module: PathBuf,
@@ -90,7 +90,7 @@ pub(super) enum BuildError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The file is no core module.
-    #[error("{} is {what}\nhint: name a crate's folder, or a core module: .wasm, or .wat text", path.display())]
+    #[error("{} is {what}", path.display())]
     NotAModule {
         /// The file.
         path: PathBuf,
@@ -98,7 +98,7 @@ pub(super) enum BuildError {
         what: String,
     },
     /// A module would be replaced by its component.
-    #[error("{} would be replaced by the component that is made of it\nhint: name the component's file: --out FILE", module.display())]
+    #[error("{} would be replaced by the component that is made of it", module.display())]
     NoOut {
         /// The core module.
         module: PathBuf,
@@ -113,7 +113,7 @@ pub(super) enum BuildError {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// A file or a program could not be used.
-    #[error("{what} {}\nhint: check that it is there, that this user may use it, and that the disk is not full", path.display())]
+    #[error("{what} {}", path.display())]
     Io {
         /// What was tried.
         what: &'static str,
@@ -122,6 +122,32 @@ pub(super) enum BuildError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+impl Hint for BuildError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            BuildError::NotACrate { .. } => "name the folder of a guest crate; `wasmpipe udf new` makes one".into(),
+            BuildError::NoToolChain { .. } => format!(
+                "run `rustup target add {TARGET}`; on Debian 12 this does as well: `apt-get install rustc-web cargo-web \
+                 rust-web-src lld-19`"
+            ),
+            BuildError::Manifest { .. } => "correct it there".into(),
+            BuildError::NotACdylib { .. } => "add crate-type = [\"cdylib\"] to its [lib] section".into(),
+            BuildError::Cargo { .. } => "cargo says why, above".into(),
+            BuildError::NotAComponent { .. } => "does it use the wasmpipe guest SDK of this version, or the names and \
+                types that `wit/udf.wit` lists under \"Without generated bindings\"?"
+                .into(),
+            BuildError::NotAModule { .. } => "name a crate's folder, or a core module: .wasm, or .wat text".into(),
+            BuildError::NoOut { .. } => "name the component's file: --out FILE".into(),
+            BuildError::Unfit(error) => return error.hint(),
+            BuildError::NotAFile(error) => return error.hint(),
+            BuildError::Refused(error) => return error.hint(),
+            BuildError::Io { .. } => {
+                "check that it is there, that this user may use it, and that the disk is not full".into()
+            }
+        })
+    }
 }
 
 /// What cargo says about the crate before it compiles anything.
@@ -337,6 +363,7 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Message;
     use expect_test::{Expect, expect};
     use serde_json::json;
 
@@ -387,7 +414,7 @@ mod tests {
     }
 
     fn check(error: &BuildError, expected: &Expect) {
-        expected.assert_eq(&error.to_string());
+        expected.assert_eq(&Message::brief(error).line());
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn print(dir: &Path, name: &str, function: &str) {
 /// Everything is checked before the folder is made.
 fn make(options: &args::UdfNew) -> Result<PathBuf, Refused> {
     let name = &options.name;
-    check_name(name).map_err(Refused)?;
+    check_name(name)?;
     let sdk = find_sdk(options.sdk.as_deref())?;
     let dir = options.dir.clone().unwrap_or_else(|| name.into());
     let (source, config) = template(options.kind);
@@ -65,7 +65,7 @@ fn make(options: &args::UdfNew) -> Result<PathBuf, Refused> {
         } else {
             "--dir names a folder that is not there yet, below one where this user may write"
         };
-        Refused(format!("the folder {} cannot be made: {error}\nhint: {hint}", dir.display()))
+        Refused::new(format!("the folder {} cannot be made: {error}", dir.display()), hint)
     };
     if let Some(parent) = dir.parent() {
         fs::create_dir_all(parent).map_err(refused)?;
@@ -101,18 +101,18 @@ fn function_name(name: &str) -> String {
     name.replace('-', "_")
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), Refused> {
     const HINT: &str =
-        "hint: a name starts with a small letter, and has small letters, digits, `-` and `_`, at most 64 of them";
+        "a name starts with a small letter, and has small letters, digits, `-` and `_`, at most 64 of them";
     let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
     let goes_on = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     if !begins || !goes_on || name.len() > NAME_CHARS_MAX {
-        return Err(format!("`{}` is no name for a crate and its function\n{HINT}", name.escape_debug()));
+        let what = format!("`{}` is no name for a crate and its function", name.escape_debug());
+        return Err(Refused::new(what, HINT));
     }
     if TAKEN.contains(&function_name(name).as_str()) {
-        return Err(format!(
-            "`{name}` means something else to Rust or to cargo\n{HINT}, and is no word of the language"
-        ));
+        let what = format!("`{name}` means something else to Rust or to cargo");
+        return Err(Refused::new(what, format!("{HINT}, and is no word of the language")));
     }
     Ok(())
 }
@@ -216,11 +216,13 @@ fn find_sdk(said: Option<&Path>) -> Result<PathBuf, Refused> {
         (None, Some(path)) => (path, SDK_VARIABLE),
         (None, None) => (Path::new(env!("CARGO_MANIFEST_DIR")).join(SDK_IN_SOURCES), ""),
     };
-    let hint = "hint: name the folder `guest-sdk/rust` of wasmpipe's sources with --sdk, or in WASMPIPE_SDK";
+    let hint = "name the folder `guest-sdk/rust` of wasmpipe's sources with --sdk, or in WASMPIPE_SDK";
     match (fs::canonicalize(&path).ok().filter(|path| is_sdk(path)), whence) {
         (Some(path), _) => Ok(path),
-        (None, "") => Err(Refused(format!("the Rust SDK is not where this binary was built\n{hint}"))),
-        (None, whence) => Err(Refused(format!("{whence} names {}, which is not the Rust SDK\n{hint}", path.display()))),
+        (None, "") => Err(Refused::new("the Rust SDK is not where this binary was built", hint)),
+        (None, whence) => {
+            Err(Refused::new(format!("{whence} names {}, which is not the Rust SDK", path.display()), hint))
+        }
     }
 }
 
@@ -259,6 +261,7 @@ fn sample_rows() -> RecordBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Hint as _;
 
     #[test]
     fn names() {
@@ -267,7 +270,7 @@ mod tests {
         }
         for bad in ["", "Words", "2words", "-a", "a b", "a.b", "fn", "map", "flat-map", "serde", "ä", &"a".repeat(65)]
         {
-            assert!(check_name(bad).unwrap_err().contains("hint: "), "{bad}");
+            assert!(check_name(bad).unwrap_err().hint().is_some(), "{bad}");
         }
     }
 
@@ -275,8 +278,8 @@ mod tests {
     fn the_sdk_is_found_or_asked_for() {
         assert!(find_sdk(None).unwrap().ends_with("guest-sdk/rust"));
         let empty = tempfile::tempdir().unwrap();
-        let refused = find_sdk(Some(empty.path())).unwrap_err().to_string();
-        assert!(refused.contains("--sdk names") && refused.contains("hint: "), "{refused}");
+        let refused = find_sdk(Some(empty.path())).unwrap_err();
+        assert!(refused.to_string().contains("--sdk names") && refused.hint().is_some(), "{refused}");
     }
 
     #[test]
@@ -294,8 +297,8 @@ mod tests {
                     assert!(!text.contains(word), "{word} in {file}");
                 }
             }
-            let again = make(&options).unwrap_err().to_string();
-            assert!(again.contains("--dir"), "{again}");
+            let again = make(&options).unwrap_err();
+            assert!(again.hint().unwrap().contains("--dir"), "{again}");
         }
     }
 }

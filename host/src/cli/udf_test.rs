@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 
 use super::text::{counted, harmless_lines, line, number, seconds};
-use super::udf::Chosen;
+use super::udf::{Chosen, LABEL};
 use super::{FAILED, FINISHED, FINISHED_WITH_FAILED_ROWS, REFUSED, Refused, args, print_error, sample, table};
+use crate::block::Reason;
 use crate::message::Message;
 use crate::pipeline::{Isolated, Trial, Tried};
 use crate::stage::{Left, Poison};
-use crate::udf::CallError;
+use crate::udf::{CallError, CallFailure};
 use results::Results;
 
 /// Failed and dropped rows that are printed.
@@ -54,7 +55,7 @@ fn try_test(options: &args::UdfTest) -> Result<u8, Refused> {
         Ok(isolated) => isolated,
         Err(error) => {
             print_lines(&lines);
-            print_failure(&error.to_string());
+            print_failure(Message::brief(&error));
             return Ok(FAILED);
         }
     };
@@ -92,7 +93,7 @@ fn try_test(options: &args::UdfTest) -> Result<u8, Refused> {
 }
 
 fn whole(tried: &Tried) -> Result<RecordBatch, Refused> {
-    tried.whole().map_err(|error| Refused(format!("{error}\nhint: compare fewer rows, with --rows")))
+    tried.whole().map_err(|error| Refused::new(error.to_string(), "compare fewer rows, with --rows"))
 }
 
 fn print_before(chosen: &Chosen, trial: &Trial, sample: &sample::Sample, options: &args::UdfTest) {
@@ -139,8 +140,8 @@ fn print_after(tried: &Tried, rows_in: usize, show: usize, trial: &mut Trial, sp
         Ok(rows) => out!("{}", table::of_first(&rows, rows_out, show, |row| tried.parents[row].to_string())),
         Err(error) => out!("(not shown: {error})"),
     }
-    for (row, message) in tried.failures.iter().take(ROWS_NAMED_MAX) {
-        out!("row {row} failed: {message}");
+    for (row, reason) in tried.failures.iter().take(ROWS_NAMED_MAX) {
+        out!("row {row} failed: {}", told(reason));
     }
     let dropped = dropped(tried, rows_in);
     if !tried.failures.is_empty() {
@@ -183,7 +184,7 @@ fn print_ends(isolated: &Isolated, rows: &RecordBatch) {
     for Poison { row, message, .. } in isolated.poison.iter().take(ROWS_NAMED_MAX) {
         let shown = table::of_batch(&rows.slice(*row as usize, 1), 1, |_| row.to_string());
         out!("row {row} ends the function:\n{shown}");
-        print_failure(message);
+        print_failure(of_function(message));
     }
     let named = ranges(isolated.poison.iter().map(|poison| poison.row));
     if !named.is_empty() {
@@ -196,8 +197,18 @@ fn print_ends(isolated: &Isolated, rows: &RecordBatch) {
     }
     for Left { rows, message, limit, .. } in &isolated.left {
         out!("rows {} to {} were not told apart: {}", rows.start, rows.end - 1, limit.written());
-        print_failure(message);
+        print_failure(of_function(message));
     }
+}
+
+fn of_function(message: &Message) -> Message {
+    message.clone().after(format!("{LABEL}: "))
+}
+
+/// Why a row failed, with what to do if that is known.
+fn told(reason: &Reason) -> String {
+    let Reason { message, hint, .. } = reason;
+    Message { hint: hint.as_deref().map(str::to_owned), ..Message::new(message.as_ref()) }.line()
 }
 
 /// `3`, `5 to 7`.
@@ -213,16 +224,14 @@ fn ranges(rows: impl Iterator<Item = u32>) -> Vec<String> {
     ranges.into_iter().map(text).collect()
 }
 
-fn print_failure(text: &str) {
-    let message = Message::new(text);
+fn print_failure(message: Message) {
     let hint = "let the function give an error for such a row: to find one that ends it takes many calls";
-    let hint = message.hint.clone().unwrap_or_else(|| hint.to_owned());
-    say!("{}", message.hint(hint));
+    say!("{}", message.or_hint(hint));
 }
 
 /// A row that hangs takes all of its time in each call until it stands alone.
 fn say_search(error: &CallError) {
-    let CallError::Timeout { .. } = error else { return };
+    let CallFailure::Timeout = error.failure else { return };
     say!(
         "note: the function ran out of time; the rows for which it does are looked for, which takes as long many times over"
     );

@@ -353,20 +353,19 @@ pub async fn refuse_if_gone_on<'a>(
     let is_there = matches!(entries.first(), Some((at, Entry::Claim(claim))) if *at == number && claim.job == job);
     if !is_there {
         let name = name(number);
-        return Err(CommitError::Refused(format!(
-            "{name}, by which the sink {} was this job's, is not there any more\nhint: run the same command again, which claims it anew",
-            sink.url()
-        )));
+        return Err(CommitError::refused(
+            format!("{name}, by which the sink {} was this job's, is not there any more", sink.url()),
+            "run the same command again, which claims it anew",
+        ));
     }
     let mut machines = machines_of(&entries, job);
     machines.retain(|(_, machine)| machine.run != run);
     match last_of(entries, job) {
-        Some((last, claim)) if last != number => Err(CommitError::Refused(format!(
-            "the job was moved while this run was at work: {}\n\
-             hint: this checkpoint and the other say different things now; go on with the other, or say with --relocate that the job \
-             lives here",
-            claim.whose()
-        ))),
+        Some((last, claim)) if last != number => Err(CommitError::refused(
+            format!("the job was moved while this run was at work: {}", claim.whose()),
+            "this checkpoint and the other say different things now; go on with the other, or say with --relocate \
+             that the job lives here",
+        )),
         _ => refuse_unknown_run(&machines, lanes),
     }
 }
@@ -477,13 +476,17 @@ fn refuse_unknown_run<'a>(
     lanes: impl Iterator<Item = &'a LaneState>,
 ) -> Result<(), CommitError> {
     let Some((number, Machine { run, host, .. })) = unknown_runs(machines, lanes).next() else { return Ok(()) };
-    Err(CommitError::Refused(format!(
-        "the checkpoint's log does not know run {run}, which has worked on this job on {host}: that was with a copy of the checkpoint, \
-         or this one is the copy, or an older one\n\
-         hint: go on with the other; or, if that is lost, begin a new job with another checkpoint and sink; if no other was ever at \
-         work, remove {} from the sink",
-        name(*number)
-    )))
+    Err(CommitError::refused(
+        format!(
+            "the checkpoint's log does not know run {run}, which has worked on this job on {host}: that was with \
+             a copy of the checkpoint, or this one is the copy, or an older one"
+        ),
+        format!(
+            "go on with the other; or, if that is lost, begin a new job with another checkpoint and sink; if no \
+             other was ever at work, remove {} from the sink",
+            name(*number)
+        ),
+    ))
 }
 
 fn last_of(entries: Vec<(u64, Entry)>, job: &str) -> Option<(u64, Claim)> {
@@ -519,12 +522,14 @@ async fn append(sink: &Store, number: u64, entry: &Entry) -> Result<bool, Commit
     if probe(sink, &name, &bytes).await.is_ok() {
         return Ok(true);
     }
-    Err(CommitError::Refused(format!(
-        "the store {} replaces an object where it was asked to create one only if there is none, so two jobs that begin at once \
-         could both write into the sink\n\
-         hint: put the sink on a store with conditional writes (S3, GCS, Azure, a local disk)",
-        sink.url()
-    )))
+    Err(CommitError::refused(
+        format!(
+            "the store {} replaces an object where it was asked to create one only if there is none, so two jobs \
+             that begin at once could both write into the sink",
+            sink.url()
+        ),
+        "put the sink on a store with conditional writes (S3, GCS, Azure, a local disk)",
+    ))
 }
 
 /// Errors speak of the checkpoint where they do not say otherwise.
@@ -618,19 +623,19 @@ async fn read_entry(sink: &Store, number: u64) -> Result<(u64, Entry), CommitErr
 }
 
 fn damaged(sink: &Store, name: &str, message: &str) -> CommitError {
-    CommitError::Refused(format!(
-        "{name} in the sink {} is damaged: {message}\n\
-         hint: it says which job writes here; put it back from a copy, or choose another folder; if no other job has ever used \
-         this one, remove the object, and the job claims the sink anew",
-        sink.url()
-    ))
+    CommitError::refused(
+        format!("{name} in the sink {} is damaged: {message}", sink.url()),
+        "it says which job writes here; put it back from a copy, or choose another folder; if no other job has \
+         ever used this one, remove the object, and the job claims the sink anew",
+    )
 }
 
 fn too_busy(sink: &Store) -> CommitError {
     let url = sink.url();
-    CommitError::Refused(format!(
-        "others keep claiming the sink {url}\nhint: run the same command again when they have begun"
-    ))
+    CommitError::refused(
+        format!("others keep claiming the sink {url}"),
+        "run the same command again when they have begun",
+    )
 }
 
 async fn refusal(sink: &Store, verdict: Verdict) -> Result<CommitError, CommitError> {
@@ -655,7 +660,7 @@ async fn refusal(sink: &Store, verdict: Verdict) -> Result<CommitError, CommitEr
         }
         Verdict::Held(_) | Verdict::Free => unreachable!("no refusal"),
     };
-    Ok(CommitError::Refused(format!("{what}\nhint: {hint}")))
+    Ok(CommitError::refused(what, hint))
 }
 
 #[cfg(test)]

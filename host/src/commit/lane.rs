@@ -269,12 +269,10 @@ impl Lane {
         let head = Head { format: root.format, job: &root.job, log: &log, number, below: Some(self.below) };
         let bytes = encode(&head, entry);
         if bytes.len() > ENTRY_BYTES_MAX {
-            return Err(CommitError::Refused(format!(
-                "lane {}: an entry of {} bytes, more than {ENTRY_BYTES_MAX}\n\
-                 hint: let a group have fewer files: a larger file_bytes_max, or smaller groups",
-                self.lane,
-                bytes.len()
-            )));
+            return Err(CommitError::refused(
+                format!("lane {}: an entry of {} bytes, more than {ENTRY_BYTES_MAX}", self.lane, bytes.len()),
+                "let a group have fewer files: a larger file_bytes_max, or smaller groups",
+            ));
         }
         match create(&self.store, &entry_name(self.lane, number), &bytes).await? {
             // The whole log went away, and with it whatever this writer would have run into. A store that does not answer says

@@ -209,11 +209,13 @@ pub async fn refuse_if_alive<'a>(
 ) -> Result<Vec<String>, CommitError> {
     let Found { alive, dead } = find_alive(store, lanes, writer).await?;
     let Some(alive) = alive else { return Ok(dead) };
-    Err(CommitError::Refused(format!(
-        "run {} (process {} on {}) is working on lane {} of this job\n\
-         hint: wait for it; or stop it with `wasmpipe checkpoint stop`; or take its lanes away with --take-over",
-        alive.run, alive.pid, alive.host, alive.lane
-    )))
+    Err(CommitError::refused(
+        format!(
+            "run {} (process {} on {}) is working on lane {} of this job",
+            alive.run, alive.pid, alive.host, alive.lane
+        ),
+        "wait for it; or stop it with `wasmpipe checkpoint stop`; or take its lanes away with --take-over",
+    ))
 }
 
 /// Removes the signs of life of dead runs, once their lanes were opened anew.

@@ -159,11 +159,14 @@ pub(super) async fn create(store: &Store, name: &str, bytes: &Bytes) -> Result<P
 pub(super) async fn probe(store: &Store, name: &str, bytes: &Bytes) -> Result<(), CommitError> {
     let put = store.objects().put_opts(&Path::from(name), bytes.clone().into(), PutMode::Create.into()).await;
     match put {
-        Ok(_) => Err(CommitError::Refused(format!(
-            "the store {} replaces an object where it was asked to create one only if there is none, so two runs at once could \
-             lose rows\nhint: put the checkpoint on a store with conditional writes (S3, GCS, Azure, a local disk)",
-            store.url()
-        ))),
+        Ok(_) => Err(CommitError::refused(
+            format!(
+                "the store {} replaces an object where it was asked to create one only if there is none, so two \
+                 runs at once could lose rows",
+                store.url()
+            ),
+            "put the checkpoint on a store with conditional writes (S3, GCS, Azure, a local disk)",
+        )),
         // A failure of another kind says nothing about the store; the next append will meet it, too.
         Err(_) => Ok(()),
     }

@@ -28,12 +28,14 @@ pub async fn refuse_older_root(
         let newest = roots.max().unwrap_or(0);
         let mark = root.asked.as_ref().and_then(|asked| asked.opens.get(state.lane as usize));
         if let Some(mark) = mark.filter(|mark| is_lost(state, **mark)) {
-            return Err(CommitError::Refused(format!(
-                "lane {} of the checkpoint has no entry {mark}, by which it was held when the source was rewritten: it lost entries, \
-                 or is an older copy\n\
-                 hint: put the checkpoint back as it was, all of its folders from one time",
-                state.lane
-            )));
+            return Err(CommitError::refused(
+                format!(
+                    "lane {} of the checkpoint has no entry {mark}, by which it was held when the source was \
+                     rewritten: it lost entries, or is an older copy",
+                    state.lane
+                ),
+                "put the checkpoint back as it was, all of its folders from one time",
+            ));
         }
         // What was appended since the root was read is no loss.
         if newest > root.last && newest > Root::last_link(store).await?.number {
@@ -44,10 +46,10 @@ pub async fn refuse_older_root(
 }
 
 pub(super) fn older_root(lane: u32, newest: u64) -> CommitError {
-    CommitError::Refused(format!(
-        "lane {lane} was written under root entry {newest} of the checkpoint, which is not there\n\
-         hint: put the checkpoint back as it was, all of its folders from one time"
-    ))
+    CommitError::refused(
+        format!("lane {lane} was written under root entry {newest} of the checkpoint, which is not there"),
+        "put the checkpoint back as it was, all of its folders from one time",
+    )
 }
 
 /// Whether a lane does not hold an open that there was. One that could not be read, and was given up, is no loss: who gave it
@@ -62,11 +64,14 @@ fn refuse_other_lanes(root: &Root, names: &[&str]) -> Result<(), CommitError> {
     let lane = |name: &&str| FileName::parse(name).filter(|file| file.job == root.genesis.job).map(|file| file.lane);
     let is_other = |name: &&&str| lane(name).is_some_and(|lane| lane >= root.genesis.lanes);
     let Some(name) = names.iter().find(is_other) else { return Ok(()) };
-    Err(CommitError::Refused(format!(
-        "{name} in the sink is of this job, and of a lane that it does not have: the checkpoint's root says {} lane(s)\n\
-         hint: put the checkpoint back as it was",
-        root.genesis.lanes
-    )))
+    Err(CommitError::refused(
+        format!(
+            "{name} in the sink is of this job, and of a lane that it does not have: the checkpoint's root says \
+             {} lane(s)",
+            root.genesis.lanes
+        ),
+        "put the checkpoint back as it was",
+    ))
 }
 
 /// Files in the sink that carry this job's name and a lane of these, but the token of no opening that the lane knows: the
@@ -84,15 +89,17 @@ pub async fn refuse_unknown_writers(
         if last(store, state.lane).await? != state.last {
             continue;
         }
-        return Err(CommitError::Refused(format!(
-            "lane {} of the checkpoint does not know who wrote {} file(s) of this job in the sink ({} first): entries of its log \
-             are lost, or it is an older copy\n\
-             hint: put the checkpoint back as it was; or move these files away (`wasmpipe output verify` lists them with \
-             --json as orphans), and the rows in them are done again",
-            state.lane,
-            names.len(),
-            names[0]
-        )));
+        return Err(CommitError::refused(
+            format!(
+                "lane {} of the checkpoint does not know who wrote {} file(s) of this job in the sink ({} first): \
+                 entries of its log are lost, or it is an older copy",
+                state.lane,
+                names.len(),
+                names[0]
+            ),
+            "put the checkpoint back as it was; or move these files away (`wasmpipe output verify` lists them \
+             with --json as orphans), and the rows in them are done again",
+        ));
     }
     Ok(())
 }
@@ -153,11 +160,15 @@ async fn refuse_files_of_manifest(root: &Root, sink: &Store, lane: u32, unknown:
     let manifest = manifest(sink, &root.genesis.job).await?;
     let named: HashSet<&str> = manifest.iter().flat_map(Manifest::all_files).map(|file| file.path.as_str()).collect();
     let Some(name) = unknown.iter().find(|name| named.contains(*name)) else { return Ok(()) };
-    Err(CommitError::Refused(format!(
-        "{name} in the sink is named by the job's manifest, and lane {lane} of the checkpoint does not know who wrote it: entries \
-         of its log are lost, or it is an older copy\n\
-         hint: put the checkpoint back as it was; or move the {} file(s) of such writers away (`wasmpipe output verify` lists them \
-         with --json as orphans), and the rows in them are done again",
-        unknown.len()
-    )))
+    Err(CommitError::refused(
+        format!(
+            "{name} in the sink is named by the job's manifest, and lane {lane} of the checkpoint does not know \
+             who wrote it: entries of its log are lost, or it is an older copy"
+        ),
+        format!(
+            "put the checkpoint back as it was; or move the {} file(s) of such writers away (`wasmpipe output \
+             verify` lists them with --json as orphans), and the rows in them are done again",
+            unknown.len()
+        ),
+    ))
 }

@@ -182,15 +182,17 @@ pub async fn refuse_older_than_manifest(sink: &Store, checkpoint: &Store, root: 
     if last.log <= log {
         return Ok(());
     }
-    Err(CommitError::Refused(format!(
-        "the sink {} has a manifest of this job, {}, that was written when the checkpoint's log was longer (the sum of its last numbers \
-         was {}, now it is {log}): entries of it are lost, or it is an older copy\n\
-         hint: put the checkpoint back as it was; if it is lost, begin a new job with another checkpoint and sink (with `id`, \
-         `wasmpipe checkpoint import --help` tells how that passes over rows whose output is here)",
-        sink.url(),
-        name(job, last),
-        last.log
-    )))
+    Err(CommitError::refused(
+        format!(
+            "the sink {} has a manifest of this job, {}, that was written when the checkpoint's log was longer \
+             (the sum of its last numbers was {}, now it is {log}): entries of it are lost, or it is an older copy",
+            sink.url(),
+            name(job, last),
+            last.log
+        ),
+        "put the checkpoint back as it was; if it is lost, begin a new job with another checkpoint and sink (with \
+         `id`, `wasmpipe checkpoint import --help` tells how that passes over rows whose output is here)",
+    ))
 }
 
 /// Leaves a manifest in the sink. What is there already is not written.
@@ -307,10 +309,10 @@ fn unreadable_in(sink: &Store, name: &str, unreadable: Unreadable) -> CommitErro
 }
 
 fn damaged(sink: &Store, name: &str, message: &str) -> CommitError {
-    CommitError::Refused(format!(
-        "{name} in the sink {} is damaged: {message}\nhint: run the job once more with its checkpoint, which writes it anew",
-        sink.url()
-    ))
+    CommitError::refused(
+        format!("{name} in the sink {} is damaged: {message}", sink.url()),
+        "run the job once more with its checkpoint, which writes it anew",
+    )
 }
 
 #[cfg(test)]

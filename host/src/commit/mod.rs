@@ -107,13 +107,14 @@ pub use root::{Asked, Listing, Pinned, Places, Root, RootLink, random_name, sche
 pub use side::{GroupIds, read_ids, read_imported, write_imported, write_listing};
 pub use view::{DoneFile, LaneView, View, view};
 
+use crate::message::{Hint, Message};
 use crate::store::{advice, told};
 
 /// What can go wrong with a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The store refused or failed.
-    #[error("checkpoint: cannot {what} {name}: {}\nhint: {}", told(cause), advice_on(name, cause))]
+    #[error("checkpoint: cannot {what} {name}: {}", told(cause))]
     Store {
         /// The verb.
         what: &'static str,
@@ -124,7 +125,7 @@ pub enum CommitError {
         cause: object_store::Error,
     },
     /// An entry or side file is not what it must be.
-    #[error("checkpoint: {name} is damaged: {message}\nhint: nothing was changed; {}", way_out(name))]
+    #[error("checkpoint: {name} is damaged: {message}")]
     Damaged {
         /// Name relative to the checkpoint.
         name: String,
@@ -133,19 +134,14 @@ pub enum CommitError {
     },
     /// It was listed, and is not there, again and again.
     #[error(
-        "checkpoint: {name} was listed, but is gone: the job may be finished, and another run about to delete its checkpoint\n\
-         hint: run the same command again, which says so if the job is finished; if it says this again, put the file back \
-         from a copy"
+        "checkpoint: {name} was listed, but is gone: the job may be finished, and another run about to delete its checkpoint"
     )]
     Gone {
         /// Name relative to the checkpoint.
         name: String,
     },
     /// A newer build wrote it, so that it cannot be told what it means.
-    #[error(
-        "checkpoint: {name} was written by a newer wasmpipe: {message}\n\
-         hint: nothing was changed; run the newer build, which goes on with the job"
-    )]
+    #[error("checkpoint: {name} was written by a newer wasmpipe: {message}")]
     Newer {
         /// Name relative to the checkpoint.
         name: String,
@@ -153,10 +149,7 @@ pub enum CommitError {
         message: String,
     },
     /// Another writer has opened the lane.
-    #[error(
-        "fenced: another run has taken over lane {lane} (its entry has number {number})\n\
-         hint: the other run goes on where this one was; nothing is lost"
-    )]
+    #[error("fenced: another run has taken over lane {lane} (its entry has number {number})")]
     Fenced {
         /// The lane.
         lane: u32,
@@ -164,13 +157,27 @@ pub enum CommitError {
         number: u64,
     },
     /// The run must not go on, and nothing was changed.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{}", .0.text())]
+    Refused(Message),
     /// The job is finished, and its checkpoint is being deleted.
-    #[error(
-        "the job of this checkpoint is finished and the checkpoint is being deleted\nhint: `wasmpipe checkpoint delete` completes that"
-    )]
+    #[error("the job of this checkpoint is finished and the checkpoint is being deleted")]
     Deleted,
+}
+
+impl Hint for CommitError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            CommitError::Store { name, cause, .. } => advice_on(name, cause),
+            CommitError::Damaged { name, .. } => format!("nothing was changed; {}", way_out(name)),
+            CommitError::Gone { .. } => "run the same command again, which says so if the job is finished; if it says \
+                                         this again, put the file back from a copy"
+                .into(),
+            CommitError::Newer { .. } => "nothing was changed; run the newer build, which goes on with the job".into(),
+            CommitError::Fenced { .. } => "the other run goes on where this one was; nothing is lost".into(),
+            CommitError::Refused(message) => return message.hint.clone(),
+            CommitError::Deleted => "`wasmpipe checkpoint delete` completes that".into(),
+        })
+    }
 }
 
 /// A lane can be mended; without its root there is no job.
@@ -202,6 +209,11 @@ impl CommitError {
         CommitError::Store { what, name: name.to_string(), cause }
     }
 
+    /// The run must not go on, and what a person can do.
+    pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> CommitError {
+        CommitError::Refused(Message::new(what).hint(hint))
+    }
+
     /// Whether nothing was done, and nothing will be before a person has done something else.
     pub fn is_refusal(&self) -> bool {
         matches!(self, CommitError::Refused(_) | CommitError::Newer { .. })
@@ -209,11 +221,10 @@ impl CommitError {
 
     /// There was a job, and there is none any more.
     pub fn root_is_gone() -> CommitError {
-        CommitError::Refused(
-            "the checkpoint's root is gone: the job may be finished, and another run have deleted its checkpoint\n\
-             hint: run the same command again, which says so if the job is finished; if it is not, put the checkpoint back from \
-             a copy"
-                .into(),
+        CommitError::refused(
+            "the checkpoint's root is gone: the job may be finished, and another run have deleted its checkpoint",
+            "run the same command again, which says so if the job is finished; if it is not, put the checkpoint back from \
+             a copy",
         )
     }
 

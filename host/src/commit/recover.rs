@@ -209,11 +209,11 @@ pub fn check_files<'a>(files: impl IntoIterator<Item = &'a FileEntry>, listing: 
         })
         .collect();
     let Some(first) = wrong.first() else { return Ok(()) };
-    Err(CommitError::Refused(format!(
-        "{} sink file(s) that the checkpoint names are not what they were: {first}\n\
-         hint: put them back from a copy; or let `wasmpipe checkpoint verify --repair` give up their rows, which are then done again",
-        wrong.len()
-    )))
+    Err(CommitError::refused(
+        format!("{} sink file(s) that the checkpoint names are not what they were: {first}", wrong.len()),
+        "put them back from a copy; or let `wasmpipe checkpoint verify --repair` give up their rows, which are \
+         then done again",
+    ))
 }
 
 /// Names in a sink that belong to other jobs than `job`.

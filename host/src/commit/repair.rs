@@ -19,6 +19,7 @@ use super::recover::{delete, list_sink};
 use super::replay::{Dispute, Known, LaneState, newest_root, read_state};
 use super::root::{Pinned, Root};
 use super::{CommitError, side};
+use crate::message::Message;
 use crate::store::{Listed, Store};
 
 /// Something that is not as the log says.
@@ -89,7 +90,7 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
     let mut verified = Verified::default();
     let pinned = root.pinned(store).await;
     if let Err(error) = &pinned {
-        verified.beyond_repair.push(error.to_string());
+        verified.beyond_repair.push(Message::brief(error).line());
     }
     let present = pinned.as_ref().ok().map(|pinned| since_by_path(pinned));
     let (mut logs, mut states) = (Vec::new(), Vec::new());
@@ -138,7 +139,7 @@ pub async fn verify(store: &Store, root: &Root, sink: &Store) -> Result<Verified
         }
     }
     match refuse_older_than_manifest(sink, store, root).await {
-        Err(CommitError::Refused(message)) => verified.beyond_repair.push(message),
+        Err(CommitError::Refused(message)) => verified.beyond_repair.push(message.line()),
         other => other?,
     }
     Ok(verified)
@@ -195,7 +196,7 @@ async fn verify_lane(
         let older = refuse_older_root(store, root, [&state]).await;
         let unknown = refuse_unknown_writers(store, root, [&state], listing).await;
         let refused = |result: Result<(), CommitError>| {
-            if let Err(CommitError::Refused(message)) = result { Some(message) } else { None }
+            if let Err(CommitError::Refused(message)) = result { Some(message.line()) } else { None }
         };
         verified.beyond_repair.extend(refused(older));
         match refused(unknown) {
@@ -298,7 +299,6 @@ async fn verify_side_files(
                 return Err(error);
             }
             let message = error.to_string();
-            let message = message.lines().next().unwrap_or_default().to_string();
             match is_one_group {
                 true => {
                     bad.insert(logged.number);
@@ -426,7 +426,7 @@ async fn remove_or_say(
         return Ok(());
     }
     match remove_unknown_writers(store, root, lane, sink).await {
-        Err(refused) if refused.is_refusal() => verified.beyond_repair.push(refused.to_string()),
+        Err(refused) if refused.is_refusal() => verified.beyond_repair.push(Message::brief(&refused).line()),
         other => other?,
     }
     Ok(())
@@ -478,13 +478,11 @@ pub fn refuse_to_give_up_all(verified: &Verified, sink: &Store) -> Result<(), Co
     if verified.files == 0 || missing < verified.files {
         return Ok(());
     }
-    Err(CommitError::Refused(format!(
-        "none of the {} file(s) of the job is in {}\n\
-         hint: if the job was moved, move its output there, too, or give the pipeline file that says where it is; if all output is \
-         lost, begin anew with another checkpoint and an empty sink",
-        verified.files,
-        sink.url()
-    )))
+    Err(CommitError::refused(
+        format!("none of the {} file(s) of the job is in {}", verified.files, sink.url()),
+        "if the job was moved, move its output there, too, or give the pipeline file that says where it is; if \
+         all output is lost, begin anew with another checkpoint and an empty sink",
+    ))
 }
 
 /// What is wrong with a sink file that is not there.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{ExchangeError, Lists};
+use crate::message::Message;
 use crate::source::{self, Object, Pattern, SourceError};
 use crate::store::{Environment, Location, Settings, Store, Watch};
 
@@ -74,18 +75,19 @@ fn open(from: &str, watch: &Arc<dyn Watch>) -> Result<(Store, Pattern), Exchange
         Some(path) if path.exists() => Pattern::literal(&location),
         _ => Pattern::new(&location, &here),
     };
-    let pattern =
-        pattern.map_err(|error| ExchangeError::refused(error, "name a file, a folder or a glob that is there"))?;
+    let pattern = pattern
+        .map_err(|message| ExchangeError::Refused(message.or_hint("name a file, a folder or a glob that is there")))?;
     let (settings, environment) = (Settings::default(), Environment::of_process());
     let store = Store::open("import", pattern.root(), &settings, &environment, watch);
-    let store = store.map_err(|error| ExchangeError::Refused(format!("cannot open {from}: {error}")))?;
+    let store =
+        store.map_err(|error| ExchangeError::Refused(Message::brief(&error).after(format!("cannot open {from}: "))))?;
     Ok((store, pattern))
 }
 
 fn unreadable(from: &str, error: SourceError) -> ExchangeError {
     match error {
         SourceError::Store { cause, .. } => ExchangeError::Store { file: from.into(), cause },
-        other => ExchangeError::Refused(other.to_string()),
+        other => ExchangeError::Refused(Message::brief(&other)),
     }
 }
 

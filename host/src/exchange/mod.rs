@@ -27,6 +27,7 @@ pub use export::{Exported, export};
 use tokio::runtime::Handle;
 
 use crate::commit::{CommitError, SideFile};
+use crate::message::{Hint, Message};
 use crate::plan::{Ids, Plan};
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -39,11 +40,11 @@ const RUN_BYTES_MAX: usize = 64 << 20;
 /// Nothing was imported or exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// Nothing was changed; the text ends with what to do.
-    #[error("{0}")]
-    Refused(String),
+    /// Nothing was changed.
+    #[error("{}", .0.text())]
+    Refused(Message),
     /// A store did not give what it was asked for.
-    #[error("{file}: {}\nhint: {}", told(cause), advice(cause, "nothing was changed"))]
+    #[error("{file}: {}", told(cause))]
     Store {
         /// The file or folder.
         file: String,
@@ -61,7 +62,18 @@ pub enum ExchangeError {
 
 impl ExchangeError {
     fn refused(what: impl std::fmt::Display, hint: &str) -> ExchangeError {
-        ExchangeError::Refused(format!("{what}\nhint: {hint}"))
+        ExchangeError::Refused(Message::new(what.to_string()).hint(hint))
+    }
+}
+
+impl Hint for ExchangeError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            ExchangeError::Refused(message) => message.hint.clone(),
+            ExchangeError::Store { cause, .. } => Some(advice(cause, "nothing was changed")),
+            ExchangeError::Commit(error) => error.hint(),
+            ExchangeError::Sink(error) => error.hint(),
+        }
     }
 }
 

@@ -13,15 +13,13 @@ use wasmpipe_ids::{BuildError, Builder, Damage, Ids};
 
 use super::cache::{BuildLock, IdCache, IdsName, is_at};
 use super::key::Keys;
+use crate::message::Hint;
 
 /// The id file cannot be built or asked.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// It could not be built.
-    #[error(
-        "id file {path}: {}\nhint: nothing is lost; make room there, or name another folder with WASMPIPE_CACHE",
-        without_hint(cause)
-    )]
+    #[error("id file {path}: {cause}")]
     Build {
         /// The file.
         path: String,
@@ -30,9 +28,7 @@ pub enum FilterError {
         cause: BuildError,
     },
     /// The operating system refused it.
-    #[error(
-        "id file {path}: {cause}\nhint: nothing is lost; name a local folder that you may write to with WASMPIPE_CACHE"
-    )]
+    #[error("id file {path}: {cause}")]
     Io {
         /// The file or folder.
         path: String,
@@ -41,10 +37,7 @@ pub enum FilterError {
         cause: std::io::Error,
     },
     /// It would lie on a network file system.
-    #[error(
-        "{path} lies on {kind}, where a file can vanish while it is mapped, so no id file can be kept there\n\
-         hint: nothing is lost; name a folder on a local disk with WASMPIPE_CACHE"
-    )]
+    #[error("{path} lies on {kind}, where a file can vanish while it is mapped, so no id file can be kept there")]
     Network {
         /// The folder.
         path: String,
@@ -52,7 +45,7 @@ pub enum FilterError {
         kind: &'static str,
     },
     /// It was damaged after it had been opened, and could not be built again.
-    #[error("id file {path} is damaged: {cause}\nhint: run the same command again, the file is built anew")]
+    #[error("id file {path} is damaged: {cause}")]
     Damaged {
         /// The file.
         path: String,
@@ -60,6 +53,18 @@ pub enum FilterError {
         #[source]
         cause: Damage,
     },
+}
+
+impl Hint for FilterError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            FilterError::Build { .. } => "nothing is lost; make room there, or name another folder with WASMPIPE_CACHE",
+            FilterError::Io { .. } => "nothing is lost; name a local folder that you may write to with WASMPIPE_CACHE",
+            FilterError::Network { .. } => "nothing is lost; name a folder on a local disk with WASMPIPE_CACHE",
+            FilterError::Damaged { .. } => "run the same command again, the file is built anew",
+        };
+        Some(hint.into())
+    }
 }
 
 /// Ids whose rows are done.
@@ -86,7 +91,7 @@ impl DoneIds {
     pub(super) fn find(path: &Path) -> Result<Option<DoneIds>, FilterError> {
         match Mapped::open(path) {
             Err(FilterError::Damaged { cause, .. }) => {
-                tracing::warn!(cause = without_hint(&cause), path = %path.display(), "building the id file anew");
+                tracing::warn!(cause = cause.to_string(), path = %path.display(), "building the id file anew");
                 Ok(None)
             }
             result => Ok(result?.map(DoneIds::of)),
@@ -130,7 +135,7 @@ impl DoneIds {
         if !Arc::ptr_eq(old, &self.mapped()) {
             return Some(());
         }
-        tracing::warn!(cause = without_hint(cause), path = %old.path.display(), "building the id file anew");
+        tracing::warn!(cause = cause.to_string(), path = %old.path.display(), "building the id file anew");
         remove(&old.file, &old.path);
         let new = self.rebuild.as_ref()?()?;
         *self.mapped.write().unwrap_or_else(PoisonError::into_inner) = new.mapped();
@@ -245,12 +250,6 @@ impl Drop for Place {
     }
 }
 
-/// Where another hint follows, or none is needed.
-fn without_hint(cause: &impl std::fmt::Display) -> String {
-    let text = cause.to_string();
-    text.split_once("\nhint: ").map_or(text.as_str(), |(what, _)| what).to_owned()
-}
-
 fn cannot_build(path: &Path, cause: BuildError) -> FilterError {
     FilterError::Build { path: path.display().to_string(), cause }
 }
@@ -268,16 +267,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_has_one_hint_and_what_the_disk_said() {
+    fn an_error_has_its_own_hint_and_what_the_disk_said() {
         use std::error::Error;
         let folder = tempfile::tempdir().unwrap();
         let scratch = folder.path().join("gone");
         let cause = Builder::new(&scratch, 0, 1).finish(&scratch.join("whole")).unwrap_err();
         let error = cannot_build(Path::new("done.ids"), cause);
         let text = error.to_string();
-        let (what, hint) = text.split_once("\nhint: ").unwrap();
-        assert!(what.starts_with("id file done.ids: cannot create "), "{text}");
-        assert!(hint.starts_with("nothing is lost; make room there") && !hint.contains("hint"), "{text}");
+        assert!(text.starts_with("id file done.ids: cannot create ") && !text.contains('\n'), "{text}");
+        assert!(error.hint().unwrap().starts_with("nothing is lost; make room there"));
         let said = error.source().and_then(Error::source).unwrap().to_string();
         assert_eq!(said, "No such file or directory (os error 2)");
     }

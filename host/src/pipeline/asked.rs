@@ -1,7 +1,6 @@
 //! The ids that are asked: those of an import, and those of all lanes once the source was rewritten.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::covered::Lanes;
 use super::{Control, RunError, lock};
 use crate::commit::{self, Asked, CommitError, IdFile, Known, LaneState, Root, SideFile};
 use crate::filter::{DoneIds, DoneIdsBuilder, FilterError, IdCache, IdsName, KEYS_VERSION, Looked};
-use crate::message::Message;
+use crate::message::{Hint, Message};
 use crate::plan::Plan;
 use crate::store::Store;
 
@@ -221,7 +220,7 @@ impl ImportedIds {
 }
 
 /// With its causes.
-fn warn(error: &dyn Error, what: &str) {
+fn warn(error: &impl Hint, what: &str) {
     tracing::warn!(error = Message::of(error).line(), "{what}");
 }
 
@@ -233,11 +232,10 @@ async fn asked_lanes(plan: &Plan, root: &Root, opened: &Lanes) -> Result<Lanes, 
     let mut lanes = Lanes::read(plan, root, others.map(|lane| (lane, Known::default(), None))).await?;
     commit::refuse_older_root(&plan.checkpoint, root, lanes.states()).await?;
     if let Some(state) = lanes.states().find(|state| !is_settled(Some(asked), state)) {
-        return Err(CommitError::Refused(format!(
-            "lane {} is held by a run from before the source was rewritten\n\
-             hint: run once without --lane, so that every lane is opened",
-            state.lane
-        ))
+        return Err(CommitError::refused(
+            format!("lane {} is held by a run from before the source was rewritten", state.lane),
+            "run once without --lane, so that every lane is opened",
+        )
         .into());
     }
     lanes.0.extend(opened.0.clone());

@@ -138,7 +138,7 @@ impl Flow {
         if held.lanes.is_empty() {
             return Err(fenced.into());
         }
-        tracing::warn!("{}", crate::message::parted(&fenced.to_string()).0);
+        tracing::warn!("{fenced}");
         held.lost.get_or_insert((lost, number));
         Ok(())
     }

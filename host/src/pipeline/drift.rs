@@ -67,11 +67,14 @@ impl Drift {
         }
         let first =
             self.gone.first().map(String::as_str).or(self.touched.first().map(|(object, _)| object.path.as_ref()));
-        Err(CommitError::Refused(format!(
-            "objects of the source are gone or were written anew ({} and others), and this run holds some lanes only\n\
-             hint: run once without --lane; after that, runs with --lane go on",
-            first.unwrap_or_default()
-        )))
+        Err(CommitError::refused(
+            format!(
+                "objects of the source are gone or were written anew ({} and others), and this run holds some \
+                 lanes only",
+                first.unwrap_or_default()
+            ),
+            "run once without --lane; after that, runs with --lane go on",
+        ))
     }
 
     /// A touched object of which rows are done is a copy if its digest is the one that the log names. Of another one
@@ -124,12 +127,15 @@ impl Drift {
             0 => String::new(),
             count => format!("\n  {count} {what}: {}", shown(names)),
         };
-        Err(CommitError::Refused(format!(
-            "the source changed, and rows are known by position:{}{}\n\
-             hint: put the objects back; or take new contents as new rows with --accept-change; or begin a new job with `id`",
-            line("gone", &self.gone),
-            line("changed", &self.changed)
-        )))
+        Err(CommitError::refused(
+            format!(
+                "the source changed, and rows are known by position:{}{}",
+                line("gone", &self.gone),
+                line("changed", &self.changed)
+            ),
+            "put the objects back; or take new contents as new rows with --accept-change; or begin a new job with \
+             `id`",
+        ))
     }
 
     /// The listing to pin: contents that are new since `number` say so.

@@ -7,6 +7,7 @@ use super::open::{Job, Logs};
 use crate::commit::{
     self, Close, CommitError, FORMAT, FileEntry, LaneState, Listing, Manifest, Position, Root, RowState, SourceRows,
 };
+use crate::message::Message;
 use crate::plan::{Failed, Plan};
 use crate::sink::Receipt;
 use crate::store::Store;
@@ -25,22 +26,21 @@ pub(super) async fn refuse_unfinished(
     let lanes = Lanes::read(plan, &job.root, logs).await?;
     let covered = Covered::of(plan, &job.root, &job.pinned, &lanes, Failed::Stay).await?;
     if let Some((open, _)) = covered.open().next() {
-        let message = format!(
-            "rows of {} are not done although the run came to its end\nhint: run the same command again, it does what is left",
-            open.object.path
-        );
-        return Err(RunError::Failed(message));
+        return Err(RunError::failed(
+            format!("rows of {} are not done although the run came to its end", open.object.path),
+            "run the same command again, it does what is left",
+        ));
     }
     // Not a refusal any more: this run has committed rows.
     let listing = list_sink(plan).await?;
     let checked = commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing);
-    checked.map_err(|error| RunError::Failed(error.to_string()))?;
+    checked.map_err(|error| RunError::Failed(Message::brief(&error)))?;
     // A copy of this log under the same path, on another machine, may have begun to write meanwhile.
     let known = commit::refuse_unknown_writers(&plan.checkpoint, &job.root, lanes.states(), &listing).await;
     if let Err(error) = known {
         // Where the job has gone on with another checkpoint, that one knows.
         refuse_if_gone_on(plan, job.claim, &job.root, &lanes).await?;
-        return Err(RunError::Failed(error.to_string()));
+        return Err(RunError::Failed(Message::brief(&error)));
     }
     commit::sweep_late(&job.root, lanes.states(), &plan.sink.store, &listing).await?;
     Ok(lanes)

@@ -11,7 +11,6 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::block::{Block, Failure, FailureKind, Kept, SelectedBatch};
 use crate::commit::{Letter, letter_batch};
-use crate::message::parted;
 use crate::plan::{OnError, Plan};
 
 /// The block's dead letters in the order of its source rows; none if there is none.
@@ -55,8 +54,8 @@ fn batch<'a>(
 fn causes<'a>(failures: &[&'a Failure]) -> (Vec<&'a Failure>, UInt32Array) {
     let (mut causes, mut known) = (Vec::new(), HashMap::new());
     let mut cause = |failure: &&'a Failure| {
-        let kind = failure.kind as u8;
-        *known.entry((failure.stage, kind, Arc::as_ptr(&failure.message))).or_insert_with(|| {
+        let kind = failure.reason.kind as u8;
+        *known.entry((failure.stage, kind, Arc::as_ptr(&failure.reason.message))).or_insert_with(|| {
             causes.push(*failure);
             causes.len() as u32 - 1
         })
@@ -84,12 +83,12 @@ fn letter(block: &Block, failure: &Failure, function: &str) -> Letter {
         row: 0,
         stage: failure.stage as u32 + 1,
         function: function.to_owned(),
-        kind: match failure.kind {
+        kind: match failure.reason.kind {
             FailureKind::Row => "row",
             FailureKind::Trap => "trap",
             FailureKind::Limit => "limit",
         },
-        message: parted(&failure.message).0.into(),
+        message: failure.reason.message.as_ref().into(),
         attempt: 0,
     }
 }
@@ -107,7 +106,7 @@ mod tests {
     use arrow::datatypes::{DataType, Field, UInt32Type, UInt64Type};
 
     use super::*;
-    use crate::block::Origin;
+    use crate::block::{Origin, Reason};
     use crate::commit::letter_schema;
 
     #[test]
@@ -118,11 +117,11 @@ mod tests {
         let kept = Kept { batch: read.clone(), attempts_before: Arc::new(HashMap::from([(17, 2)])) };
         let rows = std::iter::once(10..1010).collect();
         let mut block = Block::new(read, Origin { object: "a".into(), rows, ids: None, kept: Some(kept.clone()) });
-        let long: Arc<str> = format!("{}\nhint: no part of it", "x".repeat(4096)).into();
+        let long: Arc<str> = "x".repeat(4096).into();
         let other: Arc<str> = "other".into();
         let failed = |row| match row {
-            500 => (row, FailureKind::Row, Arc::clone(&other)),
-            _ => (row, FailureKind::Limit, Arc::clone(&long)),
+            500 => (row, Reason::new(FailureKind::Row, Arc::clone(&other))),
+            _ => (row, Reason::new(FailureKind::Limit, Arc::clone(&long))),
         };
         block.fail(1, (5..900).map(failed)).unwrap();
         let failures: Vec<&Failure> = block.failures.iter().collect();

@@ -44,9 +44,8 @@ pub(super) async fn look(plan: &Plan, root: &Root, stand: &Stand, wanted: &[u32]
     }
     let is_moved = root.places != plan.places();
     if is_moved && !is_all {
-        let message =
-            "the job was moved, and this run holds some lanes only\nhint: run once with --relocate and without --lane";
-        return Err(CommitError::Refused(message.into()).into());
+        let what = "the job was moved, and this run holds some lanes only";
+        return Err(CommitError::refused(what, "run once with --relocate and without --lane").into());
     }
     let mut drift = compare(&pinned, &plan.source.objects);
     drift.refuse_for_some_lanes(is_all)?;

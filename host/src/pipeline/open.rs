@@ -22,6 +22,7 @@ use crate::commit::{
     piece_bytes, random_name,
 };
 use crate::filter::DoneIds;
+use crate::message::Message;
 use crate::observe::{Kept, Progress, add};
 use crate::plan::Plan;
 use crate::sink::Receipt;
@@ -194,7 +195,7 @@ pub(super) async fn release(plan: &Plan, claimant: &Claimant) {
         return;
     }
     if let Err(error) = commit::release(&plan.sink.store, claimant).await {
-        tracing::warn!(%error, "the claim of the sink was not taken back");
+        tracing::warn!(error = %Message::brief(&error).line(), "the claim of the sink was not taken back");
     }
 }
 
@@ -379,7 +380,7 @@ async fn close_all(opened: Vec<Lane>) {
     for lane in opened {
         let number = lane.number();
         if let Err(error) = lane.close(Close::Stopped).await {
-            tracing::warn!(lane = number, %error, "a lane was not closed");
+            tracing::warn!(lane = number, error = %Message::brief(&error).line(), "a lane was not closed");
         }
     }
 }
@@ -564,8 +565,7 @@ pub async fn begin(plan: &Plan, imported: Vec<SideFile>) -> Result<Root, RunErro
     let is_first = Root::create(store, genesis).await?;
     let root = read_root(plan).await?;
     if !is_first && (has_imports || root.fingerprint != plan.fingerprint || root.places != plan.places()) {
-        let message = "another run has just begun a job with this checkpoint\nhint: run the same command again to see how it differs";
-        return Err(CommitError::Refused(message.into()).into());
+        return Err(seen_next_time("another run has just begun a job with this checkpoint", "how it differs"));
     }
     Ok(root)
 }
@@ -580,16 +580,13 @@ async fn agree(plan: &Plan, job: &str) -> Result<Root, RunError> {
     for _ in 0..ROOT_ATTEMPTS {
         let root = read_root(plan).await?;
         if root.genesis.job != job {
-            let message =
-                "another job has just begun in this checkpoint\nhint: run the same command again to see how it differs";
-            return Err(CommitError::Refused(message.into()).into());
+            return Err(seen_next_time("another job has just begun in this checkpoint", "how it differs"));
         }
         if root.fingerprint == plan.fingerprint {
             return Ok(root);
         }
         if !plan.accepts_change {
-            let message = "the job was changed by another run just now\nhint: run the same command again to see how";
-            return Err(CommitError::Refused(message.into()).into());
+            return Err(seen_next_time("the job was changed by another run just now", "how"));
         }
         let change = RootEntry::Change { fingerprint: plan.fingerprint.clone() };
         root.append(&plan.checkpoint, &change).await?;
@@ -608,9 +605,7 @@ async fn relocate_if_moved(plan: &Plan) -> Result<(), RunError> {
         }
         // What was asked for when the plan was made is a move from where the job was then.
         if !plan.relocate || plan.root.as_ref().is_some_and(|planned| planned.places != root.places) {
-            let message =
-                "the job was moved by another run just now\nhint: run the same command again to see where it is";
-            return Err(CommitError::Refused(message.into()).into());
+            return Err(seen_next_time("the job was moved by another run just now", "where it is"));
         }
         let entry = RootEntry::Relocate { source, sink, checkpoint };
         root.append(&plan.checkpoint, &entry).await?;
@@ -619,9 +614,13 @@ async fn relocate_if_moved(plan: &Plan) -> Result<(), RunError> {
 }
 
 fn too_busy() -> RunError {
-    let message =
-        "others keep appending to the checkpoint's root\nhint: stop the other runs, then run the same command again";
-    CommitError::Refused(message.into()).into()
+    let hint = "stop the other runs, then run the same command again";
+    CommitError::refused("others keep appending to the checkpoint's root", hint).into()
+}
+
+/// What another run has just done. The next look says more.
+fn seen_next_time(what: &str, to_see: &str) -> RunError {
+    CommitError::refused(what, format!("run the same command again to see {to_see}")).into()
 }
 
 /// Compares the source with the pinned listing, and pins what is there now.

@@ -12,10 +12,11 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use tracing::subscriber::{NoSubscriber, with_default};
 
-use crate::block::{Block, Origin, Part, SelectedBatch, batch_bytes};
+use crate::block::{Block, Origin, Part, Reason, SelectedBatch, batch_bytes};
+use crate::message::Message;
 use crate::plan::{self, Single};
 use crate::stage::{self, AnswerSize, CallSize, Caller, Halt, Halted, Left, Outcome, Poison, Search, Start, Stop};
-use crate::udf::{self, CallError, Instance, UdfError};
+use crate::udf::{self, CallError, CallFailure, Instance, UdfError};
 
 /// What is looked at as a whole.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
@@ -38,7 +39,7 @@ pub struct Tried {
     /// For every output row the ordinal of its input row; ascending.
     pub parents: Vec<u32>,
     /// Rows that the function refused, or of which too much came, and why; ascending.
-    pub failures: BTreeMap<u32, Arc<str>>,
+    pub failures: BTreeMap<u32, Reason>,
 }
 
 /// What came of a batch that may end the function.
@@ -80,16 +81,10 @@ impl Trial {
 
     /// Runs the function on a batch of the columns that it was bound to.
     pub fn run(&mut self, batch: RecordBatch) -> Result<Tried, CallError> {
-        let mut trapped = None;
         let block = self.pass(batch, |trial, _, given| {
             let answer = trial.call(given, Start::Kept);
-            answer.map(|answer| Outcome::answered(given.num_rows(), answer)).map_err(|error| {
-                let message = error.to_string();
-                trapped = Some(error);
-                Stop::Broken(message)
-            })
-        });
-        let block = block.map_err(|error| trapped.unwrap_or(error))?;
+            answer.map(|answer| Outcome::answered(given.num_rows(), answer)).map_err(Stop::Broken)
+        })?;
         Ok(self.tried(block, |_| true))
     }
 
@@ -160,15 +155,14 @@ impl Trial {
         let parents = |part: &Part| (0..part.rows.num_rows() as u32).map(|row| part.parent(row)).collect::<Vec<u32>>();
         let parents = block.parts.iter().flat_map(parents).collect();
         let failures = block.failures.into_iter().filter(|failure| is_failure(failure.row));
-        let failures = failures.map(|failure| (failure.row, failure.message)).collect();
+        let failures = failures.map(|failure| (failure.row, failure.reason)).collect();
         Tried { output, schema, parents, failures }
     }
 
     fn call(&mut self, given: &RecordBatch, start: Start) -> Result<udf::Answer, CallError> {
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
-            None => Instance::new(&self.engine, &self.single.stage.spec, &self.single.stage.binding)
-                .map_err(|error| CallError::Broken { message: error.to_string() })?,
+            None => Instance::new(&self.engine, &self.single.stage.spec, &self.single.stage.binding)?,
         };
         if start == Start::Anew {
             instance.start_anew();
@@ -257,24 +251,22 @@ impl Tried {
 fn halted(halted: Box<Halted>) -> CallError {
     match halted.halt {
         Halt::Input(_, error) | Halt::Output(error) => broken(error),
-        Halt::Stopped(_, stop) => CallError::Broken { message: stopped(stop) },
-        Halt::TooMuch(rows, answers) => CallError::Broken {
-            message: format!(
-                "what came of the first {} rows is too much for one block: {answers}\n\
-                 hint: run fewer rows with --rows, or let the function answer with less",
-                rows.end
-            ),
-        },
+        Halt::Stopped(_, stop) => stopped(stop),
+        Halt::TooMuch(rows, answers) => {
+            let what = format!("what came of the first {} rows is too much for one block: {answers}", rows.end);
+            let message = Message::new(what).hint("run fewer rows with --rows, or let the function answer with less");
+            CallError::new(CallFailure::Broken, message)
+        }
     }
 }
 
 fn broken(error: ArrowError) -> CallError {
-    CallError::Broken { message: error.to_string() }
+    CallError::new(CallFailure::Broken, error.to_string())
 }
 
-fn stopped(stop: Stop) -> String {
+fn stopped(stop: Stop) -> CallError {
     match stop {
-        Stop::Broken(message) => message,
+        Stop::Broken(error) => error,
         Stop::First(_) | Stop::Spent(_) | Stop::TooMuch { .. } => {
             unreachable!("all rows are asked for, they may be left together, and what is too much is said of the block")
         }

@@ -14,17 +14,17 @@ use tracing::{Level, enabled};
 
 use super::groups::{InFlight, Ticket};
 use super::{Emitted, Flow, RunError, by_hand, letters, lock};
-use crate::block::{Block, Origin, Part, SelectedBatch};
+use crate::block::{Block, Failure, Origin, Part, SelectedBatch};
 use crate::commit::RowState;
-use crate::message::parted;
+use crate::message::Message;
 use crate::observe::{add, add_time};
 use crate::plan::{Isolation, OnError, Stage};
 use crate::sink::SinkError;
 use crate::stage::{
     self, AnswerSize, CallPace, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Search, SearchTime, Spent,
-    Start, Stop, fail_nulls, isolate, without_stage,
+    Start, Stop, fail_nulls, isolate,
 };
-use crate::udf::{Answer, CallError, Instance, Shown, add_count, no_more_lines};
+use crate::udf::{Answer, CallError, CallFailure, Instance, Shown, add_count, no_more_lines};
 
 /// Failed rows that one block logs one by one; the rest is counted.
 const LOGGED_FAILURES_MAX: usize = 5;
@@ -292,7 +292,7 @@ impl Drive<'_> {
         let error = match halt {
             Halt::Input(part, error) => {
                 let span = (Called { origin: &origin, part: &part }).span();
-                RunError::Failed(format!("{}: {span}: {error}\nhint: {HINT_VALUE}", stage.label))
+                RunError::failed(format!("{}: {span}: {error}", stage.label), HINT_VALUE)
             }
             Halt::Output(error) => broken(stage, &error),
             Halt::Stopped(part, stop) => self.stopped(index, &Called { origin: &origin, part: &part }, stop),
@@ -320,7 +320,7 @@ impl Drive<'_> {
     ) -> Result<Answer, CallError> {
         let flow = self.flow;
         if flow.is_dead() {
-            return Err(CallError::Broken { message: "nobody waits for an answer any more".into() });
+            return Err(CallError::new(CallFailure::Broken, "nobody waits for an answer any more"));
         }
         add(&flow.progress.isolate_calls, 1);
         let started = Instant::now();
@@ -340,8 +340,7 @@ impl Drive<'_> {
         let (flow, stage) = (self.flow, &self.flow.plan.stages[index]);
         let kept = &mut self.instances[index];
         if kept.is_none() {
-            let started = Instance::new(&flow.plan.engine, &stage.spec, &stage.binding);
-            *kept = Some(started.map_err(|error| CallError::Broken { message: error.to_string() })?);
+            *kept = Some(Instance::new(&flow.plan.engine, &stage.spec, &stage.binding)?);
         }
         let instance = kept.as_mut().expect("just started");
         if start == Start::Anew {
@@ -366,12 +365,11 @@ impl Drive<'_> {
 
     /// A function that takes long takes long many times over, and a person who waits wants to know for what.
     fn will_isolate(&self, index: usize, called: &Called<'_>, error: &CallError) {
-        let text = error.to_string();
-        let what = format!("{}, in the block {}", parted(without_stage(&text)).0, called.span());
-        let level = match error {
-            CallError::Timeout { .. } => Level::WARN,
-            CallError::Trap { .. } | CallError::Limit { .. } => Level::INFO,
-            CallError::Broken { .. } => return,
+        let what = format!("{}, in the block {}", error.message.text(), called.span());
+        let level = match error.failure {
+            CallFailure::Timeout => Level::WARN,
+            CallFailure::Trap | CallFailure::Limit => Level::INFO,
+            CallFailure::Broken => return,
         };
         self.say(index, level, &format!("{what}: its rows are called apart"));
     }
@@ -406,21 +404,21 @@ impl Drive<'_> {
     fn stopped(&self, index: usize, called: &Called<'_>, stop: Stop) -> RunError {
         let stage = &self.flow.plan.stages[index];
         let message = match stop {
-            Stop::Broken(message) => in_block(&message, called),
+            Stop::Broken(error) => in_block(&error.message, called),
             Stop::First(poison) => self.first(index, called, &poison),
             Stop::Spent(spent) => unseparated(stage, called, &spent),
             Stop::TooMuch { .. } => unreachable!("it is said of the block"),
         };
-        RunError::Failed(format!("{}: {message}", self.of(stage)))
+        RunError::Failed(message.after(format!("{}: ", self.of(stage))))
     }
 
     /// A row that ends the function, and with it the run.
-    fn first(&self, index: usize, called: &Called<'_>, poison: &Poison) -> String {
+    fn first(&self, index: usize, called: &Called<'_>, poison: &Poison) -> Message {
         let (origin, row) = (called.origin, called.part.parent(poison.row));
-        let (what, hint) = parted(without_stage(&poison.message));
         let by_hand = || by_hand::hint(&self.flow.plan, index, &origin.object, origin.object_row(row));
-        let hint = hint.map_or_else(by_hand, str::to_owned);
-        format!("{}: {what}\nhint: {hint}; {HINT_LEAVE_OUT}", origin.describe(row))
+        let hint = poison.message.hint.clone().unwrap_or_else(by_hand);
+        let message = Message::new(format!("{}: {}", origin.describe(row), poison.message.text()));
+        message.hint(format!("{hint}; {HINT_LEAVE_OUT}"))
     }
 
     /// Under `fail` the first failure ends the run; else the rows are left out, and some are logged.
@@ -431,18 +429,17 @@ impl Drive<'_> {
             return Ok(());
         }
         if stage.on_error == OnError::Fail {
-            let first = &failures[0];
-            let (what, hint) = parted(&first.message);
-            let hint = hint.unwrap_or_else(|| by_hand::going_on(&self.flow.plan));
-            let place = block.origin.describe(first.row);
-            return Err(RunError::Failed(format!(
-                "{}: {place}: {what}\nhint: {hint}; {HINT_LEAVE_OUT}",
-                self.of(stage)
-            )));
+            let Failure { row, reason, .. } = &failures[0];
+            let hint = reason.hint.as_deref().unwrap_or_else(|| by_hand::going_on(&self.flow.plan));
+            let place = block.origin.describe(*row);
+            return Err(RunError::failed(
+                format!("{}: {place}: {}", self.of(stage), reason.message),
+                format!("{hint}; {HINT_LEAVE_OUT}"),
+            ));
         }
         for failure in failures.iter().take(LOGGED_FAILURES_MAX) {
             let row = block.origin.describe(failure.row);
-            self.say(index, Level::WARN, &format!("{row} {}: {}", word(stage), parted(&failure.message).0));
+            self.say(index, Level::WARN, &format!("{row} {}: {}", word(stage), failure.reason.message));
         }
         if failures.len() > LOGGED_FAILURES_MAX {
             let more = failures.len() - LOGGED_FAILURES_MAX;
@@ -468,30 +465,31 @@ fn word(stage: &Stage) -> &'static str {
 }
 
 /// A message about a whole block names its rows. The stage's number is said by whoever shows the message.
-fn in_block(message: &str, called: &Called<'_>) -> String {
-    let (what, hint) = parted(message);
-    let what = format!("{}, in the block {}", without_stage(what), called.span());
-    hint.map_or(what.clone(), |hint| format!("{what}\nhint: {hint}"))
+fn in_block(message: &Message, called: &Called<'_>) -> Message {
+    let what = format!("{}, in the block {}", message.text(), called.span());
+    Message { hint: message.hint.clone(), ..Message::new(what) }
 }
 
 /// Rows that the search left together.
-fn unseparated(stage: &Stage, called: &Called<'_>, spent: &Spent) -> String {
+fn unseparated(stage: &Stage, called: &Called<'_>, spent: &Spent) -> Message {
     let Spent { left, found, calls, time } = spent;
-    let (what, limit, key) = (parted(without_stage(&left.message)).0, left.limit.written(), left.limit.key());
+    let (what, limit, key) = (left.message.text(), left.limit.written(), left.limit.key());
     let skip = match stage.on_error {
         OnError::Fail => String::new(),
         OnError::Skip | OnError::DeadLetter => {
             ", or let them all fail with on_unseparated = \"skip\" in this stage".to_owned()
         }
     };
-    format!(
+    let what = format!(
         "{}: of these rows some end the function, and were not told apart: {limit}, after {calls} calls in {:.1} s that \
-         found {found} rows before them; the last call with the first of them: {what}\n\
-         hint: the same command does them again; before it, mend the function, raise `{key}`{skip}",
+         found {found} rows before them; the last call with the first of them: {what}",
         called.origin.span_of(called.part, &left.rows),
         time.as_secs_f64(),
-    )
+    );
+    let hint = format!("the same command does them again; before it, mend the function, raise `{key}`{skip}");
+    Message::new(what).hint(hint)
 }
+
 
 const HINT_APART: &str =
     "where rows hang, a lower `block_seconds_max` in this stage or `block_rows_max` under [run] makes it faster";
@@ -505,7 +503,7 @@ fn broken(stage: &Stage, error: &ArrowError) -> RunError {
         }
         _ => "nothing is lost; this is a defect of wasmpipe: report it with this line",
     };
-    RunError::Failed(format!("{}: {error}\nhint: {hint}", stage.label))
+    RunError::failed(format!("{}: {error}", stage.label), hint)
 }
 
 /// Blocks went into files of a group, or its file could not be written.

@@ -4,6 +4,8 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::message::Message;
+
 /// A choice of lanes, as it is typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LaneSet {
@@ -23,7 +25,7 @@ pub enum LaneSet {
 
 impl LaneSet {
     /// The lanes of a job with so many, ascending. A set without any lane of the job is a mistake.
-    pub fn choose(&self, lanes: u32) -> Result<Vec<u32>, String> {
+    pub fn choose(&self, lanes: u32) -> Result<Vec<u32>, Message> {
         let is_chosen = |lane: &u32| match self {
             LaneSet::All => true,
             LaneSet::Ranges(ranges) => ranges.iter().any(|range| range.contains(lane)),
@@ -32,16 +34,14 @@ impl LaneSet {
         if let LaneSet::Ranges(ranges) = self
             && let Some(range) = ranges.iter().find(|range| *range.end() >= lanes)
         {
-            return Err(format!(
-                "there is no lane {}: the job has {lanes}, numbered from 0\nhint: `lanes` under [checkpoint] is fixed when a job begins",
-                range.end()
-            ));
+            let message =
+                Message::new(format!("there is no lane {}: the job has {lanes}, numbered from 0", range.end()));
+            return Err(message.hint("`lanes` under [checkpoint] is fixed when a job begins"));
         }
         let chosen: Vec<u32> = (0..lanes).filter(is_chosen).collect();
         if chosen.is_empty() {
-            return Err(format!(
-                "no lane is left for this run: the job has {lanes}\nhint: begin a job with more lanes than there will ever be tasks"
-            ));
+            let message = Message::new(format!("no lane is left for this run: the job has {lanes}"));
+            return Err(message.hint("begin a job with more lanes than there will ever be tasks"));
         }
         Ok(chosen)
     }
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn what_is_no_choice_is_refused() {
         for text in ["", "a", "3-1", "4/4", "1/0", "-1", "1-", "0-9"] {
-            let chosen = text.parse::<LaneSet>().and_then(|set| set.choose(8));
+            let chosen = text.parse::<LaneSet>().map_err(Message::from).and_then(|set| set.choose(8));
             assert!(chosen.is_err(), "{text}: {chosen:?}");
         }
         assert!(LaneSet::Share { number: 3, of: 4 }.choose(2).is_err());

@@ -230,9 +230,8 @@ fn too_little(users: Users, least: u64, config: &Config) -> Message {
     }
     let (takes, less, least) = (takes.join("; "), less.join(", or "), mebibytes(least));
     let or = if less.is_empty() { "" } else { ", or " };
-    Message::new(format!(
-        "a run of this job takes more memory: {takes}\nhint: memory_bytes_max = \"{least}\" is the least that does; or \
-         {less}{or}give the run fewer `workers` and `readers`"
+    Message::new(format!("a run of this job takes more memory: {takes}")).hint(format!(
+        "memory_bytes_max = \"{least}\" is the least that does; or {less}{or}give the run fewer `workers` and `readers`"
     ))
 }
 
@@ -251,14 +250,14 @@ fn accept_changes(root: &Root, is: &crate::commit::Fingerprint, accepts: bool) -
     let report = format!("the job differs from the one that the checkpoint belongs to:\n  {}", lines.join("\n  "));
     if was.ids != is.ids || was.source_format != is.source_format {
         let hint = "id columns and source format are fixed for a job's life: begin a new one with another checkpoint and an empty sink";
-        return Err(PlanError::Refused(format!("{report}\nhint: {hint}")));
+        return Err(PlanError::refused(report, hint));
     }
     if accepts {
         return Ok(lines);
     }
     let hint = "rows that are done keep their results. Go on for the others with --accept-change, or begin a new job with another \
                 checkpoint and an empty sink";
-    Err(PlanError::Refused(format!("{report}\nhint: {hint}")))
+    Err(PlanError::refused(report, hint))
 }
 
 fn source_schema(root: Option<&Root>, footers: Option<&Footers>) -> Result<Option<SchemaRef>, PlanError> {

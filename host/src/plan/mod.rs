@@ -36,7 +36,7 @@ pub use single::{Single, single};
 
 use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Manifest, Places, Root};
 use crate::config::Problems;
-use crate::message::Message;
+use crate::message::{Hint, Message};
 use crate::sink;
 use crate::source::{BlockSize, Columns, Object, PassedOver, Pattern, SourceError};
 use crate::store::{Environment, Store, Watch, advice, told};
@@ -311,8 +311,8 @@ pub enum PlanError {
     #[error("{0}")]
     Problems(Problems),
     /// The job must not run as it is.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{}", .0.text())]
+    Refused(Message),
     /// The source could not be read.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -320,7 +320,7 @@ pub enum PlanError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     /// A store could not be read.
-    #[error("{what}: {}\nhint: {}", told(cause), advice(cause, "nothing was changed"))]
+    #[error("{what}: {}", told(cause))]
     Store {
         /// What was attempted.
         what: String,
@@ -328,4 +328,23 @@ pub enum PlanError {
         #[source]
         cause: object_store::Error,
     },
+}
+
+impl PlanError {
+    fn refused(what: impl Into<String>, hint: impl Into<String>) -> PlanError {
+        PlanError::Refused(Message::new(what).hint(hint))
+    }
+}
+
+impl Hint for PlanError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            // Each problem has its own.
+            PlanError::Problems(_) => None,
+            PlanError::Refused(message) => message.hint.clone(),
+            PlanError::Source(error) => error.hint(),
+            PlanError::Commit(error) => error.hint(),
+            PlanError::Store { cause, .. } => Some(advice(cause, "nothing was changed")),
+        }
+    }
 }

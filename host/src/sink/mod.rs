@@ -16,6 +16,7 @@ pub use file::{ClosedFile, FileWriter};
 pub use stream::Stream;
 
 use crate::format::{EXTENSIONS, EncodeError, OutputFormat};
+use crate::message::Hint;
 use crate::store::{Store, advice, told};
 
 /// Where and how output is written.
@@ -175,7 +176,7 @@ impl<'a> FileName<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The store refused or failed.
-    #[error("sink: cannot write {name}: {}\nhint: {}", told(cause), advice(cause, "nothing is lost"))]
+    #[error("sink: cannot write {name}: {}", told(cause))]
     Store {
         /// The file.
         name: String,
@@ -184,7 +185,7 @@ pub enum SinkError {
         cause: object_store::Error,
     },
     /// The batch could not be encoded.
-    #[error("sink: cannot encode {name}: {cause}\nhint: choose other columns with `columns` under [sink]")]
+    #[error("sink: cannot encode {name}: {cause}")]
     Encode {
         /// The file.
         name: String,
@@ -192,6 +193,15 @@ pub enum SinkError {
         #[source]
         cause: EncodeError,
     },
+}
+
+impl Hint for SinkError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            SinkError::Store { cause, .. } => advice(cause, "nothing is lost"),
+            SinkError::Encode { .. } => "choose other columns with `columns` under [sink]".into(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use object_store::path::Path;
 use super::SourceError;
 use super::glob::{Glob, is_glob, is_hidden, takes_itself};
 use super::passed::PassedOver;
+use crate::message::Message;
 use crate::store::{Location, Object, Odd, Oddity, Store, Walk, staged_for};
 
 /// Names that are shown of those that cannot be read.
@@ -42,7 +43,7 @@ impl Pattern {
     /// Reads a place: a glob if it has one of `*?[{`, else a folder or a file. Those of this machine must exist; in a bucket
     /// nothing is asked, and a name that ends in `.parquet` is a file. In `base`, the folder that relative paths start at, those
     /// letters are letters.
-    pub fn new(place: &Location, base: &FsPath) -> Result<Pattern, String> {
+    pub fn new(place: &Location, base: &FsPath) -> Result<Pattern, Message> {
         let text = place.path().ok_or("the path is not valid UTF-8")?;
         let below = place.local().and_then(|_| below(text, base)).unwrap_or(text);
         if is_glob(below) {
@@ -52,7 +53,7 @@ impl Pattern {
     }
 
     /// Reads a place in which no letter has a meaning.
-    pub fn literal(place: &Location) -> Result<Pattern, String> {
+    pub fn literal(place: &Location) -> Result<Pattern, Message> {
         let text = place.path().ok_or("the path is not valid UTF-8")?;
         match place.local() {
             Some(path) => Pattern::of_path(path, text),
@@ -72,26 +73,26 @@ impl Pattern {
         Pattern { root, taken, avoided: Vec::new() }
     }
 
-    fn of_path(path: &FsPath, text: &str) -> Result<Pattern, String> {
+    fn of_path(path: &FsPath, text: &str) -> Result<Pattern, Message> {
         let kind = std::fs::metadata(path).map_err(|error| no_metadata(path, &error))?;
         if kind.is_dir() {
             return Ok(Pattern::at(Location::Local(path.into()), Taken::Folder));
         }
         if !kind.is_file() {
-            return Err(format!("{text} is neither a file nor a folder"));
+            return Err(format!("{text} is neither a file nor a folder").into());
         }
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("the path names no file")?;
         if staged_for(name).is_some() {
-            return Err(format!(
-                "{name} ends in # and digits, which local stores keep for unfinished uploads: rename it"
-            ));
+            let what =
+                format!("{name} ends in # and digits, which local stores keep for unfinished uploads: rename it");
+            return Err(what.into());
         }
         let root = path.parent().unwrap_or(FsPath::new("/")).into();
         Ok(Pattern::at(Location::Local(root), Taken::File(name.into())))
     }
 
     /// `base` and `written` together are the path; only the latter is a pattern.
-    fn glob(place: &Location, base: &str, written: &str) -> Result<Pattern, String> {
+    fn glob(place: &Location, base: &str, written: &str) -> Result<Pattern, Message> {
         let fixed: Vec<&str> = written.split('/').take_while(|part| !is_glob(part)).collect();
         let fixed = fixed.join("/");
         let pattern = written[fixed.len()..].trim_start_matches('/');
@@ -155,7 +156,7 @@ fn below<'a>(path: &'a str, base: &FsPath) -> Option<&'a str> {
 }
 
 /// A folder `exp[1]` is not what the pattern `exp[1]` takes. Which one is meant is not guessed.
-fn refuse_ambiguity(root: &FsPath, part: &str, is_last: bool) -> Result<(), String> {
+fn refuse_ambiguity(root: &FsPath, part: &str, is_last: bool) -> Result<(), Message> {
     if takes_itself(part) || root.join(part).symlink_metadata().is_err() {
         return Ok(());
     }
@@ -163,26 +164,24 @@ fn refuse_ambiguity(root: &FsPath, part: &str, is_last: bool) -> Result<(), Stri
         part.chars().map(|c| if is_glob(&c.to_string()) { format!("[{c}]") } else { c.into() }).collect();
     // A pattern takes files; a folder is named by what lies in it.
     let below = if is_last && root.join(part).is_dir() { "/**/*.parquet" } else { "" };
-    Err(format!(
-        "`{part}` is a pattern, and also the name of something in {}, which the pattern does not take\n\
-         hint: for that name write {literal}{below}; for the pattern write it in another way",
-        root.display()
-    ))
+    let root = root.display();
+    let what =
+        format!("`{part}` is a pattern, and also the name of something in {root}, which the pattern does not take");
+    let hint = format!("for that name write {literal}{below}; for the pattern write it in another way");
+    Err(Message::new(what).hint(hint))
 }
 
-fn no_metadata(path: &FsPath, error: &std::io::Error) -> String {
+fn no_metadata(path: &FsPath, error: &std::io::Error) -> Message {
     let shown = path.display();
     if let Ok(target) = std::fs::read_link(path) {
-        return format!(
-            "{shown} is a link to {}, which cannot be reached: {error}\nhint: mend the link, or name what is there",
-            target.display()
-        );
+        let target = target.display();
+        let message = Message::new(format!("{shown} is a link to {target}, which cannot be reached: {error}"));
+        return message.hint("mend the link, or name what is there");
     }
+    let message = Message::new(format!("cannot read {shown}: {error}"));
     match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            format!("cannot read {shown}: {error}\nhint: give this user the right to read it")
-        }
-        _ => format!("cannot read {shown}: {error}"),
+        std::io::ErrorKind::PermissionDenied => message.hint("give this user the right to read it"),
+        _ => message,
     }
 }
 

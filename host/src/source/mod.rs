@@ -30,6 +30,7 @@ pub use union::{Defect, Union};
 
 use crate::format::FormatError;
 pub use crate::format::{BlockSize, Rows};
+use crate::message::Hint;
 pub use crate::store::Object;
 use crate::store::{advice, told};
 
@@ -37,7 +38,7 @@ use crate::store::{advice, told};
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The store did not give what it was asked for.
-    #[error("source object {object}: {}\nhint: {}", told(cause), advice(cause, "nothing is lost"))]
+    #[error("source object {object}: {}", told(cause))]
     Store {
         /// Path relative to the source root.
         object: String,
@@ -46,16 +47,13 @@ pub enum SourceError {
         cause: object_store::Error,
     },
     /// The object is not what was listed.
-    #[error(
-        "source object {object} changed or vanished while it was read\n\
-         hint: what is finished is safe; run the same command again, it compares the source with what it knows"
-    )]
+    #[error("source object {object} changed or vanished while it was read")]
     Changed {
         /// Path relative to the source root.
         object: String,
     },
     /// Its columns do not fit the job.
-    #[error("source object {object}: {message}\nhint: {hint}")]
+    #[error("source object {object}: {message}")]
     Differs {
         /// Path relative to the source root.
         object: String,
@@ -65,7 +63,7 @@ pub enum SourceError {
         hint: &'static str,
     },
     /// The bytes are not what the format says.
-    #[error("source object {object}: {message}\nhint: {hint}")]
+    #[error("source object {object}: {message}")]
     Bad {
         /// Path relative to the source root.
         object: String,
@@ -74,6 +72,18 @@ pub enum SourceError {
         /// What to do.
         hint: &'static str,
     },
+}
+
+impl Hint for SourceError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            SourceError::Store { cause, .. } => advice(cause, "nothing is lost"),
+            SourceError::Changed { .. } => {
+                "what is finished is safe; run the same command again, it compares the source with what it knows".into()
+            }
+            SourceError::Differs { hint, .. } | SourceError::Bad { hint, .. } => (*hint).into(),
+        })
+    }
 }
 
 impl SourceError {

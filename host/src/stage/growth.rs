@@ -1,9 +1,7 @@
 //! What a source row may become: a flat map that repeats what it carries makes much of little, and no limit of the function's
 //! own memory or answer sees it.
 
-use std::sync::Arc;
-
-use crate::block::{FailureKind, Lineage, Part, batch_bytes, range_bytes};
+use crate::block::{FailureKind, Lineage, Part, Reason, batch_bytes, range_bytes};
 use crate::udf::Answer;
 
 /// Counts what a stage makes of each source row, in the order of these.
@@ -23,7 +21,7 @@ impl<'a> Growth<'a> {
     }
 
     /// Source rows of which too much came, with what is wrong.
-    pub(super) fn too_large(&mut self, part: &Part, answer: &Answer) -> Vec<(u32, FailureKind, Arc<str>)> {
+    pub(super) fn too_large(&mut self, part: &Part, answer: &Answer) -> Vec<(u32, Reason)> {
         let mut failed = Vec::new();
         let repeats = matches!(answer.lineage, Lineage::Counts(_));
         // Other calls know of rows that are not their own: how a block is cut must not decide who fails.
@@ -39,7 +37,7 @@ impl<'a> Growth<'a> {
             self.rows += count as u64;
             start += count;
             if before <= self.max && self.bytes > self.max {
-                failed.push((part.parent(row as u32), FailureKind::Limit, self.message()));
+                failed.push((part.parent(row as u32), self.reason()));
             }
         }
         failed
@@ -59,14 +57,14 @@ impl<'a> Growth<'a> {
         }
     }
 
-    fn message(&self) -> Arc<str> {
-        format!(
-            "it becomes {} rows, which with the columns that they carry have more than row_output_bytes_max = {} \
-             bytes\nhint: raise `row_output_bytes_max` in this stage; or leave out columns that nobody needs, with \
-             `columns` under [sink]",
-            self.rows, self.max
-        )
-        .into()
+    fn reason(&self) -> Reason {
+        let (rows, max) = (self.rows, self.max);
+        let message = format!(
+            "it becomes {rows} rows, which with the columns that they carry have more than row_output_bytes_max = {max} bytes"
+        );
+        let hint = "raise `row_output_bytes_max` in this stage; or leave out columns that nobody needs, with `columns` \
+                    under [sink]";
+        Reason { hint: Some(hint.into()), ..Reason::new(FailureKind::Limit, message) }
     }
 }
 
@@ -85,6 +83,8 @@ fn added(answer: &Answer, start: usize, count: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
     use arrow::buffer::BooleanBuffer;
 

@@ -23,8 +23,9 @@ use arrow::error::ArrowError;
 
 use super::AnswerSize;
 use crate::block::{FailureKind, Lineage, batch_bytes};
+use crate::message::Message;
 use crate::plan::Isolation;
-use crate::udf::{Answer, CallError, Limits, RowError};
+use crate::udf::{Answer, CallError, CallFailure, Limits, RowError};
 
 /// How a block is searched.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +89,8 @@ pub struct Poison {
     pub row: u32,
     /// Trap or limit.
     pub kind: FailureKind,
-    /// What the function or the host said. Names stage and function.
-    pub message: Arc<str>,
+    /// What the function or the host said. Begins with the function.
+    pub message: Arc<Message>,
 }
 
 /// Rows of which some end the function, nobody knows which.
@@ -99,8 +100,8 @@ pub struct Left {
     pub rows: Range<u32>,
     /// Trap or limit.
     pub kind: FailureKind,
-    /// What the last call with them came to. Names stage and function.
-    pub message: Arc<str>,
+    /// What the last call with them came to. Begins with the function.
+    pub message: Arc<Message>,
     /// What kept them together.
     pub limit: Limit,
 }
@@ -143,8 +144,8 @@ impl Limit {
 /// Why a block came to nothing.
 #[derive(Debug)]
 pub enum Stop {
-    /// The function breaks the contract, and is of no use for any row. Names stage and function.
-    Broken(String),
+    /// The function breaks the contract, and is of no use for any row.
+    Broken(CallError),
     /// The first row that ends the function, if no other is asked for.
     First(Poison),
     /// The search met a limit, and rows must not be left together.
@@ -202,18 +203,18 @@ pub fn isolate(
 struct Cause {
     kind: FailureKind,
     hangs: bool,
-    message: Arc<str>,
+    message: Arc<Message>,
 }
 
 impl Cause {
     fn of(error: CallError) -> Result<Cause, Stop> {
-        let (kind, hangs, message) = match error {
-            CallError::Trap { message } => (FailureKind::Trap, false, message),
-            CallError::Limit { message } => (FailureKind::Limit, false, message),
-            CallError::Timeout { message } => (FailureKind::Limit, true, message),
-            CallError::Broken { message } => return Err(Stop::Broken(message)),
+        let (kind, hangs) = match error.failure {
+            CallFailure::Trap => (FailureKind::Trap, false),
+            CallFailure::Limit => (FailureKind::Limit, false),
+            CallFailure::Timeout => (FailureKind::Limit, true),
+            CallFailure::Broken => return Err(Stop::Broken(error)),
         };
-        Ok(Cause { kind, hangs, message: message.into() })
+        Ok(Cause { kind, hangs, message: error.message })
     }
 }
 

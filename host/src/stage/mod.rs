@@ -19,6 +19,6 @@ mod size;
 
 pub use isolate::{Left, Limit, Outcome, Poison, RunTime, Search, Spent, Start, Stop, isolate};
 pub use pace::CallPace;
-pub use run::{CallSize, Caller, Halt, Halted, fail_nulls, pass, without_stage};
+pub use run::{CallSize, Caller, Halt, Halted, fail_nulls, pass};
 pub use search_time::SearchTime;
 pub use size::AnswerSize;

@@ -2,16 +2,15 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use super::growth::Growth;
 use super::{AnswerSize, Left, Outcome, Poison, Stop};
-use crate::block::{Block, FailureKind, Origin, Part};
+use crate::block::{Block, FailureKind, Origin, Part, Reason};
 use crate::columns;
-use crate::message::parted;
+use crate::message::Message;
 use crate::plan::{OnError, Stage};
 use crate::udf::{Answer, RowError};
 
@@ -46,8 +45,8 @@ pub struct CallSize {
     pub bytes_max: u64,
 }
 
-/// A source row that failed, its kind, and what is wrong.
-type Failed = (u32, FailureKind, Arc<str>);
+/// A source row that failed, and why.
+type Failed = (u32, Reason);
 
 /// Rows with a null where the function takes none fail before they reach it.
 pub fn fail_nulls(index: usize, stage: &Stage, mut block: Block) -> Result<Block, ArrowError> {
@@ -56,11 +55,11 @@ pub fn fail_nulls(index: usize, stage: &Stage, mut block: Block) -> Result<Block
         if field.is_nullable() {
             continue;
         }
-        let message: Arc<str> =
-            format!("null in column `{}`, which the function takes without nulls", field.name()).into();
+        let message = format!("null in column `{}`, which the function takes without nulls", field.name());
+        let reason = Reason::new(FailureKind::Row, message);
         for part in &block.parts {
             let rows = part.rows.null_rows(place).into_iter();
-            failed.extend(rows.map(|row| (part.parent(row as u32), FailureKind::Row, Arc::clone(&message))));
+            failed.extend(rows.map(|row| (part.parent(row as u32), reason.clone())));
         }
     }
     block.fail(index, failed)?;
@@ -84,7 +83,7 @@ pub fn pass(index: usize, stage: &Stage, block: Block, caller: &mut impl Caller)
     let Block { parts, origin, failures } = block;
     match call_all(stage, parts, &origin, caller) {
         Err(Halt::TooMuch(_, answers)) if origin.len() == 1 => {
-            let failed = (0, FailureKind::Limit, too_much(answers));
+            let failed = (0, too_much(answers));
             let mut block = Block { parts: Vec::new(), origin, failures };
             block.fail(index, [failed]).expect("there is nothing to leave out");
             Ok(block)
@@ -180,26 +179,24 @@ impl<'a> Passing<'a> {
         let mut failed: Vec<Failed> = Vec::new();
         for (rows, answer) in &answers {
             let of_row = |RowError { row, message }: &RowError| {
-                (rows.start as u32 + row, FailureKind::Row, message.as_str().into())
+                (rows.start as u32 + row, Reason::new(FailureKind::Row, message.as_str()))
             };
             failed.extend(answer.errors.iter().map(of_row));
         }
-        failed.extend(
-            poison.into_iter().map(|Poison { row, kind, message }| (row, kind, without_stage(&message).into())),
-        );
+        failed.extend(poison.into_iter().map(|Poison { row, kind, message }| (row, reason(kind, &message))));
         for left in left {
-            let message: Arc<str> = in_range(origin, &part, &left).into();
-            failed.extend(left.rows.map(|row| (row, left.kind, Arc::clone(&message))));
+            let reason = in_range(origin, &part, &left);
+            failed.extend(left.rows.map(|row| (row, reason.clone())));
         }
         // A source row may have several rows here: what its first came to is what is said of it.
-        failed.sort_unstable_by_key(|(row, ..)| *row);
-        failed.iter_mut().for_each(|(row, ..)| *row = part.parent(*row));
+        failed.sort_unstable_by_key(|(row, _)| *row);
+        failed.iter_mut().for_each(|(row, _)| *row = part.parent(*row));
         self.fail(failed);
         answers.into_iter().try_for_each(|(rows, answer)| self.add(&part.slice(&rows), answer))
     }
 
     fn fail(&mut self, mut failed: Vec<Failed>) {
-        self.are_failed.extend(failed.iter().map(|(row, ..)| *row));
+        self.are_failed.extend(failed.iter().map(|(row, _)| *row));
         self.failed.append(&mut failed);
     }
 
@@ -209,7 +206,7 @@ impl<'a> Passing<'a> {
         let answer = match grown.is_empty() {
             true => answer,
             false => {
-                let are_grown: HashSet<u32> = grown.iter().map(|(row, ..)| *row).collect();
+                let are_grown: HashSet<u32> = grown.iter().map(|(row, _)| *row).collect();
                 answer.retain(rows, |row| !are_grown.contains(&part.parent(row)))
             }
         };
@@ -232,22 +229,19 @@ impl<'a> Passing<'a> {
     }
 }
 
-fn too_much(answers: AnswerSize) -> Arc<str> {
-    format!(
-        "what came of it is too much for one block: {answers}\nhint: raise `memory_bytes_max` in this stage, or under [run] if \
-         it is written there; or let the function answer with less"
-    )
-    .into()
+fn too_much(answers: AnswerSize) -> Reason {
+    let message = format!("what came of it is too much for one block: {answers}");
+    let hint = "raise `memory_bytes_max` in this stage, or under [run] if it is written there; or let the function answer with less";
+    Reason { hint: Some(hint.into()), ..Reason::new(FailureKind::Limit, message) }
 }
 
-fn in_range(origin: &Origin, part: &Part, left: &Left) -> String {
-    let (what, hint) = parted(without_stage(&left.message));
+fn reason(kind: FailureKind, message: &Message) -> Reason {
+    Reason { hint: message.hint.as_deref().map(Into::into), ..Reason::new(kind, message.text()) }
+}
+
+/// Why rows failed that were not told apart.
+fn in_range(origin: &Origin, part: &Part, left: &Left) -> Reason {
     let rows = origin.span_of(part, &left.rows);
-    let what = format!("{what}, in {rows}, which were not told apart: {}", left.limit.written());
-    hint.map_or(what.clone(), |hint| format!("{what}\nhint: {hint}"))
-}
-
-/// A call's message without the stage's number, which is said by whoever shows it.
-pub fn without_stage(message: &str) -> &str {
-    message.split_once(": ").filter(|(stage, _)| stage.starts_with("stage ")).map_or(message, |(_, what)| what)
+    let text = format!("{}, in {rows}, which were not told apart: {}", left.message.text(), left.limit.written());
+    Reason { message: text.into(), ..reason(left.kind, &left.message) }
 }

@@ -38,6 +38,8 @@ pub use walk::{Object, Odd, Oddity, Walk};
 use watch::Watched;
 pub use watch::{Act, Unwatched, Watch};
 
+use crate::message::{Hint, Message};
+
 /// Small files that one thread reads.
 const PORTION: usize = 64;
 /// Threads that read such.
@@ -73,8 +75,14 @@ pub struct Listed {
 
 /// A root that cannot be used. No request was sent.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(String);
+#[error("{}", .0.text())]
+pub struct OpenError(Message);
+
+impl Hint for OpenError {
+    fn hint(&self) -> Option<String> {
+        self.0.hint.clone()
+    }
+}
 
 impl Store {
     /// The root at `location`, which need not exist. `name` is what it is called in the seam; `settings` are for S3.
@@ -87,7 +95,7 @@ impl Store {
     ) -> Result<Store, OpenError> {
         match location {
             Location::Local(path) => Store::local(name, path, watch)
-                .map_err(|error| OpenError(format!("{error}\nhint: name a folder of this machine"))),
+                .map_err(|error| OpenError(Message::new(error.to_string()).hint("name a folder of this machine"))),
             Location::S3 { bucket, key } => Store::bucket(name, bucket, key, settings, environment, watch),
         }
     }

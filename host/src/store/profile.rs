@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 
+use crate::message::Message;
+
 /// How long keys of a profile file are used before the file is read again: other programs renew them while a job runs.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -66,7 +68,7 @@ pub(super) enum Keys {
 
 /// Finds the keys. A profile that the pipeline file names goes before the environment's keys, and these before the
 /// environment's profile.
-pub(super) fn keys(named: Option<&str>, environment: &Environment) -> Result<Keys, String> {
+pub(super) fn keys(named: Option<&str>, environment: &Environment) -> Result<Keys, Message> {
     if let Some(profile) = named {
         return profile_keys(profile, environment);
     }
@@ -93,24 +95,25 @@ pub(super) fn keys(named: Option<&str>, environment: &Environment) -> Result<Key
 }
 
 /// A line break at the end of a mounted secret would end up in a header.
-fn sound(credential: AwsCredential) -> Result<AwsCredential, String> {
+fn sound(credential: AwsCredential) -> Result<AwsCredential, Message> {
     let is_odd = |value: &str| !value.bytes().all(|byte| byte.is_ascii_graphic());
     let AwsCredential { key_id, secret_key, token } = &credential;
     let parts = [("key id", Some(key_id)), ("secret key", Some(secret_key)), ("session token", token.as_ref())];
     let odd = parts.into_iter().find(|(_, value)| value.is_some_and(|value| is_odd(value))).map(|(name, _)| name);
     match odd {
-        Some(name) => Err(format!(
-            "the {name} holds a space, a line break or another character that none has\nhint: give it without, and not in quotes"
-        )),
+        Some(name) => {
+            let what = format!("the {name} holds a space, a line break or another character that none has");
+            Err(Message::new(what).hint("give it without, and not in quotes"))
+        }
         None => Ok(credential),
     }
 }
 
-fn half(is: &str, is_not: &str) -> String {
-    format!("the environment has {is} but no {is_not}\nhint: set both, or neither to use a profile")
+fn half(is: &str, is_not: &str) -> Message {
+    Message::new(format!("the environment has {is} but no {is_not}")).hint("set both, or neither to use a profile")
 }
 
-fn profile_keys(profile: &str, environment: &Environment) -> Result<Keys, String> {
+fn profile_keys(profile: &str, environment: &Environment) -> Result<Keys, Message> {
     let keys = ProfileKeys { profile: profile.into(), environment: environment.clone(), read: Mutex::default() };
     keys.read()?;
     Ok(Keys::Profile(keys))
@@ -130,7 +133,7 @@ impl fmt::Debug for ProfileKeys {
 }
 
 impl ProfileKeys {
-    fn read(&self) -> Result<Arc<AwsCredential>, String> {
+    fn read(&self) -> Result<Arc<AwsCredential>, Message> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, credential)) = &*read
             && at.elapsed() < READ_AGAIN_AFTER
@@ -150,7 +153,10 @@ impl CredentialProvider for ProfileKeys {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        self.read().map_err(|error| object_store::Error::Generic { store: "S3", source: error.into() })
+        self.read().map_err(|Message { what, hint, .. }| {
+            let source = format!("{what}; {}", hint.unwrap_or_default()).into();
+            object_store::Error::Generic { store: "S3", source }
+        })
     }
 }
 
@@ -159,7 +165,7 @@ pub(super) struct Profile(BTreeMap<String, String>);
 
 impl Profile {
     /// Reads the files. What the credentials file says goes before what the config file says.
-    pub(super) fn read(name: &str, environment: &Environment) -> Result<Profile, String> {
+    pub(super) fn read(name: &str, environment: &Environment) -> Result<Profile, Message> {
         let credentials = environment.file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
         let config = environment.file("AWS_CONFIG_FILE", "config");
         let text = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default();
@@ -171,13 +177,9 @@ impl Profile {
         if found {
             return Ok(Profile(keys));
         }
-        Err(format!(
-            "there is no profile `{}` in {} or {}\nhint: name one that is there, or set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY",
-            name.escape_debug(),
-            credentials.display(),
-            config.display()
-        ))
+        let (name, credentials, config) = (name.escape_debug(), credentials.display(), config.display());
+        let message = Message::new(format!("there is no profile `{name}` in {credentials} or {config}"));
+        Err(message.hint("name one that is there, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"))
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
@@ -190,15 +192,13 @@ impl Profile {
         Some(AwsCredential { key_id: id.into(), secret_key: secret.into(), token })
     }
 
-    fn without_keys(&self, name: &str) -> String {
+    fn without_keys(&self, name: &str) -> Message {
         let name = name.escape_debug();
         let others = ["role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file"];
         let other = others.into_iter().find(|key| self.get(key).is_some());
         let what = other.map_or("has no keys".into(), |key| format!("gets its keys by {key}, which is not supported"));
-        format!(
-            "the profile `{name}` {what}\nhint: `aws configure export-credentials --profile {name} --format env` prints \
-             keys for the environment"
-        )
+        let export = format!("`aws configure export-credentials --profile {name} --format env`");
+        Message::new(format!("the profile `{name}` {what}")).hint(format!("{export} prints keys for the environment"))
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
     fn what_is_missing_is_said_without_a_secret() {
         let folder = tempfile::tempdir().unwrap();
         let check = |named: Option<&str>, variables: &[(&str, &str)], said: &str| {
-            let message = keys(named, &environment(&folder, variables)).unwrap_err();
+            let message = keys(named, &environment(&folder, variables)).unwrap_err().line();
             assert!(message.contains(said) && !message.contains("s3cr3t"), "{message}");
         };
         check(Some("absent"), &[], "no profile `absent`");

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::profile::{Environment, Keys, Profile, keys};
 use super::walk::{Object, Odd, Oddity, Walk};
+use crate::message::Message;
 
 const RETRIES: u32 = 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -76,7 +77,7 @@ pub struct Upload {
 }
 
 impl Bucket {
-    pub(super) fn open(name: &str, settings: &Settings, environment: &Environment) -> Result<Bucket, String> {
+    pub(super) fn open(name: &str, settings: &Settings, environment: &Environment) -> Result<Bucket, Message> {
         let profile = profile(settings, environment)?;
         let of_profile = |key| profile.as_ref().and_then(|profile| profile.get(key));
         let endpoint = settings.endpoint.as_deref();
@@ -91,7 +92,8 @@ impl Bucket {
             check_endpoint(endpoint, allows_http)?;
         }
         if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Err("the region is no word of letters, digits and -\nhint: write it like eu-central-1".into());
+            let message = Message::new("the region is no word of letters, digits and -");
+            return Err(message.hint("write it like eu-central-1"));
         }
         let keys = keys(settings.profile.as_deref(), environment)?;
         let retries = settings.retries.unwrap_or(RETRIES);
@@ -227,7 +229,7 @@ impl From<Error> for Failed {
 }
 
 /// The profile that says more than keys: the named one, else the environment's, else the default one if it is there.
-fn profile(settings: &Settings, environment: &Environment) -> Result<Option<Profile>, String> {
+fn profile(settings: &Settings, environment: &Environment) -> Result<Option<Profile>, Message> {
     match settings.profile.as_deref().or_else(|| environment.get("AWS_PROFILE")) {
         Some(named) => Profile::read(named, environment).map(Some),
         None => Ok(Profile::read("default", environment).ok()),
@@ -235,21 +237,21 @@ fn profile(settings: &Settings, environment: &Environment) -> Result<Option<Prof
 }
 
 /// An endpoint is scheme, host and port, and encrypted unless that is waived. It is not repeated: it may hold a password.
-fn check_endpoint(endpoint: &str, allows_http: bool) -> Result<(), String> {
+fn check_endpoint(endpoint: &str, allows_http: bool) -> Result<(), Message> {
     let form = "write the endpoint as https://host or https://host:port";
     let rest = match endpoint.split_once("://") {
         Some(("https", rest)) => rest,
         Some(("http", rest)) if allows_http => rest,
         Some(("http", _)) => {
-            return Err("the endpoint is http://, which does not encrypt\n\
-                        hint: use https://, or write `allow_http = true` in `store` (or set AWS_ALLOW_HTTP=true)"
-                .into());
+            let hint = "use https://, or write `allow_http = true` in `store` (or set AWS_ALLOW_HTTP=true)";
+            return Err(Message::new("the endpoint is http://, which does not encrypt").hint(hint));
         }
-        _ => return Err(format!("the endpoint is no URL of a host\nhint: {form}")),
+        _ => return Err(Message::new("the endpoint is no URL of a host").hint(form)),
     };
     match rest.is_empty() || rest.contains(['@', '?', '#', ' ']) {
         true => {
-            Err(format!("the endpoint is more than a host and a port\nhint: {form}; credentials come from elsewhere"))
+            let message = Message::new("the endpoint is more than a host and a port");
+            Err(message.hint(format!("{form}; credentials come from elsewhere")))
         }
         false => Ok(()),
     }
@@ -276,8 +278,8 @@ fn retry(retries: u32) -> RetryConfig {
     RetryConfig { backoff, max_retries: retries as usize, retry_timeout: RETRY_TIME_MAX }
 }
 
-fn unusable(error: Error) -> String {
-    format!("{error}\nhint: check `store` and the AWS_ variables of the environment")
+fn unusable(error: Error) -> Message {
+    Message::new(error.to_string()).hint("check `store` and the AWS_ variables of the environment")
 }
 
 fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -452,7 +454,7 @@ fn decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn open(settings: Settings, variables: &[(&str, &str)]) -> Result<Bucket, String> {
+    fn open(settings: Settings, variables: &[(&str, &str)]) -> Result<Bucket, Message> {
         let keys =
             [("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "s3cr3t"), ("AWS_SESSION_TOKEN", "t0k3n")];
         Bucket::open("bucket", &settings, &Environment::of(keys.into_iter().chain(variables.iter().copied())))
@@ -480,7 +482,7 @@ mod tests {
     #[test]
     fn endpoints_are_encrypted_unless_that_is_waived() {
         let plain = || Settings { endpoint: Some("http://127.0.0.1:9000".into()), ..Settings::default() };
-        assert!(open(plain(), &[]).unwrap_err().contains("allow_http = true"));
+        assert!(open(plain(), &[]).unwrap_err().line().contains("allow_http = true"));
         assert!(open(plain(), &[("AWS_ALLOW_HTTP", "true")]).is_ok());
         assert!(open(Settings { allow_http: Some(true), ..plain() }, &[]).is_ok());
         assert!(open(Settings { allow_http: Some(false), ..plain() }, &[("AWS_ALLOW_HTTP", "true")]).is_err());
@@ -490,7 +492,7 @@ mod tests {
     fn endpoints_that_are_none_are_refused_and_not_repeated() {
         for endpoint in ["there:9000", "https://", "https://me:hidden@there", "ftp://there", "https://there?hidden=1"] {
             let message = open(Settings { endpoint: Some(endpoint.into()), ..Settings::default() }, &[]).unwrap_err();
-            assert!(message.contains("hint: ") && !message.contains("hidden"), "{message}");
+            assert!(message.hint.is_some() && !message.line().contains("hidden"), "{message}");
         }
     }
 

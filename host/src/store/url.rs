@@ -5,6 +5,8 @@ use std::path::{Path as FsPath, PathBuf};
 
 use object_store::path::Path;
 
+use crate::message::Message;
+
 /// The longest name that a bucket may have, and the shortest.
 const BUCKET_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 
@@ -24,11 +26,13 @@ pub enum Location {
 
 impl Location {
     /// Reads a path, `file:///path` or `s3://bucket/key`. A relative path starts at `folder`.
-    pub fn parse(written: &str, folder: &FsPath) -> Result<Location, String> {
+    pub fn parse(written: &str, folder: &FsPath) -> Result<Location, Message> {
         match written.split_once("://") {
             None => Ok(Location::Local(folder.join(written))),
             Some(("file", path)) if path.starts_with('/') => Ok(Location::Local(path.into())),
-            Some(("file", _)) => Err("a file URL has an absolute path\nhint: write file:/// and the path".into()),
+            Some(("file", _)) => {
+                Err(Message::new("a file URL has an absolute path").hint("write file:/// and the path"))
+            }
             Some(("s3", rest)) => s3(rest),
             Some((scheme, _)) => Err(unknown(scheme)),
         }
@@ -69,50 +73,45 @@ impl fmt::Display for Location {
     }
 }
 
-fn s3(rest: &str) -> Result<Location, String> {
+fn s3(rest: &str) -> Result<Location, Message> {
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     // What stands there is not repeated: it may be a password.
     if bucket.contains(['@', ':']) {
-        return Err("an s3:// URL holds a bucket and a key, nothing else\n\
-                    hint: credentials come from the environment or a profile, an endpoint from `store`"
-            .into());
+        let message = Message::new("an s3:// URL holds a bucket and a key, nothing else");
+        return Err(message.hint("credentials come from the environment or a profile, an endpoint from `store`"));
     }
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     if !BUCKET_BYTES.contains(&bucket.len()) || !bucket.chars().all(is_name) {
-        return Err(
-            "the name behind s3:// is no bucket\nhint: write s3://bucket/prefix; a bucket has 3 to 63 letters, \
-                    digits, dots, hyphens and underscores"
-                .into(),
-        );
+        let hint = "write s3://bucket/prefix; a bucket has 3 to 63 letters, digits, dots, hyphens and underscores";
+        return Err(Message::new("the name behind s3:// is no bucket").hint(hint));
     }
     prefix(key)?;
     Ok(Location::S3 { bucket: bucket.into(), key: key.into() })
 }
 
 /// A key as the prefix of a root.
-pub(super) fn prefix(key: &str) -> Result<Path, String> {
+pub(super) fn prefix(key: &str) -> Result<Path, Message> {
     let trimmed = key.strip_suffix('/').unwrap_or(key);
     Path::parse(trimmed).map_err(|_| {
-        "the path behind the bucket has an empty part, or `.` or `..` as one\n\
-         hint: S3 has no folders: the path is a part of the names, and is written as they are"
-            .into()
+        Message::new("the path behind the bucket has an empty part, or `.` or `..` as one")
+            .hint("S3 has no folders: the path is a part of the names, and is written as they are")
     })
 }
 
-fn unknown(scheme: &str) -> String {
+fn unknown(scheme: &str) -> Message {
     let hint = match scheme {
         "s3a" | "s3n" => "write s3://",
         _ => "use s3://bucket/prefix, a path of this machine, or file:///",
     };
     let scheme: String = scheme.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
-    format!("{scheme}:// is not supported\nhint: {hint}")
+    Message::new(format!("{scheme}:// is not supported")).hint(hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(written: &str) -> Result<Location, String> {
+    fn parse(written: &str) -> Result<Location, Message> {
         Location::parse(written, FsPath::new("/jobs"))
     }
 
@@ -141,7 +140,9 @@ mod tests {
             ("s3://bucket/../b", "`..`"),
         ] {
             let message = parse(written).unwrap_err();
-            assert!(message.contains(said) && message.contains("hint:"), "{written}: {message}");
+            assert!(message.hint.is_some(), "{written}: {message}");
+            let message = message.line();
+            assert!(message.contains(said), "{written}: {message}");
             assert!(!message.contains("hidden"), "{message}");
         }
     }

@@ -13,6 +13,7 @@ use super::journal::Lines;
 use super::limits::Limits;
 use super::mismatch::Mismatch;
 use super::wire;
+use crate::message::Message;
 
 /// One use of one function.
 #[derive(Clone, Debug)]
@@ -49,13 +50,10 @@ pub fn bind(engine: &Engine, spec: &Spec) -> Result<Binding, UdfError> {
 /// Binds, and keeps the instance.
 pub(super) fn bound(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), UdfError> {
     agree(engine, spec).map_err(|disagreement| match disagreement {
-        Disagreement::Says(what) => spec.error(what),
-        Disagreement::Refuses(what) => UdfError::Unbound {
-            stage: spec.stage.clone(),
-            function: spec.function.clone(),
-            path: spec.component.path().to_owned(),
-            what,
-        },
+        Disagreement::Says(message) => spec.error(message),
+        Disagreement::Refuses(message) => {
+            UdfError::Unbound { stage: spec.stage.clone(), message: Box::new(spec.of_function(message)) }
+        }
         Disagreement::Columns(mismatch) => UdfError::Columns {
             stage: spec.stage.clone(),
             function: spec.function.clone(),
@@ -66,13 +64,13 @@ pub(super) fn bound(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Ud
 }
 
 impl Spec {
-    pub(super) fn error(&self, what: String) -> UdfError {
-        UdfError::Bind {
-            stage: self.stage.clone(),
-            function: self.function.clone(),
-            path: self.component.path().to_owned(),
-            what,
-        }
+    fn error(&self, message: Message) -> UdfError {
+        UdfError::Bind { stage: self.stage.clone(), message: Box::new(self.of_function(message)) }
+    }
+
+    /// A message whose subject is the function.
+    fn of_function(&self, message: Message) -> Message {
+        message.after(format!("`{}` of {} ", self.function, self.component.path().display()))
     }
 
     fn config(&self) -> String {
@@ -86,15 +84,15 @@ impl Spec {
 /// Why there is no binding.
 enum Disagreement {
     /// Continues a sentence whose subject is the function.
-    Says(String),
+    Says(Message),
     /// The same, of what the function did when it was told its config and its input.
-    Refuses(String),
+    Refuses(Message),
     Columns(Mismatch),
 }
 
-impl From<String> for Disagreement {
-    fn from(what: String) -> Self {
-        Self::Says(what)
+impl From<Message> for Disagreement {
+    fn from(message: Message) -> Self {
+        Self::Says(message)
     }
 }
 
@@ -105,10 +103,10 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Disagreement>
     let input = wasmpipe_wire::fields_of(&Schema::new(crossing)).expect("these cross");
     let label = (spec.stage.as_str(), spec.function.as_str());
     let mut guest = Guest::start(engine, spec.component.startable(), &spec.limits, Phase::Bind, label, &spec.lines)
-        .map_err(|fault| format!("does not start: it {}", fault.message()))?;
+        .map_err(|fault| fault.message().after("does not start: it "))?;
     let answer = guest
         .bind(&function.name, &input, &spec.config())
-        .map_err(|fault| Disagreement::Refuses(format!("does not bind: it {}", fault.message())))?;
+        .map_err(|fault| Disagreement::Refuses(fault.message().after("does not bind: it ")))?;
     let binding = Binding {
         needs: wire::read_schema(answer.needs).map_err(|e| misbound("needs", &e))?,
         adds: wire::read_schema(answer.adds).map_err(|e| misbound("adds", &e))?,
@@ -123,11 +121,11 @@ fn agree(engine: &Engine, spec: &Spec) -> Result<(Binding, Guest), Disagreement>
     }
 }
 
-fn find(spec: &Spec) -> Result<&Function, String> {
+fn find(spec: &Spec) -> Result<&Function, Message> {
     let functions = spec.component.functions();
     functions.iter().find(|function| function.name == spec.function).ok_or_else(|| {
         let names: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
-        format!("does not exist\nhint: the component offers {}", names.join(", "))
+        Message::new("does not exist").hint(format!("the component offers {}", names.join(", ")))
     })
 }
 
@@ -176,13 +174,12 @@ fn storable(field: &Field) -> Result<(), String> {
 /// The key of a field's metadata that names an extension type; names that begin with `arrow.` are Arrow's own.
 const EXTENSION: &str = "ARROW:extension:name";
 
-fn misbound(part: &str, defect: &str) -> String {
-    format!(
-        "binds wrongly: its schema `{part}` {defect}\nhint: this is a defect of the function; report it to its author"
-    )
+fn misbound(part: &str, defect: &str) -> Message {
+    Message::new(format!("binds wrongly: its schema `{part}` {defect}"))
+        .hint("this is a defect of the function; report it to its author")
 }
 
-fn check_names(part: &str, schema: &Schema) -> Result<(), String> {
+fn check_names(part: &str, schema: &Schema) -> Result<(), Message> {
     match doubled(schema) {
         Some(name) => Err(misbound(part, &format!("has `{}` twice", quote(name)))),
         None => Ok(()),
@@ -201,9 +198,8 @@ pub(super) fn bound_as(engine: &Engine, spec: &Spec, planned: &Binding) -> Resul
     if binding == *planned {
         return Ok(guest);
     }
-    Err(spec.error(
-        "bound in another way than at plan time, with the same config and input\nhint: a function must be pure; report it to its author".to_owned(),
-    ))
+    let message = Message::new("bound in another way than at plan time, with the same config and input");
+    Err(spec.error(message.hint("a function must be pure; report it to its author")))
 }
 
 /// The needed columns as a batch has to have them.

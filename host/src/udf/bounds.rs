@@ -7,6 +7,7 @@
 use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
 use super::state::{DEPTH_MAX, Unreadable, made_by};
+use crate::message::Message;
 
 /// What a component makes: those of tools make some hundreds of parts.
 const PARTS_MAX: u64 = 100_000;
@@ -49,7 +50,7 @@ const CODE_BYTES_MAX: usize = 32 << 20;
 const LOCAL_BLOCKS_MAX: u64 = 8 << 20;
 
 /// Refuses what is too much for this process. The words continue a sentence whose subject is the component.
-pub(super) fn refuse_here(component: &[u8]) -> Result<(), String> {
+pub(super) fn refuse_here(component: &[u8]) -> Result<(), Message> {
     let mut code = Code::default();
     for payload in Parser::new(0).parse_all(component) {
         let found = match payload {
@@ -58,9 +59,8 @@ pub(super) fn refuse_here(component: &[u8]) -> Result<(), String> {
             Ok(_) => None,
         };
         if let Some(found) = found {
-            return Err(format!(
-                "{found}, which is compiled by another process only\nhint: let WASMPIPE_COMPILER name a wasmpipe of this build"
-            ));
+            let message = Message::new(format!("{found}, which is compiled by another process only"));
+            return Err(message.hint("let WASMPIPE_COMPILER name a wasmpipe of this build"));
         }
     }
     Ok(())
@@ -148,7 +148,7 @@ mod tests {
     #[track_caller]
     fn is_refused_here(module: &str, words: &str) {
         let refused = refuse_here(&parsed(&format!("(component (core module {module}))"))).unwrap_err();
-        assert!(refused.starts_with(words), "{refused}");
+        assert!(refused.what.starts_with(words), "{refused}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::limits::Limits;
 use super::wire;
 use super::world::{Raw, types};
 use crate::block::Lineage;
+use crate::message::{Hint, Message};
 
 /// A bound function, ready to be called by one thread at a time.
 pub struct Instance {
@@ -73,21 +74,56 @@ pub struct RowError {
     pub message: String,
 }
 
-/// Why a block got no answer. Messages name stage and function, and end with a hint.
+/// Why a block got no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum CallError {
+#[error("{}{}", stage.iter().map(|stage| format!("{stage}: ")).collect::<String>(), message.text())]
+pub struct CallError {
+    pub failure: CallFailure,
+    /// What messages call the stage, if it is of one.
+    pub stage: Option<String>,
+    /// Begins with the function, if it is of one. The stage is said by whoever shows it.
+    pub message: Arc<Message>,
+}
+
+/// What a failed call says about its block, and about others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallFailure {
     /// The function failed: this block is without results.
-    #[error("{message}")]
-    Trap { message: String },
+    Trap,
     /// The function went past a limit: this block is without results.
-    #[error("{message}")]
-    Limit { message: String },
+    Limit,
     /// The limit was that on its time, so to find out took all of it.
-    #[error("{message}")]
-    Timeout { message: String },
+    Timeout,
     /// The function breaks the contract; it is of no use for any row.
-    #[error("{message}")]
-    Broken { message: String },
+    Broken,
+}
+
+impl CallError {
+    /// In no stage.
+    pub fn new(failure: CallFailure, message: impl Into<Message>) -> CallError {
+        CallError { failure, stage: None, message: Arc::new(message.into()) }
+    }
+}
+
+impl Hint for CallError {
+    fn hint(&self) -> Option<String> {
+        self.message.hint.clone()
+    }
+}
+
+impl From<UdfError> for CallError {
+    /// Where a block needs a function that cannot be bound any more.
+    fn from(error: UdfError) -> CallError {
+        let (stage, message) = match error {
+            UdfError::Bind { stage, message } | UdfError::Unbound { stage, message } => (Some(stage), *message),
+            UdfError::Columns { stage, function, path, mismatch } => {
+                let message = Message::new(format!("`{function}` of {} {mismatch}", path.display()));
+                (Some(stage), message.hint(mismatch.hint()))
+            }
+            other => (None, Message::brief(&other)),
+        };
+        CallError { stage, ..CallError::new(CallFailure::Broken, message) }
+    }
 }
 
 impl Instance {
@@ -147,8 +183,7 @@ impl Instance {
     fn take_guest(&mut self) -> Result<Guest, CallError> {
         match self.guest.take() {
             Some(guest) => Ok(guest),
-            None => bound_as(&self.engine, &self.spec, &self.binding)
-                .map_err(|e| CallError::Broken { message: e.to_string() }),
+            None => Ok(bound_as(&self.engine, &self.spec, &self.binding)?),
         }
     }
 
@@ -164,13 +199,14 @@ impl Instance {
 
     fn error(&self, fault: Fault) -> CallError {
         let Spec { stage, function, .. } = &*self.spec;
-        let named = |what: String| format!("{stage}: `{function}` {what}");
-        match fault {
-            Fault::Lost(what) => CallError::Trap { message: named(what) },
-            Fault::Limit(what) => CallError::Limit { message: named(what) },
-            Fault::Time(what) => CallError::Timeout { message: named(what) },
-            broken => CallError::Broken { message: named(broken.message()) },
-        }
+        let failure = match fault {
+            Fault::Lost(_) => CallFailure::Trap,
+            Fault::Limit(_) => CallFailure::Limit,
+            Fault::Time(_) => CallFailure::Timeout,
+            Fault::Defect(_) | Fault::Misfit(_) => CallFailure::Broken,
+        };
+        let message = fault.message().after(format!("`{function}` "));
+        CallError { stage: Some(stage.clone()), ..CallError::new(failure, message) }
     }
 
     fn add(&mut self, counts: BTreeMap<String, u64>) {
@@ -209,31 +245,29 @@ fn check(answer: Raw, rows: usize, binding: &Binding, limits: &Limits) -> Result
 }
 
 fn untakable(defect: &str) -> Fault {
-    Fault::Limit(format!(
-        "cannot take the block: it {defect}\nhint: cut such a row before it comes here, or leave it out"
-    ))
+    let message = Message::new(format!("cannot take the block: it {defect}"));
+    Fault::Limit(message.hint("cut such a row before it comes here, or leave it out"))
 }
 
 fn defect(what: impl fmt::Display) -> Fault {
-    Fault::Defect(format!(
-        "answered wrongly: {what}\nhint: this is a defect of the function; report it to its author, no row is to blame"
-    ))
+    let message = Message::new(format!("answered wrongly: {what}"));
+    Fault::Defect(message.hint("this is a defect of the function; report it to its author, no row is to blame"))
 }
 
 fn too_many(rows: u64, limits: &Limits) -> Fault {
     let max = limits.rows_max();
     let raise = limits.advise_memory(max < limits.answer_rows_max as u64);
-    Fault::Limit(format!(
-        "answered with too many rows: answer_rows_max = {max}, they are {rows}\nhint: let the function answer with less for one row{raise}"
-    ))
+    let message = Message::new(format!("answered with too many rows: answer_rows_max = {max}, they are {rows}"));
+    Fault::Limit(message.hint(format!("let the function answer with less for one row{raise}")))
 }
 
 fn too_many_values(values: u64, limits: &Limits) -> Fault {
     let max = limits.values_max();
     let raise = limits.advise_memory(max < limits.answer_values_max);
-    Fault::Limit(format!(
-        "answered with too many values: answer_values_max = {max}, they are {values}, with nulls and those in lists\nhint: let the function answer with less for one row{raise}"
-    ))
+    let what = format!(
+        "answered with too many values: answer_values_max = {max}, they are {values}, with nulls and those in lists"
+    );
+    Fault::Limit(Message::new(what).hint(format!("let the function answer with less for one row{raise}")))
 }
 
 fn check_errors(errors: &[types::RowError], rows: usize) -> Result<(), Fault> {

@@ -33,6 +33,7 @@ use super::engine::Maker;
 use super::journal::tame;
 use super::{UdfError, bounds};
 use crate::config::size;
+use crate::message::Message;
 use crate::panics;
 
 /// Bytes of a component in the form that the processor runs: four times those of the largest file that is taken.
@@ -88,14 +89,13 @@ impl Compiler {
         let mut compiler = Compiler::by(program);
         if let Some(written) = text(MEMORY_MAX) {
             compiler.memory_bytes_max = bytes(&written).map_err(|hint| {
-                UdfError::Environment(format!("{MEMORY_MAX} is not a size: \"{written}\"\nhint: {hint}"))
+                UdfError::Environment(Message::new(format!("{MEMORY_MAX} is not a size: \"{written}\"")).hint(hint))
             })?;
         }
         if let Some(written) = text(SECONDS_MAX) {
             compiler.time_max = seconds(&written).ok_or_else(|| {
-                UdfError::Environment(format!(
-                    "{SECONDS_MAX} is not a time: \"{written}\"\nhint: write a number of seconds above 0, such as 300"
-                ))
+                let what = format!("{SECONDS_MAX} is not a time: \"{written}\"");
+                UdfError::Environment(Message::new(what).hint("write a number of seconds above 0, such as 300"))
             })?;
         }
         Ok(compiler)
@@ -187,9 +187,7 @@ impl Compiler {
         const SIGXFSZ: i32 = 25;
         match status.signal() {
             Some(SIGXCPU) => self.out_of_time(),
-            Some(SIGXFSZ) => NoCode::Limit(format!(
-                "becomes too large when it is compiled: compiled_bytes_max = {COMPILED_BYTES_MAX} bytes\nhint: this limit is fixed; split the component"
-            )),
+            Some(SIGXFSZ) => too_large(),
             _ if words.starts_with("memory allocation of ") => self.out_of_memory(),
             signal => NoCode::broken(&match signal {
                 Some(9) => "it was killed; the machine may be out of memory".to_owned(),
@@ -199,18 +197,23 @@ impl Compiler {
     }
 
     fn out_of_memory(&self) -> NoCode {
-        NoCode::Limit(format!(
-            "takes too much memory to compile: compile_memory_bytes_max = {} bytes\nhint: WASMPIPE_COMPILE_MEMORY_MAX raises it; what takes most is functions of megabytes, or with thousands of locals, or very many of them",
-            self.memory_bytes_max
-        ))
+        let max = self.memory_bytes_max;
+        let message = Message::new(format!("takes too much memory to compile: compile_memory_bytes_max = {max} bytes"));
+        NoCode::Limit(message.hint(format!("WASMPIPE_COMPILE_MEMORY_MAX raises it; {TAKES_MOST}")))
     }
 
     fn out_of_time(&self) -> NoCode {
-        NoCode::Limit(format!(
-            "takes too long to compile: compile_seconds_max = {} s\nhint: WASMPIPE_COMPILE_SECONDS_MAX raises it; what takes most is functions of megabytes, or with thousands of locals, or very many of them",
-            self.time_max.as_secs_f64()
-        ))
+        let max = self.time_max.as_secs_f64();
+        let message = Message::new(format!("takes too long to compile: compile_seconds_max = {max} s"));
+        NoCode::Limit(message.hint(format!("WASMPIPE_COMPILE_SECONDS_MAX raises it; {TAKES_MOST}")))
     }
+}
+
+const TAKES_MOST: &str = "what takes most is functions of megabytes, or with thousands of locals, or very many of them";
+
+fn too_large() -> NoCode {
+    let what = format!("becomes too large when it is compiled: compiled_bytes_max = {COMPILED_BYTES_MAX} bytes");
+    NoCode::Limit(Message::new(what).hint("this limit is fixed; split the component"))
 }
 
 /// A program with nothing of this one: it has no use for secrets, and what it reads is hostile.
@@ -223,21 +226,22 @@ fn apart(program: &Path) -> Command {
     command
 }
 
-/// Why there is no code. The words continue a sentence whose subject is the component, and end with a hint; those of `Invalid`
-/// are the validator's own.
+/// Why there is no code. Messages continue a sentence whose subject is the component; the words of `Invalid` are the
+/// validator's own.
 #[derive(Debug)]
 pub(super) enum NoCode {
     Invalid(String),
-    Limit(String),
-    Broken(String),
+    Limit(Message),
+    Broken(Message),
 }
 
 impl NoCode {
     fn broken(how: &str) -> NoCode {
         let how = tame(how, WORDS_BYTES_MAX as usize);
-        NoCode::Broken(format!(
-            "breaks the compiler: {how}\nhint: no other component is harmed; build it with other tools or settings, and report it"
-        ))
+        let message = Message::new(format!("breaks the compiler: {how}"));
+        NoCode::Broken(
+            message.hint("no other component is harmed; build it with other tools or settings, and report it"),
+        )
     }
 }
 
@@ -439,7 +443,7 @@ mod tests {
             Ok(code) => format!("code: {}", code.escape_ascii()),
             Err(Elsewhere::NotThere(why)) => format!("not there: {why}"),
             Err(Elsewhere::No(NoCode::Invalid(words))) => format!("invalid: {words}"),
-            Err(Elsewhere::No(NoCode::Limit(words) | NoCode::Broken(words))) => words,
+            Err(Elsewhere::No(NoCode::Limit(said) | NoCode::Broken(said))) => said.line(),
         };
         assert!(said.starts_with(expected), "{line}: {said}");
     }

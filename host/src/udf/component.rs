@@ -18,6 +18,7 @@ use super::limits::Limits;
 use super::state::{self, Made};
 use super::world::{ArrowUdf, ArrowUdfPre, EXPORTS, PACKAGE, State, VERSION};
 use super::{UdfError, adapters, world};
+use crate::message::Message;
 
 /// Bytes of a component file.
 pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
@@ -262,7 +263,9 @@ fn hex(bytes: &[u8]) -> String {
 fn uncompiled(no: NoCode, path: &Path) -> UdfError {
     match no {
         NoCode::Invalid(reason) => invalid(&quote(&reason)).refuse(path),
-        NoCode::Limit(what) | NoCode::Broken(what) => UdfError::Compile { path: path.to_owned(), what },
+        NoCode::Limit(message) | NoCode::Broken(message) => {
+            UdfError::Compile { path: path.to_owned(), message: Box::new(message) }
+        }
     }
 }
 
@@ -362,18 +365,18 @@ fn describe(
     let functions = match said {
         Ok(said) => parse(&said),
         Err(Fault::Misfit(reason)) => return Err(misfit(&reason).refuse(path)),
-        Err(fault) => Err(format!("does not say what it offers: it {}", fault.message())),
+        Err(fault) => Err(fault.message().after("does not say what it offers: it ")),
     };
-    functions.map_err(|what| UdfError::Describe { path: path.to_owned(), what })
+    functions.map_err(|message| UdfError::Describe { path: path.to_owned(), message: Box::new(message) })
 }
 
-fn parse(said: &str) -> Result<Vec<Function>, String> {
+fn parse(said: &str) -> Result<Vec<Function>, Message> {
     let description: Description = serde_json::from_str(said).map_err(|e| ill_described(&e.to_string()))?;
     check_functions(&description.functions)?;
     Ok(description.functions)
 }
 
-fn check_functions(functions: &[Function]) -> Result<(), String> {
+fn check_functions(functions: &[Function]) -> Result<(), Message> {
     if functions.is_empty() {
         return Err(ill_described("it offers no function"));
     }
@@ -395,10 +398,7 @@ fn is_name(name: &str) -> bool {
     first && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-fn ill_described(reason: &str) -> String {
-    format!(
-        "describes its functions wrongly: {}\nhint: see `describe` of {} in `wit/udf.wit`; report it to the component's author",
-        quote(reason),
-        world::WORLD
-    )
+fn ill_described(reason: &str) -> Message {
+    let hint = format!("see `describe` of {} in `wit/udf.wit`; report it to the component's author", world::WORLD);
+    Message::new(format!("describes its functions wrongly: {}", quote(reason))).hint(hint)
 }

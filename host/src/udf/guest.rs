@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::journal::{Journal, Lines, tame};
 use super::limits::{Limits, Memory};
 use super::world::{ArrowUdf, ArrowUdfPre, Mailbox, Raw, State, blocks, types};
+use crate::message::Message;
 
 /// Bytes of a guest's own words in one of our messages.
 const QUOTE_BYTES_MAX: usize = 4 << 10;
@@ -25,23 +26,23 @@ const HANDLES_MAX: usize = 1000;
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The guest failed: other rows may do better.
-    Lost(String),
+    Lost(Message),
     /// The guest went past a limit: fewer rows, or a higher limit, may do better.
-    Limit(String),
+    Limit(Message),
     /// The limit was that on its time.
-    Time(String),
+    Time(Message),
     /// The guest breaks the contract whatever the rows are.
-    Defect(String),
+    Defect(Message),
     /// The types of its exports are not those of the contract; this is the difference.
     Misfit(String),
 }
 
 impl Fault {
-    pub(super) fn message(self) -> String {
+    pub(super) fn message(self) -> Message {
         match self {
             Fault::Lost(message) | Fault::Limit(message) | Fault::Time(message) | Fault::Defect(message) => message,
             Fault::Misfit(reason) => {
-                format!("does not fit the contract: {reason}\nhint: rebuild the component")
+                Message::new(format!("does not fit the contract: {reason}")).hint("rebuild the component")
             }
         }
     }
@@ -78,12 +79,12 @@ impl Phase {
     }
 
     /// Who called with rows knows better what to do about them.
-    fn advise_trap(self) -> &'static str {
+    fn advise_trap(self) -> Option<String> {
         match self {
             Phase::Inspect | Phase::Describe | Phase::Bind => {
-                "\nhint: no row is involved yet: this is a defect of the component; report it to its author"
+                Some("no row is involved yet: this is a defect of the component; report it to its author".to_owned())
             }
-            Phase::Process => "",
+            Phase::Process => None,
         }
     }
 }
@@ -221,90 +222,92 @@ fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) 
     if let Some(wanted) = state.memory.denied() {
         Fault::Limit(out_of_memory(limits, phase, wanted, &last_words))
     } else if trap == Some(&Trap::StackOverflow) {
-        Fault::Lost("ran out of stack\nhint: it recurses too deeply for some row".to_owned())
+        Fault::Lost(Message::new("ran out of stack").hint("it recurses too deeply for some row"))
     } else if reason.contains("fuel allocated for hostcalls") {
         Fault::Limit(too_much(limits, phase))
     } else if state.mailbox.count() > 1 {
         Fault::Defect(miscounted(state.mailbox.count()))
     } else if reason.contains(NO_ADDRESS_SPACE) {
-        Fault::Lost(format!(
-            "did not start: {}\nhint: lower `workers` under [run], or raise what the system gives this process: its address space (ulimit -v), its mappings (sysctl vm.max_map_count)",
-            quote(&reason)
-        ))
+        Fault::Lost(not_started(&reason))
     } else if let Some(import) = reason.strip_prefix("unknown import: ") {
-        Fault::Lost(not_granted(import, &last_words))
+        Fault::Lost(not_granted(import.trim_end_matches(" has not been defined"), &last_words))
     } else if let Some(trap) = trap {
         let place = error.downcast_ref::<WasmBacktrace>().and_then(backtrace::place);
         Fault::Lost(trapped(*trap, phase, state, place))
     } else {
-        // What is left are pointers, lengths, texts or tags that the canonical ABI does not allow.
-        Fault::Defect(format!(
-            "breaks the component model's rules for values: {}\nhint: rebuild the component; if it stays, report it to its author",
-            quote(&reason)
-        ))
+        Fault::Defect(unruly(&reason))
     }
 }
 
-fn refused(message: &str) -> String {
-    format!("refused: {}\nhint: check `function`, `config` and the columns that reach this stage", quote(message))
-}
-
-fn gave_up(message: &str) -> String {
-    format!(
-        "gave up on the block: {}\nhint: the words are the function's own; its documentation should know them",
-        quote(message)
+fn not_started(reason: &str) -> Message {
+    Message::new(format!("did not start: {}", quote(reason))).hint(
+        "lower `workers` under [run], or raise what the system gives this process: its address space (ulimit -v), its \
+         mappings (sysctl vm.max_map_count)",
     )
 }
 
-fn miscounted(count: usize) -> String {
-    format!(
-        "answered {count} times to one block\nhint: it must call `answer` once before `process` returns; report it to the function's author"
-    )
+/// What is left are pointers, lengths, texts or tags that the canonical ABI does not allow.
+fn unruly(reason: &str) -> Message {
+    Message::new(format!("breaks the component model's rules for values: {}", quote(reason)))
+        .hint("rebuild the component; if it stays, report it to its author")
 }
 
-fn out_of_time(limits: &Limits, phase: Phase) -> String {
+fn refused(message: &str) -> Message {
+    let message = Message::new(format!("refused: {}", quote(message)));
+    message.hint("check `function`, `config` and the columns that reach this stage")
+}
+
+fn gave_up(message: &str) -> Message {
+    let message = Message::new(format!("gave up on the block: {}", quote(message)));
+    message.hint("the words are the function's own; its documentation should know them")
+}
+
+fn miscounted(count: usize) -> Message {
+    let message = Message::new(format!("answered {count} times to one block"));
+    message.hint("it must call `answer` once before `process` returns; report it to the function's author")
+}
+
+fn out_of_time(limits: &Limits, phase: Phase) -> Message {
     let seconds = limits.block_time_max.as_secs_f64();
-    let hint = phase.advise_limit("block_seconds_max");
-    format!("ran out of time: block_seconds_max = {seconds} s\nhint: {hint}")
+    let message = Message::new(format!("ran out of time: block_seconds_max = {seconds} s"));
+    message.hint(phase.advise_limit("block_seconds_max"))
 }
 
-fn out_of_memory(limits: &Limits, phase: Phase, wanted: u64, last_words: &str) -> String {
+fn out_of_memory(limits: &Limits, phase: Phase, wanted: u64, last_words: &str) -> Message {
     let max = limits.memory_bytes_max;
-    let hint = phase.advise_limit("memory_bytes_max");
-    format!("ran out of memory: memory_bytes_max = {max} bytes, it wanted {wanted}{last_words}\nhint: {hint}")
+    let what = format!("ran out of memory: memory_bytes_max = {max} bytes, it wanted {wanted}{last_words}");
+    Message::new(what).hint(phase.advise_limit("memory_bytes_max"))
 }
 
-fn too_much(limits: &Limits, phase: Phase) -> String {
+fn too_much(limits: &Limits, phase: Phase) -> Message {
     let bytes = phase.bytes_max(limits);
     if phase == Phase::Process {
-        return format!(
-            "answered with too much data: answer_bytes_max = {bytes} bytes\nhint: let the function answer with less for one row{}",
-            limits.advise_memory(limits.bytes_max() < limits.answer_bytes_max)
-        );
+        let raise = limits.advise_memory(limits.bytes_max() < limits.answer_bytes_max);
+        return Message::new(format!("answered with too much data: answer_bytes_max = {bytes} bytes"))
+            .hint(format!("let the function answer with less for one row{raise}"));
     }
-    format!(
-        "answered with too much data: talk_bytes_max = {bytes} bytes\nhint: this limit is fixed; report it to the component's author"
-    )
+    Message::new(format!("answered with too much data: talk_bytes_max = {bytes} bytes"))
+        .hint("this limit is fixed; report it to the component's author")
 }
 
-fn not_granted(import: &str, last_words: &str) -> String {
-    let import = quote(import.trim_end_matches(" has not been defined"));
-    format!(
-        "used {import}, which it was not given{last_words}\nhint: functions have no files, clock, network or environment; rebuild it without them"
-    )
+fn not_granted(import: &str, last_words: &str) -> Message {
+    Message::new(format!("used {}, which it was not given{last_words}", quote(import)))
+        .hint("functions have no files, clock, network or environment; rebuild it without them")
 }
 
 /// A panic says itself where it was; of another trap the place is looked up.
-fn trapped(trap: Trap, phase: Phase, state: &State, place: Option<String>) -> String {
-    let hint = phase.advise_trap();
-    if let Some(panic) = state.journal.last_error().filter(|_| trap == Trap::UnreachableCodeReached).and_then(panicked)
-    {
-        return format!("{panic}{hint}");
-    }
+fn trapped(trap: Trap, phase: Phase, state: &State, place: Option<String>) -> Message {
+    let is_panic = trap == Trap::UnreachableCodeReached;
+    let panic = state.journal.last_error().filter(|_| is_panic).and_then(panicked);
+    let what = panic.map_or_else(|| trapped_at(trap, state, place), str::to_owned);
+    Message { hint: phase.advise_trap(), ..Message::new(what) }
+}
+
+fn trapped_at(trap: Trap, state: &State, place: Option<String>) -> String {
     let reason = trap.to_string();
     let reason = reason.trim_start_matches("wasm trap: ");
     let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
-    format!("trapped: {reason}{place}{}{hint}", last_words(state))
+    format!("trapped: {reason}{place}{}", last_words(state))
 }
 
 /// A panic of Rust, which is one sentence since its line breaks are spaces.

@@ -69,8 +69,7 @@ impl fmt::Display for Mismatch {
         });
         let taken = self.taken.iter();
         let taken = taken.map(|add| format!("adds a column `{}`, which reaches it already", quote(&add.name)));
-        f.write_str(&wrong.chain(taken).collect::<Vec<_>>().join("; "))?;
-        write!(f, "\nhint: {}", self.hint())
+        f.write_str(&wrong.chain(taken).collect::<Vec<_>>().join("; "))
     }
 }
 

@@ -45,7 +45,7 @@ mod wire;
 mod world;
 
 pub use bind::{Binding, Spec, bind};
-pub use call::{Answer, CallError, Instance, RowError};
+pub use call::{Answer, CallError, CallFailure, Instance, RowError};
 pub use compile::{COMPILE_COMMAND, CompileRequest, Compiler, compile_for_host};
 pub use component::{COMPONENT_BYTES_MAX, Column, Component, Function, Import, Kind};
 pub use engine::Engine;
@@ -56,44 +56,61 @@ pub use mismatch::{Mismatch, Wanted};
 use std::io;
 use std::path::PathBuf;
 
+use crate::message::{Hint, Message};
+
 /// Why a component or a function cannot be used. No row is involved in any of these.
 #[derive(Debug, thiserror::Error)]
 pub enum UdfError {
-    #[error(
-        "the WebAssembly engine does not start on this machine\nhint: it needs x86-64 or AArch64 and executable memory"
-    )]
+    #[error("the WebAssembly engine does not start on this machine")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 
     /// What it says of compiling is no limit.
-    #[error("{0}")]
-    Environment(String),
+    #[error("{}", .0.text())]
+    Environment(Message),
 
-    #[error("component {} cannot be read\nhint: {}", path.display(), unread(source))]
+    #[error("component {} cannot be read", path.display())]
     Read {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
 
-    #[error("{} is {found}; expected is a WebAssembly component of the world {}\nhint: {hint}", path.display(), world::WORLD)]
+    #[error("{} is {found}; expected is a WebAssembly component of the world {}", path.display(), world::WORLD)]
     Refused { path: PathBuf, found: String, hint: String },
 
     /// Compiling it goes past a limit, or breaks the compiler.
-    #[error("component {} {what}", path.display())]
-    Compile { path: PathBuf, what: String },
+    #[error("component {} {}", path.display(), message.text())]
+    Compile { path: PathBuf, message: Box<Message> },
 
-    #[error("component {} {what}", path.display())]
-    Describe { path: PathBuf, what: String },
+    #[error("component {} {}", path.display(), message.text())]
+    Describe { path: PathBuf, message: Box<Message> },
 
-    #[error("{stage}: `{function}` of {} {what}", path.display())]
-    Bind { stage: String, function: String, path: PathBuf, what: String },
+    /// The message begins with the function.
+    #[error("{stage}: {}", message.text())]
+    Bind { stage: String, message: Box<Message> },
 
-    /// The function said no to its config or its input, or broke over them.
-    #[error("{stage}: `{function}` of {} {what}", path.display())]
-    Unbound { stage: String, function: String, path: PathBuf, what: String },
+    /// The function said no to its config or its input, or broke over them. The message begins with the function.
+    #[error("{stage}: {}", message.text())]
+    Unbound { stage: String, message: Box<Message> },
 
     #[error("{stage}: `{function}` of {} {mismatch}", path.display())]
     Columns { stage: String, function: String, path: PathBuf, mismatch: Box<Mismatch> },
+}
+
+impl Hint for UdfError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            UdfError::Engine(_) => Some("it needs x86-64 or AArch64 and executable memory".into()),
+            UdfError::Read { source, .. } => Some(unread(source).into()),
+            UdfError::Refused { hint, .. } => Some(hint.clone()),
+            UdfError::Environment(message) => message.hint.clone(),
+            UdfError::Compile { message, .. }
+            | UdfError::Describe { message, .. }
+            | UdfError::Bind { message, .. }
+            | UdfError::Unbound { message, .. } => message.hint.clone(),
+            UdfError::Columns { mismatch, .. } => Some(mismatch.hint()),
+        }
+    }
 }
 
 fn unread(cause: &io::Error) -> &'static str {

@@ -325,6 +325,11 @@ impl File {
     }
 }
 
+/// What it says, with what to do about it.
+fn said(error: &impl Hint) -> String {
+    Message::brief(error).line()
+}
+
 fn plain(message: &str, folder: &Path) -> String {
     message.replace(&*folder.to_string_lossy(), "udfs")
 }
@@ -332,7 +337,7 @@ fn plain(message: &str, folder: &Path) -> String {
 fn refused(bytes: &[u8], expected: Expect) {
     let file = File::new(bytes);
     let error = Component::load(&ENGINE, &file.path()).unwrap_err();
-    expected.assert_eq(&plain(&error.to_string(), file.0.path()));
+    expected.assert_eq(&plain(&said(&error), file.0.path()));
 }
 
 #[test]
@@ -343,7 +348,7 @@ fn s1_who_says_what_it_offers_obeys_the_limits_of_its_stage() {
     expect![[r#"
         component udfs/f.wasm does not say what it offers: it ran out of time: block_seconds_max = 0.2 s
         hint: raise `block_seconds_max` in this stage"#]]
-    .assert_eq(&plain(&error.to_string(), file.0.path()));
+    .assert_eq(&plain(&said(&error), file.0.path()));
 }
 
 /// A list of lists that lie in one place takes kilobytes, and any number of copies.
@@ -406,11 +411,13 @@ fn column(answer: &Answer) -> Vec<i64> {
 
 /// `trap: ...` or `broken: ...`.
 fn failure(instance: &mut Instance) -> String {
-    match instance.process(&block()).unwrap_err() {
-        CallError::Trap { message } => format!("trap: {message}"),
-        CallError::Limit { message } | CallError::Timeout { message } => format!("limit: {message}"),
-        CallError::Broken { message } => format!("broken: {message}"),
-    }
+    let error = instance.process(&block()).unwrap_err();
+    let failure = match error.failure {
+        CallFailure::Trap => "trap",
+        CallFailure::Limit | CallFailure::Timeout => "limit",
+        CallFailure::Broken => "broken",
+    };
+    format!("{failure}: {}", said(&error))
 }
 
 fn fails(script: &Script, expected: Expect) {
@@ -419,7 +426,7 @@ fn fails(script: &Script, expected: Expect) {
 
 fn unbound(script: &Script, expected: Expect) {
     let spec = spec(&script.wasm(), Limits::default()).unwrap();
-    let error = bind(&ENGINE, &spec).unwrap_err().to_string();
+    let error = said(&bind(&ENGINE, &spec).unwrap_err());
     expected.assert_eq(&plain(&error, spec.component.path().parent().unwrap()));
 }
 
@@ -584,14 +591,14 @@ fn files_that_cannot_be_read() {
     expect![[r#"
         component udfs/g.wasm cannot be read
         hint: `component` names a .wasm file, relative to the pipeline file"#]]
-    .assert_eq(&plain(&missing.to_string(), file.0.path()));
+    .assert_eq(&plain(&said(&missing), file.0.path()));
     let folder = Component::load(&ENGINE, file.0.path()).unwrap_err();
     assert!(matches!(folder, UdfError::Read { .. }));
     fs::File::options().write(true).open(file.path()).unwrap().set_len(COMPONENT_BYTES_MAX + 1).unwrap();
     let large = Component::load(&ENGINE, &file.path()).unwrap_err();
     expect![[r#"
         udfs/f.wasm is larger than component_bytes_max = 67108864 bytes; expected is a WebAssembly component of the world wasmpipe:udf/arrow-udf@0.1.0
-        hint: strip debug information, or split the component"#]].assert_eq(&plain(&large.to_string(), file.0.path()));
+        hint: strip debug information, or split the component"#]].assert_eq(&plain(&said(&large), file.0.path()));
 }
 
 #[test]
@@ -701,7 +708,7 @@ fn bindings_are_checked() {
 fn a_function_that_does_not_exist() {
     let spec = spec(&Script::new("map").wasm(), Limits::default()).unwrap();
     let spec = Spec { function: "g".to_owned(), ..(*spec).clone() };
-    let error = bind(&ENGINE, &spec).unwrap_err().to_string();
+    let error = said(&bind(&ENGINE, &spec).unwrap_err());
     expect![[r#"
         stage 2: `g` of udfs/f.wasm does not exist
         hint: the component offers f"#]]
@@ -713,7 +720,7 @@ fn a_binding_that_changed_is_an_error() {
     let spec = spec(&Script::new("map").wasm(), Limits::default()).unwrap();
     let mut binding = bind(&ENGINE, &spec).unwrap();
     binding.adds = Arc::new(Schema::empty());
-    let error = Instance::new(&ENGINE, &spec, &binding).unwrap_err().to_string();
+    let error = said(&Instance::new(&ENGINE, &spec, &binding).unwrap_err());
     expect![[r#"
         stage 2: `f` of udfs/f.wasm bound in another way than at plan time, with the same config and input
         hint: a function must be pure; report it to its author"#]]
@@ -996,7 +1003,7 @@ fn s1_parts_that_are_made_late_end_too() {
         let error =
             guest::Guest::start(&ENGINE, &startable, &limits, guest::Phase::Bind, ("stage 1", "f"), &Arc::default());
         let error = error.err().unwrap();
-        assert!(error.message().contains("block_seconds_max"), "{first} {second}");
+        assert!(error.message().what.contains("block_seconds_max"), "{first} {second}");
     }
 }
 

@@ -10,7 +10,7 @@ use wasmpipe::store::{Store, Unwatched};
 
 use super::everything::{self, Size, put_back};
 use super::place::{Objects, Place, wait};
-use super::{Multiset, Ran, Said, plan_as};
+use super::{Multiset, Ran, Said, plan_as, told};
 
 /// What becomes of files, by their names below the job's folder: other bytes, or none.
 pub type Changes = BTreeMap<String, Option<Bytes>>;
@@ -116,7 +116,7 @@ impl Attacked {
 
     /// What `checkpoint verify` says.
     fn found(&self) -> String {
-        self.verify().map_or_else(|error| error.to_string(), |verified| said(&verified))
+        self.verify().map_or_else(|error| told(&error), |verified| said(&verified))
     }
 
     /// A run does not read what it does not need; `verify` may still find it.

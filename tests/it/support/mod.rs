@@ -28,6 +28,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
 use wasmpipe::commit::View;
 use wasmpipe::config;
+use wasmpipe::message::{Hint, Message};
 use wasmpipe::observe::{Outcome, Progress, Summary};
 use wasmpipe::pipeline::Control;
 use wasmpipe::plan::{self, LaneSet, Options, Plan};
@@ -268,7 +269,7 @@ pub fn run_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -
     };
     let (summary, error) = wasmpipe::pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
     watch.settle(pipeline.parent().unwrap());
-    Ran { summary: Some(summary), error: error.map(|error| error.to_string()) }
+    Ran { summary: Some(summary), error: error.as_ref().map(told) }
 }
 
 /// Plans a pipeline file in this process; an error is what people would read.
@@ -293,7 +294,12 @@ pub fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) 
         environment: s3::environment(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(plan::make(&config, &options)).map_err(|error| error.to_string())
+    runtime.block_on(plan::make(&config, &options)).map_err(|error| told(&error))
+}
+
+/// What an error says, and what to do about it.
+pub fn told(error: &impl Hint) -> String {
+    Message::brief(error).line()
 }
 
 /// Whether tests that can take long do: `cargo xtask soak`.

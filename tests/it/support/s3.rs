@@ -13,7 +13,7 @@ use wasmpipe::store::{Environment, Location, Settings, Store, Unwatched, Watch};
 use wasmpipe_s3::{KEY_ID, SECRET, Server};
 
 use super::place::{Objects, view};
-use super::{Multiset, Ran, Said, Workdir, add_rows, plan_as};
+use super::{Multiset, Ran, Said, Workdir, add_rows, plan_as, told};
 
 /// Part of no other text: whoever prints it is found out.
 pub const TOKEN: &str = "t0kenThatNobodyMayPrint";
@@ -73,7 +73,7 @@ impl OnS3 {
         };
         let (summary, error) = pipeline::run(plan, &Control::default(), &Arc::new(Progress::default()), |_| ());
         self.server.settle();
-        Ran { summary: Some(summary), error: error.map(|error| error.to_string()) }
+        Ran { summary: Some(summary), error: error.as_ref().map(told) }
     }
 
     /// Runs the real binary.

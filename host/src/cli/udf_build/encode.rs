@@ -63,19 +63,13 @@ mod tests {
     use wit_parser::{SizeAlign, Type, WorldItem};
 
     use super::*;
+    use crate::message::Message;
 
     fn encoded(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
-        of_file(&path).map_err(|error| with_causes(&error))
-    }
-
-    fn with_causes(error: &dyn Error) -> String {
-        match error.source() {
-            Some(cause) => format!("{error}\n{}", with_causes(cause)),
-            None => error.to_string(),
-        }
+        of_file(&path).map_err(|error| Message::of(&error).to_string())
     }
 
     /// Every function of the world, none of which returns.

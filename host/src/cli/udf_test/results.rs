@@ -1,12 +1,12 @@
 //! What came of each row, and where two runs differ.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
+use crate::block::Reason;
 use crate::pipeline::Tried;
 
 /// The outputs and errors of rows, by row.
@@ -15,7 +15,7 @@ pub(super) struct Results {
     output: RecordBatch,
     /// For every output row its input row; ascending.
     parents: Vec<u32>,
-    failures: BTreeMap<u32, Arc<str>>,
+    failures: BTreeMap<u32, Reason>,
 }
 
 impl Results {
@@ -31,7 +31,7 @@ impl Results {
         let mut failures = BTreeMap::new();
         for (rows, tried, output) in blocks {
             parents.extend(tried.parents.iter().map(|&row| rows[row as usize]));
-            failures.extend(tried.failures.into_iter().map(|(row, message)| (rows[row as usize], message)));
+            failures.extend(tried.failures.into_iter().map(|(row, reason)| (rows[row as usize], reason)));
             batches.push(output);
         }
         let output = concat_batches(schema, &batches).expect("blocks of one function have one schema");
@@ -50,7 +50,7 @@ impl Results {
         self.output.slice(from, to - from)
     }
 
-    pub(super) fn failure(&self, row: u32) -> Option<&Arc<str>> {
+    pub(super) fn failure(&self, row: u32) -> Option<&Reason> {
         self.failures.get(&row)
     }
 

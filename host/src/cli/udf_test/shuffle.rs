@@ -8,7 +8,7 @@ use super::results::Results;
 use super::{lines, table};
 use crate::cli::text::counted;
 use crate::pipeline::Trial;
-use crate::udf::CallError;
+use crate::udf::{CallError, CallFailure};
 
 /// Rows that are called one by one.
 const ALONE_MAX: usize = 300;
@@ -85,7 +85,7 @@ fn run(trial: &mut Trial, rows: &RecordBatch, way: &Way) -> Result<Results, Call
     for order in way.order.chunks(way.block_rows.max(1)) {
         let block = take_record_batch(rows, &UInt32Array::from(order.to_vec())).expect("rows of the batch");
         let tried = trial.run(block)?;
-        let output = tried.whole().map_err(|error| CallError::Broken { message: error.to_string() })?;
+        let output = tried.whole().map_err(|error| CallError::new(CallFailure::Broken, error.to_string()))?;
         blocks.push((order.to_vec(), tried, output));
     }
     Ok(Results::of_many(&trial.output(), blocks))
@@ -106,7 +106,7 @@ fn report(rows: &RecordBatch, row: u32, first: &Results, again: &Results, way: &
 fn outcome(results: &Results, row: u32) -> String {
     let output = results.rows(row);
     match results.failure(row) {
-        Some(message) => format!("failed: {message}\n"),
+        Some(reason) => format!("failed: {}\n", super::told(reason)),
         None if output.num_rows() == 0 => "no output row\n".into(),
         None => table::of_batch(&output, super::ROWS_NAMED_MAX, |_| row.to_string()),
     }

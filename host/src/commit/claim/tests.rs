@@ -20,6 +20,7 @@ use super::super::entry::{Fingerprint, Genesis, SideFile};
 use super::super::replay::OpenState;
 use super::super::{AliveInSink, Lane, Root, Writer, delete_all, delete_untouched};
 use super::*;
+use crate::message::Message;
 use crate::sink::{FileKind, FileName};
 
 // --- what claims say ---
@@ -114,13 +115,13 @@ fn only_the_very_checkpoint_replaces_a_claim_and_only_where_there_is_no_output()
     // Two hosts, each with a checkpoint of its own under one path; one host that was started again; two containers of one host.
     for host in [["other", "boot", "mounts"], ["host", "later", "mounts"], ["host", "boot", "own"]] {
         let elsewhere = Claimant { place: Place::at("p", host), ..me(B, "p") };
-        let refused = wait(claimed(&sink, &elsewhere)).unwrap_err().to_string();
+        let refused = Message::brief(&wait(claimed(&sink, &elsewhere)).unwrap_err()).line();
         assert!(refused.contains(A) && refused.contains("its checkpoint is p on host"), "{refused}");
         assert!(refused.ends_with("if nobody will go on with it, remove _wasmpipe/claim/0000000000"), "{refused}");
     }
     assert!(wait(claimed(&sink, &me(B, "q"))).is_err());
     wait(put(&sink, &output_of(A), b"rows")).unwrap();
-    let refused = wait(claimed(&sink, &me(B, "p"))).unwrap_err().to_string();
+    let refused = Message::brief(&wait(claimed(&sink, &me(B, "p"))).unwrap_err()).line();
     assert!(!refused.contains("remove"), "nobody is told to give up output: {refused}");
     wait(sink.objects().delete(&Path::from(output_of(A)))).unwrap();
     assert_eq!(wait(claimed(&sink, &me(B, "p"))).unwrap(), 1);

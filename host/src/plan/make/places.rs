@@ -97,9 +97,7 @@ impl Draft<'_> {
             true => "correct the glob: *, **, ?, [a-z] and {a,b} are special; [[] stands for a bracket in a name",
             false => "name a file, a folder or a glob that is there",
         };
-        let message = Message::new(message);
-        let message = if message.hint.is_some() { message } else { message.hint(hint) };
-        self.problem(written, message);
+        self.problem(written, message.or_hint(hint));
         None
     }
 
@@ -121,7 +119,8 @@ impl Draft<'_> {
             Ok(store) => Some(store),
             Err(error) => {
                 let span = settings.map(|settings| &settings.span).or(written.map(|written| &written.span));
-                self.problem_at(span?, format!("cannot use the {name}'s path: {error}"));
+                let message = Message::brief(&error).after(format!("cannot use the {name}'s path: "));
+                self.problem_at(span?, message);
                 None
             }
         }
@@ -136,7 +135,7 @@ impl Draft<'_> {
         let location = self.location(written?)?;
         let store = self.store(name, written, settings, &location)?;
         if store.local_root().is_some_and(Path::is_file) {
-            self.problem(written?, format!("the {name} is a file\nhint: name a folder"));
+            self.problem(written?, Message::new(format!("the {name} is a file")).hint("name a folder"));
             return None;
         }
         Some(store)

@@ -73,9 +73,9 @@ impl Function<'_> {
         for (row, deed) in range.clone().zip(&self.deeds[range.clone()]) {
             match deed {
                 Deed::Answer(_) | Deed::Refuse => {}
-                Deed::Trap => return Err(CallError::Trap { message: format!("{row} traps") }),
-                Deed::PassLimit => return Err(CallError::Limit { message: format!("{row} is too much") }),
-                Deed::Hang => return Err(CallError::Timeout { message: format!("{row} hangs") }),
+                Deed::Trap => return Err(CallError::new(CallFailure::Trap, format!("{row} traps"))),
+                Deed::PassLimit => return Err(CallError::new(CallFailure::Limit, format!("{row} is too much"))),
+                Deed::Hang => return Err(CallError::new(CallFailure::Timeout, format!("{row} hangs"))),
             }
         }
         Ok(answer(&self.deeds[range], first, self.said))
@@ -119,7 +119,7 @@ fn poison_of(deeds: &[Deed]) -> Vec<Poison> {
             Deed::PassLimit => (FailureKind::Limit, format!("{row} is too much")),
             Deed::Hang => (FailureKind::Limit, format!("{row} hangs")),
         };
-        Some(Poison { row, kind, message: message.into() })
+        Some(Poison { row, kind, message: Arc::new(message.into()) })
     };
     (0..).zip(deeds).filter_map(poison).collect()
 }
@@ -208,7 +208,7 @@ fn rows_that_are_too_much_together_only_all_succeed() {
         run_time: None,
     };
     let outcome = isolate(&numbers(100), search, |rows, start| match rows.num_rows() {
-        31.. => Err(CallError::Limit { message: "too much".into() }),
+        31.. => Err(CallError::new(CallFailure::Limit, "too much")),
         _ => function.call(rows, start),
     });
     let outcome = outcome.unwrap();
@@ -228,7 +228,7 @@ fn a_block_of_one_row_has_a_second_chance_on_a_new_instance() {
             run_time: None,
         };
         let outcome = isolate(&numbers(1), search, |_, start| match start {
-            Start::Kept => Err(CallError::Limit { message: "left short by others".into() }),
+            Start::Kept => Err(CallError::new(CallFailure::Limit, "left short by others")),
             Start::Anew => Ok(answer(&[Deed::Answer(1)], 0, Said::Same)),
         });
         let outcome = outcome.unwrap();
@@ -266,11 +266,11 @@ fn a_function_that_breaks_the_contract_ends_it_at_once() {
     let outcome = isolate(&numbers(64), search, |rows, _| {
         calls += 1;
         match rows.num_rows() {
-            64 | 32 => Err(CallError::Trap { message: "trap".into() }),
-            _ => Err(CallError::Broken { message: "two answers".into() }),
+            64 | 32 => Err(CallError::new(CallFailure::Trap, "trap")),
+            _ => Err(CallError::new(CallFailure::Broken, "two answers")),
         }
     });
-    assert!(matches!(&outcome, Err(Stop::Broken(message)) if message == "two answers"), "{outcome:?}");
+    assert!(matches!(&outcome, Err(Stop::Broken(error)) if error.message.what == "two answers"), "{outcome:?}");
     assert_eq!(calls, 3);
 }
 
@@ -369,7 +369,7 @@ fn answers_that_are_too_much_together_are_named() {
         run_time: None,
     };
     let outcome = isolate(&numbers(64), search, |rows, start| match rows.num_rows() {
-        4.. => Err(CallError::Limit { message: "too many rows".into() }),
+        4.. => Err(CallError::new(CallFailure::Limit, "too many rows")),
         _ => function.call(rows, start),
     });
     assert!(matches!(outcome, Err(Stop::TooMuch { rows: 14, answers: AnswerSize { rows: 140, .. } })), "{outcome:?}");
@@ -386,7 +386,7 @@ fn what_was_answered_before_counts() {
         let search =
             Search { adds: &adds, isolation: &FAR, limits: &limits, before, stops_at_first: false, run_time: None };
         isolate(&numbers(8), search, |rows, start| match rows.num_rows() {
-            4.. => Err(CallError::Limit { message: "too many rows".into() }),
+            4.. => Err(CallError::new(CallFailure::Limit, "too many rows")),
             _ => function.call(rows, start),
         })
     };
@@ -426,7 +426,7 @@ fn large_answers_stay_apart() {
             let batch = RecordBatch::try_new(Arc::clone(&adds), vec![list]).unwrap();
             Ok(Answer { batch, lineage: Lineage::Same, errors: vec![] })
         }
-        _ => Err(CallError::Limit { message: "too much".into() }),
+        _ => Err(CallError::new(CallFailure::Limit, "too much")),
     });
     let rows: Vec<Range<usize>> = outcome.unwrap().answers.into_iter().map(|(rows, _)| rows).collect();
     assert_eq!(rows, [0..1, 1..2, 2..3, 3..4, 4..8]);

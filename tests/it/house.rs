@@ -172,6 +172,77 @@ fn hints_are_put_into_text_in_one_file() {
     }
 }
 
+/// Files in which words of an error are looked for, and whose words these are: others give errors no other kind.
+const WORDS_OF_OTHERS: &[(&str, &str)] = &[
+    ("config/read.rs", "the TOML parser's"),
+    ("format/parquet/mod.rs", "the Parquet crate's"),
+    ("message.rs", "those of causes, of which none is said twice"),
+    ("udf/trap.rs", "the engine's"),
+];
+
+/// What looks into a text.
+const LOOKS: &[&str] = &[
+    ".contains(",
+    ".starts_with(",
+    ".ends_with(",
+    ".strip_prefix(",
+    ".strip_suffix(",
+    ".split_once(",
+    ".trim_start_matches(",
+    ".trim_end_matches(",
+    ".matches(",
+    " == ",
+    " != ",
+    " {\n                \"",
+    " {\n            \"",
+    " {\n        \"",
+];
+
+/// What the text of an error is called.
+const TEXTS_OF_ERRORS: &[&str] = &[
+    "cause",
+    "error",
+    "hint",
+    "line()",
+    "message",
+    "message()",
+    "problem",
+    "reason",
+    "refusal",
+    "refused",
+    "said",
+    "text()",
+    "to_string()",
+    "told",
+    "what",
+    "words",
+];
+
+/// The last word before this place: `to_string()` of `error.to_string()`.
+fn receiver(before: &str) -> String {
+    let before = before.trim_end();
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || "_()".contains(c);
+    before[before.trim_end_matches(is_of_word).len()..].to_string()
+}
+
+/// Errors are told apart by their kinds.
+#[test]
+fn nobody_looks_for_words_in_an_error() {
+    let mut used = BTreeSet::new();
+    for (name, code) in product_code() {
+        let looks =
+            LOOKS.iter().flat_map(|look| code.match_indices(look).map(|(at, look)| (receiver(&code[..at]), look)));
+        let Some((text, look)) = looks.into_iter().find(|(text, _)| TEXTS_OF_ERRORS.contains(&text.as_str())) else {
+            continue;
+        };
+        let is_allowed = WORDS_OF_OTHERS.iter().any(|(allowed, _)| *allowed == name);
+        assert!(is_allowed, "{name} looks for words in an error: {text}{look}");
+        used.insert(name);
+    }
+    let allowed: BTreeSet<String> = WORDS_OF_OTHERS.iter().map(|(name, _)| (*name).to_string()).collect();
+    assert_eq!(used, allowed, "the list is no longer than it must be");
+}
+
 /// Files of the rooms that work with stores which may touch this machine's folders past the storage seam, and what for.
 const PAST_THE_SEAM: &[(&str, &str)] = &[
     ("commit/delete.rs", "folders that are empty, and lock files"),

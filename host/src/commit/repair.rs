@@ -60,6 +60,9 @@ pub struct Verified {
     pub groups: u64,
     /// Sink files that count.
     pub files: u64,
+    /// Of these, how many are not there.
+    #[serde(skip)]
+    pub files_missing: u64,
     /// Side files read and compared with their digests.
     pub side_files: u64,
     /// What is wrong.
@@ -319,7 +322,10 @@ fn verify_files(state: &LaneState, listing: &[Listed], verified: &mut Verified) 
         for file in group.all_files() {
             verified.files += 1;
             let message = match sizes.get(file.path.as_str()) {
-                None => MISSING.to_string(),
+                None => {
+                    verified.files_missing += 1;
+                    "it is missing".to_string()
+                }
                 Some(&bytes) if bytes != file.bytes => format!("it has {bytes} bytes instead of {}", file.bytes),
                 Some(_) => continue,
             };
@@ -474,8 +480,7 @@ async fn retract(store: &Store, lanes: Vec<Lane>, error: CommitError) -> CommitE
 
 /// Where there is nothing at all, it is the wrong place that is looked at, or there is nothing that a checkpoint could say.
 pub fn refuse_to_give_up_all(verified: &Verified, sink: &Store) -> Result<(), CommitError> {
-    let missing = verified.findings.iter().filter(|finding| finding.message == MISSING).count() as u64;
-    if verified.files == 0 || missing < verified.files {
+    if verified.files == 0 || verified.files_missing < verified.files {
         return Ok(());
     }
     Err(CommitError::refused(
@@ -484,9 +489,6 @@ pub fn refuse_to_give_up_all(verified: &Verified, sink: &Store) -> Result<(), Co
          all output is lost, begin anew with another checkpoint and an empty sink",
     ))
 }
-
-/// What is wrong with a sink file that is not there.
-const MISSING: &str = "it is missing";
 
 async fn keep_copy(store: &Store, writer: &Writer, lane: u32, number: u64) -> Result<(), CommitError> {
     let Some(bytes) = get(store, &entry_name(lane, number)).await? else { return Ok(()) };

@@ -52,7 +52,7 @@ fn not_toml(error: &toml::de::Error, report: &mut Report<'_>) {
             let hint = "each section, and each key in it, is written once; only [[stage]] may repeat";
             (format!("`{key}` is already there"), hint.to_owned())
         }
-        other => unquoted(report.file, &span, other).unwrap_or_else(|| {
+        other => unquoted(report.file, &span).unwrap_or_else(|| {
             let hint = "write key = value; strings stand in quotes, sections in [brackets]; see https://toml.io";
             (format!("not TOML: {other}"), hint.to_owned())
         }),
@@ -61,7 +61,7 @@ fn not_toml(error: &toml::de::Error, report: &mut Report<'_>) {
 }
 
 /// The slips that people make most, in plain words: no quotes, one quote, no value, an open bracket.
-fn unquoted(file: &PipelineFile, span: &Range<usize>, message: &str) -> Option<(String, String)> {
+fn unquoted(file: &PipelineFile, span: &Range<usize>) -> Option<(String, String)> {
     let line = file.text_of_line(span.start).trim();
     if holds_secret(line) {
         return None;
@@ -74,16 +74,15 @@ fn unquoted(file: &PipelineFile, span: &Range<usize>, message: &str) -> Option<(
             format!("write {open}{}{close}", shown(name.trim())),
         ));
     }
-    let (key, value) = line.split_once('=')?;
-    let (key, value) = (shown(key.trim()), value.split(" #").next().unwrap_or_default().trim());
-    let is_string = value.starts_with(['"', '\'']);
+    let (key, rest) = line.split_once('=')?;
+    let (key, value) = (shown(key.trim()), rest.split(" #").next().unwrap_or_default().trim());
     if value.is_empty() {
         return Some((
             format!("`{key}` has no value"),
             format!("write it behind the =, or remove the line: {key} = \"...\""),
         ));
     }
-    if is_string && message.contains("string") && message.contains("expected") {
+    if is_unclosed(rest.trim()) {
         let quote = &value[..1];
         return Some((
             format!("the text of `{key}` has no closing quote"),
@@ -94,6 +93,23 @@ fn unquoted(file: &PipelineFile, span: &Range<usize>, message: &str) -> Option<(
     let hint = format!("write {key} = \"{}\"", shown(value));
     (is_bare && value != "true" && value != "false")
         .then(|| (format!("the text of `{key}` stands without quotes"), hint))
+}
+
+/// Whether it is a text without its second quote.
+fn is_unclosed(value: &str) -> bool {
+    let mut chars = value.chars();
+    match chars.next() {
+        Some('\'') => !chars.any(|c| c == '\''),
+        Some('"') => {
+            let mut is_escaped = false;
+            !chars.any(|c| {
+                let is_end = c == '"' && !is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                is_end
+            })
+        }
+        _ => false,
+    }
 }
 
 type Parts = (Source, Vec<Stage>, Sink, Option<Checkpoint>, DeadLetters, Run);
@@ -371,4 +387,19 @@ fn on_unseparated(value: Value<'_>, report: &mut Report<'_>) -> Option<OnUnsepar
 fn on_error(value: Value<'_>, report: &mut Report<'_>) -> Option<OnError> {
     let choices = [("fail", OnError::Fail), ("skip", OnError::Skip), ("dead-letter", OnError::DeadLetter)];
     choice(value, &choices, report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_unclosed;
+
+    #[test]
+    fn a_text_ends_with_the_quote_that_it_begins_with() {
+        for value in ["'in", "\"in", "'in\"", "\"it's", r#""in\""#, r#"""#] {
+            assert!(is_unclosed(value), "{value}");
+        }
+        for value in ["'in'", "\"in\"", r#""in\\""#, "'in\\' x", "in", "3", ""] {
+            assert!(!is_unclosed(value), "{value}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::SourceError;
 use super::glob::{Glob, is_glob, is_hidden, takes_itself};
 use super::passed::PassedOver;
 use crate::message::Message;
-use crate::store::{Location, Object, Odd, Oddity, Store, Walk, staged_for};
+use crate::store::{Location, Object, Odd, Oddity, Store, Walk, is_no_bucket, staged_for};
 
 /// Names that are shown of those that cannot be read.
 const UNREADABLE_SHOWN_MAX: usize = 5;
@@ -281,8 +281,7 @@ fn not_listed(pattern: &Pattern, cause: object_store::Error) -> SourceError {
             message: format!("is not in {root}"),
             hint: "check the name; if it is a folder, end it with a slash",
         },
-        // `object_store` gives it no kind of its own.
-        (_, cause) if cause.to_string().contains("NoSuchBucket") => SourceError::Bad {
+        (_, cause) if is_no_bucket(&cause) => SourceError::Bad {
             object: root,
             message: "cannot be listed: there is no such bucket (NoSuchBucket)".into(),
             hint: "check the bucket's name, its region and its endpoint",

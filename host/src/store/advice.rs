@@ -9,11 +9,7 @@ const DENIED: (&str, &str) = ("access is denied", "check that these keys may get
 
 /// Words of an error, what they mean, and what to do.
 const KNOWN: &[(&[&str], &str, &str)] = &[
-    (
-        &["NoSuchBucket"],
-        "there is no such bucket (NoSuchBucket)",
-        "check the bucket's name, its region and its endpoint",
-    ),
+    (NO_BUCKET, "there is no such bucket (NoSuchBucket)", "check the bucket's name, its region and its endpoint"),
     (
         &["169.254.169.254", "169.254.170."],
         "no keys were found in the environment or a profile, and the machine gives none",
@@ -32,6 +28,9 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
+/// Words of a bucket that is not there, for which `object_store` has no kind of error.
+const NO_BUCKET: &[&str] = &["NoSuchBucket"];
+
 /// Words of an error that passes by itself.
 const PASSING: &[&str] = &[
     "408 Request Timeout",
@@ -46,6 +45,11 @@ const PASSING: &[&str] = &[
     "connection closed",
     "Connection reset",
 ];
+
+/// Whether the bucket is not there.
+pub fn is_no_bucket(error: &Error) -> bool {
+    has(&error.to_string(), NO_BUCKET)
+}
 
 /// What was wrong, in a few words if they are known.
 pub fn told(error: &Error) -> String {
@@ -112,6 +116,8 @@ mod tests {
     fn mistakes_in_how_a_store_is_reached_are_told_apart() {
         let of = |text: &str| Error::Generic { store: "S3", source: text.to_string().into() };
         assert!(told(&of("GET https://s3/b: 404 <Code>NoSuchBucket</Code>")).starts_with("there is no such bucket"));
+        assert!(is_no_bucket(&of("GET https://s3/b: 404 <Code>NoSuchBucket</Code>")));
+        assert!(!is_no_bucket(&of("GET https://s3/b: 404 <Code>NoSuchKey</Code>")));
         assert!(
             told(&of("PUT http://169.254.169.254/latest/api/token: 403 Forbidden")).starts_with("no keys were found")
         );

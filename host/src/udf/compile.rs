@@ -31,7 +31,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::engine::Maker;
 use super::journal::tame;
-use super::{UdfError, bounds};
+use super::{UdfError, bounds, trap};
 use crate::config::size;
 use crate::message::Message;
 use crate::panics;
@@ -188,7 +188,7 @@ impl Compiler {
         match status.signal() {
             Some(SIGXCPU) => self.out_of_time(),
             Some(SIGXFSZ) => too_large(),
-            _ if words.starts_with("memory allocation of ") => self.out_of_memory(),
+            _ if trap::is_out_of_memory(words) => self.out_of_memory(),
             signal => NoCode::broken(&match signal {
                 Some(9) => "it was killed; the machine may be out of memory".to_owned(),
                 signal => format!("it ended by signal {}", signal.unwrap_or_default()),

@@ -17,7 +17,7 @@ use super::guest::{Fault, Guest, Phase, Startable, quote};
 use super::limits::Limits;
 use super::state::{self, Made};
 use super::world::{ArrowUdf, ArrowUdfPre, EXPORTS, PACKAGE, State, VERSION};
-use super::{UdfError, adapters, world};
+use super::{UdfError, adapters, trap, world};
 use crate::message::Message;
 
 /// Bytes of a component file.
@@ -270,7 +270,7 @@ fn uncompiled(no: NoCode, path: &Path) -> UdfError {
 }
 
 fn invalid(reason: &str) -> Foreign {
-    let found = if reason.contains("unexpected end") || reason.contains("out of bounds") {
+    let found = if trap::is_truncated(reason) {
         format!("a truncated component ({reason})")
     } else {
         format!("a damaged or unsupported component ({reason})")

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use wasmtime::{Store, Trap, WasmBacktrace};
 
-use super::alarm::{Alarm, NO_ADDRESS_SPACE};
+use super::alarm::Alarm;
 use super::backtrace;
 use super::engine::Engine;
 use super::journal::{Journal, Lines, tame};
 use super::limits::{Limits, Memory};
+use super::trap::{Meaning, meaning, named};
 use super::world::{ArrowUdf, ArrowUdfPre, Mailbox, Raw, State, blocks, types};
 use crate::message::Message;
 
@@ -217,25 +218,23 @@ fn end<T>(
 /// What went wrong first is what people need to know: a guest that gets no memory goes on to trap in its own way.
 fn fault(error: &wasmtime::Error, state: &State, limits: &Limits, phase: Phase) -> Fault {
     let reason = error.root_cause().to_string();
-    let last_words = last_words(state);
     let trap = error.downcast_ref::<Trap>();
     if let Some(wanted) = state.memory.denied() {
-        Fault::Limit(out_of_memory(limits, phase, wanted, &last_words))
-    } else if trap == Some(&Trap::StackOverflow) {
-        Fault::Lost(Message::new("ran out of stack").hint("it recurses too deeply for some row"))
-    } else if reason.contains("fuel allocated for hostcalls") {
-        Fault::Limit(too_much(limits, phase))
-    } else if state.mailbox.count() > 1 {
-        Fault::Defect(miscounted(state.mailbox.count()))
-    } else if reason.contains(NO_ADDRESS_SPACE) {
-        Fault::Lost(not_started(&reason))
-    } else if let Some(import) = reason.strip_prefix("unknown import: ") {
-        Fault::Lost(not_granted(import.trim_end_matches(" has not been defined"), &last_words))
-    } else if let Some(trap) = trap {
-        let place = error.downcast_ref::<WasmBacktrace>().and_then(backtrace::place);
-        Fault::Lost(trapped(*trap, phase, state, place))
-    } else {
-        Fault::Defect(unruly(&reason))
+        return Fault::Limit(out_of_memory(limits, phase, wanted, &last_words(state)));
+    }
+    if trap == Some(&Trap::StackOverflow) {
+        return Fault::Lost(Message::new("ran out of stack").hint("it recurses too deeply for some row"));
+    }
+    match (meaning(&reason), trap) {
+        (Meaning::TooMuchData, _) => Fault::Limit(too_much(limits, phase)),
+        _ if state.mailbox.count() > 1 => Fault::Defect(miscounted(state.mailbox.count())),
+        (Meaning::NoAddressSpace, _) => Fault::Lost(not_started(&reason)),
+        (Meaning::NotGranted(import), _) => Fault::Lost(not_granted(import, &last_words(state))),
+        (Meaning::Other, Some(trap)) => {
+            let place = error.downcast_ref::<WasmBacktrace>().and_then(backtrace::place);
+            Fault::Lost(trapped(*trap, phase, state, place))
+        }
+        (Meaning::Other, None) => Fault::Defect(unruly(&reason)),
     }
 }
 
@@ -304,8 +303,7 @@ fn trapped(trap: Trap, phase: Phase, state: &State, place: Option<String>) -> Me
 }
 
 fn trapped_at(trap: Trap, state: &State, place: Option<String>) -> String {
-    let reason = trap.to_string();
-    let reason = reason.trim_start_matches("wasm trap: ");
+    let reason = named(trap);
     let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
     format!("trapped: {reason}{place}{}", last_words(state))
 }

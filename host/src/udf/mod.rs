@@ -21,6 +21,7 @@
 //! | `journal.rs` | what a guest says: log lines and counters, kept within bounds |
 //! | `limits.rs` | the limits, and the memory count that enforces the first of them |
 //! | `state.rs` | what a component makes when it starts, which counts as memory |
+//! | `trap.rs` | what the engine's words mean |
 //! | `wire.rs` | schemas and batches of a guest: within limits, and valid |
 //! | `world.rs` | the contract as Rust types |
 
@@ -41,6 +42,7 @@ mod mismatch;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trap;
 mod wire;
 mod world;
 

@@ -12,7 +12,7 @@ use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels}
 use super::chunks::Chunks;
 use super::readings::Readings;
 use super::stream::{self, Limits, Stream};
-use super::{File, refuse_beyond, twice};
+use super::{File, is_overflow, refuse_beyond, twice};
 use crate::format::{FormatError, Ranges, Unit, Unread};
 use crate::panics::guarded;
 
@@ -215,7 +215,7 @@ impl Pages {
         }
         match self.stream.take_refused() {
             Some(rows) => Fault::TooMany(rows),
-            None if error.to_string().contains(OVERFLOW) => Fault::Overflow(error.to_string()),
+            None if is_overflow(error) => Fault::Overflow(error.to_string()),
             None => bytes(error),
         }
     }
@@ -223,8 +223,6 @@ impl Pages {
 
 /// Whatever part of it does not fit the others.
 pub(super) const CONTRADICTS: &str = "its footer contradicts its pages";
-/// The Parquet crate's word for texts of more than 2 GiB in one batch.
-const OVERFLOW: &str = "index overflow";
 
 fn bytes(error: impl ToString) -> Fault {
     Fault::Bytes(error.to_string())

@@ -33,6 +33,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -50,6 +51,8 @@ pub use write::{Compression, ParquetOutput};
 
 /// What the Parquet crate puts before its words, once for each layer.
 const LAYERS: [&str; 3] = ["Arrow: ", "Parquet argument error: ", "Parquet error: "];
+/// The same crate's words for texts of more than 2 GiB in one batch.
+const OVERFLOW: &str = "index overflow";
 /// What to do about a file whose bytes are wrong.
 const REPAIR: &str = "nothing of the file is used; write it again from where it came and run the same command again; or, if other \
                                  tools read it, please report it with the file's `created_by`";
@@ -159,6 +162,11 @@ fn refuse_beyond(size: u64, wanted: &[Range<u64>]) -> Result<(), FormatError> {
     beyond.map_or(Ok(()), |range| {
         Err(bad(format_args!("its footer names bytes {} to {}, of {size}", range.start, range.end)))
     })
+}
+
+/// Whether more was decoded at once than one batch can hold.
+fn is_overflow(error: &ArrowError) -> bool {
+    error.to_string().contains(OVERFLOW)
 }
 
 /// Its bytes are wrong.

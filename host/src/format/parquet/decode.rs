@@ -105,8 +105,8 @@ impl Decoder {
 
     /// After the last row of the row group.
     pub fn check_end(&self) -> Result<(), Fault> {
-        let pages = std::iter::once(&self.columns).chain(&self.again);
-        pages.map(|pages| pages.stream.check_end()).collect::<Result<(), _>>().map_err(bytes)
+        let mut pages = std::iter::once(&self.columns).chain(&self.again);
+        pages.try_for_each(|pages| pages.stream.check_end()).map_err(bytes)
     }
 
     /// Rows that a batch may have by the pages that were seen last.

@@ -14,7 +14,7 @@
 //! * [`columns`] - which column types convert into which.
 //! * [`annotations`] - what a column is beyond its type: metadata, extension types, Parquet's logical types.
 //! * [`store`] - a path or URL becomes an object store.
-//! * [`format`] - an object's bytes become batches; knows no store.
+//! * [`mod@format`] - an object's bytes become batches; knows no store.
 //! * [`source`] - objects become units, units become rows.
 //! * [`filter`] - which rows are not done yet, by id.
 //! * [`stage`] - one block through one function: rows that end it are told apart from the others.

@@ -9,7 +9,7 @@
 //! * [`infer`] - a sample of lines becomes a schema.
 //! * [`decode`] - lines become batches of a schema; a line that is no row is told why.
 //! * [`encode`] - batches become lines.
-//! * [`write`] - a file as it is written.
+//! * [`mod@write`] - a file as it is written.
 //! * [`refusal`] - why a line is no row.
 //!
 //! Inside: `cursor` reads JSON, `members` an object by its schema, `builders` a value by its type, `extra` keeps the keys

@@ -490,7 +490,6 @@ fn unseparated(stage: &Stage, called: &Called<'_>, spent: &Spent) -> Message {
     Message::new(what).hint(hint)
 }
 
-
 const HINT_APART: &str =
     "where rows hang, a lower `block_seconds_max` in this stage or `block_rows_max` under [run] makes it faster";
 const HINT_LEAVE_OUT: &str = "or leave such rows out with on_error = \"skip\" or \"dead-letter\" in this stage";

@@ -103,6 +103,7 @@ fn assert_flat(all: &[Has], blocks: i64, calls: u64) {
     let memory: Vec<u64> = all.chunks(all.len().div_ceil(16)).map(|some| Has::most(some).memory_kib >> 10).collect();
     println!("MiB at most, in sixteenths of the run: {memory:?}");
     assert!(late.memory_kib <= early.memory_kib + (16 << 10), "{early:?} {late:?}");
-    assert!(late.threads <= early.threads && late.descriptors <= early.descriptors + 4, "{early:?} {late:?}");
+    // A thread for what waits for the disk comes and goes.
+    assert!(late.threads <= early.threads + 3 && late.descriptors <= early.descriptors + 4, "{early:?} {late:?}");
     assert!(late.mappings <= early.mappings + 20, "{early:?} {late:?}");
 }

@@ -199,7 +199,11 @@ impl Hint for SinkError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             SinkError::Store { cause, .. } => advice(cause, "nothing is lost"),
-            SinkError::Encode { .. } => "choose other columns with `columns` under [sink]".into(),
+            SinkError::Encode { .. } => {
+                "let a function replace such values; or leave the column out with `columns` under [sink], or write \
+                                         another `format`, and run the same command with --accept-change"
+                    .into()
+            }
         })
     }
 }

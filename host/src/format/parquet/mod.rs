@@ -54,8 +54,9 @@ const LAYERS: [&str; 3] = ["Arrow: ", "Parquet argument error: ", "Parquet error
 /// The same crate's words for texts of more than 2 GiB in one batch.
 const OVERFLOW: &str = "index overflow";
 /// What to do about a file whose bytes are wrong.
-const REPAIR: &str = "nothing of the file is used; write it again from where it came and run the same command again; or, if other \
-                                 tools read it, please report it with the file's `created_by`";
+const REPAIR: &str = "rows of it that are done stay done. Write the file again from where it came: a job with `id` goes on with the others; one \
+                      that knows rows by position takes no other file in its place, and begins anew with another checkpoint and an \
+                      empty sink. If other tools read the file, please report it with its `created_by`";
 
 /// The format.
 #[derive(Clone, Copy, Debug)]

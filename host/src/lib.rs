@@ -24,6 +24,7 @@
 //! * [`exchange`] - ids of rows that were done elsewhere come in, ids of ours go out.
 //! * [`message`] - what a person reads when something is wrong: the rules and the one printer.
 //! * [`private`] - folders of this user alone, for what is derived.
+//! * [`mod@size`] - sizes in bytes, as people write them.
 //! * [`panics`] - code of others that panics gives an error.
 //! * [`observe`] - what a run knows about itself, as values.
 //! * [`cli`] - what a person types and reads; the only room that prints.
@@ -44,6 +45,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod private;
 pub mod sink;
+pub mod size;
 pub mod source;
 pub mod stage;
 pub mod store;

@@ -203,7 +203,7 @@ const BOMBS: [Bomb; 16] = [
     Bomb { what: "functions full of checks", make: checked, small: 100, full: 100_000, ends: ANY },
     Bomb { what: "one long expression", make: expression, small: 50_000, full: 2_000_000, ends: ANY },
     Bomb { what: "empty functions", make: empty, small: 20_000, full: 1_000_000, ends: ANY },
-    Bomb { what: "branches out of nested blocks", make: nested_branches, small: 5_000, full: 900_000, ends: ANY },
+    Bomb { what: "branches out of nested blocks", make: nested_branches, small: 5_000, full: 840_000, ends: ANY },
     Bomb { what: "threefold nesting", make: |levels| nested(levels, 3, ""), small: 20, full: 60, ends: PARTS },
     Bomb { what: "nested modules", make: |levels| nested(levels, 2, MODULE), small: 17, full: 26, ends: PARTS },
     Bomb { what: "nesting within the limit", make: |levels| nested(levels, 2, MODULE), small: 8, full: 14, ends: ANY },

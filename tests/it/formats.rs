@@ -1,15 +1,13 @@
 //! Results in other formats than Parquet: the same rows, exactly once, whatever is killed.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::Value;
 use wasmpipe::format::compression::Compression;
 use wasmpipe::format::compression::inflate::Inflate;
 
 use crate::support::pipeline::{Pipeline, in_small_blocks, pipeline};
-use crate::support::seam::{Crash, Stop};
-use crate::support::{Multiset, Workdir, assert_mentions, at_once, each_twice, run};
+use crate::support::{Multiset, Workdir, assert_mentions, each_twice, killed_at_every_step};
 
 const COMPRESSIONS: [(&str, &str, Compression); 3] = [
     ("none", ".jsonl", Compression::None),
@@ -89,17 +87,9 @@ fn a_kill_at_every_step_doubles_and_loses_no_line() {
         workdir.pipeline(&job);
         workdir
     };
-    let undisturbed = Arc::new(Crash::never());
-    workdir().run_with(&undisturbed, false).finished();
-    let stops: Vec<Stop> = (0..undisturbed.steps()).flat_map(|step| [Stop::Before(step), Stop::After(step)]).collect();
-    at_once(&stops, |stop| {
-        let workdir = workdir();
-        run(&workdir.path("pipeline.toml"), &Arc::new(Crash::at(*stop)), false);
-        workdir.run().finished();
-        assert_eq!(output(&workdir, kind), each_twice(0..40), "{stop:?}");
-        workdir.assert_manifest_is_folder();
+    killed_at_every_step(workdir, |workdir, _, stop| {
+        assert_eq!(output(workdir, kind), each_twice(0..40), "{stop:?}");
     });
-    println!("{} points", stops.len());
 }
 
 #[test]

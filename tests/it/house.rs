@@ -13,12 +13,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("panics", &[]),
     ("message", &[]),
     ("private", &[]),
+    ("size", &[]),
     ("store", &["message"]),
-    ("config", &["message"]),
+    ("config", &["message", "size"]),
     ("format", &["annotations", "block", "columns", "panics"]),
     ("source", &["columns", "format", "message", "store"]),
     ("filter", &["message", "private"]),
-    ("udf", &["block", "columns", "config", "message", "panics", "private"]),
+    ("udf", &["block", "columns", "message", "panics", "private", "size"]),
     ("sink", &["block", "format", "message", "store"]),
     ("commit", &["message", "panics", "sink", "source", "store"]),
     (
@@ -47,7 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "block", "columns", "commit", "config", "exchange", "message", "observe", "pipeline", "plan", "private",
-            "sink", "stage", "store", "udf",
+            "sink", "size", "stage", "store", "udf",
         ],
     ),
 ];

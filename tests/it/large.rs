@@ -105,9 +105,12 @@ fn e2_one_large_value_on_every_row() {
 /// Texts of 300 KB of which the file has what differs.
 #[test]
 fn e2_texts_that_begin_alike() {
-    let (rows, base) = (if is_soak() { 12_000 } else { 1500 }, text(300_000));
-    let texts = (0..rows).map(|row| format!("{base}{row}"));
-    assert_fits(copied(std::iter::once(batch(0, "shared", Arc::new(StringArray::from_iter_values(texts))))));
+    let (batches, base) = (if is_soak() { 24 } else { 3 }, text(300_000));
+    let column = |nth: usize| {
+        let texts = (0..500).map(|row| format!("{base}{}", nth * 500 + row));
+        batch((nth * 500) as i64, "shared", Arc::new(StringArray::from_iter_values(texts)))
+    };
+    assert_fits(copied((0..batches).map(column)));
 }
 
 /// A page that would take more than its reader has is not unpacked.

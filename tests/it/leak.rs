@@ -8,11 +8,16 @@ use crate::support::pipeline::pipeline;
 use crate::support::process::Process;
 use crate::support::{Workdir, is_soak};
 
+/// Threads that wait at once.
+const WAITING_MAX: u64 = 8;
+
 /// What a process has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Has {
     memory_kib: u64,
     threads: u64,
+    /// Those of them that wait for disks and other machines.
+    waiting: u64,
     mappings: u64,
     descriptors: u64,
 }
@@ -27,6 +32,7 @@ impl Has {
         Some(Has {
             memory_kib: number("VmRSS:")?,
             threads: number("Threads:")?,
+            waiting: waiting(&folder)?,
             mappings: read("maps")?.lines().count() as u64,
             descriptors: std::fs::read_dir(format!("{folder}/fd")).ok()?.count() as u64,
         })
@@ -37,11 +43,19 @@ impl Has {
         let most = |what: fn(&Has) -> u64| of.iter().map(what).max().unwrap_or(0);
         Has {
             memory_kib: most(|has| has.memory_kib),
-            threads: most(|has| has.threads),
+            threads: most(|has| has.threads.saturating_sub(has.waiting)),
+            waiting: most(|has| has.waiting),
             mappings: most(|has| has.mappings),
             descriptors: most(|has| has.descriptors),
         }
     }
+}
+
+/// Threads of the runtime.
+fn waiting(folder: &str) -> Option<u64> {
+    let threads = std::fs::read_dir(format!("{folder}/task")).ok()?.flatten();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    Some(names.filter(|name| name.starts_with("tokio")).count() as u64)
 }
 
 /// Of four rows one traps, another wants all memory; new memories and tables come with each instance.
@@ -103,7 +117,8 @@ fn assert_flat(all: &[Has], blocks: i64, calls: u64) {
     let memory: Vec<u64> = all.chunks(all.len().div_ceil(16)).map(|some| Has::most(some).memory_kib >> 10).collect();
     println!("MiB at most, in sixteenths of the run: {memory:?}");
     assert!(late.memory_kib <= early.memory_kib + (16 << 10), "{early:?} {late:?}");
-    // A thread for what waits for the disk comes and goes.
-    assert!(late.threads <= early.threads + 3 && late.descriptors <= early.descriptors + 4, "{early:?} {late:?}");
+    assert!(late.threads <= early.threads && late.descriptors <= early.descriptors + 4, "{early:?} {late:?}");
+    // Two, and some that come and go.
+    assert!(late.waiting <= WAITING_MAX, "{early:?} {late:?}");
     assert!(late.mappings <= early.mappings + 20, "{early:?} {late:?}");
 }

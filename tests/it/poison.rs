@@ -2,8 +2,6 @@
 //! killed; and a search for them that would not end is given up in order.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
@@ -12,8 +10,7 @@ use wasmpipe::observe::Outcome;
 
 use crate::support::pipeline::{Pipeline, in_small_blocks, pipeline};
 use crate::support::process::Process;
-use crate::support::seam::{Crash, Stop};
-use crate::support::{Workdir, assert_mentions, at_once, guests, is_soak, once, run};
+use crate::support::{Workdir, assert_mentions, guests, is_soak, killed_at_every_step, once};
 
 const LIMITS: &str = "memory_bytes_max = \"16 MiB\"";
 /// Texts of 300 MiB, and 2^24 rows, must fit into the guest for it to answer with them.
@@ -296,28 +293,18 @@ fn killed_at_every_step_exactly_the_poison_fails() {
         workdir.pipeline(&job);
         workdir
     };
-    let undisturbed = Arc::new(Crash::never());
-    workdir().run_with(&undisturbed, false).finished();
-    let steps: Range<u64> = 0..undisturbed.steps();
-    let stops: Vec<Stop> = steps.flat_map(|step| [Stop::Before(step), Stop::After(step)]).collect();
-    at_once(&stops, |stop| {
-        let workdir = workdir();
-        run(&workdir.path("pipeline.toml"), &Arc::new(Crash::at(*stop)), false);
-        let ran = workdir.run();
-        let summary = ran.finished();
+    killed_at_every_step(workdir, |workdir, summary, stop| {
         assert_eq!((summary.rows_dead_lettered_in_all, summary.rows_failed_in_all), (4, 0), "{stop:?}");
         assert_eq!(workdir.output("out"), results((0..40).filter(|n| ![0, 11, 12, 39].contains(n))), "{stop:?}");
-        let letters: BTreeSet<i64> = letters(&workdir).into_iter().map(|(row, ..)| row).collect();
+        let letters: BTreeSet<i64> = letters(workdir).into_iter().map(|(row, ..)| row).collect();
         assert_eq!(letters, BTreeSet::from([0, 11, 12, 39]), "{stop:?}");
-        workdir.assert_manifest_is_folder();
     });
-    println!("{} points", stops.len());
 }
 
 /// The real process, killed again and again while it searches and commits.
 #[test]
 fn killed_by_the_system_again_and_again_exactly_the_poison_fails() {
-    let (rows, kills) = if is_soak() { (20_000, 40) } else { (600, 4) };
+    let (rows, kills) = if is_soak() { (100_000, 40) } else { (600, 4) };
     let is_poison = |n: &i64| n % 97 == 13 || (200..208).contains(n);
     for attack in [TRAP, &SMALL[2]] {
         let at: Vec<i64> = (0..rows).filter(is_poison).collect();

@@ -162,10 +162,7 @@ fn cache_ids_bytes_max() -> Result<u64, Refused> {
 fn size_of_environment(name: &str) -> Result<Option<u64>, Refused> {
     let Some(written) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
     let written = written.to_string_lossy();
-    if let Some(bytes) = written.parse().ok().filter(|bytes| *bytes > 0) {
-        return Ok(Some(bytes));
-    }
-    let size = crate::config::size(&written);
+    let size = crate::size::of_environment(&written);
     size.map(Some).map_err(|hint| Refused::new(format!("{name} is not a size: \"{written}\""), hint))
 }
 

@@ -33,7 +33,6 @@ pub(crate) use section::{list, shown};
 pub(crate) use settings::below;
 pub use settings::{Place, Settings};
 pub(crate) use suggest::nearest;
-pub use value::size;
 
 /// The longest pipeline file that is read: 1 MiB. Something longer is some other file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -8,13 +8,10 @@ use toml::de::{DeInteger, DeValue};
 use super::At;
 use super::section::{Report, Value, list, shown};
 use super::suggest::nearest;
+use crate::size;
 
 /// The longest time that can be asked for: a year. Sums of times stay far from overflow.
 const SECONDS_MAX: f64 = 31_536_000.0;
-
-/// The units of sizes, and their bytes.
-const UNITS: [(&str, u64); 6] =
-    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 
 /// A string that is not empty.
 pub(super) fn text(value: Value<'_>, report: &mut Report<'_>) -> Option<String> {
@@ -186,7 +183,7 @@ pub(super) fn at_most(value: Value<'_>, max: u32, report: &mut Report<'_>) -> Op
 pub(super) fn bytes(value: Value<'_>, report: &mut Report<'_>) -> Option<u64> {
     match value.toml.get_ref() {
         DeValue::Integer(_) => whole(value, 1..=u64::MAX, report),
-        DeValue::String(written) => match size(written) {
+        DeValue::String(written) => match size::bytes(written) {
             Ok(bytes) => Some(bytes),
             Err(hint) => {
                 report.wrong(
@@ -198,27 +195,6 @@ pub(super) fn bytes(value: Value<'_>, report: &mut Report<'_>) -> Option<u64> {
             }
         },
         _ => wrong_type(value, "a size", report),
-    }
-}
-
-/// The bytes of `512 MiB`, or what to do about what is written.
-pub fn size(written: &str) -> Result<u64, String> {
-    let form =
-        "write a whole number and a unit, as in \"512 MiB\"; units are KiB, MiB, GiB (1024) and KB, MB, GB (1000)";
-    let digits_end = written.find(|c: char| !c.is_ascii_digit()).unwrap_or(written.len());
-    let (digits, unit) = written.split_at(digits_end);
-    let unit = unit.trim();
-    if digits.is_empty() {
-        return Err(form.to_owned());
-    }
-    let Some(&(_, unit_bytes)) = UNITS.iter().find(|(known, _)| *known == unit) else {
-        let meant = UNITS.iter().find(|(known, _)| known.eq_ignore_ascii_case(unit));
-        return Err(meant.map_or(form.to_owned(), |(known, _)| format!("did you mean \"{digits} {known}\"?")));
-    };
-    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_bytes)) {
-        Some(0) => Err("it must be more than 0".to_owned()),
-        Some(bytes) => Ok(bytes),
-        None => Err(format!("it must be less than {} bytes", u64::MAX)),
     }
 }
 

@@ -236,3 +236,27 @@ pub trait Encoder: Send {
     /// What is left up to the file's end.
     fn close(self: Box<Self>) -> Result<Vec<u8>, EncodeError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::compression::Compression;
+    use super::jsonl::{encode::Nulls, write::JsonLinesOutput};
+    use super::parquet::{Compression as OfPages, ParquetOutput};
+    use super::*;
+
+    /// A file whose name nobody knows would be nobody's.
+    #[test]
+    fn all_extensions_are_known() {
+        let lines = |compression| -> Box<dyn OutputFormat> {
+            Box::new(JsonLinesOutput { compression, nulls: Nulls::Written, buffered_bytes_max: 0 })
+        };
+        let mut outputs =
+            [Compression::None, Compression::Gzip, Compression::Zstd].map(lines).into_iter().collect::<Vec<_>>();
+        outputs.push(Box::new(ParquetOutput { compression: OfPages::None, row_group_bytes_max: 1 }));
+        let mut written: Vec<&str> = outputs.iter().map(|output| output.extension()).collect();
+        let mut known = EXTENSIONS.to_vec();
+        written.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(written, known);
+    }
+}

@@ -32,9 +32,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::engine::Maker;
 use super::journal::tame;
 use super::{UdfError, bounds, trap};
-use crate::config::size;
 use crate::message::Message;
-use crate::panics;
+use crate::{panics, size};
 
 /// Bytes of a component in the form that the processor runs: four times those of the largest file that is taken.
 const COMPILED_BYTES_MAX: u64 = 512 << 20;
@@ -88,7 +87,7 @@ impl Compiler {
         let program = written(COMPILER).map(PathBuf::from).or_else(program);
         let mut compiler = Compiler::by(program);
         if let Some(written) = text(MEMORY_MAX) {
-            compiler.memory_bytes_max = bytes(&written).map_err(|hint| {
+            compiler.memory_bytes_max = size::of_environment(&written).map_err(|hint| {
                 UdfError::Environment(Message::new(format!("{MEMORY_MAX} is not a size: \"{written}\"")).hint(hint))
             })?;
         }
@@ -342,11 +341,6 @@ fn is_for_loading(name: &str) -> bool {
 fn found_in(path: &OsStr) -> Option<PathBuf> {
     let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
     folders.map(|folder| folder.join("wasmpipe")).find(|program| program.is_file())
-}
-
-/// A number of bytes, or a size with a unit.
-fn bytes(written: &str) -> Result<u64, String> {
-    written.parse().ok().filter(|bytes| *bytes > 0).map_or_else(|| size(written), Ok)
 }
 
 fn seconds(written: &str) -> Option<Duration> {

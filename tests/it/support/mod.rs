@@ -36,7 +36,7 @@ use wasmpipe::store::{Store, Unwatched, Watch};
 use wasmpipe::udf::{Compiler, Engine};
 
 use place::Objects;
-use seam::Settling;
+use seam::{Crash, Settling, Stop};
 
 /// Rows as text, with how often each is there.
 pub type Multiset = BTreeMap<String, u64>;
@@ -398,6 +398,22 @@ pub fn at_once<T: Sync>(points: &[T], work: impl Fn(&T) + Sync) {
         }
     };
     std::thread::scope(|threads| (0..POINTS_AT_ONCE).for_each(|_| drop(threads.spawn(all))));
+}
+
+/// Kills the run of a job before and after each of its durable steps, and runs it again: what then holds. Jobs have one worker
+/// and one reader, so that all have the same steps.
+pub fn killed_at_every_step(workdir: impl Fn() -> Workdir + Sync, holds: impl Fn(&Workdir, &Summary, Stop) + Sync) {
+    let undisturbed = Arc::new(Crash::never());
+    workdir().run_with(&undisturbed, false).finished();
+    let stops: Vec<Stop> = (0..undisturbed.steps()).flat_map(|step| [Stop::Before(step), Stop::After(step)]).collect();
+    assert!(stops.len() > 20, "{stops:?}");
+    at_once(&stops, |stop| {
+        let workdir = workdir();
+        workdir.run_with(&Arc::new(Crash::at(*stop)), false);
+        holds(&workdir, workdir.run().finished(), *stop);
+        workdir.assert_manifest_is_folder();
+    });
+    println!("{} points", stops.len());
 }
 
 /// What the test function `twice` makes of rows of [`number_batch`]: each one twice.

@@ -9,18 +9,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Multiset;
 use super::place::Place;
+use super::{Multiset, is_soak};
 
 /// The longest that anything here may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+fn patience() -> Duration {
+    Duration::from_secs(if is_soak() { 1800 } else { 120 })
+}
 
 /// Waits until something holds, looking often.
 #[track_caller]
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let (patience, start) = (patience(), Instant::now());
     while !holds() {
-        assert!(Instant::now() < end, "{what}: never in {PATIENCE:?}");
+        assert!(start.elapsed() < patience, "{what}: never in {patience:?}");
         std::thread::sleep(Duration::from_micros(200));
     }
 }

@@ -38,11 +38,11 @@ pub(super) trait Builder: Send {
 pub(super) fn builder(field: &Field) -> Option<Box<dyn Builder>> {
     use DataType::*;
     if types::is_json(field) {
-        return Some(Box::new(Json(Texts::default())));
+        return Some(Box::new(Strings::new(true)));
     }
     Some(match field.data_type() {
         Boolean => Box::new(Booleans::default()),
-        Utf8 => Box::new(Strings(Texts::default())),
+        Utf8 => Box::new(Strings::new(false)),
         Binary => Box::new(Binaries::default()),
         FixedSizeBinary(size) => Box::new(FixedBinaries::new(*size)),
         Decimal128(precision, scale) => decimals128(*precision, *scale),
@@ -302,60 +302,48 @@ impl Texts {
     }
 }
 
-struct Strings(Texts);
+/// Texts, or any value as its text stands.
+struct Strings {
+    texts: Texts,
+    is_json: bool,
+}
 
-impl Builder for Strings {
-    fn read(&mut self, text: &mut Cursor<'_>) -> Checked {
-        if text.kind()? != Kind::String {
-            return Err(text.unfit("string"));
-        }
-        text.string_into(&mut self.0.text)?;
-        self.0.end_value();
-        Ok(())
-    }
-
-    fn push_null(&mut self) {
-        self.0.push_null();
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        self.0.finish()
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.size()
+impl Strings {
+    fn new(is_json: bool) -> Strings {
+        Strings { texts: Texts::default(), is_json }
     }
 }
 
-/// Any value, as its text stands.
-struct Json(Texts);
-
-impl Builder for Json {
+impl Builder for Strings {
     fn read(&mut self, text: &mut Cursor<'_>) -> Checked {
-        let start = text.at();
-        text.pass()?;
-        self.0.push(text.since(start));
+        if self.is_json {
+            let start = text.at();
+            text.pass()?;
+            self.texts.push(text.since(start));
+            return Ok(());
+        }
+        if text.kind()? != Kind::String {
+            return Err(text.unfit("string"));
+        }
+        text.string_into(&mut self.texts.text)?;
+        self.texts.end_value();
         Ok(())
     }
 
     fn push_null(&mut self) {
-        self.0.push_null();
+        self.texts.push_null();
     }
 
     fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
+        self.texts.truncate(len);
     }
 
     fn finish(&mut self) -> ArrayRef {
-        self.0.finish()
+        self.texts.finish()
     }
 
     fn bytes(&self) -> usize {
-        self.0.size()
+        self.texts.size()
     }
 }
 

@@ -351,8 +351,10 @@ impl Pages {
 
     /// A page of the file was taken.
     fn taken(&mut self, page: &Page) -> Result<()> {
-        let (place, rows) = (self.place, self.rows_of(page)?);
-        let (byte, lists) = (self.stream.chunks.header(place), self.lists(page));
+        let place = self.place;
+        let lists = lengths::lists(page, self.stream.chunk(place).column_descr());
+        let rows = self.rows_of(page, lists)?;
+        let byte = self.stream.chunks.header(place);
         let mut state = self.stream.state();
         let is_many = self.stream.is_many();
         let column = &mut state.columns[place];
@@ -369,10 +371,10 @@ impl Pages {
     }
 
     /// A page may say how many rows it has. Where its levels say otherwise, rows would be found in the wrong place.
-    fn rows_of(&self, page: &Page) -> Result<Option<u64>> {
-        let counted = match page {
-            page if self.is_flat() => Some(u64::from(page.num_values())),
-            page => self.lists(page).map(|lists| lists.rows),
+    fn rows_of(&self, page: &Page, lists: Option<Lists>) -> Result<Option<u64>> {
+        let counted = match self.is_flat() {
+            true => Some(u64::from(page.num_values())),
+            false => lists.map(|lists| lists.rows),
         };
         match page {
             Page::DataPageV2 { num_rows, .. } if counted != Some(u64::from(*num_rows)) => Err(contradiction()),
@@ -380,10 +382,6 @@ impl Pages {
             Page::DataPage { .. } if !self.is_flat() => Ok(None),
             _ => Ok(counted),
         }
-    }
-
-    fn lists(&self, page: &Page) -> Option<Lists> {
-        lengths::lists(page, self.stream.chunk(self.place).column_descr())
     }
 
     /// Lists are counted before they are passed over, as what their page says of its rows may be wrong.

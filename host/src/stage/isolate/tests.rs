@@ -90,6 +90,11 @@ const FAR: Isolation = Isolation {
     skips_unseparated: false,
 };
 
+/// All rows that end the function are wanted, whatever time it takes.
+fn search<'a>(adds: &'a SchemaRef, isolation: &'a Isolation, limits: &'a Limits) -> Search<'a> {
+    Search { adds, isolation, limits, before: AnswerSize::default(), stops_at_first: false, run_time: None }
+}
+
 /// What the rows of a block were answered with.
 fn whole(outcome: &Outcome, rows: usize) -> Answer {
     merged(outcome.answers.clone(), rows, &adds()).unwrap()
@@ -99,14 +104,7 @@ fn whole(outcome: &Outcome, rows: usize) -> Answer {
 fn searched(deeds: &[Deed], said: Said, isolation: Isolation, stops_at_first: bool) -> (Result<Outcome, Stop>, Calls) {
     let (adds, limits) = (adds(), Limits::default());
     let mut function = Function { deeds, said, calls: Vec::new() };
-    let search = Search {
-        adds: &adds,
-        isolation: &isolation,
-        limits: &limits,
-        before: AnswerSize::default(),
-        stops_at_first,
-        run_time: None,
-    };
+    let search = Search { stops_at_first, ..search(&adds, &isolation, &limits) };
     let outcome = isolate(&numbers(deeds.len()), search, |rows, start| function.call(rows, start));
     (outcome, function.calls)
 }
@@ -199,14 +197,7 @@ fn rows_that_are_too_much_together_only_all_succeed() {
     let (adds, limits) = (adds(), Limits::default());
     let deeds = vec![Deed::Answer(1); 100];
     let mut function = Function { deeds: &deeds, said: Said::Same, calls: Vec::new() };
-    let search = Search {
-        adds: &adds,
-        isolation: &FAR,
-        limits: &limits,
-        before: AnswerSize::default(),
-        stops_at_first: false,
-        run_time: None,
-    };
+    let search = search(&adds, &FAR, &limits);
     let outcome = isolate(&numbers(100), search, |rows, start| match rows.num_rows() {
         31.. => Err(CallError::new(CallFailure::Limit, "too much")),
         _ => function.call(rows, start),
@@ -219,14 +210,7 @@ fn rows_that_are_too_much_together_only_all_succeed() {
 fn a_block_of_one_row_has_a_second_chance_on_a_new_instance() {
     let (adds, limits) = (adds(), Limits::default());
     for isolation in [FAR, Isolation { calls_max: 0, ..FAR }] {
-        let search = Search {
-            adds: &adds,
-            isolation: &isolation,
-            limits: &limits,
-            before: AnswerSize::default(),
-            stops_at_first: false,
-            run_time: None,
-        };
+        let search = search(&adds, &isolation, &limits);
         let outcome = isolate(&numbers(1), search, |_, start| match start {
             Start::Kept => Err(CallError::new(CallFailure::Limit, "left short by others")),
             Start::Anew => Ok(answer(&[Deed::Answer(1)], 0, Said::Same)),
@@ -255,14 +239,7 @@ fn the_first_is_enough_for_who_asks_for_no_more() {
 #[test]
 fn a_function_that_breaks_the_contract_ends_it_at_once() {
     let (adds, limits, mut calls) = (adds(), Limits::default(), 0);
-    let search = Search {
-        adds: &adds,
-        isolation: &FAR,
-        limits: &limits,
-        before: AnswerSize::default(),
-        stops_at_first: false,
-        run_time: None,
-    };
+    let search = search(&adds, &FAR, &limits);
     let outcome = isolate(&numbers(64), search, |rows, _| {
         calls += 1;
         match rows.num_rows() {
@@ -325,14 +302,7 @@ fn a_search_ends_when_the_time_of_the_run_is_spent() {
     let max = Duration::from_secs(6000);
     let left = |left, rows: usize| {
         let run_time = Some(RunTime { max, left });
-        let search = Search {
-            adds: &adds,
-            isolation: &FAR,
-            limits: &limits,
-            before: AnswerSize::default(),
-            stops_at_first: false,
-            run_time,
-        };
+        let search = Search { run_time, ..search(&adds, &FAR, &limits) };
         let deeds = vec![Deed::Trap; rows];
         let mut function = Function { deeds: &deeds, said: Said::Same, calls: Vec::new() };
         isolate(&numbers(rows), search, |rows, start| function.call(rows, start))
@@ -360,14 +330,7 @@ fn answers_that_are_too_much_together_are_named() {
     let (adds, mut deeds) = (adds(), vec![Deed::Answer(10); 64]);
     deeds[63] = Deed::Trap;
     let mut function = Function { deeds: &deeds, said: Said::Counts, calls: Vec::new() };
-    let search = Search {
-        adds: &adds,
-        isolation: &FAR,
-        limits: &limits,
-        before: AnswerSize::default(),
-        stops_at_first: false,
-        run_time: None,
-    };
+    let search = search(&adds, &FAR, &limits);
     let outcome = isolate(&numbers(64), search, |rows, start| match rows.num_rows() {
         4.. => Err(CallError::new(CallFailure::Limit, "too many rows")),
         _ => function.call(rows, start),
@@ -383,8 +346,7 @@ fn what_was_answered_before_counts() {
     let searched = |rows| {
         let mut function = Function { deeds: &deeds, said: Said::Counts, calls: Vec::new() };
         let before = AnswerSize { rows, ..AnswerSize::default() };
-        let search =
-            Search { adds: &adds, isolation: &FAR, limits: &limits, before, stops_at_first: false, run_time: None };
+        let search = Search { before, ..search(&adds, &FAR, &limits) };
         isolate(&numbers(8), search, |rows, start| match rows.num_rows() {
             4.. => Err(CallError::new(CallFailure::Limit, "too many rows")),
             _ => function.call(rows, start),
@@ -408,14 +370,7 @@ fn large_answers_stay_apart() {
         memory_bytes_max: u64::MAX,
         ..Limits::default()
     };
-    let search = Search {
-        adds: &adds,
-        isolation: &FAR,
-        limits: &limits,
-        before: AnswerSize::default(),
-        stops_at_first: false,
-        run_time: None,
-    };
+    let search = search(&adds, &FAR, &limits);
     let outcome = isolate(&numbers(8), search, |rows, _| match rows.num_rows() {
         1 => {
             let number = rows.column(0).as_primitive::<Int64Type>().value(0);

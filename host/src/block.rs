@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use ::bytes::Bytes;
 use arrow::array::{Array, ArrayData, BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
@@ -21,8 +22,8 @@ use arrow::error::ArrowError;
 
 use crate::columns;
 
-pub use bytes::range_bytes;
-use bytes::{Held, array_bytes};
+pub use self::bytes::range_bytes;
+use self::bytes::{Held, array_bytes};
 pub use selected::{Cuts, SelectedBatch};
 
 /// Rows of one source object on their way through the stages.
@@ -86,10 +87,12 @@ impl Parents {
 }
 
 /// Which rows of which object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// The object's path, relative to the source root.
     pub object: Arc<str>,
+    /// What ordinals of its rows count.
+    pub numbering: Numbering,
     /// Row ordinals in the object, ascending and disjoint.
     pub rows: Vec<Range<u64>>,
     /// The id columns of these rows in the job's id types, if the job has ids.
@@ -98,16 +101,69 @@ pub struct Origin {
     pub kept: Option<Kept>,
 }
 
+/// What the ordinals of an object's rows count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numbering {
+    /// Its rows.
+    #[default]
+    Rows,
+    /// Its lines.
+    Lines,
+    /// The lines that begin in a span of so many bytes, from the span's first byte on.
+    LinesOfSpans(u64),
+}
+
+impl Numbering {
+    /// A row as people find it: `row 7`, `line 8` (as editors count), `line 8 from byte 8388608`.
+    pub fn row(self, row: u64) -> String {
+        match self.line(row) {
+            None => format!("row {row}"),
+            Some((line, 0)) => format!("line {line}"),
+            Some((line, byte)) => format!("line {line} from byte {byte}"),
+        }
+    }
+
+    /// Rows from a first to a last one.
+    fn rows(self, rows: &Range<u64>) -> String {
+        let last = rows.end - 1;
+        match (self, self.line(rows.start), self.line(last)) {
+            _ if rows.start == last => self.row(last),
+            (_, Some((first, from)), Some((last, to))) if from == to => {
+                let from = if from == 0 { String::new() } else { format!(" from byte {from}") };
+                format!("lines {first} to {last}{from}")
+            }
+            (Numbering::Rows, ..) => format!("rows {} to {last}", rows.start),
+            _ => format!("{} to {}", self.row(rows.start), self.row(last)),
+        }
+    }
+
+    /// Which line, from 1, of those from which byte on.
+    fn line(self, row: u64) -> Option<(u64, u64)> {
+        match self {
+            Numbering::Rows => None,
+            Numbering::Lines => Some((row + 1, 0)),
+            Numbering::LinesOfSpans(bytes) => Some((row % bytes + 1, row - row % bytes)),
+        }
+    }
+}
+
 /// Source rows as they were read, whatever the stages make of them.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The columns that a dead letter holds, a row for each source row.
     pub batch: RecordBatch,
+    /// Of rows that could not be read the line that each stands on; none of others.
+    pub lines: Vec<Bytes>,
     /// How often rows of the object were tried in vain before, by their ordinal in it; none is never, as far as is known.
     pub attempts_before: Arc<HashMap<u64, u32>>,
 }
 
 impl Kept {
+    /// Of rows that were read.
+    pub fn of_rows(batch: RecordBatch, attempts_before: Arc<HashMap<u64, u32>>) -> Kept {
+        Kept { batch, lines: Vec::new(), attempts_before }
+    }
+
     /// Which attempt at a row this is, from 1.
     pub fn attempt(&self, object_row: u64) -> u32 {
         self.attempts_before.get(&object_row).map_or(1, |before| before.saturating_add(1))
@@ -119,8 +175,8 @@ impl Kept {
 pub struct Failure {
     /// Ordinal in the block's origin.
     pub row: u32,
-    /// Index of the stage it failed in.
-    pub stage: usize,
+    /// Index of the stage it failed in; none of a row that could not be read.
+    pub stage: Option<usize>,
     /// Why.
     pub reason: Reason,
 }
@@ -152,6 +208,8 @@ pub enum FailureKind {
     Trap,
     /// A limit that was passed: by the row alone, or by rows that were not told apart.
     Limit,
+    /// A line that is no row.
+    Line,
 }
 
 /// How many output rows came of each input row of a call. Output rows stand in the order of their input rows.
@@ -202,7 +260,11 @@ impl Origin {
 
     fn slice(&self, cut: &Range<usize>) -> Origin {
         let batch = |batch: &RecordBatch| batch.slice(cut.start, cut.len());
-        let kept = |kept: &Kept| Kept { batch: batch(&kept.batch), attempts_before: Arc::clone(&kept.attempts_before) };
+        let kept = |kept: &Kept| Kept {
+            batch: batch(&kept.batch),
+            lines: kept.lines.get(cut.clone()).unwrap_or_default().to_vec(),
+            attempts_before: Arc::clone(&kept.attempts_before),
+        };
         let mut before = 0;
         let overlap = |range: &Range<u64>| {
             let own = before..before + (range.end - range.start);
@@ -212,6 +274,7 @@ impl Origin {
         };
         Origin {
             object: Arc::clone(&self.object),
+            numbering: self.numbering,
             rows: self.rows.iter().filter_map(overlap).collect(),
             ids: self.ids.as_ref().map(batch),
             kept: self.kept.as_ref().map(kept),
@@ -253,7 +316,7 @@ impl Origin {
 
     /// Object, row and id of one source row, for messages.
     pub fn describe(&self, row: u32) -> String {
-        let place = format!("{} row {}", self.object, self.object_row(row));
+        let place = format!("{} {}", self.object, self.numbering.row(self.object_row(row)));
         match self.id_text(row) {
             Some(id) => format!("{place} ({id})"),
             None => place,
@@ -263,16 +326,9 @@ impl Origin {
     /// First and last object row, for messages about the whole block.
     pub fn span(&self) -> String {
         match (self.rows.first(), self.rows.last()) {
-            (Some(first), Some(last)) => span(&self.object, &(first.start..last.end)),
+            (Some(first), Some(last)) => self.span_in_object(&(first.start..last.end)),
             _ => format!("{} (no rows)", self.object),
         }
-    }
-}
-
-fn span(object: &str, rows: &Range<u64>) -> String {
-    match rows.end - rows.start {
-        1 => format!("{object} row {}", rows.start),
-        _ => format!("{object} rows {} to {}", rows.start, rows.end - 1),
     }
 }
 
@@ -336,7 +392,11 @@ impl Origin {
 
     /// First and last object row of some source rows, for messages.
     pub fn span_of_rows(&self, rows: &Range<u32>) -> String {
-        span(&self.object, &(self.object_row(rows.start)..self.object_row(rows.end - 1) + 1))
+        self.span_in_object(&(self.object_row(rows.start)..self.object_row(rows.end - 1) + 1))
+    }
+
+    fn span_in_object(&self, rows: &Range<u64>) -> String {
+        format!("{} {}", self.object, self.numbering.rows(rows))
     }
 }
 
@@ -345,6 +405,13 @@ impl Block {
     pub fn new(batch: RecordBatch, origin: Origin) -> Block {
         assert_eq!(batch.num_rows(), origin.len(), "one origin row per row");
         Block { parts: vec![Part { rows: batch.into(), parents: Parents::Own(0) }], origin, failures: Vec::new() }
+    }
+
+    /// A block of rows that could not be read, each for its reason.
+    pub fn unread(origin: Origin, reasons: Vec<Reason>) -> Block {
+        assert_eq!(reasons.len(), origin.len(), "one reason per row");
+        let failures = (0..).zip(reasons).map(|(row, reason)| Failure { row, stage: None, reason }).collect();
+        Block { parts: Vec::new(), origin, failures }
     }
 
     /// Blocks of so many source rows each, of one as the source makes it.
@@ -376,6 +443,8 @@ impl Block {
             held.bytes += part.parents.bytes();
         }
         self.failures.iter().for_each(|failure| held.said(failure));
+        let lines = self.origin.kept.iter().flat_map(|kept| &kept.lines);
+        held.bytes += lines.map(|line| line.len() as u64).sum::<u64>();
         held.bytes
     }
 
@@ -386,7 +455,7 @@ impl Block {
         let before = self.failures.len();
         for (row, reason) in rows {
             if !std::mem::replace(&mut failed[row as usize], true) {
-                self.failures.push(Failure { row, stage, reason });
+                self.failures.push(Failure { row, stage: Some(stage), reason });
             }
         }
         if self.failures.len() > before {
@@ -434,7 +503,7 @@ mod tests {
         let batch =
             RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(values.to_vec())) as ArrayRef)]).unwrap();
         let rows = std::iter::once(10..10 + values.len() as u64).collect();
-        Block::new(batch, Origin { object: "a.parquet".into(), rows, ids: None, kept: None })
+        Block::new(batch, Origin { object: "a.parquet".into(), rows, ..Origin::default() })
     }
 
     fn adds(values: &[&str]) -> RecordBatch {
@@ -484,7 +553,7 @@ mod tests {
         let mut block = block(&[5, 6, 7]);
         assert_eq!(block.held_bytes(), 24);
         let batch = block.parts[0].rows.batch(&(0..3)).unwrap();
-        block.origin.kept = Some(Kept { batch: batch.clone(), attempts_before: Arc::default() });
+        block.origin.kept = Some(Kept::of_rows(batch.clone(), Arc::default()));
         assert_eq!(block.held_bytes(), 24);
         block.parts = [0..1, 1..3].map(|rows| block.parts[0].slice(&rows)).to_vec();
         assert_eq!(block.held_bytes(), 24);
@@ -502,7 +571,7 @@ mod tests {
         let mut whole = block(&[5, 6, 7, 8, 9]);
         whole.origin.rows = vec![3..5, 9..10, 20..22];
         whole.origin.ids = Some(adds(&["a", "b", "c", "d", "e"]));
-        whole.origin.kept = Some(Kept { batch: adds(&["a", "b", "c", "d", "e"]), attempts_before: Arc::default() });
+        whole.origin.kept = Some(Kept::of_rows(adds(&["a", "b", "c", "d", "e"]), Arc::default()));
         for rows_max in 1..=6 {
             let cut = whole.cut(rows_max);
             let described = |block: &Block| {
@@ -527,7 +596,7 @@ mod tests {
         out.fail(1, [(0, bad.clone()), (0, worse)]).unwrap();
         assert_eq!(out.num_rows(), 1);
         assert_eq!(out.parts[0].parent(0), 1);
-        assert_eq!(out.failures, [Failure { row: 0, stage: 1, reason: bad }]);
+        assert_eq!(out.failures, [Failure { row: 0, stage: Some(1), reason: bad }]);
     }
 
     #[test]
@@ -543,13 +612,14 @@ mod tests {
     fn an_instant_is_an_id_like_others() {
         let at = TimestampMillisecondArray::from(vec![1_704_067_200_000]).with_timezone("Europe/Berlin");
         let ids = RecordBatch::try_from_iter([("at", Arc::new(at) as ArrayRef)]).unwrap();
-        let origin = Origin { object: "b".into(), rows: std::iter::once(0..1).collect(), ids: Some(ids), kept: None };
+        let rows = std::iter::once(0..1).collect();
+        let origin = Origin { object: "b".into(), rows, ids: Some(ids), ..Origin::default() };
         assert_eq!(origin.describe(0), "b row 0 (at=2024-01-01T00:00:00Z)");
     }
 
     #[test]
     fn attempts_are_counted_as_far_as_earlier_ones_are_known() {
-        let kept = Kept { batch: adds(&["a", "b"]), attempts_before: Arc::new(HashMap::from([(9, 2)])) };
+        let kept = Kept::of_rows(adds(&["a", "b"]), Arc::new(HashMap::from([(9, 2)])));
         assert_eq!([kept.attempt(9), kept.attempt(10)], [3, 1]);
     }
 
@@ -557,7 +627,7 @@ mod tests {
     fn rows_are_described_across_gaps() {
         let ids =
             RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["u", "v", "w"])) as ArrayRef)]).unwrap();
-        let origin = Origin { object: "b".into(), rows: vec![3..4, 9..11], ids: Some(ids), kept: None };
+        let origin = Origin { object: "b".into(), rows: vec![3..4, 9..11], ids: Some(ids), ..Origin::default() };
         assert_eq!(origin.describe(2), "b row 10 (id=\"w\")");
     }
 }

@@ -196,6 +196,8 @@ struct Flow {
     guest_counts: Mutex<BTreeMap<String, u64>>,
     /// By stage.
     stages: Vec<StageFlow>,
+    /// What the log says of rows that could not be read.
+    unread_lines: Lines,
 }
 
 /// What workers share of a stage.
@@ -363,6 +365,7 @@ fn start(
         readers_left: AtomicUsize::new(run.readers),
         guest_counts: Mutex::default(),
         stages: plan.stages.iter().map(|_| StageFlow::default()).collect(),
+        unread_lines: Lines::default(),
         plan: Arc::clone(plan),
         job,
     });
@@ -441,7 +444,7 @@ impl Flow {
         summary.guest_counts = lock(&self.guest_counts).clone();
         let of_functions = self.plan.stages.iter().map(|stage| stage.spec.lines.suppressed());
         let of_rows = self.stages.iter().map(|stage| stage.lines.suppressed());
-        summary.log_lines_suppressed = of_functions.chain(of_rows).sum();
+        summary.log_lines_suppressed = of_functions.chain(of_rows).chain([self.unread_lines.suppressed()]).sum();
         summary
     }
 

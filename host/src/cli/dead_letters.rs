@@ -63,7 +63,9 @@ fn open(named: &str, runtime: &tokio::runtime::Runtime) -> Result<Job, u8> {
     let source = schema_from_hex(&genesis.source_schema).map_err(failed)?;
     let lanes = view.lanes.iter().map(|lane| lane.state.of_listing(&view.listing)).collect::<Result<_, _>>();
     let lanes = lanes.map_err(failed)?;
-    let ids = genesis.ids.iter().flatten().map(|id| (id.name.clone(), letter_column(&source, &id.name))).collect();
+    let has_lines = genesis.fingerprint.has_lines();
+    let ids =
+        genesis.ids.iter().flatten().map(|id| (id.name.clone(), letter_column(&source, has_lines, &id.name))).collect();
     let sink = look::open_sink(named, &view.root.places.sink)?;
     Ok(Job { sink, view, ids, lanes })
 }

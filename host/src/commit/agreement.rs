@@ -143,6 +143,7 @@ mod tests {
             known: vec![(8, 10)],
             failed: vec![(5, 6)],
             dead: vec![(12, 14)],
+            blank: vec![(20, 30)],
         }
     }
 

@@ -18,6 +18,8 @@ pub enum RowState {
     Failed,
     /// Failed, left out, and kept as a dead letter.
     DeadLettered,
+    /// No row: positions of a text that no record stands at, a blank line or what is behind the last line.
+    Blank,
 }
 
 /// The states of one object's rows, as disjoint ranges; neighbours of one state and one group are joined.
@@ -139,6 +141,11 @@ impl Coverage {
     }
 
     /// Rows of any state.
+    pub fn rows(&self) -> u64 {
+        self.len() - self.count(RowState::Blank)
+    }
+
+    /// Positions of any state, those without a row too.
     pub fn len(&self) -> u64 {
         self.iter().map(|(range, _)| range.end - range.start).sum()
     }
@@ -173,7 +180,7 @@ pub struct ObjectCoverage {
     pub digest: String,
     /// The object's bytes.
     pub size: u64,
-    /// Rows in the whole object.
+    /// Rows in the whole object; of a text its positions, at some of which there may be no row.
     pub rows: u64,
     /// Which piece of the object this is about; 0 of an object that is not cut.
     pub piece: u32,
@@ -241,6 +248,7 @@ impl ObjectCoverage {
             known: ranges(RowState::Known),
             failed: ranges(RowState::Failed),
             dead: ranges(RowState::DeadLettered),
+            blank: ranges(RowState::Blank),
         }
     }
 
@@ -252,6 +260,7 @@ impl ObjectCoverage {
             (&entry.known, RowState::Known),
             (&entry.failed, RowState::Failed),
             (&entry.dead, RowState::DeadLettered),
+            (&entry.blank, RowState::Blank),
         ];
         for (ranges, state) in states {
             for &(start, end) in ranges {
@@ -296,7 +305,8 @@ fn refuse_rows_of_others(entry: &CoveredObject, own: &[(u64, u64)], mut others: 
 mod tests {
     use super::*;
 
-    const STATES: [RowState; 4] = [RowState::Done, RowState::Known, RowState::Failed, RowState::DeadLettered];
+    const STATES: [RowState; 5] =
+        [RowState::Done, RowState::Known, RowState::Failed, RowState::DeadLettered, RowState::Blank];
 
     /// A model that keeps a state per row decides.
     #[test]
@@ -312,7 +322,7 @@ mod tests {
             for _ in 0..12 {
                 let start = random(40);
                 let end = start + random(40 - start + 1);
-                let state = STATES[random(4) as usize];
+                let state = STATES[random(5) as usize];
                 coverage.set(start..end, state);
                 model[start as usize..end as usize].fill(Some(state));
             }
@@ -401,6 +411,7 @@ mod tests {
             known: vec![],
             failed: vec![],
             dead,
+            blank: vec![],
         };
         assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(4, 5)]), 1).is_ok());
         assert!(ObjectCoverage::from_entry(&entry(vec![(0, 4)], vec![(3, 5)]), 1).is_err());

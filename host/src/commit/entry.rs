@@ -108,6 +108,13 @@ pub struct Fingerprint {
     pub sink_columns: Vec<String>,
 }
 
+impl Fingerprint {
+    /// Whether the source has lines: at positions of its objects there may be no row.
+    pub fn has_lines(&self) -> bool {
+        self.source_format != "parquet"
+    }
+}
+
 /// One function of the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -309,7 +316,7 @@ pub struct CoveredObject {
     pub digest: String,
     /// The object's size in bytes.
     pub size: u64,
-    /// Rows in the whole object.
+    /// Rows in the whole object; of a text its positions, at some of which there may be no row.
     pub rows: u64,
     /// The piece, of an object that is cut.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -329,6 +336,9 @@ pub struct CoveredObject {
     /// Row ranges that failed and became dead letters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dead: Vec<(u64, u64)>,
+    /// Ranges `[start, end)` of positions of a text at which there is no row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blank: Vec<(u64, u64)>,
 }
 
 fn is_false(flag: &bool) -> bool {

@@ -6,11 +6,12 @@
 //! |---|---|---|
 //! | `object` | string | the object's path relative to the source |
 //! | `row` | uint64 | the row's ordinal in it, from 0 |
-//! | `stage` | uint32 | the stage that it failed in, from 1 |
+//! | `stage` | uint32 | the stage that it failed in, from 1; 0 if it could not be read |
 //! | `function` | string | that stage's function |
-//! | `kind` | string | `row`: the function refused the row; `trap`, `limit`: the row's block trapped, or went past a limit |
+//! | `kind` | string | `row`: the function refused the row; `trap`, `limit`: the row's block trapped, or went past a limit; `line`: the line is no row |
 //! | `message` | string | what was wrong |
 //! | `attempt` | uint32 | 1 if the row was tried for the first time |
+//! | `line` | binary | of a source of lines alone: the line that is no row, without its end, of one that is too long the first bytes; its source columns are null |
 //!
 //! Then the source columns as they were read. One that has a name of the above stands as `source_<name>`.
 //!
@@ -40,11 +41,11 @@ pub struct Letter {
     pub object: Arc<str>,
     /// The row's ordinal in it.
     pub row: u64,
-    /// The stage that it failed in, from 1.
+    /// The stage that it failed in, from 1; 0 if it could not be read.
     pub stage: u32,
     /// That stage's function.
     pub function: String,
-    /// `row`, `trap` or `limit`.
+    /// `row`, `trap`, `limit` or `line`.
     pub kind: &'static str,
     /// What was wrong.
     pub message: Arc<str>,
@@ -64,19 +65,26 @@ fn own_fields() -> [Field; 7] {
     ]
 }
 
-/// Columns of a file of dead letters that holds these `columns` of the source.
-pub fn letter_schema(source: &Schema, columns: &Schema) -> SchemaRef {
+/// The column of what could not be read, where the source has lines.
+fn line_field() -> Field {
+    Field::new("line", DataType::Binary, true)
+}
+
+/// Columns of a file of dead letters that holds these `columns` of the source, which may have lines.
+pub fn letter_schema(source: &Schema, columns: &Schema, has_lines: bool) -> SchemaRef {
     let kept = columns.fields().iter().map(|field| {
-        let name = letter_column(source, field.name());
+        let name = letter_column(source, has_lines, field.name());
         field.as_ref().clone().with_name(name)
     });
-    Arc::new(Schema::new(own_fields().into_iter().chain(kept).collect::<Vec<_>>()))
+    let line = has_lines.then(line_field);
+    Arc::new(Schema::new(own_fields().into_iter().chain(line).chain(kept).collect::<Vec<_>>()))
 }
 
 /// The name under which a column of the source stands in a dead letter.
-pub fn letter_column(source: &Schema, name: &str) -> String {
+pub fn letter_column(source: &Schema, has_lines: bool, name: &str) -> String {
     let own = own_fields();
-    let is_own = |name: &str| own.iter().any(|field| field.name() == name);
+    let is_own =
+        |name: &str| own.iter().any(|field| field.name() == name) || (has_lines && line_field().name() == name);
     let mut free = name.to_string();
     while is_own(&free) || (free != name && source.field_with_name(&free).is_ok()) {
         free = format!("source_{free}");
@@ -224,10 +232,10 @@ mod tests {
     #[test]
     fn a_source_column_with_a_name_of_ours_is_told_apart() {
         let source = schema(&["message", "source_message", "n", "row"]);
-        let all = letter_schema(&source, &source);
+        let all = letter_schema(&source, &source, false);
         assert_eq!(names(&all), ["source_source_message", "source_message", "n", "source_row"]);
         // The name does not depend on which columns are kept.
-        assert_eq!(names(&letter_schema(&source, &schema(&["message"]))), ["source_source_message"]);
+        assert_eq!(names(&letter_schema(&source, &schema(&["message"]), false)), ["source_source_message"]);
     }
 
     fn letter(row: u64, attempt: u32) -> Letter {
@@ -239,7 +247,7 @@ mod tests {
         let source = schema(&["n"]);
         let n: Int64Array = letters.iter().map(|letter| letter.row as i64).collect();
         let kept = RecordBatch::try_new(Arc::new(source.clone()), vec![Arc::new(n)]).unwrap();
-        let schema = letter_schema(&source, &source);
+        let schema = letter_schema(&source, &source, false);
         let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).unwrap();
         writer.write(&letter_batch(&schema, letters, &kept)).unwrap();
         let bytes = writer.into_inner().unwrap();

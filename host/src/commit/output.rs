@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::CommitError;
 use super::entry::FileEntry;
 use super::view::View;
+use crate::format::parquet::Parquet;
 use crate::sink::FileName;
 use crate::source::{self, Fetch, Object, SourceError};
 use crate::store::Store;
@@ -159,7 +160,7 @@ impl Named<'_> {
         let object = Object::from(meta.clone());
         // Lines have no footer that says how many they are; their bytes do, with the digest.
         if self.file.path.ends_with(".parquet") {
-            match source::open(sink, &object, 0).await {
+            match source::open(sink, &Parquet, &object, 0).await {
                 Ok(opened) if opened.rows == self.file.rows => {}
                 Ok(opened) => {
                     return Ok(self.wrong(format!("it has {} rows instead of {}", opened.rows, self.file.rows)));

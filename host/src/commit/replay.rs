@@ -365,8 +365,8 @@ impl LaneState {
 
     /// A row whose state was given by no group would never be done, and nobody could take that state away.
     fn refuse_rows_of_no_group(&self, number: u64, group: u64, object: &CoveredObject) -> Result<(), CommitError> {
-        let CoveredObject { object: path, done, known, failed, dead, .. } = object;
-        let Some((start, end)) = [done, known, failed, dead].into_iter().flatten().next() else { return Ok(()) };
+        let CoveredObject { object: path, done, known, failed, dead, blank, .. } = object;
+        let Some((start, end)) = [done, known, failed, dead, blank].into_iter().flatten().next() else { return Ok(()) };
         if self.groups.contains_key(&group) {
             return Ok(());
         }
@@ -590,8 +590,11 @@ impl Replay<'_> {
 
     /// Whoever has another number of lanes looks for an object's rows elsewhere.
     fn check_piece(&self, object: &CoveredObject) -> Result<(), String> {
-        let CoveredObject { object: path, piece, size, own, .. } = object;
+        let CoveredObject { object: path, piece, size, own, blank, .. } = object;
         let Genesis { lanes, split_bytes, .. } = self.root.genesis;
+        if !blank.is_empty() && !self.root.fingerprint.has_lines() {
+            return Err(format!("it takes rows of {path} for blank lines, and the source has none"));
+        }
         if own.is_some() != (pieces(*size, split_bytes) > 1) {
             return Err(format!("{path} is not cut as the job cuts objects of {size} bytes"));
         }
@@ -709,6 +712,7 @@ mod tests {
             known: vec![],
             failed: vec![],
             dead: vec![],
+            blank: vec![],
         }
     }
 

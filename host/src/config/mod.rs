@@ -97,8 +97,18 @@ pub struct Source {
     /// `id = "path"` or `id = ["crate", "path"]`: the column or columns that tell rows apart. Without it a row is
     /// known by its position: which object, which row of it. At least one column, none twice.
     pub id: Option<At<Vec<At<String>>>>,
-    /// `format = "parquet"`: what the files are.
+    /// `format = "jsonl"`: what the files are. Without it their names say so: `.jsonl`, `.ndjson` or `.json` (with `.gz` or
+    /// `.zst` behind) are JSON Lines, others are Parquet; of a folder that holds both, the Parquet files are read.
     pub format: Option<At<Format>>,
+    /// `schema = { text = "string", n = "int64" }`: the columns of JSON Lines and their types. Without it they are found in the
+    /// first lines of some files, and fixed when the job begins.
+    pub schema: Option<At<Vec<(At<String>, At<String>)>>>,
+    /// `extra_keys = "refuse"`: what becomes of keys of JSON Lines that the schema does not name.
+    pub extra_keys: Option<At<ExtraKeys>>,
+    /// `on_bad_line = "fail"`: what to do about a line that is no row.
+    pub on_bad_line: Option<At<OnError>>,
+    /// `record_bytes_max = "64 MiB"`: the most bytes of a line, without its end. At least 1, at most 1 GiB.
+    pub record_bytes_max: Option<At<u64>>,
     /// `footers_max = 1000`: a new job of so many files reads the footers of all of them to find their columns; one of more
     /// files reads some, from the first to the last. At least 1.
     pub footers_max: Option<At<u64>>,
@@ -248,7 +258,18 @@ pub enum Format {
     JsonLines,
 }
 
-/// What to do about a row that a function cannot process.
+/// What becomes of keys that the schema of JSON Lines does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExtraKeys {
+    /// `"refuse"`: the line is a bad line.
+    Refuse,
+    /// `"drop"`: they go away.
+    Drop,
+    /// `"keep"`: they are kept in a column `_extra` of JSON.
+    Keep,
+}
+
+/// What to do about a row that a function cannot process, or a line that is no row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnError {
     /// `"fail"`: the run fails, and the row is tried again by the next.

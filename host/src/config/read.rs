@@ -10,18 +10,21 @@ use super::section::{Report, Section, Value, shown};
 use super::settings::settings;
 use super::shape::{CHECKPOINT, DEAD_LETTERS, FILE, RUN, SINK, SOURCE, STAGE, STORE, Shape, section_name};
 use super::value::{
-    at_most, boolean, bytes, choice, column_or_columns, columns, count, kind, path, place, seconds,
+    at_most, boolean, bytes, choice, column_or_columns, columns, count, kind, path, place, schema, seconds,
     seconds_of_a_minute, seconds_or_zero, text, whole, wrong_type,
 };
 use super::{
-    At, Checkpoint, Compression, Config, DeadLetters, Format, Nulls, OnError, OnUnseparated, PipelineFile, Problems,
-    Run, Sink, Source, Stage, Store,
+    At, Checkpoint, Compression, Config, DeadLetters, ExtraKeys, Format, Nulls, OnError, OnUnseparated, PipelineFile,
+    Problems, Run, Sink, Source, Stage, Store,
 };
 
 /// The most threads, and the most units open at once. More than this is a slip of the finger.
 const THREADS_MAX: u32 = 4096;
 /// The most lanes: each is a folder with at least two entries.
 const LANES_MAX: u32 = 65_536;
+
+/// The most bytes of a line.
+const RECORD_BYTES_MAX: u64 = 1 << 30;
 
 /// The most requests at once, and the most times that one is sent again.
 const REQUESTS_MAX: u32 = 4096;
@@ -126,7 +129,7 @@ fn parts(root: &DeTable<'_>, report: &mut Report<'_>) -> Parts {
     let checkpoint = one(&root, "checkpoint", &CHECKPOINT, report).map(|section| checkpoint(&section, report));
     let dead_letters = one(&root, "dead_letters", &DEAD_LETTERS, report).map(|section| {
         if is_any_read {
-            refuse_unused(&stages, &section, report);
+            refuse_unused(source.as_ref(), &stages, &section, report);
         }
         dead_letters(&section, report)
     });
@@ -201,9 +204,13 @@ fn source(section: &Section<'_>, report: &mut Report<'_>) -> Source {
     let path = section.required("path", report, place);
     let id = section.optional("id", report, column_or_columns);
     let format = section.optional("format", report, format);
+    let schema = section.optional("schema", report, schema);
+    let extra_keys = section.optional("extra_keys", report, extra_keys);
+    let on_bad_line = section.optional("on_bad_line", report, on_error);
+    let record_bytes_max = section.optional("record_bytes_max", report, record_bytes);
     let footers_max = section.optional("footers_max", report, |value, report| whole(value, 1..=u64::MAX, report));
     let store = section.optional("store", report, store);
-    Source { path, id, format, footers_max, store }
+    Source { path, id, format, schema, extra_keys, on_bad_line, record_bytes_max, footers_max, store }
 }
 
 fn stage(section: &Section<'_>, report: &mut Report<'_>) -> Stage {
@@ -279,7 +286,7 @@ fn refuse_misfits(
 
 fn sink(section: &Section<'_>, report: &mut Report<'_>) -> Sink {
     let path = section.required("path", report, place);
-    let format = section.optional("format", report, sink_format);
+    let format = section.optional("format", report, format);
     let columns = section.optional("columns", report, columns);
     let compression = section.optional("compression", report, compression);
     let nulls = section.optional("nulls", report, nulls);
@@ -321,9 +328,10 @@ fn dead_letters(section: &Section<'_>, report: &mut Report<'_>) -> DeadLetters {
 }
 
 /// A section about dead letters that nobody writes was written by somebody who expects some.
-fn refuse_unused(stages: &[Stage], section: &Section<'_>, report: &mut Report<'_>) {
-    let is_used = |stage: &Stage| stage.on_error.as_ref().is_some_and(|written| written.value == OnError::DeadLetter);
-    if !stages.iter().any(is_used) {
+fn refuse_unused(source: Option<&Source>, stages: &[Stage], section: &Section<'_>, report: &mut Report<'_>) {
+    let of_lines = source.and_then(|source| source.on_bad_line.as_ref());
+    let mut written = stages.iter().filter_map(|stage| stage.on_error.as_ref()).chain(of_lines);
+    if written.all(|written| written.value != OnError::DeadLetter) {
         let message = "[dead_letters] is there, but no stage makes any";
         let hint =
             "write on_error = \"dead-letter\" in the [[stage]] whose failed rows are to be kept, or remove the section";
@@ -358,11 +366,25 @@ fn run(section: &Section<'_>, report: &mut Report<'_>) -> Run {
 }
 
 fn format(value: Value<'_>, report: &mut Report<'_>) -> Option<Format> {
-    choice(value, &[("parquet", Format::Parquet)], report)
+    choice(value, &[("parquet", Format::Parquet), ("jsonl", Format::JsonLines)], report)
 }
 
-fn sink_format(value: Value<'_>, report: &mut Report<'_>) -> Option<Format> {
-    choice(value, &[("parquet", Format::Parquet), ("jsonl", Format::JsonLines)], report)
+fn extra_keys(value: Value<'_>, report: &mut Report<'_>) -> Option<ExtraKeys> {
+    choice(value, &[("refuse", ExtraKeys::Refuse), ("drop", ExtraKeys::Drop), ("keep", ExtraKeys::Keep)], report)
+}
+
+/// Lines are in memory, and offsets of columns count to 2 GiB.
+fn record_bytes(value: Value<'_>, report: &mut Report<'_>) -> Option<u64> {
+    let written = bytes(value, report)?;
+    if written > RECORD_BYTES_MAX {
+        report.wrong(
+            &value.toml.span(),
+            format!("`{}` is more than 1 GiB, which no line is read with", value.key),
+            "write at most \"1 GiB\"",
+        );
+        return None;
+    }
+    Some(written)
 }
 
 fn nulls(value: Value<'_>, report: &mut Report<'_>) -> Option<Nulls> {

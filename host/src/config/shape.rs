@@ -29,7 +29,11 @@ pub(super) const SOURCE: Shape = Shape {
     keys: &[
         ("path", r#"path = "corpus/*.parquet""#),
         ("id", r#"id = "path" or id = ["crate", "path"]"#),
-        ("format", r#"format = "parquet""#),
+        ("format", r#"format = "jsonl""#),
+        ("schema", r#"schema = { text = "string", n = "int64", tags = "list<string>", meta = "json" }"#),
+        ("extra_keys", r#"extra_keys = "drop""#),
+        ("on_bad_line", r#"on_bad_line = "skip""#),
+        ("record_bytes_max", r#"record_bytes_max = "64 MiB""#),
         ("footers_max", "footers_max = 1000"),
         ("store", STORE_EXAMPLE),
     ],

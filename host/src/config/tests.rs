@@ -8,7 +8,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::shape::{CHECKPOINT, DEAD_LETTERS, RUN, SINK, SOURCE, STAGE, STORE};
-use super::{Compression, Config, Format, Nulls, OnError, OnUnseparated, Place, Problems, load, parse};
+use super::{Compression, Config, ExtraKeys, Format, Nulls, OnError, OnUnseparated, Place, Problems, load, parse};
 
 /// The smallest file that is good. Cases are put below it, or below one of its sections.
 const SOURCE_AND_SINK: &str = "[source]\npath = \"in/\"\n[sink]\npath = \"out/\"\n";
@@ -47,7 +47,11 @@ const EVERY_KEY: &str = r#"
 [source]
 path = "corpus/*.parquet"
 id = ["crate", "path"]
-format = "parquet"
+format = "jsonl"
+schema = { text = "string", "a b" = "list<int64>" }
+extra_keys = "keep"
+on_bad_line = "dead-letter"
+record_bytes_max = "2 MiB"
 footers_max = 1000
 store = { region = "eu-central-1" }
 
@@ -130,7 +134,13 @@ fn every_key_is_read() {
     let source = config.source;
     assert_eq!(required(&source.path), "corpus/*.parquet");
     assert_eq!(source.id.unwrap().value.iter().map(value).collect::<Vec<_>>(), ["crate", "path"]);
-    assert_eq!(source.format.unwrap().value, Format::Parquet);
+    assert_eq!(source.format.unwrap().value, Format::JsonLines);
+    let columns = source.schema.unwrap().value;
+    let columns: Vec<_> = columns.iter().map(|(name, text)| (value(name), value(text))).collect();
+    assert_eq!(columns, [("text".into(), "string".into()), ("a b".into(), "list<int64>".into())]);
+    assert_eq!(source.extra_keys.unwrap().value, ExtraKeys::Keep);
+    assert_eq!(source.on_bad_line.unwrap().value, OnError::DeadLetter);
+    assert_eq!(source.record_bytes_max.unwrap().value, 2 << 20);
     assert_eq!(source.footers_max.unwrap().value, 1000);
     assert_eq!(required(&source.store.unwrap().value.region), "eu-central-1");
 
@@ -515,7 +525,7 @@ fn misspelt_is_reported_once() {
             pipeline.toml:2:1: unknown key `pth` in [source]
                  2 | pth = ''
                    | ^^^
-              hint: did you mean `path`? [source] takes path, id, format, footers_max and store
+              hint: did you mean `path`? [source] takes path, id, format, schema, extra_keys, on_bad_line, record_bytes_max, footers_max and store
 
             pipeline.toml:2:7: `path` is empty
                  2 | pth = ''
@@ -561,72 +571,72 @@ workers = 2.0
     check(
         text,
         expect![[r#"
-        pipeline.toml:2:8: `path` must be a string, not an integer
-             2 | path = 1
-               |        ^
-          hint: for example path = "corpus/*.parquet"
+            pipeline.toml:2:8: `path` must be a string, not an integer
+                 2 | path = 1
+                   |        ^
+              hint: for example path = "corpus/*.parquet"
 
-        pipeline.toml:3:6: `id` must be a column name or a list of column names, not a float
-             3 | id = 2.5
-               |      ^^^
-          hint: for example id = "path" or id = ["crate", "path"]
+            pipeline.toml:3:6: `id` must be a column name or a list of column names, not a float
+                 3 | id = 2.5
+                   |      ^^^
+              hint: for example id = "path" or id = ["crate", "path"]
 
-        pipeline.toml:4:10: `format` must be a string, not a boolean
-             4 | format = true
-               |          ^^^^
-          hint: for example format = "parquet"
+            pipeline.toml:4:10: `format` must be a string, not a boolean
+                 4 | format = true
+                   |          ^^^^
+              hint: for example format = "jsonl"
 
-        pipeline.toml:6:13: `component` must be a string, not a list
-             6 | component = []
-               |             ^^
-          hint: for example component = "udfs/code.wasm"
+            pipeline.toml:6:13: `component` must be a string, not a list
+                 6 | component = []
+                   |             ^^
+              hint: for example component = "udfs/code.wasm"
 
-        pipeline.toml:7:12: `function` must be a string, not a table
-             7 | function = {}
-               |            ^^
-          hint: for example function = "passages"
+            pipeline.toml:7:12: `function` must be a string, not a table
+                 7 | function = {}
+                   |            ^^
+              hint: for example function = "passages"
 
-        pipeline.toml:8:10: `config` must be a table, not a string
-             8 | config = "a"
-               |          ^^^
-          hint: for example config = { line_length_max = 1000 }
+            pipeline.toml:8:10: `config` must be a table, not a string
+                 8 | config = "a"
+                   |          ^^^
+              hint: for example config = { line_length_max = 1000 }
 
-        pipeline.toml:9:12: `on_error` must be a string, not an integer
-             9 | on_error = 1
-               |            ^
-          hint: for example on_error = "skip"
+            pipeline.toml:9:12: `on_error` must be a string, not an integer
+                 9 | on_error = 1
+                   |            ^
+              hint: for example on_error = "skip"
 
-        pipeline.toml:10:20: `memory_bytes_max` must be a size, not a float
-            10 | memory_bytes_max = 1.5
-               |                    ^^^
-          hint: for example memory_bytes_max = "512 MiB"
+            pipeline.toml:10:20: `memory_bytes_max` must be a size, not a float
+                10 | memory_bytes_max = 1.5
+                   |                    ^^^
+              hint: for example memory_bytes_max = "512 MiB"
 
-        pipeline.toml:11:21: `block_seconds_max` must be a number of seconds, not a string
-            11 | block_seconds_max = "30"
-               |                     ^^^^
-          hint: for example block_seconds_max = 30
+            pipeline.toml:11:21: `block_seconds_max` must be a number of seconds, not a string
+                11 | block_seconds_max = "30"
+                   |                     ^^^^
+              hint: for example block_seconds_max = 30
 
-        pipeline.toml:13:8: `path` must be a string, not a date or time
-            13 | path = 2026-01-01
-               |        ^^^^^^^^^^
-          hint: for example path = "out/"
+            pipeline.toml:13:8: `path` must be a string, not a date or time
+                13 | path = 2026-01-01
+                   |        ^^^^^^^^^^
+              hint: for example path = "out/"
 
-        pipeline.toml:14:11: `columns` must be a list of column names, not a string
-            14 | columns = "path"
-               |           ^^^^^^
-          hint: for example columns = ["path", "passage"]
+            pipeline.toml:14:11: `columns` must be a list of column names, not a string
+                14 | columns = "path"
+                   |           ^^^^^^
+              hint: for example columns = ["path", "passage"]
 
-        pipeline.toml:17:18: `group_rows_max` must be a whole number, not a string
-            17 | group_rows_max = "many"
-               |                  ^^^^^^
-          hint: for example group_rows_max = 4000000
+            pipeline.toml:17:18: `group_rows_max` must be a whole number, not a string
+                17 | group_rows_max = "many"
+                   |                  ^^^^^^
+              hint: for example group_rows_max = 4000000
 
-        pipeline.toml:19:11: `workers` must be a whole number, not a float
-            19 | workers = 2.0
-               |           ^^^
-          hint: for example workers = 2
+            pipeline.toml:19:11: `workers` must be a whole number, not a float
+                19 | workers = 2.0
+                   |           ^^^
+              hint: for example workers = 2
 
-        13 problems in pipeline.toml"#]],
+            13 problems in pipeline.toml"#]],
     );
 }
 
@@ -685,10 +695,10 @@ block_rows_max = 4294967296
                    |                     ^
               hint: for example id = "path" or id = ["crate", "path"]
 
-            pipeline.toml:4:10: `format` must be "parquet", not "csv"
+            pipeline.toml:4:10: `format` must be "parquet" or "jsonl", not "csv"
                  4 | format = "csv"
                    |          ^^^^^
-              hint: write format = "parquet"
+              hint: write format = "jsonl"
 
             pipeline.toml:6:13: `component` has the URL scheme az://
                  6 | component = "az://udfs/code.wasm"

@@ -124,6 +124,33 @@ fn column(value: Value<'_>, report: &mut Report<'_>) -> Option<String> {
     }
 }
 
+/// A table of column names and the texts of their types: at least one.
+pub(super) fn schema(value: Value<'_>, report: &mut Report<'_>) -> Option<Vec<(At<String>, At<String>)>> {
+    let DeValue::Table(table) = value.toml.get_ref() else {
+        return wrong_type(value, "a table of columns and their types", report);
+    };
+    if table.is_empty() {
+        return wrong(value, format!("`{}` is empty", value.key), report);
+    }
+    let problems_before = report.problems.len();
+    let mut columns: Vec<(At<String>, At<String>)> = Vec::new();
+    for (name, data_type) in table {
+        match data_type.get_ref() {
+            DeValue::String(text) => {
+                let name_at = report.file.at(name.span(), name.get_ref().to_string());
+                columns.push((name_at, report.file.at(data_type.span(), text.to_string())));
+            }
+            other => {
+                let message = format!("the type of `{}` must be a string, not {}", shown(name.get_ref()), kind(other));
+                report.wrong(&data_type.span(), message, format!("for example {}", value.example));
+            }
+        }
+    }
+    // The order in which they are written, whatever the table keeps.
+    columns.sort_by_key(|(name, _)| name.span.start);
+    (report.problems.len() == problems_before).then_some(columns)
+}
+
 /// One column name, or a list of them.
 pub(super) fn column_or_columns(value: Value<'_>, report: &mut Report<'_>) -> Option<Vec<At<String>>> {
     match value.toml.get_ref() {

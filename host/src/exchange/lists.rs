@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ExchangeError, Lists};
 use crate::message::Message;
-use crate::source::{self, Object, Pattern, SourceError};
+use crate::source::{self, FileKind, Object, Pattern, SourceError, Survey};
 use crate::store::{Environment, Location, Settings, Store, Watch};
 
 /// How Ray Data calls ids of rows whose output may be there or not.
@@ -40,7 +40,8 @@ pub(super) async fn find(lists: &Lists, watch: &Arc<dyn Watch>) -> Result<Vec<Li
     let mut found = Vec::new();
     for from in &lists.from {
         let (store, pattern) = open(from, watch)?;
-        let (objects, passed) = source::survey(&store, &pattern).await.map_err(|error| unreadable(from, error))?;
+        let survey = source::survey(&store, &pattern, Some(FileKind::Parquet)).await;
+        let Survey { objects, passed, .. } = survey.map_err(|error| unreadable(from, error))?;
         passed.lines().iter().for_each(|line| tracing::warn!("in {from}, {line}"));
         if objects.is_empty() {
             let hint =

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::lists::List;
 use super::{Each, ExchangeError, Wanted, from_source, null};
+use crate::format::parquet::Parquet;
 use crate::source::{self, BlockSize, Columns, Rows, Unit, UnitReader};
 
 /// Ids read at a time.
@@ -17,7 +18,7 @@ const BLOCK: BlockSize =
 /// The row groups of a file that has the id columns.
 pub(super) fn open(list: &List, wanted: &Wanted, runtime: &Handle) -> Result<Vec<Unit>, ExchangeError> {
     let bad = |error| from_source(list, error);
-    let opened = list.store.wait(runtime, source::open_to_read(&list.store, &list.object, 0)).map_err(bad)?;
+    let opened = list.store.wait(runtime, source::open_to_read(&list.store, &Parquet, &list.object, 0)).map_err(bad)?;
     let schema = Arc::new(Schema::new(wanted.fields()));
     opened.check(&Columns { schema, required: wanted.names.clone(), known: None }).map_err(bad)?;
     let units = Arc::new(opened).units();
@@ -36,9 +37,9 @@ pub(super) fn read_unit(
     let schema = Arc::new(Schema::new(wanted.fields()));
     let all = Rows::new(vec![unit.rows.clone()]);
     let mut reader = UnitReader::new(unit, &schema, all, BLOCK, runtime);
-    while let Some((ids, rows)) = reader.next().map_err(bad)? {
-        refuse_nulls(list, wanted, &ids, &rows)?;
-        each(wanted.batch(ids))?;
+    while let Some(read) = reader.next().map_err(bad)? {
+        refuse_nulls(list, wanted, &read.batch, &read.rows)?;
+        each(wanted.batch(read.batch))?;
     }
     Ok(())
 }

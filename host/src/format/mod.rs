@@ -30,7 +30,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-pub use rows::{BlockSize, Rows};
+use crate::block::Numbering;
+
+pub use rows::{BlockSize, Left, Rows};
 
 /// Of what is read row by row, a request asks for no more: several at a time are faster, and memory is free again sooner.
 pub const REQUEST_BYTES: u64 = 8 << 20;
@@ -108,6 +110,9 @@ pub enum FormatError {
 
 /// How the bytes of an object are read.
 pub trait Format: fmt::Debug + Send + Sync {
+    /// As people write it: `parquet`.
+    fn name(&self) -> &'static str;
+
     /// Reads what comes before the rows. `edges` are the object's first and last bytes, which often are enough.
     fn open<'a>(&'a self, ranges: &'a dyn AsyncRanges, edges: &'a Edges) -> BoxFuture<'a, Result<Opened, FormatError>>;
 }
@@ -142,8 +147,11 @@ pub struct Opened {
 
 /// What is known of an object before its rows are read.
 pub trait Content: fmt::Debug + Send + Sync {
-    /// Rows of the whole object.
+    /// Rows of the whole object; of a text its positions, at some of which there may be no row.
     fn rows(&self) -> u64;
+
+    /// What the ordinals of its rows count.
+    fn numbering(&self) -> Numbering;
 
     /// Its columns as they are read.
     fn schema(&self) -> &SchemaRef;
@@ -194,8 +202,40 @@ pub struct Wanted<'a> {
 
 /// Gives out the wanted rows of one unit, batch by batch.
 pub trait RowReader {
-    /// The next rows, and which they are; none at the end. May wait for the store.
-    fn next(&mut self) -> Result<Option<(RecordBatch, Rows)>, FormatError>;
+    /// What comes next; none at the end. May wait for the store.
+    fn next(&mut self) -> Result<Option<Read>, FormatError>;
+}
+
+/// What was read at once. Every wanted position is in one of its parts, once over all reads of a unit.
+pub struct Read {
+    /// Rows.
+    pub batch: RecordBatch,
+    /// Which they are.
+    pub rows: Rows,
+    /// Positions at which there is no row.
+    pub blank: Rows,
+    /// Lines that are no rows, though each should be one, in order.
+    pub bad: Vec<BadLine>,
+}
+
+impl Read {
+    /// Rows alone.
+    fn rows(batch: RecordBatch, rows: Rows) -> Read {
+        Read { batch, rows, blank: Rows::default(), bad: Vec::new() }
+    }
+}
+
+/// A line that is no row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Its position.
+    pub row: u64,
+    /// What is wrong with it.
+    pub message: String,
+    /// What to do.
+    pub hint: &'static str,
+    /// The line without its end; of one that is too long the first bytes.
+    pub line: Bytes,
 }
 
 /// A batch could not be encoded.

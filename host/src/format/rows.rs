@@ -88,6 +88,54 @@ impl Rows {
     }
 }
 
+/// Rows of which those before a place are taken out, step by step.
+#[derive(Debug)]
+pub struct Left {
+    rows: Rows,
+    /// The first range of which something is left.
+    at: usize,
+}
+
+impl Left {
+    /// All of them.
+    pub fn new(rows: Rows) -> Left {
+        Left { rows, at: 0 }
+    }
+
+    /// Takes those of a range into `to`; what lies before it goes away.
+    pub fn take(&mut self, range: Range<u64>, to: &mut Rows) {
+        while let Some(own) = self.rows.0.get_mut(self.at) {
+            push(&mut to.0, own.start.max(range.start)..own.end.min(range.end).max(own.start.max(range.start)));
+            if own.end > range.end {
+                own.start = own.start.max(range.end);
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Takes one row. Whether it is there; what lies before it goes away.
+    pub fn takes(&mut self, row: u64) -> bool {
+        while let Some(own) = self.rows.0.get_mut(self.at) {
+            if own.start > row {
+                return false;
+            }
+            let takes = row < own.end;
+            own.start = own.end.min(row + 1);
+            self.at += usize::from(own.start == own.end);
+            if takes {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.at == self.rows.0.len()
+    }
+}
+
 pub(super) fn push(ranges: &mut Vec<Range<u64>>, more: Range<u64>) {
     match ranges.last_mut() {
         _ if more.is_empty() => {}
@@ -107,6 +155,23 @@ mod tests {
         assert_eq!(rows, Rows::new(vec![11..12, 20..21]));
         assert_eq!(rows.take_front(9).len(), 2);
         assert!(rows.is_empty());
+    }
+
+    #[test]
+    fn rows_are_taken_from_place_to_place() {
+        let mut left = Left::new(Rows::new(vec![0..3, 10..12, 20..21]));
+        let mut take = |range| {
+            let mut taken = Rows::default();
+            left.take(range, &mut taken);
+            (taken.0, left.is_empty())
+        };
+        assert_eq!(take(1..2), (std::iter::once(1..2).collect(), false));
+        assert_eq!(take(2..11), (vec![2..3, 10..11], false));
+        assert_eq!(take(13..15), (vec![], false));
+        assert_eq!(take(20..30), (std::iter::once(20..21).collect(), true));
+        let mut left = Left::new(Rows::new(vec![3..5, 9..10]));
+        assert_eq!([2, 3, 4, 5, 9].map(|row| left.takes(row)), [false, true, true, false, true]);
+        assert!(left.is_empty());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What a file is that is no Parquet file one can read, by its first and last bytes: it is called that, and the hint says what
 //! helps. Only what is broken is called broken.
 
+use super::FormatError;
+use super::compression::Compression;
+
 /// A name for people, and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
@@ -8,11 +11,16 @@ pub(super) struct Kind {
     pub hint: &'static str,
 }
 
-const CONVERT: &str = "files are read as Parquet: convert it (DuckDB and pyarrow read it and write Parquet), or name the Parquet files \
+const CONVERT: &str = "Parquet and JSON Lines are read: convert it (DuckDB and pyarrow read it and write Parquet), or name the Parquet files \
                        alone, as in \"folder/*.parquet\"";
 const UNPACK: &str =
     "unpack it first; Parquet files are compressed within, so nothing is gained by compressing them again";
 const ELSEWHERE: &str = "name the Parquet files alone, as in \"folder/*.parquet\"";
+const JSON_LINES: &str = "is JSON Lines";
+const AS_LINES: &str = "end its name in .jsonl, .ndjson or .json, or write format = \"jsonl\" under [source]; or name the Parquet files \
+                        alone, as in \"folder/*.parquet\"";
+const NAME: &str = "end its name in .gz or .zst, which says how lines are compressed";
+const LINES_ELSEWHERE: &str = "name the files of JSON Lines alone, as in \"folder/*.jsonl\"";
 const AGAIN: &str =
     "the writer did not finish it, or a copy ended early: write or copy it again, or name the other files";
 const DECRYPT: &str = "keys are not taken here: decrypt it with the tool that wrote it (pyarrow and Spark read and write such \
@@ -58,7 +66,32 @@ pub(super) fn no_parquet(head: &[u8], tail: &[u8]) -> Kind {
         _ if tail.ends_with(b"PARE") => ENCRYPTED,
         Some((_, is, hint)) => Kind { is, hint },
         None if head.starts_with(b"PAR1") => CUT,
-        None => text(head).map_or(NO_BEGINNING, |is| Kind { is, hint: CONVERT }),
+        None => {
+            text(head).map_or(NO_BEGINNING, |is| Kind { is, hint: if is == JSON_LINES { AS_LINES } else { CONVERT } })
+        }
+    }
+}
+
+/// Refuses what is known not to be text, or to be compressed in another way than its name says.
+pub(super) fn refuse_other_than_text(head: &[u8], compression: Compression) -> Result<(), FormatError> {
+    let refuse = |is: &str, hint| Err(FormatError::Bad { message: is.to_owned(), hint });
+    let known = BEGINNINGS.iter().find(|(beginning, ..)| head.starts_with(beginning));
+    match (known, compression) {
+        // What unpacks it says what is wrong.
+        (_, Compression::Gzip | Compression::Zstd) => Ok(()),
+        (Some((_, is @ ("is compressed with gzip" | "is compressed with zstd"), _)), Compression::None) => {
+            refuse(is, NAME)
+        }
+        (Some((_, is, UNPACK)), _) => {
+            refuse(is, "compress it with gzip or zstd instead, and end its name in .gz or .zst")
+        }
+        (Some((_, is, hint)), _) if *hint != CONVERT => refuse(is, hint),
+        (Some((_, is, _)), _) => refuse(is, LINES_ELSEWHERE),
+        _ if head.starts_with(b"PAR1") => refuse("is a Parquet file", LINES_ELSEWHERE),
+        _ if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") => {
+            refuse("is text in UTF-16", "write it in UTF-8, for example with iconv -f UTF-16 -t UTF-8")
+        }
+        _ => Ok(()),
     }
 }
 
@@ -75,7 +108,7 @@ fn text(head: &[u8]) -> Option<&'static str> {
     let first = text.lines().find(|line| !line.trim().is_empty())?.trim();
     match first.chars().next()? {
         _ if text.contains(is_control) => None,
-        '{' if first.ends_with('}') => Some("is JSON Lines"),
+        '{' if first.ends_with('}') => Some(JSON_LINES),
         '{' | '[' => Some("is JSON"),
         '<' => Some("is XML or HTML"),
         _ if first.contains('\t') => Some("is text with tabs (TSV)"),

@@ -96,7 +96,7 @@ impl Flow {
             return Ok(());
         };
         let counts = group.counts;
-        let covered: u64 = group.objects.values().map(|object| object.coverage.len()).sum();
+        let covered: u64 = group.objects.values().map(|object| object.coverage.rows()).sum();
         let bytes = receipt.all().map(|file| file.bytes).sum();
         if let Err(error) = log.commit(group, ids, receipt).await {
             return Err(self.leave(held, lane, error.into(), files).await);

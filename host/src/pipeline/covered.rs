@@ -130,7 +130,7 @@ impl Covered {
     }
 
     pub(super) fn all_rows(&self) -> u64 {
-        self.coverages().map(|covered| covered.coverage.len()).sum()
+        self.coverages().map(|covered| covered.coverage.rows()).sum()
     }
 
     /// Rows that are done as the job computed them before a change that a person accepted. They stay as they are.
@@ -176,7 +176,7 @@ pub(super) async fn digests_of<'a>(
     objects: impl Iterator<Item = &'a Object>,
 ) -> Result<HashMap<String, String>, RunError> {
     let digest = async |object: &Object| {
-        let opened = source::open(&plan.source.store, object, 0).await?;
+        let opened = source::open(&plan.source.store, &*plan.source.format, object, 0).await?;
         Ok::<_, RunError>((object.path.to_string(), opened.digest))
     };
     let opens: Vec<_> = objects.map(digest).collect();

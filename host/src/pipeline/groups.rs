@@ -185,15 +185,19 @@ impl Groups {
         Ticket { group, piece: piece.number, stream: reader, sequence, reservation }
     }
 
-    /// Rows whose id was done elsewhere are covered without a block.
-    pub(super) fn cover_known(&self, piece: &Piece, rows: &Rows) {
+    /// Rows whose id was done elsewhere, and positions without a row, are covered without a block.
+    pub(super) fn cover(&self, piece: &Piece, rows: &Rows, as_what: RowState) {
         let mut state = lock(&self.state);
         let open = self.open(&mut state, piece);
         let mut group = lock(&open.group.value);
-        group.cover(&piece.object.object.path, piece.number, rows.ranges().iter().cloned(), RowState::Known);
-        group.counts.rows_known += rows.len();
+        group.cover(&piece.object.object.path, piece.number, rows.ranges().iter().cloned(), as_what);
+        // Of positions there may be any number: what they cost are their ranges.
+        let count = if as_what == RowState::Known { rows.len() } else { rows.ranges().len() as u64 };
+        if as_what == RowState::Known {
+            group.counts.rows_known += count;
+        }
         drop(group);
-        self.grow(&mut state, piece.lane.number, rows.len(), 0);
+        self.grow(&mut state, piece.lane.number, count, 0);
     }
 
     /// A piece without rows is finished by being named.

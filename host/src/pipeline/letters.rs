@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::block::{Block, Failure, FailureKind, Kept, SelectedBatch};
@@ -16,37 +16,42 @@ use crate::plan::{OnError, Plan};
 /// The block's dead letters in the order of its source rows; none if there is none.
 pub(super) fn of_block(plan: &Plan, block: &Block) -> Option<SelectedBatch> {
     let (spec, kept) = (plan.dead_letters.as_ref()?, block.origin.kept.as_ref()?);
-    let is_letter = |failure: &&Failure| plan.stages[failure.stage].on_error == OnError::DeadLetter;
+    let is_letter = |failure: &&Failure| plan.on_error(failure.stage) == OnError::DeadLetter;
     let mut failures: Vec<&Failure> = block.failures.iter().filter(is_letter).collect();
     if failures.is_empty() {
         return None;
     }
     failures.sort_unstable_by_key(|failure| failure.row);
-    let function = |stage: usize| plan.stages[stage].spec.function.as_str();
+    let function = |stage: Option<usize>| stage.map_or("", |stage| plan.stages[stage].spec.function.as_str());
     Some(batch(&spec.schema, block, kept, &failures, function))
 }
 
-/// Places of columns of a letter that many may have in common, and of those that are each letter's own.
+/// Places of columns of a letter that many may have in common; others are each letter's own.
 const COMMON: [usize; 5] = [0, 2, 3, 4, 5];
-const OWN: usize = 2;
+/// Columns of a letter that every letter has.
+const COLUMNS: usize = 7;
 
 fn batch<'a>(
     schema: &SchemaRef,
     block: &Block,
     kept: &Kept,
     failures: &[&Failure],
-    function: impl Fn(usize) -> &'a str,
+    function: impl Fn(Option<usize>) -> &'a str,
 ) -> SelectedBatch {
     let (causes, which) = causes(failures);
     let causes: Vec<Letter> = causes.iter().map(|failure| letter(block, failure, function(failure.stage))).collect();
     let rows: UInt32Array = failures.iter().map(|failure| failure.row).collect();
-    let own_schema = Arc::new(Schema::new(schema.fields()[..COMMON.len() + OWN].to_vec()));
-    let common = SelectedBatch::from(letter_batch(&own_schema, &causes, &nothing(causes.len())));
-    let own = common.carried(&COMMON, Some(&which), &own(block, kept, failures), &own_schema);
+    let columns = schema.fields().len() - kept.batch.num_columns();
+    let fields = |columns: usize| Arc::new(Schema::new(schema.fields()[..columns].to_vec()));
+    let common = SelectedBatch::from(letter_batch(&fields(COLUMNS), &causes, &nothing(causes.len())));
+    let own = own(block, kept, failures, columns > COLUMNS);
+    let own = common.carried(&COMMON, Some(&which), &own, &fields(columns));
     let all: Vec<usize> = (0..kept.batch.num_columns()).collect();
     let source = SelectedBatch::from(kept.batch.clone()).carried(&all, Some(&rows), &nothing(rows.len()), schema);
     let (own, source) = (own.expect("rows of causes"), source.expect("rows of the block"));
-    let places: Vec<usize> = [0, 5, 1, 2, 3, 4, 6].into_iter().chain(all.iter().map(|place| place + 7)).collect();
+    let line = (COLUMNS < columns).then_some(COLUMNS);
+    let places = [0, 5, 1, 2, 3, 4, 6].into_iter().chain(line).chain(all.iter().map(|place| place + columns));
+    let places: Vec<usize> = places.collect();
     own.beside(source, schema).project(&places, schema)
 }
 
@@ -64,12 +69,16 @@ fn causes<'a>(failures: &[&'a Failure]) -> (Vec<&'a Failure>, UInt32Array) {
     (causes, which)
 }
 
-/// Row and attempt.
-fn own(block: &Block, kept: &Kept, failures: &[&Failure]) -> RecordBatch {
+/// Row and attempt; and of a source of lines the line, if that is what failed.
+fn own(block: &Block, kept: &Kept, failures: &[&Failure], has_lines: bool) -> RecordBatch {
     let rows = object_rows(block, failures);
     let attempts: ArrayRef = Arc::new(rows.iter().map(|row| kept.attempt(*row)).collect::<UInt32Array>());
     let rows: ArrayRef = Arc::new(UInt64Array::from(rows));
-    RecordBatch::try_from_iter([("row", rows), ("attempt", attempts)]).expect("columns of equal length")
+    let line = |failure: &&Failure| kept.lines.get(failure.row as usize).map(AsRef::<[u8]>::as_ref);
+    let lines = has_lines.then(|| Arc::new(failures.iter().map(line).collect::<BinaryArray>()) as ArrayRef);
+    let columns = [("row", rows), ("attempt", attempts)].into_iter().chain(lines.map(|lines| ("line", lines)));
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .expect("columns of equal length")
 }
 
 fn nothing(rows: usize) -> RecordBatch {
@@ -81,12 +90,13 @@ fn letter(block: &Block, failure: &Failure, function: &str) -> Letter {
     Letter {
         object: block.origin.object.clone(),
         row: 0,
-        stage: failure.stage as u32 + 1,
+        stage: failure.stage.map_or(0, |stage| stage as u32 + 1),
         function: function.to_owned(),
         kind: match failure.reason.kind {
             FailureKind::Row => "row",
             FailureKind::Trap => "trap",
             FailureKind::Limit => "limit",
+            FailureKind::Line => "line",
         },
         message: failure.reason.message.as_ref().into(),
         attempt: 0,
@@ -114,9 +124,10 @@ mod tests {
         let source = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
         let read = RecordBatch::try_new(Arc::new(source.clone()), vec![numbers]).unwrap();
-        let kept = Kept { batch: read.clone(), attempts_before: Arc::new(HashMap::from([(17, 2)])) };
+        let kept = Kept::of_rows(read.clone(), Arc::new(HashMap::from([(17, 2)])));
         let rows = std::iter::once(10..1010).collect();
-        let mut block = Block::new(read, Origin { object: "a".into(), rows, ids: None, kept: Some(kept.clone()) });
+        let mut block =
+            Block::new(read, Origin { object: "a".into(), rows, kept: Some(kept.clone()), ..Origin::default() });
         let long: Arc<str> = "x".repeat(4096).into();
         let other: Arc<str> = "other".into();
         let failed = |row| match row {
@@ -125,7 +136,7 @@ mod tests {
         };
         block.fail(1, (5..900).map(failed)).unwrap();
         let failures: Vec<&Failure> = block.failures.iter().collect();
-        let letters = batch(&letter_schema(&source, &source), &block, &kept, &failures, |_| "f");
+        let letters = batch(&letter_schema(&source, &source, false), &block, &kept, &failures, |_| "f");
         assert!(letters.held_bytes() < 50_000, "{}", letters.held_bytes());
         let whole = letters.batch(&(0..895)).unwrap();
         let text = |column: usize, row| whole.column(column).as_string::<i32>().value(row).to_owned();

@@ -1,25 +1,30 @@
 //! What a reader thread does: take the next object or unit, find the rows of it that are to do, emit them as blocks.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::Sender;
+use tracing::{Level, enabled};
 
 use super::groups::Piece;
 use super::open::{Job, Pending};
 use super::{Emitted, Flow, RunError, lock};
-use crate::block::{Block, Kept, Origin, batch_bytes};
-use crate::commit::{piece_bytes, pieces};
+use crate::block::{Block, FailureKind, Kept, Numbering, Origin, Reason, batch_bytes};
+use crate::commit::{RowState, piece_bytes, pieces};
 use crate::filter::DoneIds;
 use crate::observe::{add, add_time};
-use crate::plan::Ids;
-use crate::source::{self, Opened, Rows, SourceError, Unit, UnitReader};
+use crate::plan::{Ids, OnError};
+use crate::source::{self, BadLine, Opened, Read, Rows, SourceError, Unit, UnitReader};
+use crate::udf::{Shown, no_more_lines};
+
+/// Bad lines of one read that the log names one by one; the rest is counted.
+const LOGGED_LINES_MAX: usize = 5;
 
 /// Objects and units that are waiting for a reader. Units of an opened object go first, so that readers share one huge
 /// object, and few objects are open at a time.
@@ -160,7 +165,8 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     let start = Instant::now();
     let pending = &flow.job.pending[index as usize];
     let store = &flow.plan.source.store;
-    let opened = store.wait(&flow.runtime, source::open_to_read(store, &pending.object, index))?;
+    let opened =
+        store.wait(&flow.runtime, source::open_to_read(store, &*flow.plan.source.format, &pending.object, index))?;
     add(&flow.progress.objects_opened, 1);
     opened.check(&flow.plan.source.columns)?;
     refuse_other_content(pending, &opened)?;
@@ -170,12 +176,12 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     if is_cut {
         units.retain(|unit| unit.first_byte / flow.job.split_bytes == u64::from(pending.piece));
     }
-    let own =
-        is_cut.then(|| units.iter().map(|unit| (unit.rows.start, unit.rows.end)).filter(|(a, b)| a < b).collect());
+    let own = is_cut.then(|| own_rows(&opened, &units));
     let lane = Arc::clone(flow.lane(pending.lane));
     let piece = Piece { object: Arc::clone(&opened), lane, number: pending.piece, own };
     let rows: u64 = units.iter().map(|unit| unit.rows.end - unit.rows.start).sum();
-    if !pending.is_counted {
+    // Of lines nobody knows how many there are before they are read.
+    if !pending.is_counted && opened.numbering() == Numbering::Rows {
         add(&flow.progress.counted_rows, rows);
         let bytes = piece_bytes(opened.object.size, pending.piece, flow.job.split_bytes);
         add(&flow.progress.counted_bytes, bytes);
@@ -186,6 +192,22 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     units.retain(|unit| !pending.missing(unit.rows.clone()).is_empty());
     add_time(&flow.progress.times.read, start);
     Ok(units.into_iter().map(|unit| Task { index, piece: piece.clone(), unit }).collect())
+}
+
+/// The rows of these units. Spans of a text lie next to each other, and are many.
+fn own_rows(opened: &Opened, units: &[Unit]) -> Vec<(u64, u64)> {
+    let rows = units.iter().map(|unit| (unit.rows.start, unit.rows.end)).filter(|(start, end)| start < end);
+    if opened.numbering() == Numbering::Rows {
+        return rows.collect();
+    }
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (start, end) in rows {
+        match joined.last_mut() {
+            Some(last) if last.1 == start => last.1 = end,
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
 }
 
 /// Rows of this object are done; their ordinals mean nothing in another content.
@@ -217,7 +239,8 @@ impl UnitWork<'_> {
         let wanted = Rows::new(pending.missing(unit.rows.clone()));
         let schema = &self.flow.plan.source.columns.schema;
         match (&self.flow.job.done, &self.flow.plan.ids) {
-            (Some(done), Some(ids)) if ids.places.len() == schema.fields().len() => {
+            // Lines are decoded whole, so they are not read twice.
+            (Some(done), Some(ids)) if ids.places.len() == schema.fields().len() || self.has_lines() => {
                 self.read_each(schema, wanted, |batch, rows| self.emit_unknown(batch, rows, done, ids))
             }
             (Some(done), Some(ids)) => match self.ask_ids(wanted, done, ids)? {
@@ -246,9 +269,86 @@ impl UnitWork<'_> {
             let start = Instant::now();
             let next = rows.next();
             add_time(&self.flow.progress.times.read, start);
-            let Some((batch, rows)) = next? else { return Ok(true) };
+            let Some(read) = next? else { return Ok(true) };
+            self.read_part(read, &each)?;
+        }
+    }
+
+    fn has_lines(&self) -> bool {
+        self.task.unit.object.numbering() != Numbering::Rows
+    }
+
+    /// Rows, and what is not.
+    fn read_part(&self, read: Read, each: impl Fn(RecordBatch, Rows) -> Result<(), RunError>) -> Result<(), RunError> {
+        let Read { batch, rows, blank, bad } = read;
+        if let Some(first) = bad.first().filter(|_| self.flow.plan.source.on_bad_line == OnError::Fail) {
+            return Err(self.no_row(first).into());
+        }
+        if !rows.is_empty() {
             each(batch, rows)?;
         }
+        if !bad.is_empty() && !self.is_over() {
+            self.emit_bad(bad);
+        }
+        // What is not emitted any more is read again by another run; this counts all the same.
+        if !blank.is_empty() {
+            self.flow.groups.cover(&self.task.piece, &blank, RowState::Blank);
+        }
+        Ok(())
+    }
+
+    fn no_row(&self, bad: &BadLine) -> SourceError {
+        let object = &self.task.unit.object;
+        let message = format!("{}: {}", object.numbering().row(bad.row), bad.message);
+        SourceError::Bad { object: object.object.path.to_string(), message, hint: bad.hint }
+    }
+
+    /// Lines that are no rows go the way of rows that failed.
+    fn emit_bad(&self, bad: Vec<BadLine>) {
+        let (flow, object) = (self.flow, &self.task.unit.object);
+        self.warn_of(&bad);
+        let kept = flow.plan.dead_letters.as_ref().map(|_| Kept {
+            batch: nulls(&flow.plan.source.columns.schema, bad.len()),
+            lines: bad.iter().map(|bad| bad.line.clone()).collect(),
+            attempts_before: self.attempts_before(),
+        });
+        let origin = Origin {
+            object: Arc::clone(&object.object.path),
+            numbering: object.numbering(),
+            rows: bad.iter().map(|bad| bad.row..bad.row + 1).collect(),
+            ids: None,
+            kept,
+        };
+        let bytes = bad.iter().map(|bad| bad.line.len() as u64).sum();
+        let reasons = bad.into_iter().map(|bad| Reason::new(FailureKind::Line, bad.message)).collect();
+        self.send(Block::unread(origin, reasons), bytes);
+    }
+
+    /// As far as a run shows lines about rows that fail.
+    fn warn_of(&self, bad: &[BadLine]) {
+        let flow = self.flow;
+        if !enabled!(Level::WARN) {
+            return;
+        }
+        let what = if flow.plan.source.on_bad_line == OnError::DeadLetter { "dead-lettered" } else { "left out" };
+        let path = &self.task.unit.object.object.path;
+        let named = bad.iter().take(LOGGED_LINES_MAX).map(|bad| {
+            let row = self.task.unit.object.numbering().row(bad.row);
+            format!("{path} {row} {what}: {}", bad.message)
+        });
+        let more = bad.len().saturating_sub(LOGGED_LINES_MAX);
+        let more = (more > 0).then(|| format!("{more} more lines of {path} {what}"));
+        for line in named.chain(more) {
+            match flow.unread_lines.admit(line.len()) {
+                Shown::Yes => tracing::warn!("{line}"),
+                Shown::NoMore => tracing::warn!("{}", no_more_lines()),
+                Shown::No => {}
+            }
+        }
+    }
+
+    fn attempts_before(&self) -> Arc<HashMap<u64, u32>> {
+        Arc::clone(&self.flow.job.pending[self.task.index as usize].attempts_before)
     }
 
     /// Reads the ids of the wanted rows, before any other column, and keeps those rows that are not done by id. None if
@@ -300,7 +400,7 @@ impl UnitWork<'_> {
 
     fn cover_known(&self, rows: &Rows) {
         if !rows.is_empty() {
-            self.flow.groups.cover_known(&self.task.piece, rows);
+            self.flow.groups.cover(&self.task.piece, rows, RowState::Known);
         }
     }
 
@@ -322,17 +422,21 @@ impl UnitWork<'_> {
 
     fn emit_block(&self, batch: RecordBatch, rows: Rows) -> Result<(), RunError> {
         let flow = self.flow;
-        let (count, bytes) = (rows.len(), batch_bytes(&batch) as u64);
+        let bytes = batch_bytes(&batch) as u64;
         let origin = self.origin(&batch, rows)?;
         let batch = batch.project(&flow.plan.source.to_stages).expect("places of columns");
         add(&flow.progress.bytes_read, bytes);
-        add(&flow.progress.rows_read, count);
-        flow.groups.wait_for_room(&self.task.piece.lane, || flow.is_dead());
-        let ticket = flow.groups.ticket(&self.task.piece, self.reader, count, flow.budget.take(bytes));
-        let emitted = Emitted { block: Block::new(batch, origin), ticket };
-        // Workers outlive readers unless they died, and then there is nothing to emit for.
-        let _ = self.blocks.send(emitted);
+        self.send(Block::new(batch, origin), bytes);
         Ok(())
+    }
+
+    fn send(&self, block: Block, bytes: u64) {
+        let (flow, rows) = (self.flow, block.origin.len() as u64);
+        add(&flow.progress.rows_read, rows);
+        flow.groups.wait_for_room(&self.task.piece.lane, || flow.is_dead());
+        let ticket = flow.groups.ticket(&self.task.piece, self.reader, rows, flow.budget.take(bytes));
+        // Workers outlive readers unless they died, and then there is nothing to emit for.
+        let _ = self.blocks.send(Emitted { block, ticket });
     }
 
     fn origin(&self, batch: &RecordBatch, rows: Rows) -> Result<Origin, RunError> {
@@ -344,13 +448,18 @@ impl UnitWork<'_> {
                 Some(with_schema(batch, ids))
             }
         };
-        let kept = self.flow.plan.dead_letters.as_ref().map(|_| Kept {
-            batch: batch.clone(),
-            attempts_before: Arc::clone(&self.flow.job.pending[self.task.index as usize].attempts_before),
-        });
+        let dead_letters = self.flow.plan.dead_letters.as_ref();
+        let kept = dead_letters.map(|_| Kept::of_rows(batch.clone(), self.attempts_before()));
         let (path, rows) = (Arc::clone(&object.object.path), rows.ranges().to_vec());
-        Ok(Origin { object: path, rows, ids, kept })
+        Ok(Origin { object: path, numbering: object.numbering(), rows, ids, kept })
     }
+}
+
+/// Rows of which nothing is known.
+fn nulls(schema: &SchemaRef, rows: usize) -> RecordBatch {
+    let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), rows)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).expect("columns of lines take nulls")
 }
 
 fn with_schema(batch: &RecordBatch, ids: &Ids) -> RecordBatch {
@@ -370,8 +479,8 @@ fn refuse_null_ids(batch: &RecordBatch, places: &[usize], object: &Opened, rows:
         return Err(SourceError::Bad {
             object: object.object.path.to_string(),
             message: format!(
-                "row {} has a null in the id column `{}`",
-                until.ranges()[0].start,
+                "{} has a null in the id column `{}`",
+                object.numbering().row(until.ranges()[0].start),
                 batch.schema().field(place).name()
             ),
             hint: "give the row an id; or leave `id` out, so that rows are known by position, in a new job",

@@ -142,7 +142,7 @@ impl Trial {
         call: impl FnMut(&mut Trial, &Part, &RecordBatch) -> Result<Outcome, Stop>,
     ) -> Result<Block, CallError> {
         let rows = std::iter::once(0..batch.num_rows() as u64).collect();
-        let origin = Origin { object: "rows".into(), rows, ids: None, kept: None };
+        let origin = Origin { object: "rows".into(), rows, ..Origin::default() };
         let single = Arc::clone(&self.single);
         let block = stage::fail_nulls(0, &single.stage, Block::new(batch, origin)).map_err(broken)?;
         stage::pass(0, &single.stage, block, &mut InOneCall { trial: self, call }).map_err(halted)

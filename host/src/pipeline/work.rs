@@ -18,7 +18,7 @@ use crate::block::{Block, Failure, Origin, Part, SelectedBatch};
 use crate::commit::RowState;
 use crate::message::Message;
 use crate::observe::{add, add_time};
-use crate::plan::{Isolation, OnError, Stage};
+use crate::plan::{Isolation, OnError, Plan, Stage};
 use crate::sink::SinkError;
 use crate::stage::{
     self, AnswerSize, CallPace, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Search, SearchTime, Spent,
@@ -239,7 +239,7 @@ impl Drive<'_> {
         }
         self.flow.pace.note(block.origin.len(), started.elapsed());
         self.add_counts();
-        record(&self.flow.plan.stages, &block, &self.ticket);
+        record(&self.flow.plan, &block, &self.ticket);
         let letters = letters::of_block(&self.flow.plan, &block).into_iter().collect();
         Ok(Results { output: self.for_sink(&block), letters })
     }
@@ -514,11 +514,11 @@ fn written(flow: &Flow, group: &Arc<InFlight>, put: Result<usize, SinkError>) {
 }
 
 /// What became of the block's source rows goes into its group, before the block counts as arrived.
-fn record(stages: &[Stage], block: &Block, ticket: &Ticket) {
+fn record(plan: &Plan, block: &Block, ticket: &Ticket) {
     let origin = &block.origin;
     let mut states = vec![RowState::Done; if block.failures.is_empty() { 0 } else { origin.len() }];
     for failure in &block.failures {
-        let is_letter = stages[failure.stage].on_error == OnError::DeadLetter;
+        let is_letter = plan.on_error(failure.stage) == OnError::DeadLetter;
         states[failure.row as usize] = if is_letter { RowState::DeadLettered } else { RowState::Failed };
     }
     let dead = states.iter().filter(|state| **state == RowState::DeadLettered).count() as u64;

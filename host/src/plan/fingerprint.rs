@@ -4,14 +4,20 @@
 use arrow::datatypes::SchemaRef;
 
 use crate::commit::{Fingerprint, StageFingerprint};
+use crate::source::Format;
 use crate::{sink, udf};
 
 /// Version of the host's own semantics: raised when this host would compute other rows from the same job.
 pub const SEMANTICS: u32 = 1;
 
 /// The fingerprint of a job: a chain over its stages.
-pub(super) fn fingerprint(ids: Option<&SchemaRef>, stages: &[udf::Spec], sink: &sink::Spec) -> Fingerprint {
-    let source_format = "parquet".to_string();
+pub(super) fn fingerprint(
+    source: &dyn Format,
+    ids: Option<&SchemaRef>,
+    stages: &[udf::Spec],
+    sink: &sink::Spec,
+) -> Fingerprint {
+    let source_format = source.name().to_string();
     let ids = ids.map(columns_of).unwrap_or_default();
     let mut chain = digest(&[&SEMANTICS.to_string(), &source_format, &ids.join("\n")]);
     let mut links = Vec::with_capacity(stages.len());

@@ -22,7 +22,7 @@ pub async fn look(plan: &Plan) -> Result<Vec<Message>, PlanError> {
 }
 
 async fn look_into(plan: &Plan, object: &Object) -> Result<Vec<Message>, PlanError> {
-    match source::open(&plan.source.store, object, 0).await {
+    match source::open(&plan.source.store, &*plan.source.format, object, 0).await {
         Ok(opened) => Ok(defects(plan, &opened)),
         Err(error @ SourceError::Bad { .. }) => Ok(vec![Message::brief(&error)]),
         Err(error) => Err(error.into()),

@@ -3,13 +3,14 @@
 //! twice; all others are taken.
 //!
 //! * `places` - where rows come from and go to.
-//! * `footers` - the schema of all objects, and what it does not suit.
+//! * `footers` - the schema of all objects, and what it does not suit; `lines` - that of JSON Lines.
 //! * `bind` - what flows from stage to stage.
 //! * `memory` - how much of it who may have.
 //! * `settings` - what the pipeline file says of the rest, and what holds where it does not.
 
 mod bind;
 mod footers;
+mod lines;
 mod memory;
 mod places;
 mod settings;
@@ -26,9 +27,10 @@ use super::{Ids, OnError, Options, Plan, PlanError, Source};
 use crate::annotations;
 use crate::commit::{self, Root};
 use crate::config::{At, Config, Problem, Problems};
+use crate::format::parquet::Parquet;
 use crate::message::Message;
 use crate::sink;
-use crate::source::{self, Columns};
+use crate::source::{self, Columns, FileKind, Format, Survey};
 use crate::udf;
 pub(super) use bind::foreseen;
 use bind::{Bindings, Bound};
@@ -63,6 +65,14 @@ struct Draft<'a> {
     folder_keys: Vec<String>,
 }
 
+/// What is known of the source's objects; nothing of what is wrong.
+#[derive(Default)]
+struct Readable {
+    format: Option<Arc<dyn Format>>,
+    schema: Option<SchemaRef>,
+    footers: Option<Footers>,
+}
+
 impl Draft<'_> {
     /// All steps, as far as each can be taken. No plan if one could not; then there is a problem.
     async fn make(&mut self) -> Result<Option<Plan>, PlanError> {
@@ -78,11 +88,11 @@ impl Draft<'_> {
             true => self.finished_job(&stores, root.as_ref()).await?,
             false => None,
         };
-        let found = self.objects(&stores).await?;
-        let objects = found.as_ref().map_or_else(Default::default, |(objects, _)| objects.as_slice());
+        let found = self.objects(&stores, root.as_ref()).await?;
+        let objects = found.as_ref().map_or_else(Default::default, |found| found.objects.as_slice());
         self.folder_keys = source::folder_keys(objects).into_iter().map(Into::into).collect();
-        let footers = self.footers(&stores, found.as_ref(), root.as_ref()).await?;
-        let schema = source_schema(root.as_ref(), footers.as_ref())?;
+        let Readable { format, schema, footers } =
+            self.readable(&stores, found.as_ref(), root.as_ref(), crew.readers).await?;
         let id_fields = self.id_fields(schema.as_deref());
         let Bindings { bound, last, wanted } = self.bind(&components, schema.as_ref());
         let sink_names = self.sink_columns(last.as_deref());
@@ -90,10 +100,11 @@ impl Draft<'_> {
         if let Some(footers) = &footers {
             self.check_footers(footers, &id_names, &wanted);
         }
-        let Stores { source: Some((pattern, source)), sink: Some(sink), checkpoint: Some(checkpoint) } = stores else {
+        let Stores { source: Some((_, source)), sink: Some(sink), checkpoint: Some(checkpoint) } = stores else {
             return Ok(None);
         };
-        let (Some(schema), Some(last), Some((objects, passed))) = (schema, last, found) else { return Ok(None) };
+        let (Some(schema), Some(last), Some(format)) = (schema, last, format) else { return Ok(None) };
+        let Some(Survey { objects, passed, pattern, .. }) = found else { return Ok(None) };
         if !self.problems.is_empty() {
             return Ok(None);
         }
@@ -120,14 +131,15 @@ impl Draft<'_> {
         if !self.can_be_written(&sink) {
             return Ok(None);
         }
-        let fingerprint = fingerprint(ids.as_ref().map(|ids| &ids.schema), &specs, &sink);
+        let fingerprint = fingerprint(&*format, ids.as_ref().map(|ids| &ids.schema), &specs, &sink);
         let Ok(finished_before) = self.same_job(finished, &source, &objects, &fingerprint) else { return Ok(None) };
         let accepted = match &root {
             Some(root) => accept_changes(root, &fingerprint, self.options.accept_change)?,
             None => Vec::new(),
         };
+        let on_bad_line = on_error(config.source.on_bad_line.as_ref());
         let dead_letters = self.has_dead_letters().then(|| sink::Spec {
-            schema: commit::letter_schema(&schema, &columns.schema),
+            schema: commit::letter_schema(&schema, &columns.schema, fingerprint.has_lines()),
             format: Arc::new(parquet_output(&config.sink, memory)),
             kind: sink::FileKind::DeadLetters,
             ..sink.clone()
@@ -138,7 +150,18 @@ impl Draft<'_> {
             file: config.file.path().into(),
             notes: std::mem::take(&mut self.notes),
             engine: Arc::clone(&self.options.engine),
-            source: Source { store: source, pattern, columns, to_stages, schema, objects, passed, rows },
+            source: Source {
+                store: source,
+                pattern,
+                format,
+                on_bad_line,
+                columns,
+                to_stages,
+                schema,
+                objects,
+                passed,
+                rows,
+            },
             ids,
             stages,
             sink,
@@ -167,6 +190,35 @@ impl Draft<'_> {
         }))
     }
 
+    /// How the source is read, and what is in it.
+    async fn readable(
+        &mut self,
+        stores: &Stores,
+        found: Option<&Survey>,
+        root: Option<&Root>,
+        readers: usize,
+    ) -> Result<Readable, PlanError> {
+        let (Some(found), Some((_, store))) = (found, &stores.source) else { return Ok(Readable::default()) };
+        if root.is_none() && !self.refuse_nothing(found) {
+            return Ok(Readable::default());
+        }
+        match found.kind {
+            FileKind::Parquet => {
+                self.refuse_keys_of_lines();
+                let footers = self.footers(stores, found, root).await?;
+                let schema = source_schema(root, footers.as_ref())?;
+                Ok(Readable { format: Some(Arc::new(Parquet)), schema, footers })
+            }
+            FileKind::JsonLines => {
+                self.refuse_keys_of_footers();
+                let lines = self.json_lines(store, &found.objects, root, readers).await?;
+                let schema = lines.as_ref().map(|lines| Arc::clone(lines.schema()));
+                let format = lines.map(|lines| Arc::new(lines) as Arc<dyn Format>);
+                Ok(Readable { format, schema, footers: None })
+            }
+        }
+    }
+
     fn memory(&mut self, crew: Crew) -> Memory {
         let users = crew.users(self.config);
         let run = &self.config.run;
@@ -179,7 +231,9 @@ impl Draft<'_> {
     }
 
     fn has_dead_letters(&self) -> bool {
-        self.config.stages.iter().any(|stage| on_error(stage) == OnError::DeadLetter)
+        let stages = self.config.stages.iter().map(|stage| stage.on_error.as_ref());
+        let mut written = stages.chain([self.config.source.on_bad_line.as_ref()]);
+        written.any(|written| on_error(written) == OnError::DeadLetter)
     }
 
     fn keeps_full_rows(&self) -> bool {

@@ -38,7 +38,7 @@ use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Manifest, P
 use crate::config::Problems;
 use crate::message::{Hint, Message};
 use crate::sink;
-use crate::source::{BlockSize, Columns, Object, PassedOver, Pattern, SourceError};
+use crate::source::{BlockSize, Columns, Format, Object, PassedOver, Pattern, SourceError};
 use crate::store::{Environment, Store, Watch, advice, told};
 use crate::udf;
 
@@ -114,6 +114,11 @@ impl Plan {
         }
     }
 
+    /// What a failure means, in a stage or, if none is said, of a row that could not be read.
+    pub fn on_error(&self, stage: Option<usize>) -> OnError {
+        stage.map_or(self.source.on_bad_line, |stage| self.stages[stage].on_error)
+    }
+
     /// What happens to rows that failed before.
     pub fn failed(&self) -> Failed {
         if self.retry_failed { Failed::AreRetried } else { Failed::Stay }
@@ -144,6 +149,10 @@ pub struct Source {
     pub store: Store,
     /// What is taken below it.
     pub pattern: Pattern,
+    /// How objects are read.
+    pub format: Arc<dyn Format>,
+    /// What a line means that is no row.
+    pub on_bad_line: OnError,
     /// Columns that the job reads.
     pub columns: Columns,
     /// Places among them of those that go into the stages; others are kept for dead letters alone.

@@ -13,6 +13,7 @@ use object_store::path::Path;
 
 use super::SourceError;
 use super::glob::{Glob, is_glob, is_hidden, takes_itself};
+use super::kind::FileKind;
 use super::passed::PassedOver;
 use crate::message::Message;
 use crate::store::{Location, Object, Odd, Oddity, Store, Walk, is_no_bucket, staged_for};
@@ -33,15 +34,15 @@ pub struct Pattern {
 pub(super) enum Taken {
     /// One file of the root.
     File(String),
-    /// Every file of the format below the root, but not in or at hidden names.
-    Folder,
+    /// Every file of the kind below the root, but not in or at hidden names; of any kind, if none is said.
+    Folder(Option<FileKind>),
     /// What the glob matches.
     Glob(Glob),
 }
 
 impl Pattern {
     /// Reads a place: a glob if it has one of `*?[{`, else a folder or a file. Those of this machine must exist; in a bucket
-    /// nothing is asked, and a name that ends in `.parquet` is a file. In `base`, the folder that relative paths start at, those
+    /// nothing is asked, and a name that ends as files do that are read, in `.parquet` or `.jsonl.gz`, is a file. In `base`, the folder that relative paths start at, those
     /// letters are letters.
     pub fn new(place: &Location, base: &FsPath) -> Result<Pattern, Message> {
         let text = place.path().ok_or("the path is not valid UTF-8")?;
@@ -63,9 +64,9 @@ impl Pattern {
 
     fn of_key(place: &Location, key: &str) -> Pattern {
         let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
-        match name.ends_with(".parquet") {
+        match FileKind::of(name).is_some() {
             true => Pattern::at(place.with_path(folder), Taken::File(name.into())),
-            false => Pattern::at(place.clone(), Taken::Folder),
+            false => Pattern::at(place.clone(), Taken::Folder(None)),
         }
     }
 
@@ -76,7 +77,7 @@ impl Pattern {
     fn of_path(path: &FsPath, text: &str) -> Result<Pattern, Message> {
         let kind = std::fs::metadata(path).map_err(|error| no_metadata(path, &error))?;
         if kind.is_dir() {
-            return Ok(Pattern::at(Location::Local(path.into()), Taken::Folder));
+            return Ok(Pattern::at(Location::Local(path.into()), Taken::Folder(None)));
         }
         if !kind.is_file() {
             return Err(format!("{text} is neither a file nor a folder").into());
@@ -112,15 +113,28 @@ impl Pattern {
         Pattern { avoided: folders.into_iter().collect(), ..self }
     }
 
+    /// The same, but a folder takes files of this kind alone.
+    #[must_use]
+    pub fn of_kind(self, kind: FileKind) -> Pattern {
+        let taken = match self.taken {
+            Taken::Folder(_) => Taken::Folder(Some(kind)),
+            other => other,
+        };
+        Pattern { taken, ..self }
+    }
+
     /// What object paths are relative to.
     pub fn root(&self) -> &Location {
         &self.root
     }
 
-    /// Whether it would take Parquet files of ours that lay in the folder `below` the root.
+    /// Whether it would take files of ours that lay in the folder `below` the root.
     pub fn takes_below(&self, below: &FsPath) -> bool {
         let samples = [
             "0123456789abcdef-0-0123456789abcdef-000000.parquet",
+            "0123456789abcdef-0-0123456789abcdef-000000.jsonl",
+            "0123456789abcdef-0-0123456789abcdef-000000.jsonl.gz",
+            "0123456789abcdef-0-0123456789abcdef-000000.jsonl.zst",
             "side/0123456789abcdef-ids-0.parquet",
             "side/0123456789abcdef-listing-0123456789abcdef.parquet",
         ];
@@ -130,7 +144,7 @@ impl Pattern {
     pub(super) fn takes(&self, path: &str) -> bool {
         match &self.taken {
             Taken::File(name) => path == name,
-            Taken::Folder => is_parquet(path) && !path.split('/').any(is_hidden),
+            Taken::Folder(kind) => is_of(path, *kind) && !path.split('/').any(is_hidden),
             Taken::Glob(glob) => glob.takes(path),
         }
     }
@@ -139,14 +153,15 @@ impl Pattern {
     pub(super) fn enters(&self, folder: &str) -> bool {
         match &self.taken {
             Taken::File(_) => false,
-            Taken::Folder => !folder.split('/').any(is_hidden),
+            Taken::Folder(_) => !folder.split('/').any(is_hidden),
             Taken::Glob(glob) => glob.enters(folder),
         }
     }
 }
 
-pub(super) fn is_parquet(path: &str) -> bool {
-    path.ends_with(".parquet")
+/// Whether a file is of the kind; of any, if none is said.
+pub(super) fn is_of(path: &str, kind: Option<FileKind>) -> bool {
+    FileKind::of(path).is_some_and(|own| kind.is_none_or(|kind| own == kind))
 }
 
 /// What of a path lies below `base`, with its slash.
@@ -187,20 +202,56 @@ fn no_metadata(path: &FsPath, error: &std::io::Error) -> Message {
 
 /// All objects that the pattern takes, sorted by path.
 pub async fn list(store: &Store, pattern: &Pattern) -> Result<Vec<Object>, SourceError> {
-    Ok(survey(store, pattern).await?.0)
+    Ok(survey(store, pattern, None).await?.objects)
 }
 
-/// The same, and what lies beside them.
-pub async fn survey(store: &Store, pattern: &Pattern) -> Result<(Vec<Object>, PassedOver), SourceError> {
+/// What a source holds.
+#[derive(Debug)]
+pub struct Survey {
+    /// All objects that the pattern takes, sorted by path.
+    pub objects: Vec<Object>,
+    /// What lies beside them.
+    pub passed: PassedOver,
+    /// What their names say that they are; Parquet if they say nothing.
+    pub kind: FileKind,
+    /// What takes these objects, and those of their kind that come later.
+    pub pattern: Pattern,
+}
+
+/// What a source holds of files of a kind. If none is said, the names of those that are there say which.
+pub async fn survey(store: &Store, pattern: &Pattern, kind: Option<FileKind>) -> Result<Survey, SourceError> {
     let Walk { mut objects, odd } = candidates(store, pattern).await.map_err(|cause| not_listed(pattern, cause))?;
-    refuse_unreadable(pattern, &odd)?;
-    let passed = PassedOver::of(pattern, &objects, &odd);
+    let kind = match kind {
+        Some(kind) => kind,
+        None => kind_of(pattern, &objects)?,
+    };
+    let pattern = pattern.clone().of_kind(kind);
+    refuse_unreadable(&pattern, &odd)?;
+    let passed = PassedOver::of(&pattern, &objects, &odd);
     objects.retain(|object| pattern.takes(&object.path));
     objects.sort_by(|a, b| a.path.cmp(&b.path));
     if let Some(folder) = store.local_root() {
-        refuse_twins(folder, pattern, &objects)?;
+        refuse_twins(folder, &pattern, &objects)?;
     }
-    Ok((objects, passed))
+    Ok(Survey { objects, passed, kind, pattern })
+}
+
+/// What the names of the objects say. Of a folder with several kinds it is the Parquet files: others may be anything.
+fn kind_of(pattern: &Pattern, objects: &[Object]) -> Result<FileKind, SourceError> {
+    let taken = || objects.iter().filter(|object| pattern.takes(&object.path));
+    let lines = |object: &&Object| FileKind::of(&object.path) == Some(FileKind::JsonLines);
+    let (Some(first), other) = (taken().find(lines), taken().find(|object| !lines(object))) else {
+        return Ok(FileKind::Parquet);
+    };
+    match (&pattern.taken, other) {
+        (_, None) => Ok(FileKind::JsonLines),
+        (Taken::Folder(_), Some(_)) => Ok(FileKind::Parquet),
+        (_, Some(other)) => Err(SourceError::Bad {
+            object: shown(&first.path),
+            message: format!("is JSON Lines by its name, and {} is not: a job reads one format", shown(&other.path)),
+            hint: "narrow the path to files of one format; or write format = \"jsonl\" or \"parquet\" under [source]",
+        }),
+    }
 }
 
 /// Looks no further than it must: folders beside the source may be huge, or closed to this user.
@@ -211,7 +262,7 @@ async fn candidates(store: &Store, pattern: &Pattern) -> object_store::Result<Wa
             Ok(Walk { objects: vec![meta.into()], odd: Vec::new() })
         }
         Taken::Glob(glob) if glob.is_shallow() => store.walk_root().await,
-        Taken::Glob(_) | Taken::Folder => {
+        Taken::Glob(_) | Taken::Folder(_) => {
             let pattern = pattern.clone();
             store.walk(move |folder| pattern.enters(folder)).await
         }
@@ -355,7 +406,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pattern = Pattern::new(&Location::Local(folder.path().into()), FsPath::new("/")).unwrap();
         assert!(pattern.takes("a/b.parquet"));
-        for path in ["a/_wasmpipe/b.parquet", ".b.parquet", "b.json"] {
+        for path in ["a/_wasmpipe/b.parquet", ".b.parquet", "b.csv"] {
             assert!(!pattern.takes(path), "{path}");
         }
     }
@@ -370,7 +421,8 @@ mod tests {
             ("s3://bucket/in/a.parquet", "s3://bucket/in", "a.parquet", "b.parquet"),
             ("s3://bucket/a.parquet", "s3://bucket/", "a.parquet", "in/a.parquet"),
             ("s3://bucket/a.parquet/", "s3://bucket/a.parquet/", "in/part-0.parquet", "_SUCCESS"),
-            ("s3://bucket/in", "s3://bucket/in", "a/b.parquet", "a/b.json"),
+            ("s3://bucket/in", "s3://bucket/in", "a/b.parquet", "a/b.csv"),
+            ("s3://bucket/in/a.jsonl.gz", "s3://bucket/in", "a.jsonl.gz", "b.jsonl.gz"),
             ("s3://bucket", "s3://bucket/", "a/b.parquet", "_a/b.parquet"),
         ];
         for (url, root, taken, left) in cases {

@@ -2,6 +2,7 @@
 //!
 //! * `list` - which objects the source has: a file, a folder or a glob.
 //! * `glob` - patterns of names; `passed` - what lies beside the objects and is not read.
+//! * `kind` - what names of files say of their format.
 //! * `folders` - names of folders that hold a value of each row below: `lang=de/`.
 //! * `open` - one object: what its format knows of it, its digest, its units.
 //! * `fetch` - ranges of one version of one object.
@@ -14,6 +15,7 @@ mod fetch;
 mod fit;
 mod folders;
 mod glob;
+mod kind;
 mod list;
 mod open;
 mod passed;
@@ -23,13 +25,14 @@ pub use fetch::Fetch;
 pub use fit::Columns;
 pub use folders::folder_keys;
 pub use glob::is_glob;
-pub use list::{Pattern, list, survey};
+pub use kind::FileKind;
+pub use list::{Pattern, Survey, list, survey};
 pub use open::{Opened, Unit, UnitReader, open, open_to_read};
 pub use passed::PassedOver;
 pub use union::{Defect, Union};
 
 use crate::format::FormatError;
-pub use crate::format::{BlockSize, Rows};
+pub use crate::format::{BadLine, BlockSize, Format, Read, Rows};
 use crate::message::Hint;
 pub use crate::store::Object;
 use crate::store::{advice, told};
@@ -103,7 +106,7 @@ impl SourceError {
     }
 
     /// What a format says of an object.
-    fn of(object: &str, error: FormatError) -> SourceError {
+    pub(crate) fn of(object: &str, error: FormatError) -> SourceError {
         let object = object.to_string();
         match error {
             FormatError::Unread(cause) => cause.downcast().map_or_else(

@@ -3,16 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::fetch::{Fetch, Waiting};
 use super::{Object, SourceError};
+use crate::block::Numbering;
 use crate::columns;
-use crate::format::parquet::Parquet;
-use crate::format::{BlockSize, Content, Edges, Format, RowReader, Rows, Wanted};
+use crate::format::{BlockSize, Content, Edges, Format, Read, RowReader, Rows, Wanted};
 use crate::store::Store;
 
 /// An object of which is known what comes before its rows.
@@ -24,7 +23,7 @@ pub struct Opened {
     pub index: u32,
     /// Of first and last bytes, and what else its format knows it by: the same for a copy of the object.
     pub digest: String,
-    /// Rows in all.
+    /// Rows in all; of a text its positions, at some of which there may be no row.
     pub rows: u64,
     content: Arc<dyn Content>,
     fetch: Arc<Fetch>,
@@ -43,24 +42,29 @@ pub struct Unit {
 }
 
 /// Reads what is to know of an object before its rows.
-pub async fn open(store: &Store, object: &Object, index: u32) -> Result<Opened, SourceError> {
-    open_with(store, object, index, Fetch::forget).await
+pub async fn open(store: &Store, format: &dyn Format, object: &Object, index: u32) -> Result<Opened, SourceError> {
+    open_with((store, format), object, index, Fetch::forget).await
 }
 
 /// As [`open`], for who reads the object's rows at once: what was read is kept, which of a small object is all of it.
-pub async fn open_to_read(store: &Store, object: &Object, index: u32) -> Result<Opened, SourceError> {
-    open_with(store, object, index, |_| ()).await
+pub async fn open_to_read(
+    store: &Store,
+    format: &dyn Format,
+    object: &Object,
+    index: u32,
+) -> Result<Opened, SourceError> {
+    open_with((store, format), object, index, |_| ()).await
 }
 
 async fn open_with(
-    store: &Store,
+    (store, format): (&Store, &dyn Format),
     object: &Object,
     index: u32,
     after: impl FnOnce(&mut Fetch),
 ) -> Result<Opened, SourceError> {
     let mut fetch = Fetch::new(store, object);
     let edges = fetch.edges().await?;
-    let opened = Parquet.open(&fetch, &edges).await.map_err(|error| SourceError::of(&object.path, error))?;
+    let opened = format.open(&fetch, &edges).await.map_err(|error| SourceError::of(&object.path, error))?;
     after(&mut fetch);
     let digest = digest(object.size, &edges, opened.identity.as_ref());
     let (content, fetch) = (opened.content, Arc::new(fetch));
@@ -86,6 +90,11 @@ impl Opened {
             part,
         };
         self.content.units().into_iter().map(unit).collect()
+    }
+
+    /// What ordinals of its rows count.
+    pub fn numbering(&self) -> Numbering {
+        self.content.numbering()
     }
 
     /// Its columns as they are read.
@@ -134,9 +143,9 @@ impl<'a> UnitReader<'a> {
         UnitReader { unit, rows: unit.object.content.read(wanted) }
     }
 
-    /// The next rows. Waits for the store.
+    /// What comes next. Waits for the store.
     #[expect(clippy::should_implement_trait, reason = "fallible, and borrows nothing")]
-    pub fn next(&mut self) -> Result<Option<(RecordBatch, Rows)>, SourceError> {
+    pub fn next(&mut self) -> Result<Option<Read>, SourceError> {
         self.rows.next().map_err(|error| SourceError::of(&self.unit.object.object.path, error))
     }
 }

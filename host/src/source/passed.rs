@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::glob::is_hidden;
-use super::list::{Pattern, Taken, is_parquet, shown};
+use super::kind::FileKind;
+use super::list::{Pattern, Taken, is_of, shown};
 use crate::store::{Object, Odd, Oddity};
 
 /// Names shown of each kind.
@@ -16,7 +17,7 @@ const NO_ROWS: [&str; 6] = ["_SUCCESS", "_metadata", "_common_metadata", "_wasmp
 /// Names below the source's root that are not read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PassedOver {
-    /// Of a folder: files that are no Parquet files by their names, and not empty.
+    /// Of a folder: files that are of another kind by their names, or of none, and not empty.
     others: BTreeSet<String>,
     /// Names that begin with `_` or `.`.
     hidden: BTreeSet<String>,
@@ -62,9 +63,9 @@ impl PassedOver {
                     self.folders.insert(format!("{}/", shown(folder)));
                 }
             }
-            Taken::Folder if path.split('/').any(is_hidden) => self.hidden_object(path),
-            Taken::Folder if object.size > 0 => drop(self.others.insert(shown(path))),
-            Taken::Folder | Taken::File(_) => {}
+            Taken::Folder(kind) if path.split('/').any(is_hidden) => self.hidden_object(path, *kind),
+            Taken::Folder(_) if object.size > 0 => drop(self.others.insert(shown(path))),
+            Taken::Folder(_) | Taken::File(_) => {}
         }
     }
 
@@ -75,12 +76,12 @@ impl PassedOver {
                 self.folders.insert(format!("{}/", shown(path)));
             }
             (Oddity::Folder, Taken::Glob(glob)) if glob.would_enter(path) => self.hidden(path, "/"),
-            (Oddity::Folder, Taken::Folder) => self.hidden(path, "/"),
+            (Oddity::Folder, Taken::Folder(_)) => self.hidden(path, "/"),
             (Oddity::Broken { .. }, _) if pattern.enters(path) => drop(self.broken.insert(shown(path))),
-            (Oddity::Name | Oddity::Special, Taken::Folder) if !path.split('/').any(is_hidden) => {
+            (Oddity::Name | Oddity::Special, Taken::Folder(_)) if !path.split('/').any(is_hidden) => {
                 self.others.insert(shown(path));
             }
-            (Oddity::Staged, Taken::Folder) => {
+            (Oddity::Staged, Taken::Folder(_)) => {
                 self.others.extend((!path.split('/').any(is_hidden)).then(|| shown(path)));
             }
             _ => {}
@@ -88,9 +89,9 @@ impl PassedOver {
     }
 
     /// Of files that a folder's form leaves, those that it would take if they had another name; and whole folders.
-    fn hidden_object(&mut self, path: &str) {
+    fn hidden_object(&mut self, path: &str, kind: Option<FileKind>) {
         let is_below = above(path).any(|folder| folder.split('/').any(is_hidden));
-        if is_below || is_parquet(path) {
+        if is_below || is_of(path, kind) {
             self.hidden(path, "");
         }
     }

@@ -96,7 +96,7 @@ mod tests {
         let texts = StringArray::from_iter_values(bytes.iter().map(|bytes| "x".repeat(*bytes)));
         let batch = RecordBatch::try_from_iter([("s", Arc::new(texts) as ArrayRef)]).unwrap();
         let rows = std::iter::once(0..bytes.len() as u64).collect();
-        Block::new(batch, Origin { object: "a".into(), rows, ids: None, kept: None })
+        Block::new(batch, Origin { object: "a".into(), rows, ..Origin::default() })
     }
 
     fn answer(lineage: Lineage, rows: usize) -> Answer {

@@ -136,10 +136,10 @@ fn objects(segment: &SegmentEntry) -> impl Iterator<Item = &CoveredObject> {
 
 fn ranges(object: &CoveredObject) -> impl Iterator<Item = ((u64, u64), RowState)> {
     let of = |ranges: &[(u64, u64)], state| ranges.iter().map(|range| (*range, state)).collect::<Vec<_>>();
-    let CoveredObject { done, known, failed, dead, .. } = object;
+    let CoveredObject { done, known, failed, dead, blank, .. } = object;
     let (done, known) = (of(done, RowState::Done), of(known, RowState::Known));
     let (failed, dead) = (of(failed, RowState::Failed), of(dead, RowState::DeadLettered));
-    [done, known, failed, dead].into_iter().flatten()
+    [done, known, failed, dead, of(blank, RowState::Blank)].into_iter().flatten()
 }
 
 fn numbers<'a>(batch: &'a RecordBatch, column: &str) -> &'a UInt64Array {

@@ -58,12 +58,13 @@ fn ranges_of(row: &CoverageRow) -> Vec<(&CoverageRow, Ranged)> {
     let of = |state, ranges: &[(u64, u64)]| {
         ranges.iter().map(|range| (row, Some((state, Some(*range))))).collect::<Vec<_>>()
     };
-    let CoveredObject { own, done, known, failed, dead, piece, .. } = &row.object;
+    let CoveredObject { own, done, known, failed, dead, blank, piece, .. } = &row.object;
     let own = match own.as_deref() {
         Some([]) if *piece == 0 => vec![(row, Some(("own", None)))],
         own => of("own", own.unwrap_or_default()),
     };
-    let rows = [own, of("done", done), of("known", known), of("failed", failed), of("dead", dead)].concat();
+    let (failed, dead, blank) = (of("failed", failed), of("dead", dead), of("blank", blank));
+    let rows = [own, of("done", done), of("known", known), failed, dead, blank].concat();
     if rows.is_empty() { vec![(row, None)] } else { rows }
 }
 
@@ -111,6 +112,7 @@ pub(in crate::commit) async fn read_coverage(store: &Store, file: &SideFile) -> 
                     known: vec![],
                     failed: vec![],
                     dead: vec![],
+                    blank: vec![],
                 };
                 rows.push(CoverageRow { group: group.value(at), root: root.value(at), object });
             }
@@ -123,6 +125,7 @@ pub(in crate::commit) async fn read_coverage(store: &Store, file: &SideFile) -> 
                 (Some("known"), Some(range)) => object.known.push(range),
                 (Some("failed"), Some(range)) => object.failed.push(range),
                 (Some("dead"), Some(range)) => object.dead.push(range),
+                (Some("blank"), Some(range)) => object.blank.push(range),
                 (Some(state), _) => return Err(damaged(format!("state {state:?} of rows {range:?}"))),
                 (None, _) => {}
             }
@@ -156,6 +159,7 @@ mod tests {
                 known,
                 failed,
                 dead: vec![(20, 21)],
+                blank: vec![(30, 40), (99, 100)],
             };
             CoverageRow { group: 7, root: 2, object }
         };

@@ -19,6 +19,17 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// How an object is compressed, by the end of its name.
+    pub fn of_name(name: &str) -> Compression {
+        match name.rsplit('.').next() {
+            Some("gz") => Compression::Gzip,
+            Some("zst") => Compression::Zstd,
+            _ => Compression::None,
+        }
+    }
+}
+
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

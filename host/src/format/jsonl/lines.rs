@@ -119,6 +119,11 @@ impl Lines {
         self.is_finished = true;
     }
 
+    /// Whether there are no more bytes.
+    pub fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
     /// Where the next line begins. All lines before it were given, or are blank.
     pub fn position(&self) -> Position {
         self.at

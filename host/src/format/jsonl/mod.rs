@@ -4,6 +4,9 @@
 //! bytes -> lines -> decode -> batch -> encode -> bytes
 //! ```
 //!
+//! * [`mod@read`] - an object as it is read: which lines lie where, and what becomes of each.
+//! * [`text`] - its text, chunk by chunk, in memory that does not follow it.
+//! * [`sample`] - the first lines of objects, to find a schema.
 //! * [`lines`] - bytes become lines, with their place in the object.
 //! * [`types`] - the types of columns as people write them.
 //! * [`infer`] - a sample of lines becomes a schema.
@@ -26,9 +29,12 @@ mod instants;
 pub mod lines;
 mod members;
 mod numbers;
+pub mod read;
 pub mod refusal;
+pub mod sample;
 #[cfg(test)]
 mod tests;
+pub mod text;
 pub mod types;
 pub mod write;
 

@@ -42,6 +42,7 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::statistics::Statistics;
 
 use super::{AsyncRanges, Content, Edges, Format, FormatError, Opened, RowReader, Unit, Wanted};
+use crate::block::Numbering;
 use crate::{annotations, columns};
 use footer::Footer;
 use pages::first_byte;
@@ -73,6 +74,10 @@ struct File {
 }
 
 impl Format for Parquet {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
     fn open<'a>(&'a self, ranges: &'a dyn AsyncRanges, edges: &'a Edges) -> BoxFuture<'a, Result<Opened, FormatError>> {
         async {
             let Footer { metadata, rows, identity, encrypted } = footer::read(ranges, edges).await?;
@@ -87,6 +92,10 @@ impl Format for Parquet {
 impl Content for File {
     fn rows(&self) -> u64 {
         self.rows
+    }
+
+    fn numbering(&self) -> Numbering {
+        Numbering::Rows
     }
 
     fn schema(&self) -> &SchemaRef {

@@ -14,7 +14,7 @@ use super::estimate::{self, BatchRows, Gathered};
 use super::{File, bad};
 use crate::block::batch_bytes;
 use crate::format::arrange::{Unfit, arrange};
-use crate::format::{BlockSize, FormatError, RowReader, Rows, Wanted};
+use crate::format::{BlockSize, FormatError, Read, RowReader, Rows, Wanted};
 
 /// What to do about a timestamp of an older system that the job's column does not hold.
 const VALUE: &str = "rows that are done stay done. Nothing is rounded: write the column anew as a TIMESTAMP in the unit that its values need, \
@@ -195,8 +195,9 @@ impl<'a> UnitReader<'a> {
 }
 
 impl RowReader for UnitReader<'_> {
-    fn next(&mut self) -> Result<Option<(RecordBatch, Rows)>, FormatError> {
-        self.try_next().map_err(|fault| self.refused(fault))
+    fn next(&mut self) -> Result<Option<Read>, FormatError> {
+        let next = self.try_next().map_err(|fault| self.refused(fault))?;
+        Ok(next.map(|(batch, rows)| Read::rows(batch, rows)))
     }
 }
 
@@ -301,7 +302,7 @@ mod tests {
             let (schema, ranges) = (table.schema(), Arc::new(bytes) as _);
             let mut reader = content.read(Wanted { unit: &unit, schema, rows: wanted.clone(), size, ranges });
             let (mut batches, mut rows) = (Vec::new(), Vec::new());
-            while let Some((batch, given)) = reader.next().unwrap() {
+            while let Some(Read { batch, rows: given, .. }) = reader.next().unwrap() {
                 assert_eq!(batch.num_rows() as u64, given.len());
                 assert!(batch.num_rows() == 1 || batch_bytes(&batch) < 9 * size.bytes_max, "{seed}: too large");
                 batches.push(batch);
@@ -332,7 +333,7 @@ mod tests {
             let (schema, rows) = (table.schema(), Rows::new(std::iter::once(wanted).collect()));
             let mut reader = content.read(Wanted { unit: &unit, schema, rows, size, ranges: Arc::new(bytes) as _ });
             let mut values = Vec::new();
-            while let Some((batch, _)) = reader.next()? {
+            while let Some(Read { batch, .. }) = reader.next()? {
                 values.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
             }
             Ok(values)

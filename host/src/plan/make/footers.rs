@@ -14,8 +14,9 @@ use super::settings::value_or;
 use crate::annotations;
 use crate::commit::Root;
 use crate::config::shown;
+use crate::format::parquet::Parquet;
 use crate::message::Message;
-use crate::source::{self, Object, Opened, PassedOver, SourceError, Union};
+use crate::source::{self, Object, Opened, SourceError, Survey, Union};
 use crate::store::Store;
 
 /// Objects of which a new job reads all footers.
@@ -110,27 +111,31 @@ impl Footers {
 }
 
 impl Draft<'_> {
+    /// A new job has work to do.
+    pub(super) fn refuse_nothing(&mut self, found: &Survey) -> bool {
+        let Some(written) = &self.config.source.path else { return false };
+        if found.objects.is_empty() {
+            let message = format!("`{}` takes no file: the source has no object", shown(&written.value));
+            let message = Message { details: found.passed.lines(), ..Message::new(message) };
+            self.problem(written, message.hint(nearby::hint_for_none(found.pattern.root())));
+        }
+        !found.objects.is_empty()
+    }
+
     /// The footers that a new job may look at.
     pub(super) async fn footers(
         &mut self,
         stores: &Stores,
-        found: Option<&(Vec<Object>, PassedOver)>,
+        found: &Survey,
         root: Option<&Root>,
     ) -> Result<Option<Footers>, PlanError> {
         let config = self.config;
-        let (Some((pattern, store)), Some(written)) = (&stores.source, &config.source.path) else {
+        let (Some((_, store)), Some(written), None) = (&stores.source, &config.source.path, root) else {
             return Ok(None);
         };
-        let (Some((objects, passed)), None) = (found, root) else { return Ok(None) };
-        if objects.is_empty() {
-            let message = format!("`{}` takes no file: the source has no object", shown(&written.value));
-            let message = Message { details: passed.lines(), ..Message::new(message) };
-            self.problem(written, message.hint(nearby::hint_for_none(pattern.root())));
-            return Ok(None);
-        }
         let ids = config.source.id.iter().flat_map(|ids| &ids.value).map(|name| name.value.as_str());
         let ids: Vec<&str> = ids.collect();
-        let looked_at = looked_at(objects, value_or(config.source.footers_max.as_ref(), FOOTERS_MAX));
+        let looked_at = looked_at(&found.objects, value_or(config.source.footers_max.as_ref(), FOOTERS_MAX));
         let opens: Vec<_> = looked_at.into_iter().map(|object| open(store, object)).collect();
         let mut opened = futures::stream::iter(opens).buffered(FOOTERS_AT_ONCE);
         let mut footers = Footers::default();
@@ -222,15 +227,22 @@ impl Lacking {
 }
 
 async fn open(store: &Store, object: &Object) -> Result<Opened, SourceError> {
-    source::open(store, object, 0).await
+    source::open(store, &Parquet, object, 0).await
 }
 
-/// All objects, or some from the first to the last: what grows and changes does so along the names.
+/// All objects, or some of them.
 fn looked_at(objects: &[Object], footers_max: u64) -> Vec<&Object> {
-    if objects.len() as u64 <= footers_max {
+    match objects.len() as u64 <= footers_max {
+        true => objects.iter().collect(),
+        false => spread(objects, FOOTERS_OF_MORE.min(usize::try_from(footers_max).unwrap_or(usize::MAX)).max(1)),
+    }
+}
+
+/// So many objects at most, from the first to the last: what grows and changes does so along the names.
+pub(super) fn spread(objects: &[Object], count: usize) -> Vec<&Object> {
+    if objects.len() <= count {
         return objects.iter().collect();
     }
-    let count = FOOTERS_OF_MORE.min(usize::try_from(footers_max).unwrap_or(usize::MAX)).max(1);
     let last = objects.len() - 1;
     (0..count).map(|place| &objects[place * last / (count - 1).max(1)]).collect()
 }

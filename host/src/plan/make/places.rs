@@ -8,7 +8,7 @@ use super::settings::{settings_of, value_or};
 use crate::commit::{self, CommitError, Fingerprint, Manifest, Root};
 use crate::config::{self, At};
 use crate::message::Message;
-use crate::source::{self, Object, PassedOver, Pattern, SourceError, is_glob};
+use crate::source::{self, FileKind, Object, Pattern, SourceError, Survey, is_glob};
 use crate::store::{Location, Settings, Store};
 
 /// What could be opened.
@@ -327,11 +327,15 @@ impl Draft<'_> {
     }
 
     /// The objects of the source, and what lies beside them.
-    pub(super) async fn objects(&mut self, stores: &Stores) -> Result<Option<(Vec<Object>, PassedOver)>, PlanError> {
+    pub(super) async fn objects(&mut self, stores: &Stores, root: Option<&Root>) -> Result<Option<Survey>, PlanError> {
         let (Some((pattern, source)), Some(written)) = (&stores.source, &self.config.source.path) else {
             return Ok(None);
         };
-        match source::survey(source, pattern).await {
+        let kind = match (&self.config.source.format, root) {
+            (Some(format), _) => Some(kind_of(format.value)),
+            (None, root) => root.map(|root| kind_of_name(&root.fingerprint.source_format)),
+        };
+        match source::survey(source, pattern, kind).await {
             Ok(found) => Ok(Some(found)),
             Err(error @ SourceError::Bad { .. }) => {
                 self.problem(written, Message::of(&error));
@@ -340,6 +344,18 @@ impl Draft<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn kind_of(format: config::Format) -> FileKind {
+    match format {
+        config::Format::Parquet => FileKind::Parquet,
+        config::Format::JsonLines => FileKind::JsonLines,
+    }
+}
+
+/// As the log names it.
+fn kind_of_name(name: &str) -> FileKind {
+    if name == "jsonl" { FileKind::JsonLines } else { FileKind::Parquet }
 }
 
 /// Whether all that it names is in the sink.

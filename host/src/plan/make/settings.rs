@@ -47,8 +47,8 @@ pub fn settings_of(written: &config::Store) -> Settings {
     }
 }
 
-pub(super) fn on_error(stage: &config::Stage) -> OnError {
-    match stage.on_error.as_ref().map(|written| written.value) {
+pub(super) fn on_error(written: Option<&At<config::OnError>>) -> OnError {
+    match written.map(|written| written.value) {
         Some(config::OnError::Skip) => OnError::Skip,
         Some(config::OnError::DeadLetter) => OnError::DeadLetter,
         Some(config::OnError::Fail) | None => OnError::Fail,
@@ -151,7 +151,7 @@ const PAGE_BYTES_MIN: u64 = 8 << 20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crew {
     workers: usize,
-    readers: usize,
+    pub(super) readers: usize,
     block_rows_max: usize,
     block_bytes_max: usize,
 }

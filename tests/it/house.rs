@@ -17,11 +17,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["message"]),
     ("config", &["message", "size"]),
     ("format", &["annotations", "block", "columns", "panics"]),
-    ("source", &["columns", "format", "message", "store"]),
+    ("source", &["block", "columns", "format", "message", "store"]),
     ("filter", &["message", "private"]),
     ("udf", &["block", "columns", "message", "panics", "private", "size"]),
     ("sink", &["block", "format", "message", "store"]),
-    ("commit", &["message", "panics", "sink", "source", "store"]),
+    ("commit", &["format", "message", "panics", "sink", "source", "store"]),
     (
         "plan",
         &[

@@ -32,6 +32,7 @@
 //! * `other_readers` - what pyarrow sees.
 //! * `fidelity` - what came is what goes out (E4).
 //! * `formats` - results in other formats than Parquet.
+//! * `lines` - JSON Lines as a source.
 //! * `flips` - a bit of a checkpoint that is not what it was (I).
 //! * `forged` - entries in the place of others (I).
 //! * `frozen` - jobs that earlier builds began.
@@ -62,6 +63,7 @@ mod id_file;
 mod import;
 mod large;
 mod leak;
+mod lines;
 mod listing;
 mod messages;
 mod other_readers;

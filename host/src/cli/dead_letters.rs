@@ -152,10 +152,20 @@ async fn print_json(job: &Job, limit: Option<u64>) -> Result<(), CommitError> {
 /// One letter, its columns in their order.
 fn json(schema: &Schema, batch: &RecordBatch, row: usize) -> String {
     let member = |(field, column): (&Arc<arrow::datatypes::Field>, &Arc<dyn Array>)| {
-        format!("{}:{}", Value::from(field.name().as_str()), value(column.as_ref(), row))
+        let value = match line_of(field, column.as_ref(), row) {
+            Some(line) => line.into(),
+            None => value(column.as_ref(), row),
+        };
+        format!("{}:{value}", Value::from(field.name().as_str()))
     };
     let members = schema.fields().iter().zip(batch.columns()).map(member);
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}
+
+/// The line that is no row, readable: what is not UTF-8 in it is replaced.
+fn line_of(field: &arrow::datatypes::Field, column: &dyn Array, row: usize) -> Option<String> {
+    let lines = column.as_binary_opt::<i32>().filter(|_| field.name() == "line")?;
+    lines.is_valid(row).then(|| String::from_utf8_lossy(lines.value(row)).into_owned())
 }
 
 /// Numbers that JSON has are numbers; what it has no word for is text.

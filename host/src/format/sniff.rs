@@ -85,8 +85,8 @@ pub(super) fn refuse_other_than_text(head: &[u8], compression: Compression) -> R
         (Some((_, is, UNPACK)), _) => {
             refuse(is, "compress it with gzip or zstd instead, and end its name in .gz or .zst")
         }
-        (Some((_, is, hint)), _) if *hint != CONVERT => refuse(is, hint),
-        (Some((_, is, _)), _) => refuse(is, LINES_ELSEWHERE),
+        (Some((_, is, CONVERT)), _) => refuse(is, LINES_ELSEWHERE),
+        (Some((_, is, hint)), _) => refuse(is, hint),
         _ if head.starts_with(b"PAR1") => refuse("is a Parquet file", LINES_ELSEWHERE),
         _ if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") => {
             refuse("is text in UTF-16", "write it in UTF-8, for example with iconv -f UTF-16 -t UTF-8")

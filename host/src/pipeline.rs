@@ -213,10 +213,9 @@ struct StageFlow {
 struct LaneFlow {
     number: u32,
     sink: Sink,
-    dead_letters: Option<Sink>,
     /// Another run has opened it.
     is_lost: AtomicBool,
-    /// A sink file of it counts.
+    /// A file of results in it counts.
     has_output: AtomicBool,
 }
 
@@ -383,12 +382,9 @@ fn start(
 }
 
 fn lane_flow(plan: &Plan, job: &Job, lane: &Lane, runtime: &tokio::runtime::Handle) -> Arc<LaneFlow> {
-    let sink =
-        |spec: &crate::sink::Spec| Sink::new(spec.clone(), &job.name, lane.number(), lane.token(), runtime.clone());
     Arc::new(LaneFlow {
         number: lane.number(),
-        sink: sink(&plan.sink),
-        dead_letters: plan.dead_letters.as_ref().map(sink),
+        sink: Sink::new(plan.sink.clone(), &job.name, lane.number(), lane.token(), runtime.clone()),
         is_lost: AtomicBool::new(false),
         has_output: AtomicBool::new(job.with_output.contains(&lane.number())),
     })

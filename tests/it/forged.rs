@@ -233,7 +233,7 @@ const ANYWHERE: [&str; 6] = ["root", "lane 0", "lane 1", "lane/0", "lane/1", "th
 fn is_told(sound: &Sound, lost: &Changes) -> bool {
     let is_lost = |lane: u32, number: u64| lost.contains_key(&format!("checkpoint/lane/{lane}/{number:010}"));
     sound.view.lanes.iter().any(|LaneView { lane, state, .. }| {
-        let has_files = |token: &str| state.all_files().any(|file| file.path.contains(token));
+        let has_files = |token: &str| state.files().any(|file| file.path.contains(token));
         let of_writer = state.opens.iter().any(|(number, open)| is_lost(*lane, *number) && has_files(&open.token));
         let marks = sound.view.root.asked.iter().map(|asked| asked.opens[*lane as usize]);
         of_writer || marks.into_iter().any(|mark| is_lost(*lane, mark))

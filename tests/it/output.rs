@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use serde_json::Value;
-use wasmpipe::commit::{Depth, FORMAT_1, check_output};
+use wasmpipe::commit::{Depth, FORMAT_1, GroupState, check_output};
+use wasmpipe::sink::OutputKind;
 use wasmpipe::store::{Unwatched, Watch};
 
 use crate::support::Workdir;
@@ -138,29 +139,30 @@ fn i4_a_flipped_bit_of_a_sink_file_or_a_dead_letter_is_named_where_the_data_is_r
         (&(files + letters).into(), &0.into())
     );
     let view = workdir.view();
-    let file = view
-        .lanes
-        .iter()
-        .find_map(|lane| Some((lane, lane.state.groups.iter().find(|(_, group)| !group.dead_letters.is_empty())?)));
-    let (lane, (number, group)) = file.unwrap();
-    let named = [&group.files[0].path, &group.dead_letters[0].path];
+    let both = |group: &GroupState| {
+        let first = |kind| group.files_of(kind).next().map(|file| file.path.clone());
+        OutputKind::ALL.into_iter().map(first).collect::<Option<Vec<String>>>()
+    };
+    let mut groups = view.lanes.iter().flat_map(|lane| lane.state.groups.iter().map(move |group| (lane, group)));
+    let found = groups.find_map(|(lane, (number, group))| Some((lane, number, both(group)?)));
+    let (lane, number, named) = found.expect("a group with results and dead letters");
     // In the first page, which no footer knows.
     named.iter().for_each(|path| flip(&workdir.path("out").join(path), 8 * 30));
     let unread = workdir.json(&["output", "verify", "checkpoint", "--json"], 0);
     assert_eq!((wrong(&unread), &unread["data"]), (BTreeSet::new(), &Value::Null), "the footers are sound");
     let read = workdir.json(&["output", "verify", "checkpoint", "--data", "--json"], 1);
-    assert_eq!(wrong(&read), named.iter().map(|path| (*path).clone()).collect());
+    assert_eq!(wrong(&read), named.iter().cloned().collect());
     for found in read["wrong"].as_array().unwrap() {
         assert_eq!((&found["lane"], &found["number"]), (&lane.lane.into(), &(*number).into()));
     }
     let text = workdir.said(&["output", "verify", "checkpoint", "--data"], 1);
-    for path in named {
+    for path in &named {
         let line =
             format!("wrong     lane {} entry {number}: {path}: its bytes are not those that were written", lane.lane);
         assert!(text.contains(&line), "{text}");
     }
     // What it says leads to a whole output.
-    let rows = view.files().map(|file| file.rows).sum::<u64>();
+    let rows = view.results().map(|file| file.rows).sum::<u64>();
     named.iter().for_each(|path| std::fs::remove_file(workdir.path("out").join(path)).unwrap());
     workdir.said(&["checkpoint", "verify", "--repair", "checkpoint"], 0);
     workdir.run().finished();
@@ -174,7 +176,7 @@ fn i4_whichever_bit_of_a_file_is_flipped() {
     let (view, mut random) = (workdir.view(), Random::of("sink files"));
     let watch: Arc<dyn Watch> = Arc::new(Unwatched);
     let sink = workdir.store("sink", "out", &watch);
-    for file in view.files().chain(view.dead_letters()) {
+    for file in view.files() {
         let path = workdir.path("out").join(&file.path);
         for _ in 0..40 {
             let bit = random.below(file.bytes * 8);

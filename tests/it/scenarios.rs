@@ -1059,6 +1059,6 @@ fn a_move_that_another_run_has_overtaken_is_refused() {
     assert_eq!(place.run().finished().run, None, "it is finished where the second run moved it");
     // What the dead run left before the move is not deleted where it was moved to.
     let view = place.view();
-    let files = read_files(&workdir.path("second"), view.files().map(|file| file.path.as_str()));
+    let files = read_files(&workdir.path("second"), view.results().map(|file| file.path.as_str()));
     assert_eq!(files, each_twice(0..40));
 }

@@ -7,6 +7,7 @@ use super::{FAILED, FINISHED, args, look, print_error};
 use crate::commit::{
     Close, CommitError, FileEntry, GroupCounts, LaneEntry, LaneView, Logged, RowState, SideFile, View,
 };
+use crate::sink::OutputKind;
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -79,7 +80,7 @@ fn make(view: View) -> Result<Report, CommitError> {
     let (commits, counts, closed) = (view.groups(), view.counts(), view.closed());
     let lanes_finished = view.lanes.iter().filter(|lane| lane.state.closed == Some(Close::Finished)).count() as u32;
     let unfinished = view.unfinished()?;
-    let (files, dead_letters) = (view.files().cloned().collect(), view.dead_letters().cloned().collect());
+    let [files, dead_letters] = OutputKind::ALL.map(|kind| view.files_of(kind).cloned().collect());
     let (genesis, places) = (view.root.genesis, view.root.places);
     let ids = genesis.ids.iter().flatten();
     let id_columns = ids.map(|column| format!("{}: {}", column.name, column.data_type)).collect();

@@ -36,7 +36,7 @@ pub(super) fn list(options: &args::OutputList) -> u8 {
     let (job, sink, files): (&str, &str, Vec<&FileEntry>) = match &output {
         Output::Log(looked) => {
             let root = &looked.view.root;
-            (&root.genesis.job, &root.places.sink, looked.view.files().collect())
+            (&root.genesis.job, &root.places.sink, looked.view.results().collect())
         }
         Output::Manifest { sink, manifest } => (&manifest.job, sink.url(), manifest.files.iter().collect()),
     };

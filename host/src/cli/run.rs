@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::observe::{Kept, Outcome, Progress, Summary};
 use crate::pipeline::{self, Control};
 use crate::plan::{self, LaneSet, OnError, Options, Plan, PlanError, Stage};
-use crate::sink::FileKind;
+use crate::sink::OutputKind;
 use crate::store::{Environment, Unwatched};
 
 pub(super) fn run(options: &args::Run) -> u8 {
@@ -97,7 +97,7 @@ fn is_refusal(error: Option<&pipeline::RunError>) -> bool {
 fn where_letters_are(plan: &Plan) -> String {
     match plan.is_durable {
         true => format!("in all: `wasmpipe dead-letters show {}` shows them", plan.file.display()),
-        false => format!("in {}/{}", plan.sink.store.url(), FileKind::DeadLetters.folder()),
+        false => format!("in {}/{}", plan.sink.store.url(), OutputKind::DeadLetters.folder()),
     }
 }
 
@@ -336,10 +336,10 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
         out!("            rows that fail {on_error}");
     }
     out!("sink        {}", plan.sink.store.url());
-    out!("            writes {}", columns(&plan.sink.schema));
-    if let Some(letters) = &plan.dead_letters {
-        out!("            dead letters in {}", letters.kind.folder());
-        out!("            of columns {}", columns(&letters.schema));
+    out!("            writes {}", columns(&plan.sink.results().schema));
+    for output in plan.sink.outputs.iter().filter(|output| output.kind != OutputKind::Results) {
+        out!("            {} in {}", output.kind.name(), output.kind.folder());
+        out!("            of columns {}", columns(&output.schema));
     }
     match (&plan.root, plan.is_durable) {
         (_, false) => out!("checkpoint  none: a run that stops before its end cannot be resumed"),

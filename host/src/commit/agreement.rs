@@ -8,6 +8,7 @@ use super::entry::{CoveredObject, IdFile, SideFile};
 use super::group::GroupCounts;
 use super::replay::GroupState;
 use super::side::CoverageRow;
+use crate::sink::OutputKind;
 
 /// How many source rows have a state, as their ranges say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,17 +97,16 @@ fn counted(counts: &GroupCounts) -> Result<RowsSaid, String> {
     RowsSaid::counted(counts).ok_or_else(|| format!("its counts contradict each other: {counts:?}"))
 }
 
-/// Files hold the rows that were written, and a letter for each row that became one.
+/// Files of each kind hold the rows that are counted as such.
 fn check_files(group: &GroupState) -> Result<(), String> {
-    let GroupCounts { rows_written, rows_dead_lettered, rows_dropped, .. } = group.counts;
-    let rows = |files: &[super::FileEntry]| files.iter().map(|file| file.rows).fold(0, u64::saturating_add);
-    let (written, letters) = (rows(&group.files), rows(&group.dead_letters));
-    if written != rows_written {
-        return Err(format!("its files have {written} row(s), and it counts {rows_written}"));
+    for kind in OutputKind::ALL {
+        let rows = group.files_of(kind).map(|file| file.rows).fold(0, u64::saturating_add);
+        let counted = group.counts.rows_of(kind);
+        if rows != counted {
+            return Err(format!("its {} are {rows} row(s), and it counts {counted}", kind.name()));
+        }
     }
-    if letters != rows_dead_lettered {
-        return Err(format!("its dead letters are {letters} row(s), and it counts {rows_dead_lettered}"));
-    }
+    let GroupCounts { rows_written, rows_dropped, .. } = group.counts;
     let with_output = counted(&group.counts)?.done - rows_dropped;
     if with_output > rows_written || (with_output == 0 && rows_written > 0) {
         return Err(format!("it counts {with_output} row(s) with output, and {rows_written} row(s) of output"));
@@ -158,7 +158,8 @@ mod tests {
             rows_known: 2,
             rows_written: 9,
         };
-        GroupState { root: 0, files: vec![file("a", 4), file("b", 5)], dead_letters: vec![file("c", 2)], counts }
+        let files = vec![file("a", 4), file("b", 5), file("_wasmpipe/dead-letters/c", 2)];
+        GroupState { root: 0, files, counts }
     }
 
     fn ids(rows: u64) -> SideFile {
@@ -181,9 +182,9 @@ mod tests {
             (refused(|object, _| object.known.clear()), "0 known"),
             (refused(|_, group| group.counts.rows_read = 2), "its counts contradict each other"),
             (refused(|_, group| group.counts.rows_dropped = 8), "its counts contradict each other"),
-            (refused(|_, group| group.files[0].rows += 1), "its files have 10 row(s), and it counts 9"),
-            (refused(|_, group| drop(group.files.pop())), "its files have 4 row(s), and it counts 9"),
-            (refused(|_, group| group.dead_letters.clear()), "its dead letters are 0 row(s), and it counts 2"),
+            (refused(|_, group| group.files[0].rows += 1), "its results are 10 row(s), and it counts 9"),
+            (refused(|_, group| drop(group.files.remove(1))), "its results are 4 row(s), and it counts 9"),
+            (refused(|_, group| drop(group.files.pop())), "its dead letters are 0 row(s), and it counts 2"),
             (refused(|_, group| group.counts.rows_dropped = 7), "it counts 0 row(s) with output"),
         ];
         for (message, said) in cases {

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sink::OutputKind;
+
 /// `root/<number>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "kebab-case", deny_unknown_fields)]
@@ -283,6 +285,27 @@ pub struct FileEntry {
     /// BLAKE3 of its bytes. Absent in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+}
+
+impl FileEntry {
+    /// What its rows are.
+    pub fn kind(&self) -> OutputKind {
+        OutputKind::of(&self.path)
+    }
+}
+
+/// Files as documents have them: a list for each kind, under a key of its own.
+pub fn by_kind<'a>(files: impl Iterator<Item = &'a FileEntry>) -> [Vec<FileEntry>; OutputKind::ALL.len()] {
+    let files: Vec<&FileEntry> = files.collect();
+    OutputKind::ALL.map(|kind| files.iter().filter(|file| file.kind() == kind).copied().cloned().collect())
+}
+
+impl SegmentEntry {
+    /// Its files, and of which kind it says that they are.
+    pub(super) fn all_files(&self) -> impl Iterator<Item = (OutputKind, &FileEntry)> {
+        let lists = [&self.files, &self.dead_letters];
+        OutputKind::ALL.into_iter().zip(lists).flat_map(|(kind, files)| files.iter().map(move |file| (kind, file)))
+    }
 }
 
 /// A Parquet file under `side/`.

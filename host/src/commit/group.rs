@@ -9,6 +9,8 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use super::coverage::{ObjectCoverage, RowState};
+use super::entry::SideFile;
+use crate::sink::{OutputKind, SinkFile};
 
 /// When a group ends; whichever comes first.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,14 @@ pub struct GroupCounts {
 }
 
 impl GroupCounts {
+    /// Rows in files of a kind.
+    pub fn rows_of(&self, kind: OutputKind) -> u64 {
+        match kind {
+            OutputKind::Results => self.rows_written,
+            OutputKind::DeadLetters => self.rows_dead_lettered,
+        }
+    }
+
     /// Adds another group's counts. They are for people, and a log can say any: what is too much stays the most.
     pub fn add(&mut self, other: &GroupCounts) {
         let add = |own: &mut u64, other: u64| *own = own.saturating_add(other);
@@ -63,6 +73,10 @@ pub struct Group {
     pub ids: Vec<RecordBatch>,
     /// What became of its rows.
     pub counts: GroupCounts,
+    /// Its sink files, once they are durable.
+    pub files: Vec<SinkFile>,
+    /// Its ids, once they are durable.
+    pub ids_file: Option<SideFile>,
 }
 
 impl Group {

@@ -7,13 +7,13 @@ use blake3::Hash;
 use object_store::path::Path;
 
 use super::document::{FORMAT_1, Head, Unreadable, decode, encode};
-use super::entry::{Close, CoveredObject, FileEntry, LaneEntry, SegmentEntry, SideFile};
+use super::entry::{Close, CoveredObject, FileEntry, LaneEntry, SegmentEntry, SideFile, by_kind};
 use super::group::Group;
 use super::log::{NUMBER_MAX, Put, create, entry_name, get, lane_log, last, probe};
 use super::recover::delete;
 use super::root::RootLink;
 use super::{CommitError, side};
-use crate::sink::{Receipt, SinkFile};
+use crate::sink::SinkFile;
 use crate::store::Store;
 
 /// Coverage that takes more bytes than this goes into a side file; an entry stays below 1 MiB.
@@ -200,7 +200,7 @@ impl Lane {
     }
 
     /// Makes a group count: long coverage, then the segment. Its sink files and its ids are durable already.
-    pub async fn commit(&mut self, group: Group, ids: Option<SideFile>, receipt: Receipt) -> Result<u64, CommitError> {
+    pub async fn commit(&mut self, group: Group) -> Result<u64, CommitError> {
         let coverage: Vec<CoveredObject> =
             group.objects.iter().map(|((path, _), covered)| covered.to_entry(path)).collect();
         let bytes = serde_json::to_vec_pretty(&coverage).expect("coverage is JSON").len();
@@ -212,30 +212,33 @@ impl Lane {
             let path = format!("side/{}-coverage-{}.parquet", self.token, group.number);
             (None, Some(side::write_coverage(&self.store, path, &rows).await?))
         };
-        let (files, dead_letters) = (self.named(receipt.files), self.named(receipt.dead_letters));
-        let mut segment = SegmentEntry {
+        let files = self.named(group.files);
+        let files_table = match self.root.format != FORMAT_1 && files.len() > INLINE_FILES_MAX {
+            true => Some(self.files_table(group.number, &files).await?),
+            false => None,
+        };
+        let [files, dead_letters] = by_kind(files.iter().filter(|_| files_table.is_none()));
+        let segment = SegmentEntry {
             token: self.token.clone(),
             root: self.root.number,
             root_digest: self.root.digest_text(),
             group: group.number,
             files,
             dead_letters,
-            files_table: None,
+            files_table,
             coverage,
             coverage_file,
-            ids,
+            ids: group.ids_file,
             counts: group.counts,
         };
-        if self.root.format != FORMAT_1 && segment.files.len() + segment.dead_letters.len() > INLINE_FILES_MAX {
-            self.move_files_aside(&mut segment).await?;
-        }
         self.append(&LaneEntry::Segment(Box::new(segment))).await
     }
 
-    /// Files as the format says them.
-    fn named(&self, files: Vec<SinkFile>) -> Vec<FileEntry> {
+    /// Files as the format says them, those of a kind together.
+    fn named(&self, mut files: Vec<SinkFile>) -> Vec<FileEntry> {
+        files.sort_by_key(|file| file.kind);
         let has_digest = self.root.format != FORMAT_1;
-        let entry = |SinkFile { path, rows, bytes, digest }| FileEntry {
+        let entry = |SinkFile { path, rows, bytes, digest, .. }| FileEntry {
             path,
             rows,
             bytes,
@@ -244,12 +247,10 @@ impl Lane {
         files.into_iter().map(entry).collect()
     }
 
-    async fn move_files_aside(&self, segment: &mut SegmentEntry) -> Result<(), CommitError> {
-        let files: Vec<FileEntry> = segment.files.drain(..).chain(segment.dead_letters.drain(..)).collect();
-        let path = format!("side/{}-files-{}.parquet", self.token, segment.group);
+    async fn files_table(&self, group: u64, files: &[FileEntry]) -> Result<SideFile, CommitError> {
+        let path = format!("side/{}-files-{group}.parquet", self.token);
         let files: Vec<(u64, &FileEntry)> = files.iter().map(|file| (0, file)).collect();
-        segment.files_table = Some(side::write_files(&self.store, path, &files, self.root.format).await?);
-        Ok(())
+        side::write_files(&self.store, path, &files, self.root.format).await
     }
 
     /// Makes entries count no more.

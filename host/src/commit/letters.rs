@@ -32,6 +32,7 @@ use super::CommitError;
 use super::coverage::{Coverage, RowState};
 use super::entry::FileEntry;
 use super::replay::LaneState;
+use crate::sink::OutputKind;
 use crate::store::Store;
 
 /// What is known of a row that failed, besides its source columns.
@@ -126,7 +127,13 @@ pub struct LetterReader<'a> {
 impl<'a> LetterReader<'a> {
     /// Of a lane, by what its log says. `sink` is where its files lie.
     pub fn new(sink: &'a Store, state: &'a LaneState) -> LetterReader<'a> {
-        LetterReader { sink, state, files: state.dead_letters().collect(), open: None, seen: HashMap::new() }
+        LetterReader {
+            sink,
+            state,
+            files: state.files_of(OutputKind::DeadLetters).collect(),
+            open: None,
+            seen: HashMap::new(),
+        }
     }
 
     /// The next letters, at least one; none at the end.
@@ -262,9 +269,9 @@ mod tests {
     fn the_last_letter_of_a_row_counts_until_the_row_is_done() {
         let sink = Store::memory("sink");
         let mut state = LaneState::default();
-        let group = |file| GroupState { dead_letters: vec![file], ..GroupState::default() };
-        state.groups.insert(1, group(file(&sink, "x", &[letter(1, 1), letter(2, 1)])));
-        state.groups.insert(2, group(file(&sink, "y", &[letter(2, 2)])));
+        let group = |file| GroupState { files: vec![file], ..GroupState::default() };
+        state.groups.insert(1, group(file(&sink, "_wasmpipe/dead-letters/x", &[letter(1, 1), letter(2, 1)])));
+        state.groups.insert(2, group(file(&sink, "_wasmpipe/dead-letters/y", &[letter(2, 2)])));
         let mut coverage = Coverage::default();
         coverage.set(0..2, RowState::Done);
         coverage.set(2..3, RowState::DeadLettered);
@@ -288,10 +295,10 @@ mod tests {
         let batch = RecordBatch::try_from_iter([("n", n)]).unwrap();
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
-        wait(sink.objects().put(&Path::from("x"), writer.into_inner().unwrap().into())).unwrap();
+        wait(sink.objects().put(&Path::from("_wasmpipe/dead-letters/x"), writer.into_inner().unwrap().into())).unwrap();
         let mut state = LaneState::default();
-        let dead_letters = vec![FileEntry { path: "x".into(), rows: 1, bytes: 1, digest: None }];
-        state.groups.insert(1, GroupState { dead_letters, ..GroupState::default() });
+        let files = vec![FileEntry { path: "_wasmpipe/dead-letters/x".into(), rows: 1, bytes: 1, digest: None }];
+        state.groups.insert(1, GroupState { files, ..GroupState::default() });
         let error = wait(LetterReader::new(&sink, &state).next()).unwrap_err();
         assert!(error.to_string().contains("not those of dead letters"), "{error}");
     }

@@ -123,7 +123,7 @@ fn unknown_writers<'a, 'b>(
     }
     // Files that count are known, even if the open of their writer could not be read.
     for (lane, _, unknown) in lanes.values_mut().filter(|(.., unknown)| !unknown.is_empty()) {
-        let counting: HashSet<&str> = lane.all_files().map(|file| file.path.as_str()).collect();
+        let counting: HashSet<&str> = lane.files().map(|file| file.path.as_str()).collect();
         unknown.retain(|name| !counting.contains(name));
     }
     let lanes = lanes.into_values().filter(|(.., unknown)| !unknown.is_empty());

@@ -87,7 +87,7 @@ pub use delete::{delete_all, delete_untouched, mark_deleted};
 pub use document::{FORMAT, FORMAT_1};
 pub use entry::{
     Close, CompactionEntry, CoveredObject, FileEntry, Fingerprint, Genesis, IdColumn, IdFile, LaneEntry, RootEntry,
-    SegmentEntry, SideFile, StageFingerprint, covered_from_ranges, number_name,
+    SegmentEntry, SideFile, StageFingerprint, by_kind, covered_from_ranges, number_name,
 };
 pub use group::{Group, GroupCounts, GroupLimits};
 pub use lane::{Lane, Writer, lane_of, now_ms, piece_bytes, pieces};

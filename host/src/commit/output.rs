@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::CommitError;
 use super::entry::FileEntry;
 use super::view::View;
-use crate::format::parquet::Parquet;
-use crate::sink::FileName;
+use crate::format::with_footer;
+use crate::sink::{FileName, OutputKind};
 use crate::source::{self, Fetch, Object, SourceError};
 use crate::store::Store;
 
@@ -95,12 +95,13 @@ pub async fn check_output(view: &View, sink: &Store, depth: Depth) -> Result<Out
     let at_once = if depth == Depth::Data { FILES_AT_ONCE } else { FOOTERS_AT_ONCE };
     let mut checks = futures::stream::iter(checks).buffered(at_once);
     let mut result = OutputCheck { orphans: orphans(view, &listing), ..OutputCheck::default() };
-    for file in view.files() {
+    for file in view.results() {
         result.files += 1;
         result.rows += file.rows;
         result.bytes += file.bytes;
     }
-    let mut data = DataCheck { dead_letter_files: view.dead_letters().count() as u64, ..DataCheck::default() };
+    let mut data =
+        DataCheck { dead_letter_files: view.files_of(OutputKind::DeadLetters).count() as u64, ..DataCheck::default() };
     while let Some(seen) = checks.try_next().await? {
         seen.add_to(&mut data, &mut result.wrong);
     }
@@ -120,8 +121,8 @@ fn named(view: &View, depth: Depth) -> Vec<Named<'_>> {
     let mut named = Vec::new();
     for lane in &view.lanes {
         for (&number, group) in &lane.state.groups {
-            let letters = group.dead_letters.iter().filter(|_| depth == Depth::Data);
-            let files = group.files.iter().chain(letters);
+            let is_looked_at = |file: &&FileEntry| depth == Depth::Data || file.kind() == OutputKind::Results;
+            let files = group.files.iter().filter(is_looked_at);
             named.extend(files.map(|file| Named { lane: lane.lane, number, file }));
         }
     }
@@ -158,9 +159,8 @@ impl Named<'_> {
             return Ok(self.wrong(format!("it has {} bytes instead of {}", meta.size, self.file.bytes)));
         }
         let object = Object::from(meta.clone());
-        // Lines have no footer that says how many they are; their bytes do, with the digest.
-        if self.file.path.ends_with(".parquet") {
-            match source::open(sink, &Parquet, &object, 0).await {
+        if let Some(format) = with_footer(&self.file.path) {
+            match source::open(sink, format, &object, 0).await {
                 Ok(opened) if opened.rows == self.file.rows => {}
                 Ok(opened) => {
                     return Ok(self.wrong(format!("it has {} rows instead of {}", opened.rows, self.file.rows)));
@@ -211,7 +211,7 @@ async fn digest_of(sink: &Store, object: &Object) -> Result<String, SourceError>
 }
 
 fn orphans(view: &View, listing: &[ObjectMeta]) -> Vec<Orphan> {
-    let named: HashSet<&str> = view.files().chain(view.dead_letters()).map(|file| file.path.as_str()).collect();
+    let named: HashSet<&str> = view.files().map(|file| file.path.as_str()).collect();
     let is_ours = |path: &str| FileName::parse(path).is_some_and(|name| name.job == view.root.genesis.job);
     let orphan = |meta: &ObjectMeta| Orphan { path: meta.location.to_string(), bytes: meta.size };
     let unnamed =

@@ -14,7 +14,7 @@ use super::entry::FileEntry;
 use super::log::LaneLog;
 use super::replay::LaneState;
 use super::root::Root;
-use crate::sink::{FileKind, FileName};
+use crate::sink::{FileName, OutputKind};
 use crate::store::{Listed, Store, staged_for};
 
 /// What a sweep removed.
@@ -42,7 +42,7 @@ pub async fn sweep(
     let orphans = orphans(&dead, states, names.iter().map(String::as_str));
     let mut swept = Swept { sink_files: orphans.len() as u64, ..Swept::default() };
     delete(sink, orphans).await?;
-    for kind in FileKind::ALL {
+    for kind in OutputKind::ALL {
         swept.sink_files += remove_staged(sink, kind.folder(), |name| dead.wrote(name)).await?;
     }
     swept.side_files = sweep_side(root, lanes, checkpoint, &dead).await?;
@@ -75,7 +75,7 @@ fn orphans<'a, 'b>(
     lanes: impl Iterator<Item = &'a LaneState>,
     names: impl Iterator<Item = &'b str>,
 ) -> Vec<Path> {
-    let counting: HashSet<&str> = lanes.flat_map(LaneState::all_files).map(|file| file.path.as_str()).collect();
+    let counting: HashSet<&str> = lanes.flat_map(LaneState::files).map(|file| file.path.as_str()).collect();
     names.filter(|name| !counting.contains(name) && dead.wrote(name)).map(Path::from).collect()
 }
 
@@ -228,7 +228,7 @@ pub async fn other_jobs(sink: &Store, job: Option<&str>) -> object_store::Result
 /// The objects of the sink that may be ours, with their sizes.
 pub async fn list_sink(sink: &Store) -> object_store::Result<Vec<Listed>> {
     let mut listed = Vec::new();
-    for kind in FileKind::ALL {
+    for kind in OutputKind::ALL {
         let below = |found: Listed| Listed { name: format!("{}{}", kind.folder(), found.name), ..found };
         listed.extend(sink.list(kind.folder()).await?.into_iter().map(below));
     }
@@ -238,7 +238,7 @@ pub async fn list_sink(sink: &Store) -> object_store::Result<Vec<Listed>> {
 /// The names of the objects of the sink that may be ours.
 pub async fn sink_names(sink: &Store) -> object_store::Result<Vec<String>> {
     let mut names = Vec::new();
-    for kind in FileKind::ALL {
+    for kind in OutputKind::ALL {
         names.extend(sink.names(kind.folder()).await?.into_iter().map(|name| format!("{}{name}", kind.folder())));
     }
     Ok(names)

@@ -319,7 +319,7 @@ fn verify_files(state: &LaneState, listing: &[Listed], verified: &mut Verified) 
     let sizes: BTreeMap<&str, u64> = listing.iter().map(|found| (found.name.as_str(), found.bytes)).collect();
     for (&number, group) in &state.groups {
         verified.groups += 1;
-        for file in group.all_files() {
+        for file in &group.files {
             verified.files += 1;
             let message = match sizes.get(file.path.as_str()) {
                 None => {

@@ -15,7 +15,7 @@ use super::lane::{lane_of, pieces};
 use super::log::{LaneLog, Logged, read_lane, read_sound_lane, withdrawn};
 use super::root::Pinned;
 use super::{CommitError, Root, side};
-use crate::sink::{FileKind, FileName};
+use crate::sink::{FileName, OutputKind};
 use crate::store::Store;
 
 /// What a lane's entries say in all.
@@ -140,26 +140,16 @@ pub async fn read_state(
 pub struct GroupState {
     /// The root entry under which it was written.
     pub root: u64,
-    /// Its sink files.
+    /// Its sink files, of all kinds.
     pub files: Vec<FileEntry>,
-    /// Its files of dead letters.
-    pub dead_letters: Vec<FileEntry>,
     /// What became of its rows.
     pub counts: GroupCounts,
 }
 
 impl GroupState {
-    /// All its files below the sink.
-    pub fn all_files(&self) -> impl Iterator<Item = &FileEntry> {
-        self.files.iter().chain(&self.dead_letters)
-    }
-
-    /// Adds a file of the kind that its folder says.
-    pub(super) fn add_file(&mut self, file: FileEntry) {
-        match file.path.starts_with(FileKind::DeadLetters.folder()) {
-            true => self.dead_letters.push(file),
-            false => self.files.push(file),
-        }
+    /// Its files of a kind.
+    pub fn files_of(&self, kind: OutputKind) -> impl Iterator<Item = &FileEntry> {
+        self.files.iter().filter(move |file| file.kind() == kind)
     }
 }
 
@@ -246,24 +236,19 @@ impl LaneState {
         self.compacted.filter(|compacted| group < *compacted).unwrap_or(group)
     }
 
-    /// Sink files that count.
+    /// Sink files that count, in the order of the log.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
         self.groups.values().flat_map(|group| &group.files)
     }
 
-    /// Files of dead letters that count, in the order of the log.
-    pub fn dead_letters(&self) -> impl Iterator<Item = &FileEntry> {
-        self.groups.values().flat_map(|group| &group.dead_letters)
-    }
-
-    /// All files below the sink that count.
-    pub fn all_files(&self) -> impl Iterator<Item = &FileEntry> {
-        self.groups.values().flat_map(GroupState::all_files)
+    /// Those of a kind.
+    pub fn files_of(&self, kind: OutputKind) -> impl Iterator<Item = &FileEntry> {
+        self.groups.values().flat_map(move |group| group.files_of(kind))
     }
 
     /// The same, of groups from a number on.
     pub fn files_since(&self, number: u64) -> impl Iterator<Item = &FileEntry> {
-        self.groups.range(number..).flat_map(|(_, group)| group.all_files())
+        self.groups.range(number..).flat_map(|(_, group)| &group.files)
     }
 
     /// Over all groups that count.
@@ -343,7 +328,7 @@ impl LaneState {
         let mut groups: HashMap<&str, u64> = HashMap::new();
         let mut disputed = Vec::new();
         for (number, group) in &self.groups {
-            for file in group.all_files() {
+            for file in &group.files {
                 if let Some(other) = groups.insert(&file.path, *number) {
                     disputed.push(([other, *number], format!("it names {}, which is named twice", file.path)));
                 }
@@ -578,8 +563,8 @@ impl Replay<'_> {
         self.state.name(number, segment.files_table.iter().chain(&segment.coverage_file).chain(&segment.ids))?;
         let files = self.files_of(number, segment).await?;
         let is_own = |file: &FileEntry| self.check_file(file, Some(&segment.token));
-        files.all_files().try_for_each(is_own).map_err(|message| self.state.damaged(number, message))?;
-        let group = GroupState { root: segment.root, counts: segment.counts, ..files };
+        files.iter().try_for_each(is_own).map_err(|message| self.state.damaged(number, message))?;
+        let group = GroupState { root: segment.root, files, counts: segment.counts };
         let said = RowsSaid::of(covered.iter());
         let is_right = said.check_segment(&group, segment.ids.as_ref(), self.root.genesis.ids.is_some());
         is_right.map_err(|message| self.state.damaged(number, message))?;
@@ -612,21 +597,16 @@ impl Replay<'_> {
         }
     }
 
-    /// The files of a segment; a compaction tells both kinds apart by where they lie.
-    async fn files_of(&self, number: u64, segment: &SegmentEntry) -> Result<GroupState, CommitError> {
-        let mut group = GroupState::default();
+    /// The files of a segment; in a table their kinds are told apart by where they lie.
+    async fn files_of(&self, number: u64, segment: &SegmentEntry) -> Result<Vec<FileEntry>, CommitError> {
         let Some(table) = &segment.files_table else {
-            refuse_files_of_the_other_kind(segment).map_err(|message| self.state.damaged(number, message))?;
-            group.files.clone_from(&segment.files);
-            group.dead_letters.clone_from(&segment.dead_letters);
-            return Ok(group);
+            refuse_files_of_another_kind(segment).map_err(|message| self.state.damaged(number, message))?;
+            return Ok(segment.all_files().map(|(_, file)| file.clone()).collect());
         };
-        if !segment.files.is_empty() || !segment.dead_letters.is_empty() {
+        if segment.all_files().next().is_some() {
             return Err(self.state.damaged(number, "it says twice which files it has".into()));
         }
-        let files = side::read_files(self.store, table, self.format).await?;
-        files.into_iter().for_each(|(_, file)| group.add_file(file));
-        Ok(group)
+        Ok(side::read_files(self.store, table, self.format).await?.into_iter().map(|(_, file)| file).collect())
     }
 
     /// What it can still say is which rows have to be done again; if it cannot, no row counts by it either.
@@ -662,8 +642,7 @@ impl Replay<'_> {
             self.state.refuse_rows_of_no_group(number, *group, object)?;
             self.state.cover(number, *group, *root, object)?;
         }
-        let mut files = self.state.groups.values().flat_map(GroupState::all_files);
-        let is_of_lane = files.try_for_each(|file| self.check_file(file, None));
+        let is_of_lane = self.state.files().try_for_each(|file| self.check_file(file, None));
         is_of_lane.map_err(|message| self.state.damaged(number, message))?;
         let is_sound = self.state.check_compaction(self.root, entry, &RowsSaid::by_group(&rows));
         is_sound.map_err(|message| self.state.damaged(number, message))
@@ -680,12 +659,9 @@ fn root_of(entry: &LaneEntry) -> Option<(u64, Option<&str>)> {
     }
 }
 
-fn refuse_files_of_the_other_kind(segment: &SegmentEntry) -> Result<(), String> {
-    let is_letters = |file: &&FileEntry| file.path.starts_with(FileKind::DeadLetters.folder());
-    let file = segment.files.iter().find(is_letters);
-    let letters = segment.dead_letters.iter().find(|file| !is_letters(file));
-    match file.or(letters) {
-        Some(file) => Err(format!("{} does not lie where files of its kind do", file.path)),
+fn refuse_files_of_another_kind(segment: &SegmentEntry) -> Result<(), String> {
+    match segment.all_files().find(|(kind, file)| file.kind() != *kind) {
+        Some((_, file)) => Err(format!("{} does not lie where files of its kind do", file.path)),
         None => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ use super::log::Logged;
 use super::replay::{Known, LaneState, read_state};
 use super::root::{Pinned, Root};
 use super::{CommitError, side};
+use crate::sink::OutputKind;
 use crate::store::Store;
 
 /// A checkpoint as it stands.
@@ -84,9 +85,14 @@ impl View {
         self.states().flat_map(LaneState::files)
     }
 
-    /// The files of dead letters that count.
-    pub fn dead_letters(&self) -> impl Iterator<Item = &FileEntry> {
-        self.states().flat_map(LaneState::dead_letters)
+    /// Those of a kind.
+    pub fn files_of(&self, kind: OutputKind) -> impl Iterator<Item = &FileEntry> {
+        self.states().flat_map(move |state| state.files_of(kind))
+    }
+
+    /// Those with results.
+    pub fn results(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files_of(OutputKind::Results)
     }
 
     /// The files with ids of rows that are done, or were done elsewhere.

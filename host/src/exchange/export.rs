@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::ExchangeError;
 use crate::commit::{CommitError, View, random_name};
 use crate::format::parquet::{Compression, ParquetOutput};
-use crate::sink::{FileKind, FileWriter, Sink, Spec};
+use crate::sink::{FileWriter, Output, OutputKind, Sink, Spec};
 use crate::store::Store;
 
 /// An exported file that has grown beyond this is closed.
@@ -42,10 +42,9 @@ pub fn export(view: &View, checkpoint: &Store, to: &Store, runtime: &Handle) -> 
             };
             writer.write(&ids)?;
             exported.ids += ids.num_rows() as u64;
-            if writer.bytes() < FILE_BYTES_MAX {
-                open = Some(writer);
-            } else {
-                exported.files += close(writer, runtime)?;
+            match writer.is_full() {
+                true => exported.files += close(writer, runtime)?,
+                false => open = Some(writer),
             }
         }
     }
@@ -85,15 +84,15 @@ fn refuse_full(to: &Store, runtime: &Handle) -> Result<(), ExchangeError> {
 }
 
 fn begin(view: &View, to: &Store, ids: &RecordBatch, runtime: &Handle) -> Result<FileWriter, ExchangeError> {
-    let spec = Spec {
-        store: to.clone(),
-        kind: FileKind::Output,
+    let output = Output {
+        kind: OutputKind::Results,
         schema: ids.schema(),
         format: Arc::new(ParquetOutput { compression: Compression::Zstd, row_group_bytes_max: ROW_GROUP_BYTES_MAX }),
         file_bytes_max: FILE_BYTES_MAX,
     };
+    let spec = Spec { store: to.clone(), outputs: vec![output] };
     let sink = Sink::new(spec, &view.root.genesis.job, 0, &random_name(), runtime.clone());
-    Ok(sink.file()?)
+    Ok(sink.file(OutputKind::Results)?)
 }
 
 fn close(writer: FileWriter, runtime: &Handle) -> Result<u64, ExchangeError> {

@@ -244,6 +244,11 @@ pub type EncodeError = Box<dyn Error + Send + Sync>;
 /// How names of files end that formats write, without the dot.
 pub const EXTENSIONS: [&str; 4] = ["parquet", "jsonl", "jsonl.gz", "jsonl.zst"];
 
+/// How a file is read that says at its end how many rows it has, by its name. What has no footer proves that by its digest alone.
+pub fn with_footer(name: &str) -> Option<&'static dyn Format> {
+    name.ends_with(".parquet").then_some(&parquet::Parquet)
+}
+
 /// How files are written.
 pub trait OutputFormat: fmt::Debug + Send + Sync {
     /// As people write it: `parquet`.

@@ -16,9 +16,9 @@ use super::covered::Lanes;
 use super::groups::{Closed, Ended, InFlight};
 use super::open::Logs;
 use super::{Flow, RunError, finish, lock, outcome_of_finished, record};
-use crate::commit::{Close, CommitError, Group, Lane, LaneLog, SideFile};
+use crate::commit::{Close, CommitError, Group, Lane, LaneLog};
 use crate::observe::{Outcome, Progress, add, add_time, get};
-use crate::sink::{ClosedFile, Receipt};
+use crate::sink::{OutputKind, SinkFile};
 use crate::store::Store;
 
 /// Groups whose files are being made durable at once.
@@ -54,7 +54,7 @@ impl Flow {
                 },
                 Some((lane, result)) = durable.next(), if !durable.is_empty() => {
                     let committed = match result {
-                        Ok(ready) => self.commit(&mut held, lane, ready).await,
+                        Ok(group) => self.commit(&mut held, lane, group).await,
                         Err((error, files)) => Err(self.leave(&held, lane, error, files).await),
                     };
                     if let Err(error) = committed
@@ -86,19 +86,18 @@ impl Flow {
         self.close(held, run, started).await
     }
 
-    async fn commit(&self, held: &mut Held, lane: u32, ready: Ready) -> Result<(), RunError> {
+    async fn commit(&self, held: &mut Held, lane: u32, group: Group) -> Result<(), RunError> {
         let start = Instant::now();
-        let Ready { group, ids, receipt } = ready;
-        let files = receipt.all().map(|file| Path::from(file.path.as_str())).collect::<Vec<_>>();
-        let has_output = !receipt.files.is_empty();
+        let files = paths(&group.files);
+        let has_output = group.files.iter().any(|file| file.kind == OutputKind::Results);
         let Some(log) = held.lanes.get_mut(&lane) else {
             self.remove(files).await;
             return Ok(());
         };
         let counts = group.counts;
         let covered: u64 = group.objects.values().map(|object| object.coverage.rows()).sum();
-        let bytes = receipt.all().map(|file| file.bytes).sum();
-        if let Err(error) = log.commit(group, ids, receipt).await {
+        let bytes = group.files.iter().map(|file| file.bytes).sum();
+        if let Err(error) = log.commit(group).await {
             return Err(self.leave(held, lane, error.into(), files).await);
         }
         if has_output {
@@ -160,7 +159,7 @@ impl Flow {
         if matches!(error, RunError::Commit(CommitError::Fenced { .. })) {
             while let Some((_, result)) = durable.next().await {
                 let files = match result {
-                    Ok(ready) => ready.receipt.all().map(|file| Path::from(file.path.as_str())).collect(),
+                    Ok(group) => paths(&group.files),
                     Err((_, files)) => files,
                 };
                 self.remove(files).await;
@@ -222,9 +221,9 @@ impl Flow {
     async fn finish(&self, held: &mut Held) -> Result<(Outcome, Lanes), RunError> {
         // Lane 0 is there in every job: if it has no output, it gets a file without rows.
         if held.lanes.contains_key(&0) && !self.lane(0).has_output.load(Ordering::SeqCst) {
-            let receipt = finish::schema_file(&self.lane(0).sink).await?;
-            let ready = Ready { group: Group::new(self.groups.next_number()), ids: None, receipt };
-            let committed = self.commit(held, 0, ready).await;
+            let files = vec![finish::schema_file(&self.lane(0).sink).await?];
+            let group = Group { files, ..Group::new(self.groups.next_number()) };
+            let committed = self.commit(held, 0, group).await;
             if let Err(error) = committed {
                 self.lose_lane(held, 0, error).await?;
             }
@@ -277,52 +276,33 @@ impl Held {
     }
 }
 
-/// A group whose files are durable, its ids among them.
-struct Ready {
-    group: Group,
-    ids: Option<SideFile>,
-    receipt: Receipt,
-}
-
-/// Or why a file could not be, and the sink files that are.
-type Durable = Result<Ready, (RunError, Vec<Path>)>;
+/// A group whose files are durable; or why one could not be, and the sink files that are.
+type Durable = Result<Group, (RunError, Vec<Path>)>;
 
 /// Closing a file encodes its last row group, so it happens on a thread that may be kept busy.
 async fn make_durable(group: Arc<InFlight>, checkpoint: &Store) -> (u32, Durable) {
     let lane = group.lane.number;
     let closed = tokio::task::spawn_blocking(move || group.close()).await;
     match closed.expect("closing a group does not panic") {
-        Ok(closed) => (lane, complete(closed, checkpoint).await),
         Err(error) => (lane, Err((error, Vec::new()))),
+        Ok(mut closed) => match complete(&mut closed, checkpoint).await {
+            Ok(()) => (lane, Ok(closed.group)),
+            Err(error) => (lane, Err((error, paths(&closed.group.files)))),
+        },
     }
 }
 
 /// Sink files first, then what lies beside the log.
-async fn complete(closed: Closed, checkpoint: &Store) -> Durable {
-    let Closed { group, ids, files, dead_letters } = closed;
-    let receipt = complete_files(files, dead_letters).await?;
-    let Some(ids) = ids else { return Ok(Ready { group, ids: None, receipt }) };
-    match ids.write(checkpoint).await {
-        Ok(ids) => Ok(Ready { group, ids: Some(ids), receipt }),
-        Err(error) => Err((error.into(), receipt.all().map(|file| Path::from(file.path.as_str())).collect())),
+async fn complete(Closed { group, ids, files }: &mut Closed, checkpoint: &Store) -> Result<(), RunError> {
+    for file in files.drain(..) {
+        group.files.push(file.complete().await?);
     }
+    if let Some(ids) = ids.take() {
+        group.ids_file = Some(ids.write(checkpoint).await?);
+    }
+    Ok(())
 }
 
-async fn complete_files(
-    files: Vec<ClosedFile>,
-    dead_letters: Vec<ClosedFile>,
-) -> Result<Receipt, (RunError, Vec<Path>)> {
-    let mut receipt = Receipt::default();
-    let all = files.into_iter().map(|file| (file, false)).chain(dead_letters.into_iter().map(|file| (file, true)));
-    for (file, is_letters) in all {
-        match file.complete().await {
-            Ok(file) if is_letters => receipt.dead_letters.push(file),
-            Ok(file) => receipt.files.push(file),
-            Err(error) => {
-                let done = receipt.all().map(|file| Path::from(file.path.as_str())).collect();
-                return Err((error.into(), done));
-            }
-        }
-    }
-    Ok(receipt)
+fn paths(files: &[SinkFile]) -> Vec<Path> {
+    files.iter().map(|file| Path::from(file.path.as_str())).collect()
 }

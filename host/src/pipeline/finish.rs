@@ -5,11 +5,11 @@ use super::covered::{Covered, Lanes};
 use super::look::list_sink;
 use super::open::{Job, Logs};
 use crate::commit::{
-    self, Close, CommitError, FORMAT, FileEntry, LaneState, Listing, Manifest, Position, Root, RowState, SourceRows,
+    self, Close, CommitError, FORMAT, LaneState, Listing, Manifest, Position, Root, RowState, SourceRows,
 };
 use crate::message::Message;
 use crate::plan::{Failed, Plan};
-use crate::sink::Receipt;
+use crate::sink::{OutputKind, Sink, SinkFile};
 use crate::store::Store;
 
 /// Looks once more, with the eyes of a later run, before lanes are called finished: every row covered, every file there. Of
@@ -33,7 +33,7 @@ pub(super) async fn refuse_unfinished(
     }
     // Not a refusal any more: this run has committed rows.
     let listing = list_sink(plan).await?;
-    let checked = commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing);
+    let checked = commit::check_files(lanes.states().flat_map(LaneState::files), &listing);
     checked.map_err(|error| RunError::Failed(Message::brief(&error)))?;
     // A copy of this log under the same path, on another machine, may have begun to write meanwhile.
     let known = commit::refuse_unknown_writers(&plan.checkpoint, &job.root, lanes.states(), &listing).await;
@@ -109,7 +109,7 @@ async fn refuse_if_gone_on(plan: &Plan, claim: u64, root: &Root, lanes: &Lanes) 
 }
 
 fn manifest_of(claim: u64, root: &Root, pinned: &Listing, lanes: &Lanes, covered: &Covered) -> Manifest {
-    let files: Vec<FileEntry> = lanes.states().flat_map(LaneState::files).cloned().collect();
+    let [files, dead_letters] = commit::by_kind(lanes.states().flat_map(LaneState::files));
     let log = root.last + lanes.states().filter_map(|state| state.last).sum::<u64>();
     Manifest {
         format: FORMAT,
@@ -117,7 +117,7 @@ fn manifest_of(claim: u64, root: &Root, pinned: &Listing, lanes: &Lanes, covered
         position: Some(Position { claim, log }),
         rows: files.iter().map(|file| file.rows).sum(),
         files,
-        dead_letters: lanes.states().flat_map(LaneState::dead_letters).cloned().collect(),
+        dead_letters,
         fingerprint: Some(root.fingerprint.clone()),
         listing: Some(commit::listing_digest(&root.places.source, pinned.iter().map(|pinned| &pinned.object))),
         source_rows: Some(SourceRows {
@@ -168,7 +168,6 @@ impl Complete {
 }
 
 /// A file without rows, so that a job whose every row was dropped still has the output's schema.
-pub(super) async fn schema_file(flow_sink: &crate::sink::Sink) -> Result<Receipt, RunError> {
-    let empty = flow_sink.file()?.close()?.complete().await?;
-    Ok(Receipt { files: vec![empty], ..Receipt::default() })
+pub(super) async fn schema_file(sink: &Sink) -> Result<SinkFile, RunError> {
+    Ok(sink.file(OutputKind::Results)?.close()?.complete().await?)
 }

@@ -32,7 +32,7 @@ pub(super) struct Groups {
 
 struct State {
     /// By lane.
-    open: BTreeMap<u32, Open>,
+    open: BTreeMap<u32, Arc<InFlight>>,
     next: u64,
     /// Groups that are neither complete nor given up.
     unfinished: usize,
@@ -56,27 +56,22 @@ pub(super) enum Ended {
     },
 }
 
-struct Open {
-    group: Arc<InFlight>,
-    rows: u64,
-    bytes: u64,
-    since: Instant,
-    next_in_stream: Vec<u64>,
-}
-
 /// A group while its blocks are on their way.
 pub(super) struct InFlight {
     pub(super) lane: Arc<LaneFlow>,
     pub(super) value: Mutex<Group>,
+    /// By reader.
     pub(super) streams: Vec<Stream<Reservation>>,
-    /// Of dead letters. A block's are put before its output, so they are in when the group is complete.
-    pub(super) dead_letters: Vec<Stream<()>>,
+    since: Instant,
     tally: Mutex<Tally>,
 }
 
 #[derive(Default)]
 struct Tally {
-    emitted: u64,
+    rows: u64,
+    bytes: u64,
+    /// Blocks, by reader.
+    emitted: Vec<u64>,
     arrived: u64,
     is_closed: bool,
     /// A row failed under `on_error = "fail"`: the group will not be committed.
@@ -89,8 +84,8 @@ pub(super) struct Closed {
     pub(super) group: Group,
     /// Its ids, encoded.
     pub(super) ids: Option<GroupIds>,
+    /// Of all outputs.
     pub(super) files: Vec<ClosedFile>,
-    pub(super) dead_letters: Vec<ClosedFile>,
 }
 
 /// A piece of an object that was opened.
@@ -176,71 +171,59 @@ impl Groups {
     /// A place for a block of `rows` rows of the piece, in its lane's group that is open now.
     pub(super) fn ticket(&self, piece: &Piece, reader: usize, rows: u64, reservation: Reservation) -> Ticket {
         let mut state = lock(&self.state);
-        let open = self.open(&mut state, piece);
-        let group = Arc::clone(&open.group);
-        let sequence = open.next_in_stream[reader];
-        open.next_in_stream[reader] += 1;
-        lock(&group.tally).emitted += 1;
-        self.grow(&mut state, piece.lane.number, rows, reservation.bytes());
+        let group = self.open(&mut state, piece);
+        let sequence = lock(&group.tally).emit(reader);
+        self.grow(&mut state, &group, rows, reservation.bytes());
         Ticket { group, piece: piece.number, stream: reader, sequence, reservation }
     }
 
     /// Rows whose id was done elsewhere, and positions without a row, are covered without a block.
     pub(super) fn cover(&self, piece: &Piece, rows: &Rows, as_what: RowState) {
         let mut state = lock(&self.state);
-        let open = self.open(&mut state, piece);
-        let mut group = lock(&open.group.value);
-        group.cover(&piece.object.object.path, piece.number, rows.ranges().iter().cloned(), as_what);
+        let group = self.open(&mut state, piece);
+        let mut value = lock(&group.value);
+        value.cover(&piece.object.object.path, piece.number, rows.ranges().iter().cloned(), as_what);
         // Of positions there may be any number: what they cost are their ranges.
         let count = if as_what == RowState::Known { rows.len() } else { rows.ranges().len() as u64 };
         if as_what == RowState::Known {
-            group.counts.rows_known += count;
+            value.counts.rows_known += count;
         }
-        drop(group);
-        self.grow(&mut state, piece.lane.number, count, 0);
+        drop(value);
+        self.grow(&mut state, &group, count, 0);
     }
 
     /// A piece without rows is finished by being named.
     pub(super) fn name_piece(&self, piece: &Piece) {
         let mut state = lock(&self.state);
-        self.open(&mut state, piece);
-        self.grow(&mut state, piece.lane.number, 1, 0);
+        let group = self.open(&mut state, piece);
+        self.grow(&mut state, &group, 1, 0);
     }
 
-    fn open<'a>(&self, state: &'a mut State, piece: &Piece) -> &'a mut Open {
-        let lane = piece.lane.number;
-        if !state.open.contains_key(&lane) {
-            let number = state.next;
-            state.next += 1;
-            state.unfinished += 1;
-            state.uncommitted += 1;
-            let open = Open {
-                group: Arc::new(InFlight::new(&piece.lane, number, self.readers)),
-                rows: 0,
-                bytes: 0,
-                since: Instant::now(),
-                next_in_stream: vec![0; self.readers],
-            };
-            state.open.insert(lane, open);
-        }
-        let open = state.open.get_mut(&lane).expect("just made");
-        lock(&open.group.value).name_object(&piece.object.object.path, piece.number, || piece.content());
+    /// The lane's open group, which names the piece from here on.
+    fn open(&self, state: &mut State, piece: &Piece) -> Arc<InFlight> {
+        let open = match state.open.get(&piece.lane.number) {
+            Some(open) => Arc::clone(open),
+            None => state.begin(&piece.lane, self.readers),
+        };
+        lock(&open.value).name_object(&piece.object.object.path, piece.number, || piece.content());
         open
     }
 
-    fn grow(&self, state: &mut State, lane: u32, rows: u64, bytes: u64) {
-        let open = state.open.get_mut(&lane).expect("opened by the caller");
-        open.rows += rows;
-        open.bytes += bytes;
-        if open.rows >= self.limits.rows_max || open.bytes >= self.limits.bytes_max {
-            state.close(lane);
+    fn grow(&self, state: &mut State, open: &InFlight, rows: u64, bytes: u64) {
+        let mut tally = lock(&open.tally);
+        tally.rows += rows;
+        tally.bytes += bytes;
+        let is_full = tally.rows >= self.limits.rows_max || tally.bytes >= self.limits.bytes_max;
+        drop(tally);
+        if is_full {
+            state.close(open.lane.number);
         }
     }
 
     /// Closes open groups whose time is over.
     pub(super) fn close_if_old(&self) {
         let mut state = lock(&self.state);
-        let is_old = |open: &Open| open.since.elapsed() >= self.limits.time_max;
+        let is_old = |open: &InFlight| open.since.elapsed() >= self.limits.time_max;
         let old: Vec<u32> = state.open.iter().filter(|(_, open)| is_old(open)).map(|(lane, _)| *lane).collect();
         old.into_iter().for_each(|lane| state.close(lane));
     }
@@ -278,10 +261,19 @@ impl Groups {
 }
 
 impl State {
+    fn begin(&mut self, lane: &Arc<LaneFlow>, readers: usize) -> Arc<InFlight> {
+        let group = Arc::new(InFlight::new(lane, self.next, readers));
+        self.next += 1;
+        self.unfinished += 1;
+        self.uncommitted += 1;
+        self.open.insert(lane.number, Arc::clone(&group));
+        group
+    }
+
     fn close(&mut self, lane: u32) {
         let Some(open) = self.open.remove(&lane) else { return };
-        lock(&open.group.tally).is_closed = true;
-        self.settle(&open.group);
+        lock(&open.tally).is_closed = true;
+        self.settle(&open);
     }
 
     fn break_group(&mut self, group: &Arc<InFlight>, error: SinkError) {
@@ -292,7 +284,7 @@ impl State {
             return;
         }
         drop(tally);
-        if self.open.get(&lane).is_some_and(|open| Arc::ptr_eq(&open.group, group)) {
+        if self.open.get(&lane).is_some_and(|open| Arc::ptr_eq(open, group)) {
             self.open.remove(&lane);
         }
         self.unfinished -= 1;
@@ -306,7 +298,7 @@ impl State {
     /// Once per group, when all of it is in: sends it to the commit, unless it was given up.
     fn settle(&mut self, group: &Arc<InFlight>) {
         let mut tally = lock(&group.tally);
-        if tally.is_settled || !tally.is_closed || tally.arrived < tally.emitted {
+        if tally.is_settled || !tally.is_closed || tally.arrived < tally.emitted.iter().sum() {
             return;
         }
         tally.is_settled = true;
@@ -329,14 +321,23 @@ impl State {
     }
 }
 
+impl Tally {
+    /// Counts a block of a reader, and gives the block's place among those of that reader.
+    fn emit(&mut self, reader: usize) -> u64 {
+        let place = self.emitted[reader];
+        self.emitted[reader] += 1;
+        place
+    }
+}
+
 impl InFlight {
     fn new(lane: &Arc<LaneFlow>, number: u64, readers: usize) -> InFlight {
         InFlight {
             lane: Arc::clone(lane),
             value: Mutex::new(Group::new(number)),
             streams: (0..readers).map(|_| Stream::default()).collect(),
-            dead_letters: (0..readers).map(|_| Stream::default()).collect(),
-            tally: Mutex::default(),
+            since: Instant::now(),
+            tally: Mutex::new(Tally { emitted: vec![0; readers], ..Tally::default() }),
         }
     }
 
@@ -358,10 +359,13 @@ impl InFlight {
     /// Encodes what is left of the group's files, and its ids, and takes the group out. Only for a group that was sent to the
     /// commit.
     pub(super) fn close(&self) -> Result<Closed, RunError> {
-        let (files, dead_letters) = (close_all(&self.streams)?, close_all(&self.dead_letters)?);
+        let mut files = Vec::new();
+        for stream in &self.streams {
+            files.extend(stream.close()?);
+        }
         let mut group = std::mem::take(&mut *lock(&self.value));
         let ids = GroupIds::encode(self.lane.sink.token(), group.number, &std::mem::take(&mut group.ids))?;
-        Ok(Closed { group, ids, files, dead_letters })
+        Ok(Closed { group, ids, files })
     }
 }
 
@@ -369,14 +373,6 @@ impl InFlight {
 /// is filled while one is committed. Readers divide among the lanes, so they have no more files for it.
 fn most(groups_max: usize, open: usize) -> usize {
     groups_max.max(2 * (open + 1))
-}
-
-fn close_all<T>(streams: &[Stream<T>]) -> Result<Vec<ClosedFile>, SinkError> {
-    let mut files = Vec::new();
-    for stream in streams {
-        files.extend(stream.close()?);
-    }
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::commit::{Letter, letter_batch};
 use crate::plan::{OnError, Plan};
 
 /// The block's dead letters in the order of its source rows; none if there is none.
-pub(super) fn of_block(plan: &Plan, block: &Block) -> Option<SelectedBatch> {
-    let (spec, kept) = (plan.dead_letters.as_ref()?, block.origin.kept.as_ref()?);
+pub(super) fn of_block(plan: &Plan, schema: &SchemaRef, block: &Block) -> Option<SelectedBatch> {
+    let kept = block.origin.kept.as_ref()?;
     let is_letter = |failure: &&Failure| plan.on_error(failure.stage) == OnError::DeadLetter;
     let mut failures: Vec<&Failure> = block.failures.iter().filter(is_letter).collect();
     if failures.is_empty() {
@@ -23,7 +23,7 @@ pub(super) fn of_block(plan: &Plan, block: &Block) -> Option<SelectedBatch> {
     }
     failures.sort_unstable_by_key(|failure| failure.row);
     let function = |stage: Option<usize>| stage.map_or("", |stage| plan.stages[stage].spec.function.as_str());
-    Some(batch(&spec.schema, block, kept, &failures, function))
+    Some(batch(schema, block, kept, &failures, function))
 }
 
 /// Places of columns of a letter that many may have in common; others are each letter's own.

@@ -35,7 +35,7 @@ pub(super) async fn look(plan: &Plan, root: &Root, stand: &Stand, wanted: &[u32]
     commit::refuse_contradictions(root, &pinned, lanes.states())?;
     commit::refuse_older_root(&plan.checkpoint, root, lanes.states()).await?;
     let listing = list_sink(plan).await?;
-    commit::check_files(lanes.states().flat_map(LaneState::all_files), &listing)?;
+    commit::check_files(lanes.states().flat_map(LaneState::files), &listing)?;
     commit::refuse_unknown_writers(&plan.checkpoint, root, lanes.states(), &listing).await?;
     commit::refuse_older_than_manifest(&plan.sink.store, &plan.checkpoint, root).await?;
     let is_all = wanted.len() == root.genesis.lanes as usize;

@@ -25,7 +25,7 @@ use crate::filter::DoneIds;
 use crate::message::Message;
 use crate::observe::{Kept, Progress, add};
 use crate::plan::Plan;
-use crate::sink::Receipt;
+use crate::sink::OutputKind;
 use crate::source::{self, Object};
 
 /// Times that the root is read anew because somebody else appended to it.
@@ -330,7 +330,8 @@ async fn open_lanes(
     add(&progress.rows_skipped, read.covered.all_rows());
     add(&progress.objects, read.covered.pieces.len() as u64);
     let states = read.lanes.states();
-    let with_output = states.filter(|state| state.files().next().is_some()).map(|state| state.lane).collect();
+    let with_output =
+        states.filter(|state| state.files_of(OutputKind::Results).next().is_some()).map(|state| state.lane).collect();
     let split_bytes = read.root.genesis.split_bytes;
     let job = Job {
         name: read.root.genesis.job.clone(),
@@ -495,7 +496,7 @@ async fn name_returned(opened: &mut [Lane], covered: &Covered) -> Result<(), Com
             }
         }
         if !group.objects.is_empty() {
-            lane.commit(group, None, Receipt::default()).await?;
+            lane.commit(group).await?;
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use crate::commit::{RowState, piece_bytes, pieces};
 use crate::filter::DoneIds;
 use crate::observe::{add, add_time};
 use crate::plan::{Ids, OnError};
+use crate::sink::OutputKind;
 use crate::source::{self, BadLine, Opened, Read, Rows, SourceError, Unit, UnitReader};
 use crate::udf::{Shown, no_more_lines};
 
@@ -307,7 +308,7 @@ impl UnitWork<'_> {
     fn emit_bad(&self, bad: Vec<BadLine>) {
         let (flow, object) = (self.flow, &self.task.unit.object);
         self.warn_of(&bad);
-        let kept = flow.plan.dead_letters.as_ref().map(|_| Kept {
+        let kept = flow.plan.sink.output(OutputKind::DeadLetters).map(|_| Kept {
             batch: nulls(&flow.plan.source.columns.schema, bad.len()),
             lines: bad.iter().map(|bad| bad.line.clone()).collect(),
             attempts_before: self.attempts_before(),
@@ -448,7 +449,7 @@ impl UnitWork<'_> {
                 Some(with_schema(batch, ids))
             }
         };
-        let dead_letters = self.flow.plan.dead_letters.as_ref();
+        let dead_letters = self.flow.plan.sink.output(OutputKind::DeadLetters);
         let kept = dead_letters.map(|_| Kept::of_rows(batch.clone(), self.attempts_before()));
         let (path, rows) = (Arc::clone(&object.object.path), rows.ranges().to_vec());
         Ok(Origin { object: path, numbering: object.numbering(), rows, ids, kept })

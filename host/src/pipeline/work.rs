@@ -19,7 +19,7 @@ use crate::commit::RowState;
 use crate::message::Message;
 use crate::observe::{add, add_time};
 use crate::plan::{Isolation, OnError, Plan, Stage};
-use crate::sink::SinkError;
+use crate::sink::{Output, OutputKind, OutputRows, SinkError};
 use crate::stage::{
     self, AnswerSize, CallPace, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Search, SearchTime, Spent,
     Start, Stop, fail_nulls, isolate,
@@ -50,34 +50,17 @@ pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
     }
 }
 
-/// What came of a block.
-#[derive(Default)]
-struct Results {
-    /// Rows for the sink.
-    output: Vec<SelectedBatch>,
-    /// Its dead letters.
-    letters: Vec<SelectedBatch>,
-}
-
-/// Puts a block's results, or what is left of them, into its group's files, or keeps them until those before it are in. Gives
+/// Puts what came of a block, or what is left of it, into its group's files, or keeps it until what came before is in. Gives
 /// the number of blocks that went in.
-fn put(results: Results, ticket: Ticket) -> Result<usize, SinkError> {
-    let Results { output, letters } = results;
+fn put(rows: Vec<OutputRows>, ticket: Ticket) -> Result<usize, SinkError> {
     let Ticket { group, stream, sequence, reservation, .. } = ticket;
-    if let Some(sink) = &group.lane.dead_letters {
-        group.dead_letters[stream].put(sequence, letters, (), sink)?;
-    }
-    Ok(group.streams[stream].put(sequence, output, reservation, &group.lane.sink)?.len())
+    Ok(group.streams[stream].put(sequence, rows, reservation, &group.lane.sink)?.len())
 }
 
-/// The same with some of them.
-fn put_some(results: Results, ticket: &Ticket) -> Result<usize, SinkError> {
-    let Results { output, letters } = results;
+/// The same with some of it.
+fn put_some(rows: Vec<OutputRows>, ticket: &Ticket) -> Result<usize, SinkError> {
     let Ticket { group, stream, sequence, .. } = ticket;
-    if let Some(sink) = &group.lane.dead_letters {
-        group.dead_letters[*stream].put_some(*sequence, letters, sink)?;
-    }
-    Ok(group.streams[*stream].put_some(*sequence, output, &group.lane.sink)?.len())
+    Ok(group.streams[*stream].put_some(*sequence, rows, &group.lane.sink)?.len())
 }
 
 /// Why a block gives no results.
@@ -180,25 +163,25 @@ impl Drive<'_> {
     /// An error of a row or a function gives up the block's group and ends the run; an error of the sink breaks the group,
     /// and the commit loop finds out whether the lane is lost.
     fn drive(mut self, block: Block) {
-        let results = if self.ticket.group.is_given_up() { Results::default() } else { self.pieces(block) };
+        let rows = if self.ticket.group.is_given_up() { Vec::new() } else { self.pieces(block) };
         let (flow, group) = (self.flow, Arc::clone(&self.ticket.group));
         if group.is_settled() {
             return;
         }
         let start = Instant::now();
-        written(flow, &group, put(results, self.ticket));
+        written(flow, &group, put(rows, self.ticket));
         add_time(&flow.progress.times.write, start);
     }
 
     /// What of the block was not put yet. If more comes of it than a block may become, it goes on in pieces, each of which leaves
     /// before the next: what a function was asked before is asked again.
-    fn pieces(&mut self, block: Block) -> Results {
+    fn pieces(&mut self, block: Block) -> Vec<OutputRows> {
         let mut pieces = vec![block];
         while let Some(piece) = pieces.pop() {
             let again = piece.clone();
             match self.stages(piece) {
-                Ok(results) if pieces.is_empty() => return results,
-                Ok(results) => self.put_some(results),
+                Ok(rows) if pieces.is_empty() => return rows,
+                Ok(rows) => self.put_some(rows),
                 Err(NoResults::TooMuch(rows)) => {
                     self.counts.clear();
                     pieces.extend(again.cut(rows).into_iter().rev());
@@ -214,21 +197,21 @@ impl Drive<'_> {
                 break;
             }
         }
-        Results::default()
+        Vec::new()
     }
 
-    fn put_some(&mut self, results: Results) {
+    fn put_some(&mut self, rows: Vec<OutputRows>) {
         let (flow, start) = (self.flow, Instant::now());
         if self.ticket.group.is_settled() {
             return;
         }
-        let bytes: u64 = results.output.iter().chain(&results.letters).map(SelectedBatch::held_bytes).sum();
-        written(flow, &self.ticket.group, put_some(results, &self.ticket));
+        let bytes: u64 = rows.iter().map(|part| part.rows.held_bytes()).sum();
+        written(flow, &self.ticket.group, put_some(rows, &self.ticket));
         self.left = if self.ticket.is_next() { 0 } else { self.left + bytes };
         add_time(&flow.progress.times.write, start);
     }
 
-    fn stages(&mut self, mut block: Block) -> Result<Results, NoResults> {
+    fn stages(&mut self, mut block: Block) -> Result<Vec<OutputRows>, NoResults> {
         let started = Instant::now();
         for index in 0..self.flow.plan.stages.len() {
             if block.num_rows() == 0 {
@@ -240,8 +223,7 @@ impl Drive<'_> {
         self.flow.pace.note(block.origin.len(), started.elapsed());
         self.add_counts();
         record(&self.flow.plan, &block, &self.ticket);
-        let letters = letters::of_block(&self.flow.plan, &block).into_iter().collect();
-        Ok(Results { output: self.for_sink(&block), letters })
+        Ok(self.flow.plan.sink.outputs.iter().flat_map(|output| self.rows_of(output, &block)).collect())
     }
 
     fn add_counts(&mut self) {
@@ -257,10 +239,17 @@ impl Drive<'_> {
         self.ticket.holds(self.left.saturating_add(bytes), || flow.is_dead());
     }
 
-    fn for_sink(&self, block: &Block) -> Vec<SelectedBatch> {
+    /// What an output gets of a block.
+    fn rows_of(&self, output: &Output, block: &Block) -> Vec<OutputRows> {
         let plan = &self.flow.plan;
-        let parts = block.parts.iter().filter(|part| part.rows.num_rows() > 0);
-        parts.map(|part| part.rows.project(&plan.sink_columns, &plan.sink.schema)).collect()
+        let rows: Vec<SelectedBatch> = match output.kind {
+            OutputKind::Results => {
+                let parts = block.parts.iter().filter(|part| part.rows.num_rows() > 0);
+                parts.map(|part| part.rows.project(&plan.sink_columns, &output.schema)).collect()
+            }
+            OutputKind::DeadLetters => letters::of_block(plan, &output.schema, block).into_iter().collect(),
+        };
+        rows.into_iter().map(|rows| OutputRows { kind: output.kind, rows }).collect()
     }
 
     /// One block through one stage.

@@ -4,8 +4,9 @@
 use arrow::datatypes::SchemaRef;
 
 use crate::commit::{Fingerprint, StageFingerprint};
+use crate::sink::Output;
 use crate::source::Format;
-use crate::{sink, udf};
+use crate::udf;
 
 /// Version of the host's own semantics: raised when this host would compute other rows from the same job.
 pub const SEMANTICS: u32 = 1;
@@ -15,7 +16,7 @@ pub(super) fn fingerprint(
     source: &dyn Format,
     ids: Option<&SchemaRef>,
     stages: &[udf::Spec],
-    sink: &sink::Spec,
+    results: &Output,
 ) -> Fingerprint {
     let source_format = source.name().to_string();
     let ids = ids.map(columns_of).unwrap_or_default();
@@ -27,7 +28,7 @@ pub(super) fn fingerprint(
         chain = digest(&[&chain, &component, &function, &config]);
         links.push(StageFingerprint { component, function, config, chain: chain.clone() });
     }
-    let (sink_format, sink_columns) = (sink.format.name().to_string(), columns_of(&sink.schema));
+    let (sink_format, sink_columns) = (results.format.name().to_string(), columns_of(&results.schema));
     Fingerprint { semantics: SEMANTICS, source_format, ids, stages: links, sink_format, sink_columns }
 }
 

@@ -16,6 +16,7 @@ mod places;
 mod settings;
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -39,8 +40,7 @@ use memory::{Memory, Users};
 use places::Stores;
 pub use settings::settings_of;
 use settings::{
-    COMPACT_ENTRIES, Crew, HEARTBEAT, checkpoint_key, group_limits, new_job, on_error, parquet_output, sink_spec,
-    value_or,
+    COMPACT_ENTRIES, Crew, HEARTBEAT, checkpoint_key, dead_letters, group_limits, new_job, on_error, results, value_or,
 };
 
 /// Makes the plan, or says everything that is wrong.
@@ -127,23 +127,20 @@ impl Draft<'_> {
         let before_sink = standing(places.last().map_or(&needed, |place| &place.output));
         let sink_columns = sink_names.iter().map(|name| before_sink[name.as_str()]).collect();
         let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
-        let sink = sink_spec(config, sink, sink_schema, memory);
-        if !self.can_be_written(&sink) {
+        let results = results(config, sink_schema, memory);
+        if !self.can_be_written(&results) {
             return Ok(None);
         }
-        let fingerprint = fingerprint(&*format, ids.as_ref().map(|ids| &ids.schema), &specs, &sink);
+        let fingerprint = fingerprint(&*format, ids.as_ref().map(|ids| &ids.schema), &specs, &results);
         let Ok(finished_before) = self.same_job(finished, &source, &objects, &fingerprint) else { return Ok(None) };
         let accepted = match &root {
             Some(root) => accept_changes(root, &fingerprint, self.options.accept_change)?,
             None => Vec::new(),
         };
         let on_bad_line = on_error(config.source.on_bad_line.as_ref());
-        let dead_letters = self.has_dead_letters().then(|| sink::Spec {
-            schema: commit::letter_schema(&schema, &columns.schema, fingerprint.has_lines()),
-            format: Arc::new(parquet_output(&config.sink, memory)),
-            kind: sink::FileKind::DeadLetters,
-            ..sink.clone()
-        });
+        let of_letters = commit::letter_schema(&schema, &columns.schema, fingerprint.has_lines());
+        let letters = self.has_dead_letters().then(|| dead_letters(config, of_letters, memory));
+        let sink = sink::Spec { store: sink, outputs: iter::once(results).chain(letters).collect() };
         let stages = bound.into_iter().zip(places).map(|(bound, places)| bound.stage(places, memory.answers)).collect();
         let rows = footers.and_then(|footers| footers.rows_of(objects.len()));
         Ok(Some(Plan {
@@ -165,7 +162,6 @@ impl Draft<'_> {
             ids,
             stages,
             sink,
-            dead_letters,
             sink_columns,
             checkpoint,
             is_durable: config.checkpoint.is_some(),
@@ -241,8 +237,8 @@ impl Draft<'_> {
     }
 
     /// Whether the sink's format has the columns that are written.
-    fn can_be_written(&mut self, sink: &sink::Spec) -> bool {
-        let (checked, written) = (sink.format.check(&sink.schema), &self.config.sink.format);
+    fn can_be_written(&mut self, results: &sink::Output) -> bool {
+        let (checked, written) = (results.format.check(&results.schema), &self.config.sink.format);
         if let (Err(error), Some(written)) = (&checked, written) {
             let hint = "leave it out with `columns` under [sink], or write format = \"parquet\"";
             self.problem(written, Message::new(error.to_string()).hint(hint));

@@ -56,11 +56,9 @@ pub struct Plan {
     pub ids: Option<Ids>,
     /// What happens to blocks, in order.
     pub stages: Vec<Stage>,
-    /// Where results go.
+    /// Where results go, and rows that fail if a stage keeps them.
     pub sink: sink::Spec,
-    /// How rows that fail are kept; none if no stage keeps them.
-    pub dead_letters: Option<sink::Spec>,
-    /// Columns of the last block that are written, in the sink's order.
+    /// Columns of the last block that are written, in the order of the results.
     pub sink_columns: Vec<usize>,
     /// Where it is recorded what is done; in memory if the pipeline file has no `[checkpoint]`.
     pub checkpoint: Store,

@@ -10,7 +10,7 @@ use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::{SinkError, SinkFile, Spec};
+use super::{Output, OutputKind, SinkError, SinkFile};
 use crate::format::{EncodeError, Encoder};
 use crate::store::Store;
 
@@ -20,14 +20,17 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 const PARTS_MAX: usize = 4;
 /// A file that rows are being added to.
 pub struct FileWriter {
+    kind: OutputKind,
     name: String,
     encoder: Box<dyn Encoder>,
+    bytes_max: u64,
     rows: u64,
     upload: Upload,
 }
 
 /// A file that gets no more rows; its last bytes are not durable yet.
 pub struct ClosedFile {
+    kind: OutputKind,
     name: String,
     rows: u64,
     bytes: u64,
@@ -49,15 +52,16 @@ struct Upload {
 }
 
 impl FileWriter {
-    pub(super) fn new(spec: &Spec, name: String, runtime: Handle) -> Result<FileWriter, SinkError> {
-        let encoder = spec.format.encoder(&spec.schema);
+    pub(super) fn new(store: &Store, output: &Output, name: String, runtime: Handle) -> Result<FileWriter, SinkError> {
+        let Output { kind, schema, format, file_bytes_max: bytes_max } = output;
+        let encoder = format.encoder(schema);
         let encoder = encoder.map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
         let path = Path::from(name.as_str());
-        let (store, under_way) = (spec.store.clone(), VecDeque::new());
-        let under_way_max = (spec.format.buffered_bytes_max() / PART_BYTES).clamp(1, PARTS_MAX);
+        let (store, under_way) = (store.clone(), VecDeque::new());
+        let under_way_max = (format.buffered_bytes_max() / PART_BYTES).clamp(1, PARTS_MAX);
         let hasher = blake3::Hasher::new();
         let upload = Upload { store, path, runtime, parts: None, under_way, under_way_max, sent: 0, hasher };
-        Ok(FileWriter { name, encoder, rows: 0, upload })
+        Ok(FileWriter { kind: *kind, name, encoder, bytes_max: *bytes_max, rows: 0, upload })
     }
 
     /// Adds rows.
@@ -72,14 +76,19 @@ impl FileWriter {
         self.encoder.bytes()
     }
 
+    /// Whether it has grown to what the output's files may have.
+    pub fn is_full(&self) -> bool {
+        self.bytes() >= self.bytes_max
+    }
+
     /// Encodes what is left.
     pub fn close(self) -> Result<ClosedFile, SinkError> {
-        let FileWriter { name, encoder, rows, mut upload, .. } = self;
+        let FileWriter { kind, name, encoder, rows, mut upload, .. } = self;
         let mut rest = encoder.close().map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
         upload.send_whole_parts(&mut rest).map_err(|cause| SinkError::Store { name: name.clone(), cause })?;
         let bytes = upload.sent + rest.len() as u64;
         upload.hasher.update(&rest);
-        Ok(ClosedFile { name, rows, bytes, rest, upload })
+        Ok(ClosedFile { kind, name, rows, bytes, rest, upload })
     }
 
     pub(super) fn encode_error(&self, cause: EncodeError) -> SinkError {
@@ -100,7 +109,7 @@ impl ClosedFile {
         };
         let (name, digest) = (self.name, self.upload.hasher.finalize().to_hex().to_string());
         match finished {
-            Ok(()) => Ok(SinkFile { path: name, rows: self.rows, bytes: self.bytes, digest }),
+            Ok(()) => Ok(SinkFile { kind: self.kind, path: name, rows: self.rows, bytes: self.bytes, digest }),
             Err(cause) => Err(SinkError::Store { name, cause }),
         }
     }

@@ -1,4 +1,4 @@
-//! Blocks become durable objects.
+//! Blocks become durable objects. A job has a list of outputs, which all lie in one sink.
 //!
 //! * `file` - one file, encoded as batches arrive and uploaded in parts as it grows.
 //! * `stream` - puts the batches of one reader back into the order in which they left the source, and into files.
@@ -13,46 +13,79 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 pub use file::{ClosedFile, FileWriter};
-pub use stream::Stream;
+pub use stream::{OutputRows, Stream};
 
 use crate::format::{EXTENSIONS, EncodeError, OutputFormat};
 use crate::message::Hint;
 use crate::store::{Store, advice, told};
 
-/// Where and how output is written.
+/// Where a job writes, and what.
 #[derive(Clone, Debug)]
 pub struct Spec {
     /// The sink's root.
     pub store: Store,
+    /// What is written: results, and what there is of other kinds, each once.
+    pub outputs: Vec<Output>,
+}
+
+impl Spec {
+    /// Results, which every job has.
+    pub fn results(&self) -> &Output {
+        self.output(OutputKind::Results).expect("every job has results")
+    }
+
+    /// The output of a kind, if the job has it.
+    pub fn output(&self, kind: OutputKind) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.kind == kind)
+    }
+}
+
+/// One of the things that a job writes.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// What its rows are.
+    pub kind: OutputKind,
     /// Columns of every file, and what it says of them.
     pub schema: SchemaRef,
     /// How files are written.
     pub format: Arc<dyn OutputFormat>,
     /// A file that has grown beyond this is closed and the next begun.
     pub file_bytes_max: u64,
-    /// What the rows are.
-    pub kind: FileKind,
 }
 
 /// What the rows of a sink file are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OutputKind {
     /// Results.
-    Output,
+    Results,
     /// Source rows that failed, with what was wrong. They lie in a folder whose name readers of Parquet folders skip.
     DeadLetters,
 }
 
-impl FileKind {
+impl OutputKind {
     /// Each of them.
-    pub const ALL: [FileKind; 2] = [FileKind::Output, FileKind::DeadLetters];
+    pub const ALL: [OutputKind; 2] = [OutputKind::Results, OutputKind::DeadLetters];
 
     /// The folder below the sink's root, with a slash at its end if it is another.
     pub fn folder(self) -> &'static str {
         match self {
-            FileKind::Output => "",
-            FileKind::DeadLetters => "_wasmpipe/dead-letters/",
+            OutputKind::Results => "",
+            OutputKind::DeadLetters => "_wasmpipe/dead-letters/",
         }
+    }
+
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputKind::Results => "results",
+            OutputKind::DeadLetters => "dead letters",
+        }
+    }
+
+    /// Of a file, by where it lies: a path relative to the sink.
+    pub fn of(path: &str) -> OutputKind {
+        let lies_in = |kind: &OutputKind| path.starts_with(kind.folder());
+        OutputKind::ALL.into_iter().rfind(lies_in).expect("results lie anywhere")
     }
 }
 
@@ -73,34 +106,27 @@ impl Sink {
         Sink { spec, job: job.into(), lane, token: token.into(), sequence: AtomicU64::new(0), runtime }
     }
 
-    /// A new empty file.
-    pub fn file(&self) -> Result<FileWriter, SinkError> {
+    /// A new empty file of an output that the job has.
+    pub fn file(&self, kind: OutputKind) -> Result<FileWriter, SinkError> {
+        let output = self.spec.output(kind).expect("the job has it");
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let (kind, job, token) = (self.spec.kind, self.job.as_str(), self.token.as_str());
-        let extension = self.spec.format.extension();
+        let (job, token) = (self.job.as_str(), self.token.as_str());
+        let extension = output.format.extension();
         let name = FileName { kind, job, lane: self.lane, token, sequence, extension };
-        FileWriter::new(&self.spec, name.to_string(), self.runtime.clone())
+        FileWriter::new(&self.spec.store, output, name.to_string(), self.runtime.clone())
     }
 
     /// The writer's random name.
     pub fn token(&self) -> &str {
         &self.token
     }
-
-    /// Columns of every file.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.spec.schema
-    }
-
-    /// A file that has grown beyond this is closed.
-    pub fn file_bytes_max(&self) -> u64 {
-        self.spec.file_bytes_max
-    }
 }
 
 /// A durable sink file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkFile {
+    /// What its rows are.
+    pub kind: OutputKind,
     /// Relative to the sink.
     pub path: String,
     /// Rows in it.
@@ -111,28 +137,12 @@ pub struct SinkFile {
     pub digest: String,
 }
 
-/// These files are durable: what a commit needs to make them count.
-#[derive(Clone, Debug, Default)]
-pub struct Receipt {
-    /// All output files of one group.
-    pub files: Vec<SinkFile>,
-    /// Its files of dead letters.
-    pub dead_letters: Vec<SinkFile>,
-}
-
-impl Receipt {
-    /// The files of either kind.
-    pub fn all(&self) -> impl Iterator<Item = &SinkFile> {
-        self.files.iter().chain(&self.dead_letters)
-    }
-}
-
 /// `<job>-<lane>-<token>-<sequence>.<extension>` in the folder of its kind: never used twice, since a token is random and a
 /// sequence only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName<'a> {
     /// Which folder.
-    pub kind: FileKind,
+    pub kind: OutputKind,
     /// 16 hexadecimal digits.
     pub job: &'a str,
     /// The lane.
@@ -155,10 +165,8 @@ impl std::fmt::Display for FileName<'_> {
 impl<'a> FileName<'a> {
     /// Reads a name relative to the sink; none if it is not one of ours.
     pub fn parse(name: &'a str) -> Option<FileName<'a>> {
-        let (kind, name) = match name.strip_prefix(FileKind::DeadLetters.folder()) {
-            Some(name) => (FileKind::DeadLetters, name),
-            None => (FileKind::Output, name),
-        };
+        let kind = OutputKind::of(name);
+        let name = &name[kind.folder().len()..];
         let (name, extension) = name.split_once('.').filter(|(_, extension)| EXTENSIONS.contains(extension))?;
         let mut parts = name.split('-');
         let (job, lane, token, sequence) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -215,7 +223,7 @@ mod tests {
     #[test]
     fn names_round_trip_and_foreign_names_are_not_ours() {
         for (kind, extension) in
-            FileKind::ALL.into_iter().flat_map(|kind| EXTENSIONS.map(|extension| (kind, extension)))
+            OutputKind::ALL.into_iter().flat_map(|kind| EXTENSIONS.map(|extension| (kind, extension)))
         {
             let (job, token) = ("0123456789abcdef", "fedcba9876543210");
             let name = FileName { kind, job, lane: 3, token, sequence: 12, extension };

@@ -10,8 +10,17 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use super::file::{ClosedFile, FileWriter};
-use super::{Sink, SinkError};
+use super::{OutputKind, Sink, SinkError};
 use crate::block::SelectedBatch;
+
+/// Rows of one output that came of a block.
+#[derive(Debug)]
+pub struct OutputRows {
+    /// Which output.
+    pub kind: OutputKind,
+    /// The rows.
+    pub rows: SelectedBatch,
+}
 
 /// The files of one reader in one group. `T` is what a block holds until it is written.
 pub struct Stream<T> {
@@ -27,14 +36,14 @@ struct Order<T> {
 
 /// What was not written yet of a block.
 struct Waiting<T> {
-    output: Vec<SelectedBatch>,
-    /// Not there before all of the block's output is.
+    rows: Vec<OutputRows>,
+    /// Not there before all that came of the block is.
     held: Option<T>,
 }
 
 impl<T> Default for Waiting<T> {
     fn default() -> Self {
-        Waiting { output: Vec::new(), held: None }
+        Waiting { rows: Vec::new(), held: None }
     }
 }
 
@@ -47,50 +56,56 @@ impl<T> Default for Stream<T> {
 
 #[derive(Default)]
 struct Files {
-    open: Option<FileWriter>,
+    /// By output.
+    open: BTreeMap<OutputKind, FileWriter>,
     closed: Vec<ClosedFile>,
 }
 
 impl Files {
-    fn write(&mut self, batch: Result<RecordBatch, ArrowError>, sink: &Sink) -> Result<(), SinkError> {
-        if self.open.is_none() {
-            self.open = Some(sink.file()?);
-        }
-        let open = self.open.as_mut().expect("just made");
+    fn write(
+        &mut self,
+        kind: OutputKind,
+        batch: Result<RecordBatch, ArrowError>,
+        sink: &Sink,
+    ) -> Result<(), SinkError> {
+        let mut open = match self.open.remove(&kind) {
+            Some(open) => open,
+            None => sink.file(kind)?,
+        };
         open.write(&batch.map_err(|error| open.encode_error(error.into()))?)?;
-        if open.bytes() >= sink.file_bytes_max() {
-            let full = self.open.take().expect("just written").close()?;
-            self.closed.push(full);
+        match open.is_full() {
+            true => self.closed.push(open.close()?),
+            false => drop(self.open.insert(kind, open)),
         }
         Ok(())
     }
 }
 
 impl<T> Stream<T> {
-    /// Leaves all of a block's output, or what is left of it, at its place, and writes what can be written. Returns what the
+    /// Leaves all that came of a block, or what is left of it, at its place, and writes what can be written. Returns what the
     /// blocks held that are written.
-    pub fn put(&self, sequence: u64, output: Vec<SelectedBatch>, held: T, sink: &Sink) -> Result<Vec<T>, SinkError> {
-        self.leave(sequence, output, Some(held));
+    pub fn put(&self, sequence: u64, rows: Vec<OutputRows>, held: T, sink: &Sink) -> Result<Vec<T>, SinkError> {
+        self.leave(sequence, rows, Some(held));
         self.write_next(sink)
     }
 
-    /// The same with some of its output, of which more follows.
-    pub fn put_some(&self, sequence: u64, output: Vec<SelectedBatch>, sink: &Sink) -> Result<Vec<T>, SinkError> {
-        self.leave(sequence, output, None);
+    /// The same with some of it, of which more follows.
+    pub fn put_some(&self, sequence: u64, rows: Vec<OutputRows>, sink: &Sink) -> Result<Vec<T>, SinkError> {
+        self.leave(sequence, rows, None);
         self.write_next(sink)
     }
 
-    fn leave(&self, sequence: u64, mut output: Vec<SelectedBatch>, held: Option<T>) {
+    fn leave(&self, sequence: u64, mut rows: Vec<OutputRows>, held: Option<T>) {
         let mut order = lock(&self.order);
         let waiting = order.waiting.entry(sequence).or_default();
-        waiting.output.append(&mut output);
+        waiting.rows.append(&mut rows);
         waiting.held = held;
     }
 
     fn write_next(&self, sink: &Sink) -> Result<Vec<T>, SinkError> {
         let mut written = Vec::new();
-        while let Some(Waiting { output, held }) = self.take_next() {
-            let result = output.into_iter().try_for_each(|rows| self.write(&rows, sink));
+        while let Some(Waiting { rows, held }) = self.take_next() {
+            let result = rows.into_iter().try_for_each(|rows| self.write(&rows, sink));
             lock(&self.order).writing = false;
             result?;
             written.extend(held);
@@ -110,7 +125,7 @@ impl<T> Stream<T> {
         }
         let next = order.next;
         let waiting = order.waiting.get_mut(&next)?;
-        if waiting.held.is_none() && waiting.output.is_empty() {
+        if waiting.held.is_none() && waiting.rows.is_empty() {
             return None;
         }
         let waiting = std::mem::take(waiting);
@@ -122,19 +137,16 @@ impl<T> Stream<T> {
         Some(waiting)
     }
 
-    fn write(&self, rows: &SelectedBatch, sink: &Sink) -> Result<(), SinkError> {
+    fn write(&self, OutputRows { kind, rows }: &OutputRows, sink: &Sink) -> Result<(), SinkError> {
         let mut files = lock(&self.files);
-        for batch in rows.batches(SelectedBatch::COPIED_BYTES_MAX) {
-            files.write(batch, sink)?;
-        }
-        Ok(())
+        rows.batches(SelectedBatch::COPIED_BYTES_MAX).try_for_each(|batch| files.write(*kind, batch, sink))
     }
 
     /// The stream's files, all closed. No block may come after this.
     pub fn close(&self) -> Result<Vec<ClosedFile>, SinkError> {
         let mut files = lock(&self.files);
         let mut closed = std::mem::take(&mut files.closed);
-        if let Some(open) = files.open.take() {
+        for (_, open) in std::mem::take(&mut files.open) {
             closed.push(open.close()?);
         }
         Ok(closed)

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch, StringArray, UInt64Array};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use wasmpipe::commit::{self, FileEntry, LetterReader, View};
+use wasmpipe::commit::{self, LetterReader, View};
+use wasmpipe::sink::OutputKind;
 use wasmpipe::store::{Store, Unwatched, Watch};
 use wasmpipe_s3::Server;
 
@@ -222,7 +223,7 @@ pub fn view(checkpoint: &Store) -> View {
 /// What the log names, and what lies in the sink, are the same files, of the same size.
 #[track_caller]
 pub fn assert_log_is_folder(view: &View, sink: &Objects, context: &str) {
-    let files = view.files().chain(view.dead_letters());
+    let files = view.files();
     let mut named: Vec<(String, u64)> = files.map(|file| (format!("out/{}", file.path), file.bytes)).collect();
     named.sort();
     let found = sink.iter().filter(|(name, _)| !is_about_jobs(name));
@@ -245,7 +246,7 @@ pub fn assert_manifest_is_folder(view: &View, sink: &Objects, context: &str) {
     let Some(last) = last else { panic!("there is no manifest: {context}") };
     assert_eq!(sink[last], sink[&format!("out/_wasmpipe/{job}.json")], "the copy is another: {context}");
     let manifest: serde_json::Value = serde_json::from_slice(&sink[last]).unwrap();
-    let (files, letters): (Vec<&FileEntry>, Vec<&FileEntry>) = (view.files().collect(), view.dead_letters().collect());
+    let [files, letters] = OutputKind::ALL.map(|kind| view.files_of(kind).collect::<Vec<_>>());
     assert_eq!(manifest["files"], serde_json::json!(files), "{context}");
     assert_eq!(manifest["dead_letters"], serde_json::json!(letters), "{context}");
     assert_eq!(manifest["rows"], files.iter().map(|file| file.rows).sum::<u64>(), "{context}");

@@ -172,7 +172,7 @@ impl Place {
 
     /// Sink files that the log names: `out/...`.
     pub fn named(&self) -> BTreeSet<String> {
-        self.view().files().map(|file| format!("out/{}", file.path)).collect()
+        self.view().results().map(|file| format!("out/{}", file.path)).collect()
     }
 
     /// Sink files that are complete: `out/...`.

@@ -21,7 +21,7 @@ use super::super::replay::OpenState;
 use super::super::{AliveInSink, Lane, Root, Writer, delete_all, delete_untouched};
 use super::*;
 use crate::message::Message;
-use crate::sink::{FileKind, FileName};
+use crate::sink::{FileName, OutputKind};
 
 // --- what claims say ---
 
@@ -101,7 +101,7 @@ async fn claimed(sink: &Store, me: &Claimant) -> Result<u64, CommitError> {
 }
 
 fn output_of(job: &str) -> String {
-    FileName { kind: FileKind::Output, job, lane: 0, token: &"0".repeat(16), sequence: 0, extension: "parquet" }
+    FileName { kind: OutputKind::Results, job, lane: 0, token: &"0".repeat(16), sequence: 0, extension: "parquet" }
         .to_string()
 }
 
@@ -408,7 +408,7 @@ async fn start(checkpoint: &Store, sink: &Store, starter: Starter) -> Result<(),
         return Err(CommitError::Refused("another job has begun".into()));
     }
     let name = FileName {
-        kind: FileKind::Output,
+        kind: OutputKind::Results,
         job: &me.job,
         lane: 0,
         token: lane.token(),

@@ -29,7 +29,7 @@ pub(in crate::commit) async fn write_groups(
     let batch = RecordBatch::try_new(groups_schema(), columns).expect("columns as in the schema");
     let written = write(store, format!("{prefix}-groups.parquet"), &batch).await?;
     let files: Vec<(u64, &FileEntry)> =
-        groups.iter().flat_map(|(number, group)| group.all_files().map(move |file| (*number, file))).collect();
+        groups.iter().flat_map(|(number, group)| group.files.iter().map(move |file| (*number, file))).collect();
     Ok((written, write_files(store, format!("{prefix}-files.parquet"), &files, format).await?))
 }
 
@@ -97,7 +97,7 @@ pub(in crate::commit) async fn read_groups(
     for (group, file) in read_files(store, files, format).await? {
         let state: Option<&mut GroupState> = states.get_mut(&group);
         let state = state.ok_or_else(|| CommitError::damaged(&files.path, format!("there is no group {group}")))?;
-        state.add_file(file);
+        state.files.push(file);
     }
     Ok(states)
 }

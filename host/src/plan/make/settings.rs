@@ -14,9 +14,9 @@ use crate::format::compression::Compression;
 use crate::format::jsonl::encode::Nulls;
 use crate::format::jsonl::write::JsonLinesOutput;
 use crate::format::parquet::{self, ParquetOutput};
-use crate::sink;
+use crate::sink::{Output, OutputKind};
 use crate::source::BlockSize;
-use crate::store::{Settings, Store};
+use crate::store::Settings;
 use crate::udf;
 
 const LANES: u32 = 1;
@@ -82,14 +82,19 @@ pub(super) fn isolation(stage: &config::Stage, limits: &udf::Limits) -> Isolatio
 }
 
 /// Results, in the format that is asked for.
-pub(super) fn sink_spec(config: &Config, store: Store, schema: SchemaRef, memory: Memory) -> sink::Spec {
+pub(super) fn results(config: &Config, schema: SchemaRef, memory: Memory) -> Output {
     let file_bytes_max = value_or(config.sink.file_bytes_max.as_ref(), FILE_BYTES_MAX);
-    let format = output_format(&config.sink, memory);
-    sink::Spec { store, schema, format, file_bytes_max, kind: sink::FileKind::Output }
+    Output { kind: OutputKind::Results, schema, format: output_format(&config.sink, memory), file_bytes_max }
+}
+
+/// Dead letters, in Parquet whatever results are.
+pub(super) fn dead_letters(config: &Config, schema: SchemaRef, memory: Memory) -> Output {
+    let format = Arc::new(parquet_output(&config.sink, memory));
+    Output { kind: OutputKind::DeadLetters, format, ..results(config, schema, memory) }
 }
 
 /// How results are written.
-pub(super) fn output_format(sink: &config::Sink, memory: Memory) -> Arc<dyn OutputFormat> {
+fn output_format(sink: &config::Sink, memory: Memory) -> Arc<dyn OutputFormat> {
     let nulls = match sink.nulls.as_ref().map(|written| written.value) {
         Some(config::Nulls::Write) | None => Nulls::Written,
         Some(config::Nulls::Omit) => Nulls::LeftOut,
@@ -109,8 +114,7 @@ pub(super) fn output_format(sink: &config::Sink, memory: Memory) -> Arc<dyn Outp
     }
 }
 
-/// How dead letters are written, whatever results are.
-pub(super) fn parquet_output(sink: &config::Sink, memory: Memory) -> ParquetOutput {
+fn parquet_output(sink: &config::Sink, memory: Memory) -> ParquetOutput {
     let compression = match sink.compression.as_ref().map(|written| written.value) {
         Some(config::Compression::Zstd) | None => parquet::Compression::Zstd,
         Some(config::Compression::Snappy) => parquet::Compression::Snappy,

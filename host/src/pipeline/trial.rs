@@ -10,13 +10,14 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::block::{Block, Origin, Part, Reason, SelectedBatch, batch_bytes};
 use crate::message::Message;
 use crate::plan::{self, Single};
-use crate::stage::{self, AnswerSize, CallSize, Caller, Halt, Halted, Left, Outcome, Poison, Search, Start, Stop};
-use crate::udf::{self, CallError, CallFailure, Instance, UdfError};
+use crate::stage::{
+    self, AnswerSize, CallSize, Called, Caller, Halt, Halted, Left, Outcome, Poison, Runner, Search, Start, Stop,
+};
+use crate::udf::{self, CallError, CallFailure, UdfError};
 
 /// What is looked at as a whole.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
@@ -25,7 +26,7 @@ const WHOLE_BYTES_MAX: u64 = 1 << 30;
 pub struct Trial {
     engine: Arc<udf::Engine>,
     single: Arc<Single>,
-    instance: Option<Instance>,
+    runner: Runner,
     guest_time: Duration,
     counts: BTreeMap<String, u64>,
 }
@@ -60,7 +61,7 @@ impl Trial {
     pub fn new(engine: &Arc<udf::Engine>, spec: udf::Spec) -> Result<Trial, UdfError> {
         let single = Arc::new(plan::single(engine, spec)?);
         let (guest_time, counts) = (Duration::ZERO, BTreeMap::new());
-        Ok(Trial { engine: Arc::clone(engine), single, instance: None, guest_time, counts })
+        Ok(Trial { engine: Arc::clone(engine), single, runner: Runner::default(), guest_time, counts })
     }
 
     /// What the function takes and gives.
@@ -76,7 +77,7 @@ impl Trial {
 
     /// Throws the instance away; the next batch starts a new one.
     pub fn start_anew(&mut self) {
-        self.instance = None;
+        self.runner.discard();
     }
 
     /// Runs the function on a batch of the columns that it was bound to.
@@ -123,16 +124,14 @@ impl Trial {
         let isolation = self.single.stage.isolation;
         let (before, stops_at_first, run_time) = (AnswerSize::default(), false, None);
         let search = Search { adds: &adds, isolation: &isolation, limits: &limits, before, stops_at_first, run_time };
-        let mut is_first = true;
-        stage::isolate(given, search, |rows, start| match std::mem::take(&mut is_first) {
-            true => self.call(rows, start).inspect_err(|error| {
+        let at_once = |trial: &mut Trial, rows: &RecordBatch, start| {
+            trial.call(rows, start).inspect_err(|error| {
                 if let Some(will_isolate) = will_isolate.take() {
                     will_isolate(error);
                 }
-            }),
-            // What it logs has been said.
-            false => with_default(NoSubscriber::new(), || self.call(rows, start)),
-        })
+            })
+        };
+        stage::call_and_isolate(self, given, search, at_once, Trial::call)
     }
 
     /// All rows, in one call but for those that `call` makes.
@@ -149,9 +148,8 @@ impl Trial {
     }
 
     fn tried(&self, block: Block, is_failure: impl Fn(u32) -> bool) -> Tried {
-        let places = &self.single.sink_columns;
         let schema = self.output();
-        let output: Vec<SelectedBatch> = block.parts.iter().map(|part| part.rows.project(places, &schema)).collect();
+        let output = stage::for_sink(&block, &self.single.sink_columns, &schema);
         let parents = |part: &Part| (0..part.rows.num_rows() as u32).map(|row| part.parent(row)).collect::<Vec<u32>>();
         let parents = block.parts.iter().flat_map(parents).collect();
         let failures = block.failures.into_iter().filter(|failure| is_failure(failure.row));
@@ -160,20 +158,12 @@ impl Trial {
     }
 
     fn call(&mut self, given: &RecordBatch, start: Start) -> Result<udf::Answer, CallError> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => Instance::new(&self.engine, &self.single.stage.spec, &self.single.stage.binding)?,
-        };
-        if start == Start::Anew {
-            instance.start_anew();
-        }
-        let answer = instance.process(given);
-        self.guest_time += instance.take_time();
-        for (name, count) in instance.take_counts() {
+        let Called { answer, time, counts } = self.runner.call(&self.engine, &self.single.stage, given, start);
+        self.guest_time += time;
+        for (name, count) in counts {
             let all = self.counts.entry(name).or_default();
             *all = all.saturating_add(count);
         }
-        self.instance = Some(instance);
         answer
     }
 

@@ -9,7 +9,6 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use crossbeam_channel::Receiver;
-use tracing::subscriber::{NoSubscriber, with_default};
 use tracing::{Level, enabled};
 
 use super::groups::{InFlight, Ticket};
@@ -21,32 +20,22 @@ use crate::observe::{add, add_time};
 use crate::plan::{Isolation, OnError, Plan, Stage};
 use crate::sink::{Output, OutputKind, OutputRows, SinkError};
 use crate::stage::{
-    self, AnswerSize, CallPace, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Search, SearchTime, Spent,
-    Start, Stop, fail_nulls, isolate,
+    self, AnswerSize, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Runner, Search, SearchTime, Spent,
+    Start, Stop, call_and_isolate, fail_nulls,
 };
-use crate::udf::{Answer, CallError, CallFailure, Instance, Shown, add_count, no_more_lines};
+use crate::udf::{Answer, CallError, CallFailure, Shown, add_count, no_more_lines};
 
 /// Failed rows that one block logs one by one; the rest is counted.
 const LOGGED_FAILURES_MAX: usize = 5;
 
 /// Drives blocks until the readers are gone.
 pub(super) fn worker(flow: &Flow, blocks: &Receiver<Emitted>) {
-    let mut instances: Vec<Option<Instance>> = flow.plan.stages.iter().map(|_| None).collect();
-    let mut paces = vec![CallPace::default(); flow.plan.stages.len()];
+    let mut runners: Vec<Runner> = flow.plan.stages.iter().map(|_| Runner::default()).collect();
     while let Ok(Emitted { block, ticket }) = blocks.recv() {
         if flow.is_dead() {
             continue;
         }
-        (Drive {
-            flow,
-            instances: &mut instances,
-            paces: &mut paces,
-            ticket,
-            left: 0,
-            in_guest: 0,
-            counts: Vec::new(),
-        })
-        .drive(block);
+        (Drive { flow, runners: &mut runners, ticket, left: 0, in_guest: 0, counts: Vec::new() }).drive(block);
     }
 }
 
@@ -99,7 +88,7 @@ struct Calling<'a, 'b> {
 impl Caller for Calling<'_, '_> {
     fn size(&self) -> CallSize {
         let size = self.drive.flow.plan.run.block;
-        let rows_max = self.drive.paces[self.index].rows_max().min(size.rows_max);
+        let rows_max = self.drive.runners[self.index].rows_max().min(size.rows_max);
         CallSize { rows_max, bytes_max: size.bytes_max as u64 }
     }
 
@@ -124,19 +113,18 @@ impl Calling<'_, '_> {
             stops_at_first: stage.on_error == OnError::Fail,
             run_time: Some(run_time(&flow.stages[index].search_time, &stage.isolation)),
         };
-        let (mut is_first, mut failed, mut held) = (true, Duration::ZERO, before);
-        let outcome = isolate(input, search, |rows, start| match std::mem::take(&mut is_first) {
-            true => self
-                .drive
-                .process_at_once(index, rows, start)
-                .inspect_err(|error| self.drive.will_isolate(index, called, error)),
-            false => {
-                let answer = self.drive.process_apart(index, rows, start, &mut failed)?;
-                held.add(&answer);
-                self.holds(held);
-                Ok(answer)
-            }
-        })?;
+        let (mut failed, mut held) = (Duration::ZERO, before);
+        let at_once = |calling: &mut Self, rows: &RecordBatch, start| {
+            let answer = calling.drive.process_at_once(index, rows, start);
+            answer.inspect_err(|error| calling.drive.will_isolate(index, called, error))
+        };
+        let apart = |calling: &mut Self, rows: &RecordBatch, start| {
+            let answer = calling.drive.process_apart(index, rows, start, &mut failed)?;
+            held.add(&answer);
+            calling.holds(held);
+            Ok(answer)
+        };
+        let outcome = call_and_isolate(self, input, search, at_once, apart)?;
         if outcome.calls > 0 {
             self.drive.has_isolated(index, called, &outcome, failed);
         }
@@ -146,9 +134,8 @@ impl Calling<'_, '_> {
 
 struct Drive<'a> {
     flow: &'a Flow,
-    instances: &'a mut [Option<Instance>],
     /// Of the stages.
-    paces: &'a mut [CallPace],
+    runners: &'a mut [Runner],
     /// Of the block.
     ticket: Ticket,
     /// Bytes of results that wait for other blocks.
@@ -243,10 +230,7 @@ impl Drive<'_> {
     fn rows_of(&self, output: &Output, block: &Block) -> Vec<OutputRows> {
         let plan = &self.flow.plan;
         let rows: Vec<SelectedBatch> = match output.kind {
-            OutputKind::Results => {
-                let parts = block.parts.iter().filter(|part| part.rows.num_rows() > 0);
-                parts.map(|part| part.rows.project(&plan.sink_columns, &output.schema)).collect()
-            }
+            OutputKind::Results => stage::for_sink(block, &plan.sink_columns, &output.schema),
             OutputKind::DeadLetters => letters::of_block(plan, &output.schema, block).into_iter().collect(),
         };
         rows.into_iter().map(|rows| OutputRows { kind: output.kind, rows }).collect()
@@ -299,7 +283,7 @@ impl Drive<'_> {
         Ok(answer)
     }
 
-    /// A call with rows of a block that failed. What the function logs was shown in the block's call.
+    /// A call with rows of a block that failed.
     fn process_apart(
         &mut self,
         index: usize,
@@ -313,7 +297,7 @@ impl Drive<'_> {
         }
         add(&flow.progress.isolate_calls, 1);
         let started = Instant::now();
-        let answer = with_default(NoSubscriber::new(), || self.process(index, rows, start));
+        let answer = self.process(index, rows, start);
         let (time, searching) = (started.elapsed(), &flow.stages[index].search_time);
         if answer.is_ok() {
             searching.answered(time);
@@ -326,30 +310,16 @@ impl Drive<'_> {
 
     /// Calls the worker's instance; the first block starts it.
     fn process(&mut self, index: usize, input: &RecordBatch, start: Start) -> Result<Answer, CallError> {
-        let (flow, stage) = (self.flow, &self.flow.plan.stages[index]);
-        let kept = &mut self.instances[index];
-        if kept.is_none() {
-            *kept = Some(Instance::new(&flow.plan.engine, &stage.spec, &stage.binding)?);
-        }
-        let instance = kept.as_mut().expect("just started");
-        if start == Start::Anew {
-            instance.start_anew();
-        }
-        let answer = instance.process(input);
-        let time = instance.take_time();
+        let plan = &self.flow.plan;
+        let stage::Called { answer, time, counts } =
+            self.runners[index].call(&plan.engine, &plan.stages[index], input, start);
         let spent = time.as_nanos() as u64;
-        add(&flow.progress.times.guest, spent);
+        add(&self.flow.progress.times.guest, spent);
         self.in_guest += spent;
-        let answer = answer?;
-        // What starts anew has more to do.
-        if start == Start::Kept {
-            self.paces[index].note(input.num_rows(), time);
-        }
-        let counts = instance.take_counts();
         if !counts.is_empty() {
             self.counts.push((index, counts));
         }
-        Ok(answer)
+        answer
     }
 
     /// A function that takes long takes long many times over, and a person who waits wants to know for what.

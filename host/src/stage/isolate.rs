@@ -169,7 +169,7 @@ pub struct Spent {
 }
 
 /// Calls the function with the block, and if that fails finds out for which rows.
-pub fn isolate(
+pub(super) fn isolate(
     block: &RecordBatch,
     search: Search<'_>,
     mut call: impl FnMut(&RecordBatch, Start) -> Result<Answer, CallError>,

@@ -11,21 +11,21 @@ const FIRST_ROWS: usize = 64;
 
 /// What the last calls took.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CallPace {
+pub(super) struct CallPace {
     /// Seconds a row, of the last two; one that was interrupted, or that built something first, does not count alone.
     last: [Option<f64>; 2],
 }
 
 impl CallPace {
     /// A call of so many rows took so long.
-    pub fn note(&mut self, rows: usize, time: Duration) {
+    pub(super) fn note(&mut self, rows: usize, time: Duration) {
         if rows > 0 {
             self.last = [Some(time.as_secs_f64() / rows as f64), self.last[0]];
         }
     }
 
     /// Rows that the next call may have.
-    pub fn rows_max(&self) -> usize {
+    pub(super) fn rows_max(&self) -> usize {
         let quickest = self.last.iter().flatten().copied().reduce(f64::min);
         let rows = quickest.map_or(FIRST_ROWS as f64, |seconds| CALL.as_secs_f64() / seconds);
         // Infinite where no time passed.

@@ -27,9 +27,12 @@
 //! * [`mod@size`] - sizes in bytes, as people write them.
 //! * [`panics`] - code of others that panics gives an error.
 //! * [`observe`] - what a run knows about itself, as values.
+//! * [`author`] - functions are begun, built, looked at, tried and measured.
+//! * [`mod@text`] - how numbers, sizes and times are written, and words of somebody else.
 //! * [`cli`] - what a person types and reads; the only room that prints.
 
 pub mod annotations;
+pub mod author;
 pub mod block;
 pub mod cli;
 pub mod columns;
@@ -49,4 +52,5 @@ pub mod size;
 pub mod source;
 pub mod stage;
 pub mod store;
+pub mod text;
 pub mod udf;

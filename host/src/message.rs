@@ -138,6 +138,24 @@ impl From<&str> for Message {
     }
 }
 
+/// What a person asked for cannot be done; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.text())]
+pub struct Refused(pub Message);
+
+impl Refused {
+    /// Why not, and what to do.
+    pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Refused {
+        Refused(Message::new(what).hint(hint))
+    }
+}
+
+impl Hint for Refused {
+    fn hint(&self) -> Option<String> {
+        self.0.hint.clone()
+    }
+}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, "error", None)

@@ -26,7 +26,6 @@
 //! * `budget` - bytes in flight.
 //! * `pace` - how many rows a block has, by how long they take.
 //! * `by_hand` - what to type after a row ended a run.
-//! * `trial` - one function run by hand, through the same steps.
 
 mod asked;
 mod beating;
@@ -43,7 +42,6 @@ mod open;
 mod pace;
 mod read;
 mod record;
-mod trial;
 mod work;
 
 use std::collections::BTreeMap;
@@ -73,7 +71,6 @@ pub use open::begin;
 use open::{Job, Opened, Opening};
 use pace::BlockPace;
 use read::WorkList;
-pub use trial::{Isolated, Trial, Tried};
 
 /// Blocks that wait for a worker, per worker.
 const QUEUED_PER_WORKER: usize = 2;

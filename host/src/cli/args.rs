@@ -198,7 +198,7 @@ pub(super) struct Chosen {
 pub(super) struct UdfTest {
     #[command(flatten)]
     pub chosen: Chosen,
-    /// A Parquet file
+    /// A file of Parquet or JSON Lines
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
     /// Leave out the first N rows of the input
@@ -213,7 +213,7 @@ pub(super) struct UdfTest {
     /// Run the rows again in other orders and blocks and on fresh instances: each row must give the same
     #[arg(long)]
     pub shuffle: bool,
-    /// Compare the output with this Parquet file, row by row
+    /// Compare the output with this file of Parquet or JSON Lines, row by row
     #[arg(long, value_name = "FILE")]
     pub expect: Option<PathBuf>,
     /// Write the output to this Parquet file, to be a later --expect
@@ -225,7 +225,7 @@ pub(super) struct UdfTest {
 pub(super) struct UdfBench {
     #[command(flatten)]
     pub chosen: Chosen,
-    /// A Parquet file; its first 64 MiB are used, again and again [default: made-up values of the types that it needs]
+    /// A file of Parquet or JSON Lines; its first 64 MiB are used, again and again [default: made-up values of the types that it needs]
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
     /// How long

@@ -12,20 +12,18 @@
 //! * `compile` - the process that compiles a component for another one, and the limits that it does so under.
 //! * `udf_new` - a crate to start from.
 //! * `udf_build` - from a guest crate, or a core module, to a component.
-//! * `udf_inspect` - what a component offers; `schema` - a config's JSON Schema, readable.
+//! * `udf_inspect` - what a component offers.
 //! * `udf_test` - one function on a few rows; `udf_bench` - how fast it is.
-//! * `sample` - rows from a Parquet file, and into one; `table` - rows as text.
-//! * `new_file` - a file that is written whole or not at all.
+//! * `table` - rows as text.
 //! * `progress` - how far a run is: a live display, or lines in a log.
 //! * `screen` - stderr, shared by talk, log lines and the display.
-//! * `text` - how numbers, sizes and times are written.
 
 /// A line of data, to stdout. A reader that has gone away is no reason to stop. Whatever stands in it steers no terminal.
 macro_rules! out {
     ($($text:tt)*) => {{
         use std::io::Write as _;
         let text = format!($($text)*);
-        if let Err(error) = writeln!(std::io::stdout(), "{}", crate::cli::text::steady(&text)) {
+        if let Err(error) = writeln!(std::io::stdout(), "{}", crate::text::steady(&text)) {
             crate::cli::output_failed(&error);
         }
     }};
@@ -46,15 +44,11 @@ mod dead_letters;
 mod exchange;
 mod inspect;
 mod look;
-mod new_file;
 mod output;
 mod progress;
 mod run;
-mod sample;
-mod schema;
 mod screen;
 mod table;
-mod text;
 mod udf;
 mod udf_bench;
 mod udf_build;
@@ -70,8 +64,8 @@ use std::sync::{Mutex, PoisonError};
 use args::{Args, CheckpointCommand, Command, DeadLettersCommand, OutputCommand, UdfCommand};
 use clap::Parser;
 
-use crate::message::{Hint, Message};
-use crate::private;
+use crate::message::{Hint, Message, Refused};
+use crate::{private, text};
 
 /// Every row is covered.
 const FINISHED: u8 = 0;
@@ -202,29 +196,6 @@ fn json(value: &impl serde::Serialize) -> String {
 /// An error, its causes below it, its hint last.
 fn print_error(error: &impl Hint) {
     say!("{}", Message::of(error));
-}
-
-/// What a person asked for cannot be done; nothing was changed.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.text())]
-struct Refused(Message);
-
-impl Refused {
-    fn new(what: impl Into<String>, hint: impl Into<String>) -> Refused {
-        Refused(Message::new(what).hint(hint))
-    }
-}
-
-impl Hint for Refused {
-    fn hint(&self) -> Option<String> {
-        self.0.hint.clone()
-    }
-}
-
-impl From<crate::udf::UdfError> for Refused {
-    fn from(error: crate::udf::UdfError) -> Refused {
-        Refused(Message::of(&error))
-    }
 }
 
 /// The engine, or why there is none.

@@ -69,7 +69,8 @@ impl Column {
     }
 }
 
-fn cut(text: &str) -> String {
+/// A value in a cell.
+pub(super) fn cut(text: &str) -> String {
     super::text::cut(text, CELL_CHARS_MAX)
 }
 

@@ -1,135 +1,25 @@
 //! `wasmpipe udf`: which function a command is about, and with what config.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 
 use super::text::line;
-use super::{Refused, args, cache_folder, pipeline_engine};
-use crate::message::Message;
-use crate::pipeline::Trial;
-use crate::plan;
-use crate::udf::{Component, Engine, Function, Limits, Spec, UdfError};
+use super::{args, cache_folder, pipeline_engine};
+use crate::author::{Asked, Chosen};
+use crate::message::Refused;
 
-/// A function that was asked for, and what it runs with.
-pub(super) struct Chosen {
-    engine: Arc<Engine>,
-    component: Component,
-    function: Function,
-    config: Value,
+/// The function that a command line names.
+pub(super) fn chosen(options: &args::Chosen) -> Result<Chosen, Refused> {
+    let engine = pipeline_engine(&cache_folder())?;
+    let config = options.config.as_deref().map_or_else(|| Ok(Value::Object(serde_json::Map::new())), config)?;
+    Chosen::load(engine, Asked { file: &options.file, function: options.function.as_deref(), config })
 }
 
-impl Chosen {
-    /// Loads the component, and chooses.
-    pub(super) fn load(options: &args::Chosen) -> Result<Chosen, Refused> {
-        let engine = pipeline_engine(&cache_folder())?;
-        let component = load(&engine, &options.file)?;
-        let function = choose(&component, options.function.as_deref())?.clone();
-        let config = options.config.as_deref().map_or_else(|| Ok(Value::Object(serde_json::Map::new())), config)?;
-        check_config(&function, &config, &options.file)?;
-        Ok(Chosen { engine, component, function, config })
-    }
-
-    pub(super) fn function(&self) -> &Function {
-        &self.function
-    }
-
-    /// Binds the function to these columns.
-    pub(super) fn bind(&self, input: SchemaRef) -> Result<Trial, Refused> {
-        let columns = SchemaRef::clone(&input);
-        let spec = Spec {
-            component: self.component.clone(),
-            function: self.function.name.clone(),
-            config: self.config.clone(),
-            input,
-            limits: Limits::default(),
-            stage: LABEL.into(),
-            lines: Arc::default(),
-        };
-        Trial::new(&self.engine, spec).map_err(|error| match error {
-            UdfError::Columns { mismatch, .. } => Refused(whole(plan::explained_by_hand(&self.function, &mismatch))),
-            UdfError::Unbound { .. } => match plan::foreseen_by_hand(&self.function, &columns) {
-                Some(message) => Refused(whole(message)),
-                None => Refused(Message::of(&error).hint(UNBOUND_HINT)),
-            },
-            other => other.into(),
-        })
-    }
-
-    /// `words (map) of words.wasm`
-    pub(super) fn title(&self) -> String {
-        format!("{} ({}) of {}", line(&self.function.name), self.function.kind, self.component.path().display())
-    }
-}
-
-/// What messages call the one stage.
-pub(super) const LABEL: &str = "udf";
-
-const UNBOUND_HINT: &str =
-    "check --config and the columns of --input; `wasmpipe udf inspect` shows what the function takes";
-
-/// Loads a component that a command names.
-pub(super) fn load(engine: &Engine, file: &Path) -> Result<Component, Refused> {
-    Component::load(engine, file).map_err(|error| match error {
-        UdfError::Read { .. } if !file.exists() => Refused(plan::missing_by_hand(file)),
-        UdfError::Read { ref source, .. } if source.kind() != std::io::ErrorKind::PermissionDenied => {
-            Refused(Message::of(&error).hint("name the component's .wasm file"))
-        }
-        other => other.into(),
-    })
-}
-
-/// What the function's own schema says about its config.
-fn check_config(function: &Function, config: &Value, file: &Path) -> Result<(), Refused> {
-    let Some(schema) = &function.config else { return Ok(()) };
-    let mistakes = plan::schema::mistakes(schema, config);
-    let all = format!("`wasmpipe udf inspect {}` shows what the function takes", file.display());
-    let hint = |mistake: &plan::schema::Mistake| match (&mistake.hint, &mistake.doc) {
-        (Some(hint), _) => Some(hint.clone()),
-        (None, Some(doc)) => Some(format!("the author says about it: {doc}")),
-        (None, None) => None,
-    };
-    let name = &function.name;
-    match mistakes.as_slice() {
-        [] => Ok(()),
-        [one] => {
-            let hint = hint(one).unwrap_or(all);
-            Err(Refused::new(format!("--config: `{name}`: {}", one.what), hint))
-        }
-        many => {
-            let each = |mistake: &plan::schema::Mistake| match hint(mistake) {
-                Some(hint) => format!("\n  {}; {hint}", mistake.what),
-                None => format!("\n  {}", mistake.what),
-            };
-            let lines: String = many.iter().map(each).collect();
-            Err(Refused::new(format!("--config does not fit `{name}`:{lines}"), all))
-        }
-    }
-}
-
-/// A message with its table as the text of an error.
-fn whole(message: Message) -> Message {
-    let details: String = message.details.iter().map(|line| format!("\n  {line}")).collect();
-    Message { what: format!("{}{details}", message.what), details: Vec::new(), ..message }
-}
-
-fn choose<'a>(component: &'a Component, asked: Option<&str>) -> Result<&'a Function, Refused> {
-    let functions = component.functions();
-    let path = component.path().display();
-    let offers = || functions.iter().map(|f| format!("{} ({})", line(&f.name), f.kind)).collect::<Vec<_>>().join(", ");
-    match (asked, functions) {
-        (None, [one]) => Ok(one),
-        (None, _) => Err(Refused::new(
-            format!("{path} offers several functions"),
-            format!("choose with --function: {}", offers()),
-        )),
-        (Some(name), _) => functions
-            .iter()
-            .find(|function| function.name == name)
-            .ok_or_else(|| Refused::new(format!("{path} has no function `{name}`"), format!("it offers {}", offers()))),
-    }
+/// `words (map) of words.wasm`
+pub(super) fn title(chosen: &Chosen) -> String {
+    let function = chosen.function();
+    format!("{} ({}) of {}", line(&function.name), function.kind, chosen.component().path().display())
 }
 
 /// A config as it is written on the command line: JSON, TOML, or `@` and the name of a file with one of them.

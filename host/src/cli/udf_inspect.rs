@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::text::{bytes, cut, harmless_lines, line, number};
-use super::{FINISHED, REFUSED, args, cache_folder, pipeline_engine, print_error, schema, udf};
+use super::{FINISHED, REFUSED, args, cache_folder, pipeline_engine, print_error};
+use crate::author::{self, Inspected};
+use crate::plan::config_schema::{Key, Keys};
 use crate::udf::{Column, Component, Function, Import};
 
 /// Characters of a name of a column, and of its type.
@@ -16,10 +18,10 @@ const COLUMNS_MAX: usize = 200;
 const WIDTH_MAX: usize = 40;
 
 pub(super) fn inspect(options: &args::UdfInspect) -> u8 {
-    let loaded = pipeline_engine(&cache_folder()).and_then(|engine| udf::load(&engine, &options.file));
+    let loaded = pipeline_engine(&cache_folder()).and_then(|engine| author::inspect(&engine, &options.file));
     match loaded {
-        Ok(component) if options.json => out!("{}", report(&component)),
-        Ok(component) => print(&component),
+        Ok(Inspected { component, .. }) if options.json => out!("{}", report(&component)),
+        Ok(inspected) => print(&inspected),
         Err(error) => {
             print_error(&error);
             return REFUSED;
@@ -58,14 +60,14 @@ fn column_report(column: &Column) -> Value {
     json!({ "name": column.name, "type": column.data_type, "nullable": column.nullable })
 }
 
-fn print(component: &Component) {
+fn print(Inspected { component, keys }: &Inspected) {
     out!("{}", component.path().display());
     out!("  size     {}", bytes(component.bytes()));
     out!("  blake3   {}", component.digest());
-    out!("{}", described(component.imports(), component.functions()).trim_end());
+    out!("{}", described(component.imports(), component.functions(), keys).trim_end());
 }
 
-fn described(imports: &[Import], functions: &[Function]) -> String {
+fn described(imports: &[Import], functions: &[Function], keys: &[Option<Keys>]) -> String {
     let mut text = String::new();
     for (index, import) in imports.iter().enumerate() {
         let given = if import.is_granted { "" } else { "  NOT GRANTED: a call of it is a trap" };
@@ -75,12 +77,11 @@ fn described(imports: &[Import], functions: &[Function]) -> String {
     if imports.is_empty() {
         text += "  imports  nothing\n";
     }
-    let mut budget = schema::Budget::new();
-    functions.iter().for_each(|function| describe(function, &mut budget, &mut text));
+    functions.iter().zip(keys).for_each(|(function, keys)| describe(function, keys.as_ref(), &mut text));
     text
 }
 
-fn describe(function: &Function, budget: &mut schema::Budget, text: &mut String) {
+fn describe(function: &Function, keys: Option<&Keys>, text: &mut String) {
     *text += &format!("\n{} ({})\n", line(&function.name), function.kind);
     for line in harmless_lines(&function.doc) {
         *text += format!("  {line}").trim_end();
@@ -90,7 +91,7 @@ fn describe(function: &Function, budget: &mut schema::Budget, text: &mut String)
     let replaced = |column: &Column| if needed.contains(column.name.as_str()) { " (replaces it)" } else { "" };
     *text += &format!("  needs    {}\n", columns(function.needs.as_deref(), "no column", |_| ""));
     *text += &format!("  adds     {}\n", columns(function.adds.as_deref(), "no column", replaced));
-    *text += &config(function.config.as_ref(), budget);
+    *text += &config(keys);
 }
 
 fn columns(columns: Option<&[Column]>, none: &str, note: impl Fn(&Column) -> &'static str) -> String {
@@ -108,35 +109,34 @@ fn columns(columns: Option<&[Column]>, none: &str, note: impl Fn(&Column) -> &'s
     columns.iter().take(COLUMNS_MAX).map(column).chain(more).collect::<Vec<_>>().join("; ")
 }
 
-fn config(schema: Option<&Value>, budget: &mut schema::Budget) -> String {
-    let Some(schema) = schema else { return "  config   not said\n".into() };
-    let keys = schema::keys(schema, budget);
-    if keys == schema::Keys::default() {
+fn config(keys: Option<&Keys>) -> String {
+    let Some(keys) = keys else { return "  config   not said\n".into() };
+    if *keys == Keys::default() {
         return "  config   no keys\n".into();
     }
-    let width = |text: fn(&schema::Key) -> &str| {
+    let width = |text: fn(&Key) -> &str| {
         keys.shown.iter().map(|key| text(key).chars().count()).max().unwrap_or(0).min(WIDTH_MAX)
     };
     let (name_width, type_width) = (width(|key| &key.name), width(|key| &key.data_type));
-    let line = |key: &schema::Key| {
+    let line = |key: &Key| {
         let (name, data_type) = (&key.name, &key.data_type);
         format!("{name:<name_width$}  {data_type:<type_width$}  {}", remark(key)).trim_end().to_owned()
     };
     let mut text = String::new();
-    for (index, line) in keys.shown.iter().map(line).chain(more(&keys)).enumerate() {
+    for (index, line) in keys.shown.iter().map(line).chain(more(keys)).enumerate() {
         let head = if index == 0 { "config" } else { "" };
         text += &format!("  {head:<7}  {line}\n");
     }
     text
 }
 
-fn more(keys: &schema::Keys) -> Option<String> {
+fn more(keys: &Keys) -> Option<String> {
     let least = if keys.is_endless { "at least " } else { "" };
     let is_more = keys.more > 0 || keys.is_endless;
     is_more.then(|| format!("... {least}{} more; `--json` has the schema as it is", number(keys.more as u64)))
 }
 
-fn remark(key: &schema::Key) -> String {
+fn remark(key: &Key) -> String {
     let default = match (&key.default, key.is_required) {
         (Some(default), _) => format!("[default: {default}]"),
         (None, true) => "[required]".into(),
@@ -199,8 +199,8 @@ mod tests {
               adds     not said; settled by the input and the config
               config   not said
         "#]]
-        .assert_eq(&described(&imports, &functions()));
-        assert_eq!(described(&[], &[]), "  imports  nothing\n");
+        .assert_eq(&described_with(&imports, &functions()));
+        assert_eq!(described(&[], &[], &[]), "  imports  nothing\n");
     }
 
     /// A width of 65,536 and more is a panic of the formatter; 100,000 lines as wide as the longest are gigabytes.
@@ -220,6 +220,10 @@ mod tests {
     }
 
     fn described_of(functions: Value) -> String {
-        described(&[], &serde_json::from_value::<Vec<Function>>(functions).unwrap())
+        described_with(&[], &serde_json::from_value::<Vec<Function>>(functions).unwrap())
+    }
+
+    fn described_with(imports: &[Import], functions: &[Function]) -> String {
+        described(imports, functions, &author::keys(functions))
     }
 }

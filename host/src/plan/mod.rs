@@ -6,19 +6,19 @@
 //! * `single` - the plan of one function that is run by hand.
 //! * `look` - every object of the source, against the plan.
 //! * `columns` - what a function wants beside what reaches it, as a table.
-//! * `schema` - a config against the schema that its function describes.
+//! * `config_schema` - what a function says of its config, and a config against it.
 //! * `nearby` - files that are not there, and the name that was probably meant.
 //! * `lanes` - which lanes of a job a process works on.
 //! * `fingerprint` - what decides a row's result, and how two of them differ.
 
 mod chain;
 mod columns;
+pub mod config_schema;
 mod fingerprint;
 mod lanes;
 mod look;
 mod make;
 mod nearby;
-pub mod schema;
 mod single;
 
 use std::path::PathBuf;

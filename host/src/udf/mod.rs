@@ -58,7 +58,7 @@ pub use mismatch::{Mismatch, Wanted};
 use std::io;
 use std::path::PathBuf;
 
-use crate::message::{Hint, Message};
+use crate::message::{Hint, Message, Refused};
 
 /// Why a component or a function cannot be used. No row is involved in any of these.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,12 @@ impl Hint for UdfError {
             | UdfError::Unbound { message, .. } => message.hint.clone(),
             UdfError::Columns { mismatch, .. } => Some(mismatch.hint()),
         }
+    }
+}
+
+impl From<UdfError> for Refused {
+    fn from(error: UdfError) -> Refused {
+        Refused(Message::of(&error))
     }
 }
 

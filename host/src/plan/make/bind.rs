@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::super::chain::{self, Link};
-use super::super::{Isolation, OnError, Stage, columns, nearby, schema};
+use super::super::{Isolation, OnError, Stage, columns, config_schema, nearby};
 use super::Draft;
 use super::places::is_missing;
 use super::settings::{isolation, limits_of, on_error};
@@ -203,7 +203,7 @@ impl Draft<'_> {
         }
         let Some(schema) = &function.config else { return true };
         let value = settings.map_or(&nothing, |settings| &settings.value.value);
-        let mistakes = schema::mistakes(schema, value);
+        let mistakes = config_schema::mistakes(schema, value);
         for mistake in &mistakes {
             let place = settings.and_then(|settings| settings.value.place(&mistake.pointer));
             let span = match place {

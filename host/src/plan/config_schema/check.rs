@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::read::{Document, choices, properties, required, schemas, types};
 use crate::config::{below, list, nearest, shown};
 
 /// Levels of schemas in schemas, references included.
@@ -25,12 +26,8 @@ const NAMES_MAX: usize = 20;
 /// Names among which the one is looked for that was probably meant, and bytes of each.
 const COMPARED_MAX: usize = 1000;
 const COMPARED_BYTES_MAX: usize = 60;
-/// Types that a schema may list.
-const TYPES_MAX: usize = 7;
 /// Schemas that are asked for the word that tells them apart, for one step.
 const STEP_TAGS: usize = 10;
-/// Bytes of a reference.
-const REFERENCE_BYTES_MAX: usize = 1000;
 /// Bytes of a text that are counted as one step when its characters are.
 const TEXT_STEP_BYTES: usize = 1000;
 /// Characters of the author's own words in a hint.
@@ -64,13 +61,13 @@ enum Kind {
 
 /// All mistakes of `config`, in the order of the config. None if the schema says nothing that is understood.
 pub fn mistakes(schema: &Value, config: &Value) -> Vec<Mistake> {
-    let mut check = Check { root: schema, steps: 0, found: Vec::new() };
+    let mut check = Check { document: Document(schema), steps: 0, found: Vec::new() };
     check.value(schema, config, &At { pointer: "", name: "config" }, 0);
     check.found
 }
 
 struct Check<'s> {
-    root: &'s Value,
+    document: Document<'s>,
     steps: usize,
     found: Vec<Mistake>,
 }
@@ -121,7 +118,7 @@ impl<'s> Check<'s> {
             }
             return;
         };
-        if let Some(target) = schema.get("$ref").and_then(|reference| self.resolve(reference)) {
+        if let Some(target) = self.document.target(schema) {
             self.value(target, value, at, depth + 1);
         }
         if self.is_other_type(schema, value, at) || self.is_other_word(schema, value, at) {
@@ -142,14 +139,6 @@ impl<'s> Check<'s> {
         for key in ["anyOf", "oneOf"] {
             self.one_of(schemas(schema, key), schema, value, at, depth);
         }
-    }
-
-    /// `#`, or a pointer into the schema's own definitions.
-    fn resolve(&self, reference: &Value) -> Option<&'s Value> {
-        let reference = reference.as_str().filter(|reference| reference.len() <= REFERENCE_BYTES_MAX);
-        let pointer = reference?.strip_prefix('#')?;
-        let is_inside = pointer.is_empty() || pointer.starts_with("/$defs/") || pointer.starts_with("/definitions/");
-        if is_inside { self.root.pointer(pointer) } else { None }
     }
 
     fn wrong(&mut self, at: &At<'_>, kind: Kind, what: String, hint: Option<String>, doc: Option<String>) {
@@ -249,7 +238,7 @@ impl<'s> Check<'s> {
 
     fn object(&mut self, schema: &'s Map<String, Value>, members: &Map<String, Value>, at: &At<'_>, depth: usize) {
         let empty = Map::new();
-        let properties = schema.get("properties").and_then(Value::as_object);
+        let properties = properties(schema);
         let known = properties.unwrap_or(&empty);
         let mut meant = BTreeSet::new();
         for (key, member) in members {
@@ -271,8 +260,7 @@ impl<'s> Check<'s> {
             }
         }
         // A key that is misspelt is not missing too.
-        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        for key in required {
+        for key in required(schema) {
             if !self.can_spend(1) {
                 return;
             }
@@ -308,7 +296,7 @@ impl<'s> Check<'s> {
 
     fn missing_key(&mut self, key: &str, schema: Option<&'s Value>, at: &At<'_>) {
         let schema = schema.and_then(Value::as_object);
-        let target = schema.and_then(|schema| schema.get("$ref")).and_then(|reference| self.resolve(reference));
+        let target = schema.and_then(|schema| self.document.target(schema));
         let sources = [schema, target.and_then(Value::as_object)];
         let wanted = sources.iter().flatten().find_map(|schema| wanted(schema));
         let doc = sources.iter().flatten().find_map(|schema| doc(schema));
@@ -332,7 +320,7 @@ impl<'s> Check<'s> {
         }
         let mut failed = Vec::new();
         for schema in schemas {
-            let mut branch = Check { root: self.root, steps: self.steps, found: Vec::new() };
+            let mut branch = Check { document: self.document, steps: self.steps, found: Vec::new() };
             branch.value(schema, value, at, depth + 1);
             self.steps = branch.steps;
             if branch.found.is_empty() {
@@ -340,7 +328,8 @@ impl<'s> Check<'s> {
             }
             failed.push(branch.found);
         }
-        let words: Option<Vec<&[Value]>> = schemas.iter().map(|schema| choices(self.followed(schema)?)).collect();
+        let words: Option<Vec<&[Value]>> =
+            schemas.iter().map(|schema| choices(self.document.followed(schema)?)).collect();
         if let Some(words) = words {
             if let Some(words) = self.together(&words) {
                 self.not_one_of(&words, around, value, at);
@@ -357,7 +346,7 @@ impl<'s> Check<'s> {
         if let ([found], 0) = (nearest.as_slice(), best.0) {
             return self.found.extend(found.iter().cloned());
         }
-        let wanted = schemas.iter().filter_map(|schema| wanted(self.followed(schema)?));
+        let wanted = schemas.iter().filter_map(|schema| wanted(self.document.followed(schema)?));
         let mut wanted: Vec<String> = wanted.take(NAMES_MAX).collect();
         wanted.dedup();
         let what = match wanted.as_slice() {
@@ -375,7 +364,7 @@ impl<'s> Check<'s> {
             return false;
         }
         let tag_of =
-            |schema: &'s Value, key: &str| choices(self.followed(schema)?.get("properties")?.get(key)?.as_object()?);
+            |schema: &'s Value, key: &str| choices(properties(self.document.followed(schema)?)?.get(key)?.as_object()?);
         let tags = |key: &str| schemas.iter().map(|schema| tag_of(schema, key)).collect::<Option<Vec<_>>>();
         let mut members = value.as_object().into_iter().flatten();
         let Some((key, tag, words)) = members.find_map(|(key, tag)| Some((key, tag, tags(key)?))) else {
@@ -394,24 +383,6 @@ impl<'s> Check<'s> {
     fn together<'v>(&mut self, words: &[&'v [Value]]) -> Option<Vec<&'v Value>> {
         let count = words.iter().map(|words| words.len()).fold(0, usize::saturating_add);
         self.can_spend(count).then(|| words.iter().copied().flatten().collect())
-    }
-
-    /// A schema, or what it refers to if that is all that it says.
-    fn followed(&self, schema: &'s Value) -> Option<&'s Map<String, Value>> {
-        let target = schema.get("$ref").and_then(|reference| self.resolve(reference));
-        target.unwrap_or(schema).as_object()
-    }
-}
-
-fn schemas<'s>(schema: &'s Map<String, Value>, key: &str) -> &'s [Value] {
-    schema.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn types(schema: &Map<String, Value>) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Value::String(name)) => vec![name],
-        Some(Value::Array(names)) if names.len() <= TYPES_MAX => names.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
     }
 }
 
@@ -454,15 +425,6 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// The few values that it may be.
-fn choices(schema: &Map<String, Value>) -> Option<&[Value]> {
-    match (schema.get("const"), schema.get("enum")) {
-        (Some(word), _) => Some(std::slice::from_ref(word)),
-        (None, Some(Value::Array(words))) => Some(words),
-        _ => None,
-    }
-}
-
 /// Comparing takes time by the length of both.
 fn probably_meant<'w>(written: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let is_short = |word: &&str| word.len() <= COMPARED_BYTES_MAX;
@@ -480,8 +442,7 @@ fn wanted(schema: &Map<String, Value>) -> Option<String> {
         let words: Vec<String> = words.iter().take(NAMES_MAX).map(said).collect();
         return Some(list(&words, "or"));
     }
-    let only = schema.get("required").and_then(Value::as_array).filter(|keys| keys.len() == 1);
-    if let Some(Value::String(key)) = only.map(|keys| &keys[0]) {
+    if let [Value::String(key)] = schemas(schema, "required") {
         return Some(format!("a table with `{}`", shown(key)));
     }
     let words: Vec<&str> = types(schema).into_iter().filter_map(words).collect();

@@ -8,9 +8,10 @@
 
 use std::fmt::{self, Write};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::text::cut;
+use super::read::{Document, choices, properties, required, schemas};
+use crate::text::cut;
 
 /// Keys within keys are shown so deep.
 const DEPTH_MAX: usize = 4;
@@ -26,18 +27,17 @@ const TYPE_CHARS_MAX: usize = 200;
 const DEFAULT_CHARS_MAX: usize = 80;
 /// Characters of the author's words about a key.
 const DOC_CHARS_MAX: usize = 300;
-/// Bytes of a reference that is followed.
-const REFERENCE_BYTES_MAX: usize = 1000;
 
 /// One key of a config. Its texts are cut and harmless.
 #[derive(Debug, PartialEq)]
-pub(super) struct Key {
+pub struct Key {
     /// `limits.bytes_min`
     pub name: String,
     /// `integer >= 0`
     pub data_type: String,
     /// As JSON; none if the key must be given, or nobody says.
     pub default: Option<String>,
+    /// Whether the config is refused without it.
     pub is_required: bool,
     /// The first line.
     pub doc: String,
@@ -45,7 +45,7 @@ pub(super) struct Key {
 
 /// The keys of a config.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Keys {
+pub struct Keys {
     /// In the schema's order; those of tables after them, with dots.
     pub shown: Vec<Key>,
     /// How many more there are.
@@ -55,26 +55,26 @@ pub(super) struct Keys {
 }
 
 /// What may be spent on the schemas of one component.
-pub(super) struct Budget {
+pub struct Budget {
     keys: usize,
     steps: usize,
 }
 
-impl Budget {
-    pub(super) fn new() -> Budget {
+impl Default for Budget {
+    fn default() -> Budget {
         Budget { keys: KEYS_MAX, steps: STEPS_MAX }
     }
 }
 
 /// The keys of a config, as far as the budget reaches.
-pub(super) fn keys(schema: &Value, budget: &mut Budget) -> Keys {
-    let mut reading = Reading { root: schema, budget, keys: Keys::default() };
+pub fn keys(schema: &Value, budget: &mut Budget) -> Keys {
+    let mut reading = Reading { document: Document(schema), budget, keys: Keys::default() };
     reading.collect(schema, &Within { prefix: "", depth: 0, outer: None });
     reading.keys
 }
 
 struct Reading<'a> {
-    root: &'a Value,
+    document: Document<'a>,
     budget: &'a mut Budget,
     keys: Keys,
 }
@@ -97,26 +97,28 @@ impl Within<'_> {
 
 impl<'a> Reading<'a> {
     fn collect(&mut self, schema: &'a Value, within: &Within<'_>) {
-        let schema = resolved(self.root, schema);
+        let schema = resolved(self.document, schema);
         if within.depth >= DEPTH_MAX || within.holds(schema) {
             return;
         }
-        let Some(properties) = schema["properties"].as_object() else { return };
-        let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
+        let Some((properties, required)) = schema.as_object().and_then(|it| Some((properties(it)?, required(it))))
+        else {
+            return;
+        };
         for (name, property) in properties {
             if self.budget.steps == 0 {
                 self.keys.is_endless = true;
                 return;
             }
             self.budget.steps -= 1;
-            let inner = resolved(self.root, property);
+            let inner = resolved(self.document, property);
             let full = cut(&format!("{}{name}", within.prefix), NAME_CHARS_MAX);
             if self.budget.keys == 0 {
                 self.keys.more += 1;
             } else {
                 self.budget.keys -= 1;
-                let is_required = required.iter().any(|required| required == name);
-                self.keys.shown.push(key(self.root, full.clone(), property, inner, is_required));
+                let is_required = required.clone().any(|required| required == name);
+                self.keys.shown.push(key(self.document, full.clone(), property, inner, is_required));
             }
             let prefix = format!("{full}.");
             self.collect(inner, &Within { prefix: &prefix, depth: within.depth + 1, outer: Some((schema, within)) });
@@ -125,26 +127,23 @@ impl<'a> Reading<'a> {
 }
 
 /// `inner` is the property, or what it refers to.
-fn key(root: &Value, name: String, property: &Value, inner: &Value, is_required: bool) -> Key {
+fn key(document: Document<'_>, name: String, property: &Value, inner: &Value, is_required: bool) -> Key {
     // Beside a `$ref`, a property has words of its own.
     let own = |word: &str| Some(&property[word]).filter(|value| !value.is_null()).or(inner.get(word));
     let doc = own("description").and_then(Value::as_str).unwrap_or_default();
     Key {
         name,
-        data_type: Cut::of(TYPE_CHARS_MAX, |text| write_type(text, root, inner, 0)),
+        data_type: Cut::of(TYPE_CHARS_MAX, |text| write_type(text, document, inner, 0)),
         default: own("default").map(|default| Cut::of(DEFAULT_CHARS_MAX, |text| write!(text, "{default}"))),
         is_required,
         doc: cut(doc.lines().next().unwrap_or_default(), DOC_CHARS_MAX),
     }
 }
 
-/// Follows references within the document; a circle ends.
-fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
-    let mut schema = schema;
+/// Behind all references; a circle ends.
+fn resolved<'a>(document: Document<'a>, mut schema: &'a Value) -> &'a Value {
     for _ in 0..DEPTH_MAX {
-        let reference = schema["$ref"].as_str().filter(|path| path.len() <= REFERENCE_BYTES_MAX);
-        let target = reference.and_then(|path| path.strip_prefix('#'));
-        match target.and_then(|pointer| root.pointer(pointer)) {
+        match document.next(schema) {
             Some(next) => schema = next,
             None => break,
         }
@@ -165,7 +164,7 @@ impl Cut {
             cut.text.pop();
             cut.text.push('…');
         }
-        super::text::cut(&cut.text, chars_max)
+        self::cut(&cut.text, chars_max)
     }
 }
 
@@ -180,30 +179,28 @@ impl Write for Cut {
 }
 
 /// Every choice writes something, so there are no more of them than characters.
-fn write_type(text: &mut Cut, root: &Value, schema: &Value, depth: usize) -> fmt::Result {
-    let schema = resolved(root, schema);
+fn write_type(text: &mut Cut, document: Document<'_>, schema: &Value, depth: usize) -> fmt::Result {
     if depth > DEPTH_MAX {
         return text.write_str("...");
     }
-    if let Some(values) = schema["enum"].as_array() {
+    let Some(schema) = resolved(document, schema).as_object() else { return text.write_str("any") };
+    if let Some(values) = choices(schema) {
         return write_choices(text, values, |text, value| write!(text, "{value}"));
     }
-    if let Some(constant) = schema.get("const") {
-        return write!(text, "{constant}");
+    let any = [schemas(schema, "anyOf"), schemas(schema, "oneOf")].into_iter().find(|any| !any.is_empty());
+    if let Some(any) = any {
+        return write_choices(text, any, |text, choice| write_type(text, document, choice, depth + 1));
     }
-    if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
-        return write_choices(text, choices, |text, choice| write_type(text, root, choice, depth + 1));
-    }
-    match &schema["type"] {
-        Value::String(name) if name == "array" => {
+    match schema.get("type") {
+        Some(Value::String(name)) if name == "array" => {
             text.write_str("list of ")?;
-            write_type(text, root, &schema["items"], depth + 1)
+            write_type(text, document, schema.get("items").unwrap_or(&Value::Null), depth + 1)
         }
-        Value::String(name) => {
+        Some(Value::String(name)) => {
             text.write_str(named(name))?;
             write_bounds(text, schema)
         }
-        Value::Array(names) => {
+        Some(Value::Array(names)) => {
             write_choices(text, names, |text, name| text.write_str(named(name.as_str().unwrap_or("any"))))?;
             write_bounds(text, schema)
         }
@@ -225,7 +222,7 @@ fn named(name: &str) -> &str {
     if name == "object" { "table" } else { name }
 }
 
-fn write_bounds(text: &mut Cut, schema: &Value) -> fmt::Result {
+fn write_bounds(text: &mut Cut, schema: &Map<String, Value>) -> fmt::Result {
     for (word, sign) in [("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")] {
         if let Some(bound) = schema.get(word) {
             write!(text, " {sign} {bound}")?;
@@ -242,7 +239,7 @@ mod tests {
     use super::*;
 
     fn all(schema: &Value) -> Keys {
-        keys(schema, &mut Budget::new())
+        keys(schema, &mut Budget::default())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::message::Hint;
 /// What is there cannot be replaced by a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is {what}", path.display())]
-pub(super) struct NotAFile {
+pub struct NotAFile {
     path: PathBuf,
     what: &'static str,
 }

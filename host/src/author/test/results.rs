@@ -6,8 +6,9 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
+use super::shuffle::RowOutcome;
+use crate::author::Tried;
 use crate::block::Reason;
-use crate::pipeline::Tried;
 
 /// The outputs and errors of rows, by row.
 pub(super) struct Results {
@@ -43,22 +44,25 @@ impl Results {
         Results { output, parents, failures }
     }
 
-    /// The output rows of one input row.
-    pub(super) fn rows(&self, row: u32) -> RecordBatch {
+    /// What came of one input row.
+    pub(super) fn outcome(&self, row: u32) -> RowOutcome {
+        match self.failures.get(&row) {
+            Some(reason) => RowOutcome::Failed(reason.clone()),
+            None => RowOutcome::Rows(self.rows(row)),
+        }
+    }
+
+    fn rows(&self, row: u32) -> RecordBatch {
         let from = self.parents.partition_point(|&parent| parent < row);
         let to = self.parents.partition_point(|&parent| parent <= row);
         self.output.slice(from, to - from)
-    }
-
-    pub(super) fn failure(&self, row: u32) -> Option<&Reason> {
-        self.failures.get(&row)
     }
 
     /// The first of these rows of which something else came.
     pub(super) fn first_difference(&self, other: &Results, rows: &[u32]) -> Option<u32> {
         let mut rows = rows.to_vec();
         rows.sort_unstable();
-        let differs = |row: &u32| self.failure(*row) != other.failure(*row) || self.rows(*row) != other.rows(*row);
+        let differs = |row: &u32| self.outcome(*row) != other.outcome(*row);
         rows.into_iter().find(differs)
     }
 }

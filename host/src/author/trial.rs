@@ -1,5 +1,5 @@
-//! One function run by hand, a batch at a time, in the calling thread: what `udf test` and `udf bench` do. A batch takes
-//! the same steps as a block in a worker; nothing is read, written or committed.
+//! One function run a batch at a time, in the calling thread. A batch takes the same steps as a block in a worker of a run;
+//! nothing is read, written or committed.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -201,6 +201,14 @@ impl Tried {
     /// Output rows.
     pub fn num_rows(&self) -> usize {
         self.parents.len()
+    }
+
+    /// Of so many input rows those without output that did not fail.
+    pub fn dropped(&self, rows: usize) -> Vec<u32> {
+        let mut has_output = vec![false; rows];
+        self.parents.iter().for_each(|&parent| has_output[parent as usize] = true);
+        let is_dropped = |row: &u32| !has_output[*row as usize] && !self.failures.contains_key(row);
+        (0..rows as u32).filter(is_dropped).collect()
     }
 
     /// The first so many output rows.

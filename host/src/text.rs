@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// `1_234_567` as `1,234,567`.
-pub(super) fn number(value: u64) -> String {
+pub fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -16,7 +16,7 @@ pub(super) fn number(value: u64) -> String {
 }
 
 /// `1 row`, `1,234 rows`.
-pub(super) fn counted(count: u64, noun: &str) -> String {
+pub fn counted(count: u64, noun: &str) -> String {
     let number = number(count);
     match noun.strip_suffix('y') {
         _ if count == 1 => format!("{number} {noun}"),
@@ -26,14 +26,14 @@ pub(super) fn counted(count: u64, noun: &str) -> String {
 }
 
 /// A character that steers no terminal: no control character, none that changes the direction of writing.
-pub(super) fn harmless(c: char) -> char {
+pub fn harmless(c: char) -> char {
     let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if c.is_control() || turns { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 /// A text of several lines that steers no terminal. Only the lines are its own: words of somebody else that are to stay in one
 /// are made [`harmless`] before.
-pub(super) fn steady(text: &str) -> Cow<'_, str> {
+pub fn steady(text: &str) -> Cow<'_, str> {
     let is_steady = |c: char| c == '\n' || c == harmless(c);
     if text.chars().all(is_steady) {
         return Cow::Borrowed(text);
@@ -42,7 +42,7 @@ pub(super) fn steady(text: &str) -> Cow<'_, str> {
 }
 
 /// JSON whose strings say with escapes what would steer a terminal.
-pub(super) fn json(text: &str) -> String {
+pub fn json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c == '\n' || c == harmless(c) {
@@ -54,17 +54,17 @@ pub(super) fn json(text: &str) -> String {
 }
 
 /// A text of somebody else as a part of a line of ours.
-pub(super) fn line(text: &str) -> String {
+pub fn line(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
 /// A text of somebody else on lines of its own.
-pub(super) fn harmless_lines(text: &str) -> impl Iterator<Item = String> {
+pub fn harmless_lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(|each| line(each.trim_end()))
 }
 
 /// A text of somebody else in a line of ours: harmless, and not too long.
-pub(super) fn cut(text: &str, chars_max: usize) -> String {
+pub fn cut(text: &str, chars_max: usize) -> String {
     let mut harmless = text.chars().map(harmless);
     let mut cut: String = harmless.by_ref().take(chars_max).collect();
     if harmless.next().is_some() {
@@ -75,7 +75,7 @@ pub(super) fn cut(text: &str, chars_max: usize) -> String {
 }
 
 /// Bytes with a binary unit: `1.5 MiB`.
-pub(super) fn bytes(value: u64) -> String {
+pub fn bytes(value: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut scaled = value as f64;
     let mut unit = 0;
@@ -87,7 +87,7 @@ pub(super) fn bytes(value: u64) -> String {
 }
 
 /// Seconds as `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
-pub(super) fn seconds(value: f64) -> String {
+pub fn seconds(value: f64) -> String {
     let whole = value as u64;
     match whole {
         0..10 => format!("{value:.1} s"),

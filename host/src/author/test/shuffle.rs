@@ -4,10 +4,10 @@
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
+use super::lines;
 use super::results::Results;
-use super::{lines, table};
-use crate::cli::text::counted;
-use crate::pipeline::Trial;
+use crate::author::trial::Trial;
+use crate::block::Reason;
 use crate::udf::{CallError, CallFailure};
 
 /// Rows that are called one by one.
@@ -21,25 +21,55 @@ struct Way {
     is_fresh: bool,
 }
 
-/// Says whether every row gives the same however it is run, and if not, which is the first that does not.
-pub(super) fn check(trial: &mut Trial, rows: &RecordBatch, first: &Results) -> bool {
+/// What came of a row.
+#[derive(Debug, PartialEq)]
+pub enum RowOutcome {
+    /// It failed.
+    Failed(Reason),
+    /// Its output rows, of which there may be none.
+    Rows(RecordBatch),
+}
+
+/// Whether every row gives the same however it is run.
+#[derive(Debug)]
+pub enum Shuffled {
+    /// It does, in so many ways.
+    Same(usize),
+    /// The function fails, and did not the first time.
+    Fails {
+        /// How the rows were run.
+        way: String,
+        /// What it came to.
+        error: CallError,
+    },
+    /// A row gives something else.
+    Differs {
+        /// How the rows were run.
+        way: String,
+        /// The first such row.
+        row: u32,
+        /// What it gave the first time.
+        first: RowOutcome,
+        /// And then.
+        then: RowOutcome,
+    },
+}
+
+pub(super) fn check(trial: &mut Trial, rows: &RecordBatch, first: &Results) -> Shuffled {
     let ways = ways(rows.num_rows() as u32);
-    for way in &ways {
-        let again = match lines::silenced(|| run(trial, rows, way)) {
-            Ok(again) => again,
-            Err(error) => {
-                out!("shuffle: not pure: {} it fails, and the first time it did not", way.name);
-                super::print_error(&error);
-                return false;
+    let count = ways.len();
+    for way in ways {
+        match lines::silenced(|| run(trial, rows, &way)) {
+            Err(error) => return Shuffled::Fails { way: way.name, error },
+            Ok(again) => {
+                if let Some(row) = first.first_difference(&again, &way.order) {
+                    let (first, then) = (first.outcome(row), again.outcome(row));
+                    return Shuffled::Differs { way: way.name, row, first, then };
+                }
             }
-        };
-        if let Some(row) = first.first_difference(&again, &way.order) {
-            report(rows, row, first, &again, &way.name);
-            return false;
         }
     }
-    out!("shuffle: each row gives the same in {}", counted(ways.len() as u64, "other run"));
-    true
+    Shuffled::Same(count)
 }
 
 fn ways(rows: u32) -> Vec<Way> {
@@ -89,27 +119,6 @@ fn run(trial: &mut Trial, rows: &RecordBatch, way: &Way) -> Result<Results, Call
         blocks.push((order.to_vec(), tried, output));
     }
     Ok(Results::of_many(&trial.output(), blocks))
-}
-
-fn report(rows: &RecordBatch, row: u32, first: &Results, again: &Results, way: &str) {
-    let label = |_| row.to_string();
-    out!("shuffle: not pure: row {row} gives something else {way}");
-    out!("the row:\n{}", table::of_batch(&rows.slice(row as usize, 1), 1, label));
-    out!("first:\n{}", outcome(first, row));
-    out!("then:\n{}", outcome(again, row));
-    out!(
-        "hint: a function is called on any rows, in any order, on any instance, and again after a crash: let its result \
-         depend on the row and the config alone"
-    );
-}
-
-fn outcome(results: &Results, row: u32) -> String {
-    let output = results.rows(row);
-    match results.failure(row) {
-        Some(reason) => format!("failed: {}\n", super::told(reason)),
-        None if output.num_rows() == 0 => "no output row\n".into(),
-        None => table::of_batch(&output, super::ROWS_NAMED_MAX, |_| row.to_string()),
-    }
 }
 
 #[cfg(test)]

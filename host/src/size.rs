@@ -25,7 +25,29 @@ pub fn bytes(written: &str) -> Result<u64, String> {
     }
 }
 
+/// What `bytes` takes, as a regular expression that JSON Schema knows.
+pub const PATTERN: &str = r"^0*[1-9][0-9]*\s*(KiB|MiB|GiB|KB|MB|GB)\s*$";
+
+/// `512 MiB`: a size in the largest unit of 1024 that holds it exactly.
+pub fn written(bytes: u64) -> String {
+    let binary = UNITS[..3].iter().rev().find(|(_, unit_bytes)| bytes.is_multiple_of(*unit_bytes));
+    binary.map_or_else(|| bytes.to_string(), |(unit, unit_bytes)| format!("{} {unit}", bytes / unit_bytes))
+}
+
 /// The same of what stands in the environment, where a number may stand alone.
 pub fn of_environment(written: &str) -> Result<u64, String> {
     written.parse().ok().filter(|bytes| *bytes > 0).map_or_else(|| bytes(written), Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, written};
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (size, text) in [(1 << 10, "1 KiB"), (1 << 20, "1 MiB"), (3 << 29, "1536 MiB"), (4 << 30, "4 GiB")] {
+            assert_eq!((written(size).as_str(), bytes(text)), (text, Ok(size)));
+        }
+        assert_eq!(written(1000), "1000");
+    }
 }

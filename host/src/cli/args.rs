@@ -34,6 +34,8 @@ pub(super) enum Command {
     Plan(Plan),
     /// Find everything that `run` would refuse, without running
     Check(Check),
+    /// Print a JSON Schema of pipeline files, for editors
+    Schema(Schema),
     /// Write, build and try functions
     #[command(subcommand)]
     Udf(UdfCommand),
@@ -121,6 +123,13 @@ pub(super) struct Check {
     /// Look into every object of the source, too: whether it can be read, and fits
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Schema {
+    /// Print the manual's page of all keys instead, as Markdown
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 #[derive(Debug, Subcommand)]

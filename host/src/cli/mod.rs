@@ -65,7 +65,7 @@ use args::{Args, CheckpointCommand, Command, DeadLettersCommand, OutputCommand, 
 use clap::Parser;
 
 use crate::message::{Hint, Message, Refused};
-use crate::{private, text};
+use crate::{config, private, text};
 
 /// Every row is covered.
 const FINISHED: u8 = 0;
@@ -91,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Plan(options) => run::plan(&options),
         Command::Check(options) => check::check(&options),
+        Command::Schema(options) => print_schema(&options),
         Command::Udf(UdfCommand::New(options)) => udf_new::new(&options),
         Command::Udf(UdfCommand::Build(options)) => udf_build::build(&options),
         Command::Udf(UdfCommand::Inspect(options)) => udf_inspect::inspect(&options),
@@ -191,6 +192,15 @@ fn fresh_cache() -> PathBuf {
 /// Values of ours as JSON, several lines.
 fn json(value: &impl serde::Serialize) -> String {
     text::json(&serde_json::to_string_pretty(value).expect("plain values are JSON"))
+}
+
+/// What a pipeline file may say: for editors, or for who writes it.
+fn print_schema(options: &args::Schema) -> u8 {
+    match options.markdown {
+        true => out!("{}", config::page().trim_end()),
+        false => out!("{}", json(&config::schema())),
+    }
+    FINISHED
 }
 
 /// An error, its causes below it, its hint last.

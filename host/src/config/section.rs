@@ -9,9 +9,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::keys::{Checkpoint, DeadLetters, FILE, Run, Sink, Source, Stage, Store};
 use super::problem::holds_secret;
-use super::shape::{FILE, STORE, Shape, homes, section_name};
+use super::shape::{Key, Shape};
 use super::suggest::nearest;
+use super::value::Kind;
 use super::{At, PipelineFile, Problem};
 use crate::message::Message;
 
@@ -61,30 +63,23 @@ impl<'a> Section<'a> {
         Self { shape, header, found }
     }
 
-    /// The value of `key`, if the key is there and `read` finds nothing wrong with it.
-    pub(super) fn optional<T>(
-        &self,
-        key: &'static str,
-        report: &mut Report<'_>,
-        read: impl FnOnce(Value<'a>, &mut Report<'_>) -> Option<T>,
-    ) -> Option<At<T>> {
-        let toml = self.found.get(key)?;
-        let value = read(Value { key, example: self.shape.example(key), toml }, report)?;
+    /// The value of a key, if the key is there and nothing is wrong with it. Reports what is, and a required key that is not
+    /// there.
+    pub(super) fn read<K: Kind>(&self, name: &str, kind: &K, report: &mut Report<'_>) -> Option<At<K::Value>> {
+        let &Key { name: key, example, .. } = self.shape.key(name);
+        let Some(toml) = self.get(key) else {
+            self.refuse_missing(self.shape.key(name), report);
+            return None;
+        };
+        let value = kind.read(Value { key, example, toml }, report)?;
         Some(report.file.at(toml.span(), value))
     }
 
-    /// As `optional`, and reports if the key is not there.
-    pub(super) fn required<T>(
-        &self,
-        key: &'static str,
-        report: &mut Report<'_>,
-        read: impl FnOnce(Value<'a>, &mut Report<'_>) -> Option<T>,
-    ) -> Option<At<T>> {
-        if !self.found.contains_key(key) {
-            let message = format!("{} has no `{key}`", self.shape.name);
-            report.missing(Some(&self.header), message, format!("add it, for example {}", self.shape.example(key)));
+    fn refuse_missing(&self, key: &Key, report: &mut Report<'_>) {
+        if key.is_required() {
+            let message = format!("{} has no `{}`", self.shape.name, key.name);
+            report.missing(Some(&self.header), message, format!("add it, for example {}", key.example));
         }
-        self.optional(key, report, read)
     }
 
     /// Where its header stands.
@@ -109,7 +104,7 @@ fn report_unknown(
     value: &DeValue<'_>,
     report: &mut Report<'_>,
 ) -> Option<&'static str> {
-    if shape.name == STORE.name && holds_secret(key.get_ref()) {
+    if shape.name == Store::SHAPE.name && holds_secret(key.get_ref()) {
         report.wrong(
             &key.span(),
             format!("`{}` does not belong in a pipeline file", shown(key.get_ref())),
@@ -141,6 +136,21 @@ fn report_unknown(
 
 const CREDENTIALS: &str = "credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or \
                            from a profile: profile = \"team\"";
+
+/// The section behind a key of the file.
+pub(super) fn section_name(key: &str) -> String {
+    if key == "stage" { Stage::SHAPE.name.to_owned() } else { format!("[{key}]") }
+}
+
+/// The sections that take a key.
+fn homes(key: &str) -> Vec<&'static str> {
+    let takes = |shape: &&Shape| shape.names().any(|name| name == key);
+    SECTIONS.into_iter().filter(takes).map(|shape| shape.name).collect()
+}
+
+/// All of them, and the table that some have.
+pub(super) const SECTIONS: [&Shape; 7] =
+    [&Source::SHAPE, &Stage::SHAPE, &Sink::SHAPE, &Checkpoint::SHAPE, &DeadLetters::SHAPE, &Run::SHAPE, &Store::SHAPE];
 
 fn is_section(value: &DeValue<'_>) -> bool {
     match value {

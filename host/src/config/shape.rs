@@ -1,141 +1,119 @@
-//! What a pipeline file may say: every section, every key, and an example of each for hints. The one list; the meaning
-//! of the keys is with the fields of [`super::Config`].
+//! What a section may hold, for who does not know its keys one by one: hints, the page of keys, the JSON Schema.
 
-/// A key and an example of its use.
-pub(super) type Key = (&'static str, &'static str);
+use serde_json::{Value as Json, json};
 
-/// What a section may hold.
+use super::value::Describe;
+
+/// A section, or the file, whose keys are the sections.
 pub(super) struct Shape {
     /// As in the file: `[source]`, `[[stage]]`.
     pub(super) name: &'static str,
+    /// Lines of Markdown.
+    pub(super) docs: &'static [&'static str],
     pub(super) keys: &'static [Key],
 }
 
-/// The file itself: its keys are the sections.
-pub(super) const FILE: Shape = Shape {
-    name: "a pipeline file",
-    keys: &[
-        ("source", r#"[source] with path = "corpus/*.parquet""#),
-        ("stage", r#"[[stage]] with component = "udfs/code.wasm" and function = "passages""#),
-        ("sink", r#"[sink] with path = "out/""#),
-        ("checkpoint", r#"[checkpoint] with path = "checkpoint/""#),
-        ("dead_letters", "[dead_letters] with full_row = true"),
-        ("run", "[run] with workers = 2"),
-    ],
-};
+/// A key, and what may stand behind it.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: &'static dyn Describe,
+    /// Of its use, for hints.
+    pub(super) example: &'static str,
+    pub(super) need: Need,
+    /// Lines of Markdown.
+    pub(super) docs: &'static [&'static str],
+}
 
-pub(super) const SOURCE: Shape = Shape {
-    name: "[source]",
-    keys: &[
-        ("path", r#"path = "corpus/*.parquet""#),
-        ("id", r#"id = "path" or id = ["crate", "path"]"#),
-        ("format", r#"format = "jsonl""#),
-        ("schema", r#"schema = { text = "string", n = "int64", tags = "list<string>", meta = "json" }"#),
-        ("extra_keys", r#"extra_keys = "drop""#),
-        ("on_bad_line", r#"on_bad_line = "skip""#),
-        ("record_bytes_max", r#"record_bytes_max = "64 MiB""#),
-        ("footers_max", "footers_max = 1000"),
-        ("store", STORE_EXAMPLE),
-    ],
-};
-
-pub(super) const STAGE: Shape = Shape {
-    name: "[[stage]]",
-    keys: &[
-        ("component", r#"component = "udfs/code.wasm""#),
-        ("function", r#"function = "passages""#),
-        ("config", "config = { line_length_max = 1000 }"),
-        ("on_error", r#"on_error = "skip""#),
-        ("memory_bytes_max", r#"memory_bytes_max = "512 MiB""#),
-        ("block_seconds_max", "block_seconds_max = 30"),
-        ("row_output_bytes_max", r#"row_output_bytes_max = "256 MiB""#),
-        ("isolate_calls_max", "isolate_calls_max = 10000"),
-        ("isolate_seconds_max", "isolate_seconds_max = 600"),
-        ("isolate_hangs_max", "isolate_hangs_max = 3"),
-        ("isolate_run_seconds_max", "isolate_run_seconds_max = 6000"),
-        ("on_unseparated", r#"on_unseparated = "skip""#),
-    ],
-};
-
-pub(super) const SINK: Shape = Shape {
-    name: "[sink]",
-    keys: &[
-        ("path", r#"path = "out/""#),
-        ("format", r#"format = "jsonl""#),
-        ("columns", r#"columns = ["path", "passage"]"#),
-        ("compression", r#"compression = "zstd""#),
-        ("nulls", r#"nulls = "omit""#),
-        ("file_bytes_max", r#"file_bytes_max = "256 MiB""#),
-        ("shared", "shared = true"),
-        ("store", STORE_EXAMPLE),
-    ],
-};
-
-pub(super) const CHECKPOINT: Shape = Shape {
-    name: "[checkpoint]",
-    keys: &[
-        ("path", r#"path = "checkpoint/""#),
-        ("lanes", "lanes = 64"),
-        ("split_bytes", r#"split_bytes = "4 GiB""#),
-        ("compact_entries", "compact_entries = 500"),
-        ("heartbeat_seconds", "heartbeat_seconds = 5"),
-        ("delete_on_success", "delete_on_success = true"),
-        ("group_rows_max", "group_rows_max = 4000000"),
-        ("group_bytes_max", r#"group_bytes_max = "64 MiB""#),
-        ("group_seconds_max", "group_seconds_max = 30"),
-        ("store", STORE_EXAMPLE),
-    ],
-};
-
-const STORE_EXAMPLE: &str = r#"store = { region = "eu-central-1" }"#;
-
-/// The table behind `store` in `[source]`, `[sink]` and `[checkpoint]`.
-pub(super) const STORE: Shape = Shape {
-    name: "`store`",
-    keys: &[
-        ("endpoint", r#"endpoint = "https://minio.example.com:9000""#),
-        ("region", r#"region = "eu-central-1""#),
-        ("profile", r#"profile = "team""#),
-        ("allow_http", "allow_http = true"),
-        ("retries", "retries = 10"),
-        ("timeout_seconds", "timeout_seconds = 30"),
-        ("requests_max", "requests_max = 64"),
-    ],
-};
-
-pub(super) const DEAD_LETTERS: Shape = Shape { name: "[dead_letters]", keys: &[("full_row", "full_row = true")] };
-
-pub(super) const RUN: Shape = Shape {
-    name: "[run]",
-    keys: &[
-        ("workers", "workers = 2"),
-        ("readers", "readers = 2"),
-        ("drain_seconds", "drain_seconds = 60"),
-        ("block_rows_max", "block_rows_max = 65536"),
-        ("block_bytes_max", r#"block_bytes_max = "2 MiB""#),
-        ("memory_bytes_max", r#"memory_bytes_max = "1 GiB""#),
-        ("ids_memory_bytes_max", r#"ids_memory_bytes_max = "256 MiB""#),
-    ],
-};
+/// What holds if the key is not there.
+pub(super) enum Need {
+    /// It has to be there.
+    Required,
+    /// This value, as it would be written.
+    Default(fn() -> Json),
+    /// This, in words; nothing if it is empty.
+    Absent(&'static str),
+}
 
 impl Shape {
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
-        self.keys.iter().map(|&(name, _)| name)
+        self.keys.iter().map(|key| key.name)
     }
 
-    pub(super) fn example(&self, key: &str) -> &'static str {
-        let found = self.keys.iter().find(|(name, _)| *name == key);
-        found.expect("a section is only asked for keys of its shape").1
+    pub(super) fn key(&self, name: &str) -> &'static Key {
+        let found = self.keys.iter().find(|key| key.name == name);
+        found.expect("a section is only asked for keys of its shape")
     }
 }
 
-/// The section behind a key of the file.
-pub(super) fn section_name(key: &str) -> String {
-    if key == "stage" { STAGE.name.to_owned() } else { format!("[{key}]") }
+impl Key {
+    pub(super) fn is_required(&self) -> bool {
+        matches!(self.need, Need::Required)
+    }
+
+    fn schema(&self) -> Json {
+        let mut schema = self.kind.schema();
+        schema["description"] = plain(self.docs).into();
+        if let Need::Default(value) = self.need {
+            schema["default"] = value();
+        }
+        schema
+    }
 }
 
-/// The sections that take a key.
-pub(super) fn homes(key: &str) -> Vec<&'static str> {
-    let sections = [&SOURCE, &STAGE, &SINK, &CHECKPOINT, &DEAD_LETTERS, &RUN, &STORE];
-    sections.into_iter().filter(|shape| shape.names().any(|name| name == key)).map(|shape| shape.name).collect()
+/// A section that may stand any number of times.
+pub(super) struct Repeated(pub(super) &'static Shape);
+
+impl Describe for Repeated {
+    fn section(&self) -> Option<&Shape> {
+        Some(self.0)
+    }
+
+    fn words(&self) -> String {
+        self.0.words()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "array", "items": self.0.schema() })
+    }
+}
+
+impl Describe for Shape {
+    fn section(&self) -> Option<&Shape> {
+        Some(self)
+    }
+
+    fn words(&self) -> String {
+        format!("the section {}", self.name)
+    }
+
+    fn schema(&self) -> Json {
+        let properties: serde_json::Map<_, _> =
+            self.keys.iter().map(|key| (key.name.to_owned(), key.schema())).collect();
+        let required: Vec<&str> = self.keys.iter().filter(|key| key.is_required()).map(|key| key.name).collect();
+        json!({
+            "type": "object",
+            "description": plain(self.docs),
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        })
+    }
+}
+
+/// Lines of documentation as one.
+pub(super) fn text(docs: &[&str]) -> String {
+    docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// The same where no page is beside it that a link could lead to: `[text](page.md)` is `text`.
+fn plain(docs: &[&str]) -> String {
+    let docs = text(docs);
+    let mut parts = docs.split("](");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let plain = parts.fold(first, |mut before, rest| {
+        let opened = before.rfind('[').expect("a link begins with a bracket");
+        before.remove(opened);
+        before + rest.split_once(')').map_or("", |(_, after)| after)
+    });
+    plain
 }

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
-use super::shape::{CHECKPOINT, DEAD_LETTERS, RUN, SINK, SOURCE, STAGE, STORE};
-use super::{Compression, Config, ExtraKeys, Format, Nulls, OnError, OnUnseparated, Place, Problems, load, parse};
+use super::section::SECTIONS;
+use super::{
+    Compression, Config, DeadLetters, ExtraKeys, Format, Nulls, OnError, OnUnseparated, Place, Problems, Sink, Source,
+    load, parse,
+};
 
 /// The smallest file that is good. Cases are put below it, or below one of its sections.
 const SOURCE_AND_SINK: &str = "[source]\npath = \"in/\"\n[sink]\npath = \"out/\"\n";
@@ -206,7 +209,7 @@ fn every_key_is_read() {
 /// The text above holds every key that there is, and so the test above reads every key.
 #[test]
 fn the_text_of_every_key_is_complete() {
-    for shape in [SOURCE, STAGE, SINK, CHECKPOINT, DEAD_LETTERS, RUN, STORE] {
+    for shape in SECTIONS {
         for name in shape.names() {
             let written = EVERY_KEY.contains(&format!("\n{name} = "));
             assert!(written, "`{name}` of {} is not in the test's text", shape.name);
@@ -245,19 +248,20 @@ fn rows_that_fail_unseparated_are_rows_that_fail() {
 /// Every hint's example, put where the hint says, is accepted.
 #[test]
 fn examples_are_good() {
-    for shape in [SOURCE, STAGE, SINK, CHECKPOINT, DEAD_LETTERS, RUN] {
-        let lines: Vec<&str> = shape.keys.iter().map(|(_, example)| example.split(" or ").next().unwrap()).collect();
+    let (store, sections) = SECTIONS.split_last().unwrap();
+    for shape in sections {
+        let lines: Vec<&str> = shape.keys.iter().map(|key| key.example.split(" or ").next().unwrap()).collect();
         let mut text = format!("{}\n{}\n", shape.name, lines.join("\n"));
-        for other in [SOURCE, SINK].iter().filter(|other| other.name != shape.name) {
-            text += &format!("{}\n{}\n", other.name, other.example("path"));
+        for other in [Source::SHAPE, Sink::SHAPE].iter().filter(|other| other.name != shape.name) {
+            text += &format!("{}\n{}\n", other.name, other.key("path").example);
         }
-        if shape.name == DEAD_LETTERS.name {
+        if shape.name == DeadLetters::SHAPE.name {
             text += "[[stage]]\ncomponent = 'a'\nfunction = 'f'\non_error = 'dead-letter'\n";
         }
         good(&text);
     }
-    for (_, example) in STORE.keys {
-        good(&format!("{SOURCE_AND_SINK}[sink.store]\n{example}\n"));
+    for key in store.keys {
+        good(&format!("{SOURCE_AND_SINK}[sink.store]\n{}\n", key.example));
     }
 }
 

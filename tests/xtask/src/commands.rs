@@ -118,7 +118,9 @@ pub(crate) fn lint() -> Result {
     cargo(&root, &target, |cargo| {
         cargo.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps", "--document-private-items"])
     })?;
-    lint_guests()
+    lint_guests()?;
+    // The manual's page of keys is made of their declarations.
+    cargo(&root, &target, |cargo| cargo.args(TEST).args(["--quiet", "--", "the_page_of_keys"]))
 }
 
 /// Each is a workspace of its own, which the host's does not reach.

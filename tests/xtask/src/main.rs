@@ -33,7 +33,7 @@ The project's automation.
   cargo xtask setup                  install what is missing: a tool chain for guests, pyarrow for tests
   cargo xtask quickstart [--small]   run a job over real data, kill it, resume it, prove the output
   cargo xtask test [FILTER...]       all tests, or those of the host whose names hold a FILTER
-  cargo xtask lint                   formatting, clippy and docs, warnings denied
+  cargo xtask lint                   formatting, clippy and docs, warnings denied; the manual's page of keys
   cargo xtask soak                   the tests at full size, and the quickstart
   cargo xtask ray                    jobs that Ray Data begins and wasmpipe finishes, and the other way round; installs Ray
   cargo xtask fuzz [SECONDS]         look for checkpoints and components that no run survives, with libFuzzer and the address

@@ -734,4 +734,20 @@ mod tests {
             "#]],
         );
     }
+    /// What an editor says of a pipeline file by its schema.
+    #[test]
+    fn mistakes_of_a_pipeline_file() {
+        let source = json!({ "path": "in/", "id": ["a", "b"], "footers_max": 1, "store": { "retries": 0 } });
+        let stage = json!({ "component": "a.wasm", "function": "f", "config": { "any": [1] }, "on_error": "skip" });
+        let sink = json!({ "path": "out/", "file_bytes_max": "1 GiB" });
+        let checkpoint = json!({ "path": "c", "group_bytes_max": 1000, "heartbeat_seconds": 0.5, "lanes": 65536 });
+        let good = json!({ "source": source, "stage": [stage, stage], "sink": sink, "checkpoint": checkpoint });
+        check(crate::config::schema(), good, expect![""]);
+
+        let source = json!({ "path": "", "id": [], "footers_max": 0, "store": { "regoin": "a" } });
+        let stage = json!({ "component": "a.wasm", "on_error": "skp" });
+        let checkpoint = json!({ "path": "c", "heartbeat_seconds": 61, "lanes": 65537, "delete_on_success": 1 });
+        let bad = json!({ "source": source, "stage": [stage], "checkpoint": checkpoint, "runs": {} });
+        check(crate::config::schema(), bad, expect![""]);
+    }
 }

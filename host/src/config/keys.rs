@@ -9,7 +9,8 @@ use super::declare::{choice, section};
 use super::section::{Report, Section};
 use super::shape::{Key, Need, Repeated, Shape};
 use super::value::{
-    Boolean, Bytes, Choice, ColumnOrColumns, ColumnTypes, Columns, FunctionConfig, LocalPath, Place, Reach, Seconds, Text, Whole,
+    Boolean, Bytes, Choice, ColumnOrColumns, ColumnTypes, Columns, FunctionConfig, LocalPath, Place, Reach, Seconds,
+    Text, Whole,
 };
 use super::{At, Settings};
 

@@ -24,10 +24,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::chain::{self, Link};
 use super::fingerprint::{differences, fingerprint};
-use super::{Ids, OnError, Options, Plan, PlanError, Source};
+use super::{Ids, Options, Plan, PlanError, Source};
 use crate::annotations;
 use crate::commit::{self, Root};
-use crate::config::{At, Config, Problem, Problems};
+use crate::config::{self, At, Config, Problem, Problems};
 use crate::format::parquet::Parquet;
 use crate::message::Message;
 use crate::sink;
@@ -39,9 +39,7 @@ use footers::Footers;
 use memory::{Memory, Users};
 use places::Stores;
 pub use settings::settings_of;
-use settings::{
-    COMPACT_ENTRIES, Crew, HEARTBEAT, checkpoint_key, dead_letters, group_limits, new_job, on_error, results, value_or,
-};
+use settings::{Crew, dead_letters, group_limits, new_job, on_error, results};
 
 /// Makes the plan, or says everything that is wrong.
 pub async fn make(config: &Config, options: &Options) -> Result<Plan, PlanError> {
@@ -79,7 +77,8 @@ impl Draft<'_> {
         let config = self.config;
         let stores = self.stores();
         let components = self.components();
-        let group = group_limits(config);
+        let keys = config.checkpoint.clone().unwrap_or_default();
+        let group = group_limits(&keys);
         let crew = Crew::of(&config.run, group);
         let memory = self.memory(crew);
         let problems_before = self.problems.len();
@@ -137,7 +136,7 @@ impl Draft<'_> {
             Some(root) => accept_changes(root, &fingerprint, self.options.accept_change)?,
             None => Vec::new(),
         };
-        let on_bad_line = on_error(config.source.on_bad_line.as_ref());
+        let on_bad_line = on_error(config.source.on_bad_line());
         let of_letters = commit::letter_schema(&schema, &columns.schema, fingerprint.has_lines());
         let letters = self.has_dead_letters().then(|| dead_letters(config, of_letters, memory));
         let sink = sink::Spec { store: sink, outputs: iter::once(results).chain(letters).collect() };
@@ -166,7 +165,7 @@ impl Draft<'_> {
             checkpoint,
             is_durable: config.checkpoint.is_some(),
             root,
-            shared: value_or(config.sink.shared.as_ref(), false),
+            shared: config.sink.shared(),
             finished_before,
             fingerprint,
             accepts_change: self.options.accept_change,
@@ -175,10 +174,10 @@ impl Draft<'_> {
             take_over: self.options.take_over,
             relocate: self.options.relocate,
             retry_failed: self.options.retry_failed,
-            genesis: new_job(config),
-            compact_entries: checkpoint_key(config, |written| written.compact_entries.as_ref(), COMPACT_ENTRIES),
-            heartbeat: checkpoint_key(config, |written| written.heartbeat_seconds.as_ref(), HEARTBEAT),
-            delete_on_success: checkpoint_key(config, |written| written.delete_on_success.as_ref(), false),
+            genesis: new_job(&keys),
+            compact_entries: keys.compact_entries(),
+            heartbeat: keys.heartbeat_seconds(),
+            delete_on_success: keys.delete_on_success(),
             group,
             run: crew.run(&config.run, memory),
             cache: self.options.cache.clone(),
@@ -227,13 +226,13 @@ impl Draft<'_> {
     }
 
     fn has_dead_letters(&self) -> bool {
-        let stages = self.config.stages.iter().map(|stage| stage.on_error.as_ref());
-        let mut written = stages.chain([self.config.source.on_bad_line.as_ref()]);
-        written.any(|written| on_error(written) == OnError::DeadLetter)
+        let stages = self.config.stages.iter().map(config::Stage::on_error);
+        let mut written = stages.chain([self.config.source.on_bad_line()]);
+        written.any(|on_error| on_error == config::OnError::DeadLetter)
     }
 
     fn keeps_full_rows(&self) -> bool {
-        self.has_dead_letters() && self.config.dead_letters.full_row.as_ref().is_some_and(|written| written.value)
+        self.has_dead_letters() && self.config.dead_letters.full_row()
     }
 
     /// Whether the sink's format has the columns that are written.

@@ -246,7 +246,7 @@ impl Draft<'_> {
             Ok(binding) => {
                 let after = before.after(used, &binding.adds);
                 bindings.wanted.extend(binding.needs.fields().iter().map(|field| field.name().clone()));
-                let (on_error, isolation) = (on_error(stage.on_error.as_ref()), isolation(stage, &spec.limits));
+                let (on_error, isolation) = (on_error(stage.on_error()), isolation(stage, &spec.limits));
                 bindings.bound.push(Bound { spec, binding, line: written.line, on_error, isolation });
                 Some(after)
             }

@@ -10,7 +10,6 @@ use futures::StreamExt;
 use super::super::{PlanError, nearby};
 use super::Draft;
 use super::places::Stores;
-use super::settings::value_or;
 use crate::annotations;
 use crate::commit::Root;
 use crate::config::shown;
@@ -19,9 +18,7 @@ use crate::message::Message;
 use crate::source::{self, Object, Opened, SourceError, Survey, Union};
 use crate::store::Store;
 
-/// Objects of which a new job reads all footers.
-const FOOTERS_MAX: u64 = 1000;
-/// If there are more, footers of so many, from the first to the last. The others are checked as they are read.
+/// Of more than `footers_max` objects, footers of so many, from the first to the last. The others are checked as they are read.
 const FOOTERS_OF_MORE: usize = 64;
 /// Footers that are in memory at a time.
 const FOOTERS_AT_ONCE: usize = 16;
@@ -135,7 +132,7 @@ impl Draft<'_> {
         };
         let ids = config.source.id.iter().flat_map(|ids| &ids.value).map(|name| name.value.as_str());
         let ids: Vec<&str> = ids.collect();
-        let looked_at = looked_at(&found.objects, value_or(config.source.footers_max.as_ref(), FOOTERS_MAX));
+        let looked_at = looked_at(&found.objects, config.source.footers_max());
         let opens: Vec<_> = looked_at.into_iter().map(|object| open(store, object)).collect();
         let mut opened = futures::stream::iter(opens).buffered(FOOTERS_AT_ONCE);
         let mut footers = Footers::default();

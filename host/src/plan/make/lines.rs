@@ -58,10 +58,10 @@ impl Draft<'_> {
     }
 
     fn extra_keys(&self) -> ExtraKeys {
-        match self.config.source.extra_keys.as_ref().map(|written| written.value) {
-            None | Some(config::ExtraKeys::Refuse) => ExtraKeys::Refuse,
-            Some(config::ExtraKeys::Drop) => ExtraKeys::Drop,
-            Some(config::ExtraKeys::Keep) => ExtraKeys::Keep,
+        match self.config.source.extra_keys() {
+            config::ExtraKeys::Refuse => ExtraKeys::Refuse,
+            config::ExtraKeys::Drop => ExtraKeys::Drop,
+            config::ExtraKeys::Keep => ExtraKeys::Keep,
         }
     }
 

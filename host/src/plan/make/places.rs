@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::{Options, PlanError, nearby};
 use super::Draft;
-use super::settings::{settings_of, value_or};
+use super::settings::settings_of;
 use crate::commit::{self, CommitError, Fingerprint, Manifest, Root};
 use crate::config::{self, At};
 use crate::message::Message;
@@ -253,7 +253,7 @@ impl Draft<'_> {
     }
 
     fn is_shared(&self) -> bool {
-        value_or(self.config.sink.shared.as_ref(), false)
+        self.config.sink.shared()
     }
 
     /// Another job has claimed the sink, and has not written yet.

@@ -1,7 +1,6 @@
 //! Settings of the pipeline file, and what they are where it does not say.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
@@ -19,17 +18,6 @@ use crate::source::BlockSize;
 use crate::store::Settings;
 use crate::udf;
 
-const LANES: u32 = 1;
-const SPLIT_BYTES: u64 = 4 << 30;
-pub(super) const COMPACT_ENTRIES: u64 = 500;
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
-const GROUP_ROWS_MAX: u64 = 4_000_000;
-const GROUP_BYTES_MAX: u64 = 64 << 20;
-const GROUP_TIME_MAX: Duration = Duration::from_secs(30);
-const FILE_BYTES_MAX: u64 = 256 << 20;
-const DRAIN: Duration = Duration::from_secs(60);
-const BLOCK_ROWS_MAX: u32 = 64 * 1024;
-const BLOCK_BYTES_MAX: u64 = 2 << 20;
 /// With less, every few ids are a file of their own.
 const IDS_MEMORY_BYTES_MIN: u64 = 64 << 10;
 
@@ -47,44 +35,38 @@ pub fn settings_of(written: &config::Store) -> Settings {
     }
 }
 
-pub(super) fn on_error(written: Option<&At<config::OnError>>) -> OnError {
-    match written.map(|written| written.value) {
-        Some(config::OnError::Skip) => OnError::Skip,
-        Some(config::OnError::DeadLetter) => OnError::DeadLetter,
-        Some(config::OnError::Fail) | None => OnError::Fail,
+pub(super) fn on_error(written: config::OnError) -> OnError {
+    match written {
+        config::OnError::Skip => OnError::Skip,
+        config::OnError::DeadLetter => OnError::DeadLetter,
+        config::OnError::Fail => OnError::Fail,
     }
 }
 
 pub(super) fn limits_of(stage: &config::Stage) -> udf::Limits {
-    let mut limits = udf::Limits::default();
-    if let Some(bytes) = &stage.memory_bytes_max {
-        limits.memory_bytes_max = bytes.value;
+    udf::Limits {
+        memory_bytes_max: stage.memory_bytes_max(),
+        block_time_max: stage.block_seconds_max(),
+        row_output_bytes_max: stage.row_output_bytes_max(),
+        ..udf::Limits::default()
     }
-    if let Some(time) = &stage.block_seconds_max {
-        limits.block_time_max = time.value;
-    }
-    if let Some(bytes) = &stage.row_output_bytes_max {
-        limits.row_output_bytes_max = bytes.value;
-    }
-    limits
 }
 
 pub(super) fn isolation(stage: &config::Stage, limits: &udf::Limits) -> Isolation {
     let default = Isolation::of_block_time(limits.block_time_max);
-    let on_unseparated = stage.on_unseparated.as_ref().map(|written| written.value);
     Isolation {
-        calls_max: value_or(stage.isolate_calls_max.as_ref(), default.calls_max),
+        calls_max: stage.isolate_calls_max(),
         time_max: value_or(stage.isolate_seconds_max.as_ref(), default.time_max),
-        hangs_max: value_or(stage.isolate_hangs_max.as_ref(), default.hangs_max),
+        hangs_max: stage.isolate_hangs_max(),
         run_time_written: stage.isolate_run_seconds_max.as_ref().map(|written| written.value),
-        skips_unseparated: on_unseparated == Some(config::OnUnseparated::Skip),
+        skips_unseparated: stage.on_unseparated() == config::OnUnseparated::Skip,
     }
 }
 
 /// Results, in the format that is asked for.
 pub(super) fn results(config: &Config, schema: SchemaRef, memory: Memory) -> Output {
-    let file_bytes_max = value_or(config.sink.file_bytes_max.as_ref(), FILE_BYTES_MAX);
-    Output { kind: OutputKind::Results, schema, format: output_format(&config.sink, memory), file_bytes_max }
+    let (format, file_bytes_max) = (output_format(&config.sink, memory), config.sink.file_bytes_max());
+    Output { kind: OutputKind::Results, schema, format, file_bytes_max }
 }
 
 /// Dead letters, in Parquet whatever results are.
@@ -95,16 +77,16 @@ pub(super) fn dead_letters(config: &Config, schema: SchemaRef, memory: Memory) -
 
 /// How results are written.
 fn output_format(sink: &config::Sink, memory: Memory) -> Arc<dyn OutputFormat> {
-    let nulls = match sink.nulls.as_ref().map(|written| written.value) {
-        Some(config::Nulls::Write) | None => Nulls::Written,
-        Some(config::Nulls::Omit) => Nulls::LeftOut,
+    let nulls = match sink.nulls() {
+        config::Nulls::Write => Nulls::Written,
+        config::Nulls::Omit => Nulls::LeftOut,
     };
-    match sink.format.as_ref().map(|written| written.value) {
-        Some(config::Format::Parquet) | None => Arc::new(parquet_output(sink, memory)),
-        Some(config::Format::JsonLines) => Arc::new(JsonLinesOutput {
-            compression: match sink.compression.as_ref().map(|written| written.value) {
-                Some(config::Compression::None) => Compression::None,
-                Some(config::Compression::Gzip) => Compression::Gzip,
+    match sink.format() {
+        config::Format::Parquet => Arc::new(parquet_output(sink, memory)),
+        config::Format::JsonLines => Arc::new(JsonLinesOutput {
+            compression: match sink.compression() {
+                config::Compression::None => Compression::None,
+                config::Compression::Gzip => Compression::Gzip,
                 // Others are refused where they are written.
                 _ => Compression::Zstd,
             },
@@ -115,37 +97,26 @@ fn output_format(sink: &config::Sink, memory: Memory) -> Arc<dyn OutputFormat> {
 }
 
 fn parquet_output(sink: &config::Sink, memory: Memory) -> ParquetOutput {
-    let compression = match sink.compression.as_ref().map(|written| written.value) {
-        Some(config::Compression::Zstd) | None => parquet::Compression::Zstd,
-        Some(config::Compression::Snappy) => parquet::Compression::Snappy,
-        Some(config::Compression::Lz4) => parquet::Compression::Lz4,
-        Some(config::Compression::Gzip) => parquet::Compression::Gzip,
-        Some(config::Compression::None) => parquet::Compression::None,
+    let compression = match sink.compression() {
+        config::Compression::Zstd => parquet::Compression::Zstd,
+        config::Compression::Snappy => parquet::Compression::Snappy,
+        config::Compression::Lz4 => parquet::Compression::Lz4,
+        config::Compression::Gzip => parquet::Compression::Gzip,
+        config::Compression::None => parquet::Compression::None,
     };
     ParquetOutput { compression, row_group_bytes_max: memory.row_group as usize }
 }
 
-pub(super) fn group_limits(config: &Config) -> GroupLimits {
+pub(super) fn group_limits(checkpoint: &config::Checkpoint) -> GroupLimits {
     GroupLimits {
-        rows_max: checkpoint_key(config, |written| written.group_rows_max.as_ref(), GROUP_ROWS_MAX),
-        bytes_max: checkpoint_key(config, |written| written.group_bytes_max.as_ref(), GROUP_BYTES_MAX),
-        time_max: checkpoint_key(config, |written| written.group_seconds_max.as_ref(), GROUP_TIME_MAX),
+        rows_max: checkpoint.group_rows_max(),
+        bytes_max: checkpoint.group_bytes_max(),
+        time_max: checkpoint.group_seconds_max(),
     }
 }
 
-pub(super) fn new_job(config: &Config) -> NewJob {
-    NewJob {
-        lanes: checkpoint_key(config, |written| written.lanes.as_ref(), LANES),
-        split_bytes: checkpoint_key(config, |written| written.split_bytes.as_ref(), SPLIT_BYTES),
-    }
-}
-
-pub(super) fn checkpoint_key<T: Copy>(
-    config: &Config,
-    key: impl Fn(&config::Checkpoint) -> Option<&At<T>>,
-    default: T,
-) -> T {
-    value_or(config.checkpoint.as_ref().and_then(key), default)
+pub(super) fn new_job(checkpoint: &config::Checkpoint) -> NewJob {
+    NewJob { lanes: checkpoint.lanes(), split_bytes: checkpoint.split_bytes() }
 }
 
 /// A page is read, however little memory there is.
@@ -166,9 +137,8 @@ impl Crew {
         Crew {
             workers: value_or(run.workers.as_ref(), cores) as usize,
             readers: value_or(run.readers.as_ref(), cores) as usize,
-            block_rows_max: u64::from(value_or(run.block_rows_max.as_ref(), BLOCK_ROWS_MAX)).min(group.rows_max)
-                as usize,
-            block_bytes_max: value_or(run.block_bytes_max.as_ref(), BLOCK_BYTES_MAX).min(group.bytes_max) as usize,
+            block_rows_max: u64::from(run.block_rows_max()).min(group.rows_max) as usize,
+            block_bytes_max: run.block_bytes_max().min(group.bytes_max) as usize,
         }
     }
 
@@ -180,7 +150,7 @@ impl Crew {
         Run {
             workers: self.workers,
             readers: self.readers,
-            drain: value_or(run.drain_seconds.as_ref(), DRAIN),
+            drain: run.drain_seconds(),
             block: BlockSize {
                 rows_max: self.block_rows_max,
                 bytes_max: self.block_bytes_max,
@@ -202,4 +172,18 @@ fn page_bytes_max(run: &config::Run, readers: usize) -> u64 {
 
 pub(super) fn value_or<T: Copy>(written: Option<&At<T>>, default: T) -> T {
     written.map_or(default, |written| written.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `host/docs/keys.md` says holds is what holds in rooms that know nothing of pipeline files.
+    #[test]
+    fn a_stage_without_keys_has_the_limits_that_functions_have_without_a_stage() {
+        let stage = config::Stage::default();
+        let limits = limits_of(&stage);
+        assert_eq!(limits, udf::Limits::default());
+        assert_eq!(isolation(&stage, &limits), Isolation::of_block_time(limits.block_time_max));
+    }
 }

@@ -519,7 +519,7 @@ mod tests {
         assert_eq!(told[1].1, "the line has 2000 bytes, and record_bytes_max is 1000");
         assert_eq!((told[2].1.as_str(), told[2].2), ("`n`: the line ends within its object", UNENDED));
         assert_eq!(bad(12)[1].0, "line 1 from byte 12");
-        assert_eq!(bad(12)[1].1, "the line has 2000 bytes, and record_bytes_max is 1000; the line begins at byte 21");
+        assert_eq!(bad(12)[1].1, "the line has 2000 bytes, and record_bytes_max is 1000; the line begins at byte 20");
     }
 
     #[test]

@@ -203,7 +203,7 @@ fn what_cannot_be_read_as_lines_is_said_before_anything_is_written() {
         ("schema = { a = \"string\" }", &["a.parquet"], "`schema` is for JSON Lines, and the source is Parquet"),
         ("on_bad_line = \"skip\"", &["a.parquet"], "`on_bad_line` is for JSON Lines"),
         ("footers_max = 3", &["a.jsonl"], "`footers_max` is for Parquet"),
-        ("record_bytes_max = \"2 GiB\"", &["a.jsonl"], "`record_bytes_max` is more than 1 GiB"),
+        ("record_bytes_max = \"2 GiB\"", &["a.jsonl"], "`record_bytes_max` must be at most 1 GiB"),
         ("", &["empty.jsonl"], "no columns were found in the first lines"),
         ("", &["cut.jsonl.gz"], "the gzip data ends at byte"),
         ("", &["other.jsonl.zst"], "it is no zstd data"),

@@ -33,6 +33,7 @@
 //! * `fidelity` - what came is what goes out (E4).
 //! * `formats` - results in other formats than Parquet.
 //! * `lines` - JSON Lines as a source.
+//! * `conformance` - what every format must stand, on every store (K).
 //! * `flips` - a bit of a checkpoint that is not what it was (I).
 //! * `forged` - entries in the place of others (I).
 //! * `frozen` - jobs that earlier builds began.
@@ -47,6 +48,7 @@ mod caches;
 mod claims;
 mod compile;
 mod complete;
+mod conformance;
 mod contract;
 mod crash;
 mod dead_letters;

@@ -8,6 +8,7 @@
 //!  - `bench.rs`       the same corpus, with the clock running
 //!  - `log.rs`         a job with a long log, with the clock running
 //!  - `resume.rs`      a job that another system began, beside that system and others, with the clock running
+//!  - `formats.rs`     JSON Lines to Parquet and back, beside others, with the clock running
 //!  - `tree.rs`        what a program and all that it starts use
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program of the project's own")]
@@ -15,6 +16,7 @@
 mod bench;
 mod compare;
 mod corpus;
+mod formats;
 mod job;
 mod log;
 mod quickstart;
@@ -38,6 +40,7 @@ What `cargo xtask` does to data.
   wasmpipe-tools id OPTIONS            measure what `id` costs against rows known by position
   wasmpipe-tools log OPTIONS           measure how soon a job with a long log goes on
   wasmpipe-tools resume OPTIONS        measure a job that another system began, beside that system and others
+  wasmpipe-tools formats OPTIONS       measure JSON Lines to Parquet and back, beside others
 
 OPTIONS of quickstart, bench, id and log:
   --wasmpipe FILE     the binary
@@ -45,6 +48,14 @@ OPTIONS of quickstart, bench, id and log:
   --work DIR          the folder to work in
   --small             an eighth of the corpus, a twentieth of the log
   --copies N          bench, id: the corpus N times, in groups of the usual size
+
+OPTIONS of formats:
+  --wasmpipe FILE     the binary
+  --work DIR          the folder to work in
+  --scripts DIR       the folder of formats.py
+  --python FILE       an interpreter with DuckDB, Polars and pyarrow
+  --rows N            (400000)
+  --rounds N          (3)
 
 OPTIONS of resume:
   --wasmpipe FILE     the binary
@@ -83,6 +94,7 @@ fn answer(words: &[String]) -> Result {
         ["id", options @ ..] => bench::id(&Options::parse(options)?),
         ["log", options @ ..] => log::measure(&Options::parse(options)?),
         ["resume", options @ ..] => resume::measure(options),
+        ["formats", options @ ..] => formats::measure(options),
         ["--help" | "help"] => {
             print!("{HELP}");
             Ok(())

@@ -48,6 +48,14 @@ pub(crate) fn bench_resume(options: &[&str]) -> Result {
     process::run(tools.args(options))
 }
 
+pub(crate) fn bench_formats(options: &[&str]) -> Result {
+    toolchain::ensure()?;
+    let python = python::ensure_peers()?;
+    let mut tools = tools("formats", "udfs/identity")?;
+    tools.arg("--python").arg(python).arg("--scripts").arg(place::root().join("tests/tools"));
+    process::run(tools.args(options))
+}
+
 /// Needs no host: the sorted id file is a crate of its own.
 pub(crate) fn bench_ids(options: &[&str]) -> Result {
     let python = python::ensure_peers()?;

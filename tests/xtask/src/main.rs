@@ -45,6 +45,8 @@ The project's automation.
                                      kind; 10 GB of memory, an hour; quickly: --ids 1000000 --kind uuid --layout file
   cargo xtask bench resume           measure a job that Ray Data began, beside Ray Data, DuckDB and Polars, which it installs;
                                      10 minutes and 2 GB of disk; quickly: --scale 100 --only wasmpipe,duckdb --rounds 1
+  cargo xtask bench formats          measure JSON Lines to Parquet and back beside DuckDB, Polars and pyarrow, which it installs; 5
+                                     minutes and 4 GB of disk; quickly: --rows 40000 --rounds 1
   cargo xtask bench log [--small]    measure how soon a job with a long log goes on
   cargo xtask bench udf [FILTER]     measure functions in the host against the same functions natively
   cargo xtask bench planes           measure the ways in which a block could cross the boundary
@@ -83,6 +85,7 @@ fn obey(words: &[String]) -> Result {
         ["bench", "id", options @ ..] => commands::bench_id(options),
         ["bench", "ids", options @ ..] => commands::bench_ids(options),
         ["bench", "resume", options @ ..] => commands::bench_resume(options),
+        ["bench", "formats", options @ ..] => commands::bench_formats(options),
         ["bench", options @ ..] => commands::bench(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

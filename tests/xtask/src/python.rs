@@ -35,8 +35,8 @@ const RAY: Environment = Environment {
 
 const PEERS: Environment = Environment {
     folder: "venv-peers",
-    packages: &["duckdb==2.0.0", "polars==2.1.0", "matplotlib==3.11.2", "numpy==2.4.6"],
-    modules: "duckdb, polars, matplotlib.pyplot, numpy",
+    packages: &["duckdb==2.0.0", "polars==2.1.0", "pyarrow==26.0.1", "matplotlib==3.11.2", "numpy==2.4.6"],
+    modules: "duckdb, polars, pyarrow.json, matplotlib.pyplot, numpy",
 };
 
 /// A Python interpreter that has pyarrow and moto.
@@ -49,7 +49,7 @@ pub(crate) fn ensure_ray() -> Result<PathBuf> {
     RAY.ensure()
 }
 
-/// A Python interpreter that has DuckDB, Polars, NumPy and matplotlib.
+/// A Python interpreter that has DuckDB, Polars, pyarrow, NumPy and matplotlib.
 pub(crate) fn ensure_peers() -> Result<PathBuf> {
     PEERS.ensure()
 }

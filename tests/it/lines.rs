@@ -1,13 +1,16 @@
 //! JSON Lines as a source: which lines are rows, what is fixed when a job begins, and that no line is lost or doubled.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use wasmpipe::format::compression::Compression;
 use wasmpipe::format::compression::pack::Pack;
 
 use crate::support::pipeline::{Pipeline, in_small_blocks, pipeline};
-use crate::support::{Multiset, Workdir, assert_mentions, each_twice, killed_at_every_step, once};
+use crate::support::place::{Kind, Place};
+use crate::support::seam::{Crash, Stop};
+use crate::support::{Multiset, Workdir, assert_mentions, each_twice, is_soak, killed_at_every_step, once};
 
 const NAMES: [(&str, Compression); 4] = [
     ("a.jsonl", Compression::None),
@@ -104,10 +107,7 @@ fn a_kill_at_every_step_doubles_and_loses_no_line() {
 /// A file of several spans, in pieces that lie in several lanes, with lines over every border.
 #[test]
 fn a_large_file_is_read_by_all_readers_and_from_its_middle() {
-    let wide = |n: i64| {
-        format!("{{\"id\": \"id-{n}\", \"n\": {n}, \"text\": \"{}\"}}\n", "x".repeat(150_000 + n as usize * 100))
-    };
-    let text: String = (0..150).map(wide).collect();
+    let text: String = (0..150).map(|n| wide(n, 150_000 + n as usize * 100)).collect();
     assert!(text.len() > 20 << 20);
     let job = twice().checkpoint("lanes = 3\nsplit_bytes = \"7 MiB\"").run("block_bytes_max = \"1 MiB\"");
     let workdir = Workdir::quick();
@@ -121,6 +121,37 @@ fn a_large_file_is_read_by_all_readers_and_from_its_middle() {
     assert_eq!(workdir.output("out"), each_twice(0..150));
     workdir.assert_log_is_folder();
     assert_eq!(workdir.run().finished().run, None);
+}
+
+/// A wide line: the file that they make is large, and its rows are few.
+fn wide(n: i64, bytes: usize) -> String {
+    format!("{{\"id\": \"id-{n}\", \"n\": {n}, \"text\": \"{}\"}}\n", "x".repeat(bytes))
+}
+
+/// Killed half way, by what the store has given out.
+#[test]
+fn the_second_run_reads_what_the_first_has_not_done() {
+    let (rows, bytes) = if is_soak() { (40_000, 100_000) } else { (400, 150_000) };
+    let object = "bucket/in/a.jsonl";
+    let job = twice().by_position().sink("columns = [\"id\", \"twice\"]").checkpoint("group_rows_max = 50");
+    let job = job.run("readers = 1\nworkers = 1\nblock_bytes_max = \"1 MiB\"").anywhere();
+    let place = Place::new(Kind::S3, &job);
+    let text: String = (0..rows).map(|n| wide(n, bytes)).collect();
+    let size = text.len() as u64;
+    place.server().put(object, text);
+    // The first entry opens the lane.
+    let ran = place.run_with(&Arc::new(Crash::at(Stop::Committed(rows as u64 / 50 / 2))));
+    assert!(ran.error.is_some());
+    let first = place.server().take_bytes_given(object);
+    let ran = place.take_over();
+    let done = ran.finished().rows_skipped;
+    let second = place.server().take_bytes_given(object);
+    println!("{size} bytes, {first} in the first run, which did {done} of {rows} rows, {second} in the second");
+    let left = size - done * size / rows as u64;
+    // The span in which the first run was, the line over a border of each, and both ends of the file.
+    assert!(second < left + (8 << 20) + size / 100 + (1 << 20), "{second} of {left}");
+    assert!(done > rows as u64 / 4, "{done}");
+    assert_eq!(place.output(), each_twice(0..rows));
 }
 
 #[test]

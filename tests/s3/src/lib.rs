@@ -98,6 +98,11 @@ impl Server {
         self.requests().iter().filter(|request| request.op == op && request.name.starts_with(prefix)).count()
     }
 
+    /// Bytes that were given out of the object `name`, `bucket/key`, since this was asked the last time.
+    pub fn take_bytes_given(&self, name: &str) -> u64 {
+        self.shared.objects.take_given(name)
+    }
+
     /// Starts counting anew.
     pub fn forget(&self) {
         self.shared.requests.clear();

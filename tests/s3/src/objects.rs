@@ -21,6 +21,8 @@ pub(crate) struct Objects {
     buckets: BTreeSet<String>,
     held: Mutex<Held>,
     uploads_begun: AtomicU64,
+    /// Bytes of objects that were given out, by `bucket/key`.
+    given: Mutex<BTreeMap<String, u64>>,
     pub(crate) ignore_create_only: AtomicBool,
     pub(crate) page: AtomicUsize,
 }
@@ -58,11 +60,17 @@ impl Kept {
 }
 
 impl Objects {
+    /// Bytes of an object that were given out since the last call.
+    pub(crate) fn take_given(&self, name: &str) -> u64 {
+        self.given.lock().unwrap().remove(name).unwrap_or_default()
+    }
+
     pub(crate) fn new(buckets: &[&str]) -> Objects {
         Objects {
             buckets: buckets.iter().map(|&bucket| bucket.into()).collect(),
             held: Mutex::default(),
             uploads_begun: AtomicU64::new(0),
+            given: Mutex::default(),
             ignore_create_only: AtomicBool::new(false),
             page: AtomicUsize::new(1000),
         }
@@ -182,6 +190,7 @@ impl S3 for Served {
                 object.bytes.slice(range.start as usize..range.end as usize)
             }
         };
+        *self.given.lock().unwrap().entry(format!("{bucket}/{key}")).or_default() += bytes.len() as u64;
         output.content_length = Some(bytes.len() as i64);
         output.body = Some(blob(bytes));
         Ok(S3Response::new(output))

@@ -1,7 +1,7 @@
 //! How long does it take to turn JSON Lines into Parquet and back, and in how much memory, beside DuckDB, Polars and pyarrow?
 //!
 //! Records as people curate them: twelve keys, some nested, a text of 2 KB. All take turns on the same file, page cache warm;
-//! columns are declared, the codec is zstd at level 1. wasmpipe runs a pipeline without functions, with a checkpoint, and syncs
+//! columns are declared, the codec is zstd at level 1 within Parquet and 3 around JSON Lines. wasmpipe runs a pipeline without functions, with a checkpoint, and syncs
 //! what it writes; the others do neither. Every output is read again and compared, value by value.
 
 use std::fmt::Write as _;
@@ -91,7 +91,7 @@ impl Course {
         write_records(&lines, rows)?;
         let parquet = self.path(DIRECTIONS[1].from);
         tree::run(
-            self.script("duckdb").arg("to-parquet").arg("--source").arg(&lines).arg("--out").arg(&parquet),
+            self.script("pyarrow").arg("to-parquet").arg("--source").arg(&lines).arg("--out").arg(&parquet),
             &self.path("log"),
         )?;
         Ok(std::fs::metadata(lines)?.len())

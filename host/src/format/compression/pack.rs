@@ -9,10 +9,9 @@ use zstd::stream::write::Encoder;
 
 use super::Compression;
 
-/// Levels that are taken where none is said: of gzip the usual one; of zstd, as for pages of Parquet, the one that takes a third
-/// of the time for a twentieth more bytes.
+/// Levels that are taken where none is said: the usual ones.
 const GZIP_LEVEL: i32 = 6;
-const ZSTD_LEVEL: i32 = 1;
+const ZSTD_LEVEL: i32 = 3;
 
 /// A piece in the making. One without a byte is nothing at all.
 pub struct Pack {

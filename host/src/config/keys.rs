@@ -78,8 +78,9 @@ section! {
     /// Where rows come from.
     Source in "[source]":
 
-    /// A file, a folder (every `*.parquet` below it) or a glob (`*` stays within a folder, `**` does not), relative to the
-    /// pipeline file's folder, or in a [bucket](stores.md); see [which files are read](formats.md#which-files-are-read).
+    /// A file, a folder (every file below it that is named like the format) or a glob (`*` stays within a folder, `**` does
+    /// not), relative to the pipeline file's folder, or in a [bucket](stores.md); see [which files are
+    /// read](formats.md#which-files-are-read).
     path: String = Place, like r#""corpus/*.parquet""#, required;
 
     /// The column or columns that identify a row: integers, strings, binary, bool, dates, times, timestamps, decimals; never

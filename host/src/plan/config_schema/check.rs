@@ -748,6 +748,22 @@ mod tests {
         let stage = json!({ "component": "a.wasm", "on_error": "skp" });
         let checkpoint = json!({ "path": "c", "heartbeat_seconds": 61, "lanes": 65537, "delete_on_success": 1 });
         let bad = json!({ "source": source, "stage": [stage], "checkpoint": checkpoint, "runs": {} });
-        check(crate::config::schema(), bad, expect![""]);
+        check(
+            crate::config::schema(),
+            bad,
+            expect![[r#"
+                value at "/checkpoint/delete_on_success": `checkpoint.delete_on_success` must be true or false, not an integer [Whether the checkpoint goes away when the job is finished. By the manifest in the sink a rerun finds that there is nothing to do. (false if not given)]
+                value at "/checkpoint/heartbeat_seconds": `checkpoint.heartbeat_seconds` must be at most 60, not 61 [The time between two signs of life of a run. (5 if not given)]
+                value at "/checkpoint/lanes": `checkpoint.lanes` must be at most 65536, not 65537 [Logs that the job has, fixed when it begins: more than there will ever be processes on it. (1 if not given)]
+                key at "/runs": unknown key `runs` [did you mean `run`? it takes checkpoint, dead_letters, run, sink, source and stage]
+                value at "/source/footers_max": `source.footers_max` must be at least 1, not 0 [A new job of so many files reads all their footers, to find one schema for files that differ; of more files, 64 from the first to the last. (1000 if not given)]
+                value at "/source/id": `source.id` must have at least 1 item, not 0 []
+                value at "/source/path": `source.path` must have at least 1 character, not 0 [A file, a folder (every file below it that is named like the format) or a glob (`*` stays within a folder, `**` does not), relative to the pipeline file's folder, or in a bucket; see which files are r…]
+                key at "/source/store/regoin": unknown key `source.store.regoin` [did you mean `region`? it takes allow_http, endpoint, profile, region, requests_max, retries and timeout_seconds]
+                value at "/stage/0/on_error": `stage[0].on_error` must be "fail", "skip" or "dead-letter", not "skp" [did you mean "skip"?]
+                value at "/stage/0": `stage[0]` has no `function` [add `function`, a string: Which of the component's functions.]
+                value at "": `config` has no `sink` [add `sink`, a table with `path`: Where results go.]
+            "#]],
+        );
     }
 }

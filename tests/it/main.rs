@@ -38,6 +38,7 @@
 //! * `forged` - entries in the place of others (I).
 //! * `frozen` - jobs that earlier builds began.
 //! * `examples` - the functions of `udfs/` in pipelines.
+//! * `docs` - the manual: its pipeline files, commands and links.
 //! * `house` - the tree's own rules: which room may name which, and the map of cases.
 
 #![expect(clippy::print_stdout, reason = "kills and points are counted for who watches")]
@@ -52,6 +53,7 @@ mod conformance;
 mod contract;
 mod crash;
 mod dead_letters;
+mod docs;
 mod drift;
 mod examples;
 mod fidelity;

@@ -128,7 +128,7 @@ pub(crate) fn lint() -> Result {
     })?;
     lint_guests()?;
     // The manual's page of keys is made of their declarations.
-    cargo(&root, &target, |cargo| cargo.args(TEST).args(["--quiet", "--", "the_page_of_keys"]))
+    cargo(&root, &target, |cargo| cargo.args(TEST).args(["--quiet", "--lib", "--", "the_page_of_keys"]))
 }
 
 /// Each is a workspace of its own, which the host's does not reach.

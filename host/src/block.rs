@@ -372,6 +372,13 @@ impl Part {
         Ok(Part { rows: self.rows.filtered(&mask)?, parents: Parents::Of(parents) })
     }
 
+    fn rows_before(&self, parent: u32) -> usize {
+        match &self.parents {
+            Parents::Own(first) => (parent.saturating_sub(*first) as usize).min(self.rows.num_rows()),
+            Parents::Of(parents) => parents.values().partition_point(|own| *own < parent),
+        }
+    }
+
     fn last_parent(&self) -> Option<u32> {
         self.rows.num_rows().checked_sub(1).map(|last| self.parent(last as u32))
     }
@@ -464,6 +471,33 @@ impl Block {
             }
         }
         Ok(())
+    }
+
+    /// Source rows that did not fail, as ranges of the object's rows, each with how many current rows came of it.
+    pub fn yields(&self) -> Vec<(Range<u64>, u64)> {
+        let mut failed: Vec<u32> = self.failures.iter().map(|failure| failure.row).collect();
+        failed.sort_unstable();
+        let mut failed = failed.into_iter().peekable();
+        let (mut yields, mut first) = (Vec::new(), 0);
+        for range in &self.origin.rows {
+            // From the block's ordinals to the object's.
+            let shift = range.start - u64::from(first);
+            let end = first + (range.end - range.start) as u32;
+            while first < end {
+                let until = failed.next_if(|row| *row < end).unwrap_or(end);
+                if first < until {
+                    let rows = self.rows_before(until) - self.rows_before(first);
+                    yields.push((shift + u64::from(first)..shift + u64::from(until), rows));
+                }
+                first = until + u32::from(until < end);
+            }
+        }
+        yields
+    }
+
+    /// Current rows that came of source rows before this one.
+    fn rows_before(&self, row: u32) -> u64 {
+        self.parts.iter().map(|part| part.rows_before(row) as u64).sum()
     }
 
     /// How many source rows have at least one current row.

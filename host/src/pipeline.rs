@@ -20,6 +20,7 @@
 //! * `work` - what a worker thread does.
 //! * `letters` - the dead letters of a block.
 //! * `commits` - the commit loop, and how the lanes are left.
+//! * `marks` - when an object is through, and gets its mark.
 //! * `beating` - what goes on beside the work: the heartbeat, requests to stop, whether the job was moved away.
 //! * `finish` - one more look at what a run calls finished; the manifest; the checkpoint's deletion.
 //! * `record` - documents about a run or a job.
@@ -38,6 +39,7 @@ mod finish;
 mod groups;
 mod letters;
 mod look;
+mod marks;
 mod open;
 mod pace;
 mod read;

@@ -305,7 +305,7 @@ fn the_map_of_cases_names_tests_that_exist_and_run() {
         "K4", "K5", "K6", "K7", "K8", "K9", "K10", "K11", "K12", "K13", "K14", "E3", "S1", "S3", "S5", "S11", "S12",
         "S16", "S18", "X2", "X4", "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13",
         "P14", "P15", "P16", "P17", "P18", "I1", "I2", "I4", "I5", "P19", "P20", "P21", "P22", "P23", "P24", "P25",
-        "I3",
+        "I3", "P26", "P27",
     ];
     for case in landed {
         assert!(map.contains_key(case), "{case} is missing in tests/cases.toml");

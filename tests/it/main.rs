@@ -36,6 +36,7 @@
 //! * `conformance` - what every format must stand, on every store (K).
 //! * `flips` - a bit of a checkpoint that is not what it was (I).
 //! * `forged` - entries in the place of others (I).
+//! * `mirror` - results in folders of their objects, and published.
 //! * `frozen` - jobs that earlier builds began.
 //! * `examples` - the functions of `udfs/` in pipelines.
 //! * `docs` - the manual: its pipeline files, commands and links.
@@ -70,6 +71,7 @@ mod leak;
 mod lines;
 mod listing;
 mod messages;
+mod mirror;
 mod other_readers;
 mod output;
 mod poison;

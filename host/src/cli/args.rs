@@ -299,6 +299,22 @@ pub(super) enum OutputCommand {
     List(OutputList),
     /// Check that each of them is there with its size and its number of rows
     Verify(OutputVerify),
+    /// Join the results of each object of a finished job into one file with a plain name
+    Publish(OutputPublish),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OutputPublish {
+    /// The checkpoint's folder, or the pipeline file (.toml)
+    pub checkpoint: String,
+    /// A folder that is empty, or one into which this job was published before
+    pub to: String,
+    /// Names of files: `{object}` stands for an object's name without its ending
+    #[arg(long)]
+    pub name: String,
+    /// As one JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -111,7 +111,7 @@ fn print_exported(options: &args::Export, exported: &Exported, columns: &[String
     out!("{ids} in {files}, {}: {}", columns.join(", "), options.to);
 }
 
-fn failed(error: &ExchangeError) -> u8 {
+pub(super) fn failed(error: &ExchangeError) -> u8 {
     print_error(error);
     match error {
         ExchangeError::Refused(_) => REFUSED,

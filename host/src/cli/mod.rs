@@ -106,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Checkpoint(CheckpointCommand::Export(options)) => exchange::export(&options),
         Command::Output(OutputCommand::List(options)) => output::list(&options),
         Command::Output(OutputCommand::Verify(options)) => output::verify(&options),
+        Command::Output(OutputCommand::Publish(options)) => output::publish(&options),
         Command::DeadLetters(DeadLettersCommand::Show(options)) => dead_letters::show(&options),
         Command::CompileComponent(options) => compile::compile(options, std::io::stdout()),
     };

@@ -1,11 +1,12 @@
-//! `wasmpipe output`: the sink files that count at this moment, and whether they are what the log says.
+//! `wasmpipe output`: the sink files that count at this moment, whether they are what the log says, and what they are joined to.
 
 use serde::Serialize;
 
 use super::look::{self, Looked, Output};
-use super::text::{bytes, counted};
+use super::text::{bytes, counted, number};
 use super::{FAILED, FINISHED, args, print_error};
 use crate::commit::{DataCheck, Depth, FileEntry, OutputCheck, Place, check_output, gone_on_to};
+use crate::exchange::{self, Published};
 use crate::message::{Message, table};
 
 /// Everything that `list` prints.
@@ -115,6 +116,42 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
     }
     say!("{}", complaint(&verdict, store.url().trim_start_matches("file://")));
     FAILED
+}
+
+pub(super) fn publish(options: &args::OutputPublish) -> u8 {
+    let runtime = look::runtime();
+    let Looked { view, .. } = match look::checkpoint(&options.checkpoint, &runtime) {
+        Ok(looked) => looked,
+        Err(code) => return code,
+    };
+    let opened = look::open_sink(&options.checkpoint, &view.root.places.sink);
+    let (sink, to) = match opened.and_then(|sink| Ok((sink, look::open("folder", &options.to)?))) {
+        Ok(opened) => opened,
+        Err(code) => return code,
+    };
+    match runtime.block_on(exchange::publish(&view, &sink, &to, &options.name)) {
+        Ok(published) => {
+            print_published(&published, options);
+            FINISHED
+        }
+        Err(error) => super::exchange::failed(&error),
+    }
+}
+
+fn print_published(published: &Published, options: &args::OutputPublish) {
+    if options.json {
+        out!("{}", super::json(published));
+        return;
+    }
+    let Published { files, written, rows, bytes: size } = *published;
+    out!("{} in {}, {}: {}", counted(rows, "row"), counted(files, "file"), bytes(size), options.to);
+    if written < files {
+        say!(
+            "{} of them {} complete before",
+            number(files - written),
+            if files - written == 1 { "was" } else { "were" }
+        );
+    }
 }
 
 fn note_elsewhere(whose: &str) {

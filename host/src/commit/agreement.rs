@@ -2,13 +2,14 @@
 //! tells what was altered by chance; this also tells what was altered by hand, every digest taken anew, and what was altered
 //! in format 1, which has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::entry::{CoveredObject, IdFile, SideFile};
+use super::coverage::{Coverage, RowState};
+use super::entry::{CoveredObject, FileEntry, IdFile, SideFile};
 use super::group::GroupCounts;
 use super::replay::GroupState;
 use super::side::CoverageRow;
-use crate::sink::OutputKind;
+use crate::sink::{OutputKind, Span};
 
 /// How many source rows have a state, as their ranges say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +115,32 @@ fn check_files(group: &GroupState) -> Result<(), String> {
     Ok(())
 }
 
+/// Source rows whose results lie in files are done by the group that names these, each in one file.
+pub(super) fn check_holds<'a>(
+    objects: impl Iterator<Item = &'a CoveredObject>,
+    files: &[FileEntry],
+) -> Result<(), String> {
+    if files.iter().all(|file| file.holds.is_none()) {
+        return Ok(());
+    }
+    let mut left: HashMap<&str, Coverage> = HashMap::new();
+    for object in objects {
+        let done = left.entry(&object.object).or_default();
+        object.done.iter().for_each(|(start, end)| done.set(*start..*end, RowState::Done));
+    }
+    for (file, holds) in files.iter().filter_map(|file| Some((file, file.holds.as_ref()?))) {
+        let none = Coverage::default();
+        let own = left.get(holds.object.as_str()).unwrap_or(&none);
+        if let Some(span) = holds.spans.iter().find(|span| !own.missing(span.start..span.end).is_empty()) {
+            let Span { start, end, .. } = span;
+            return Err(format!("{} holds rows {start}..{end} of {}, which it did not do", file.path, holds.object));
+        }
+        let own = left.get_mut(holds.object.as_str()).expect("some of it is done");
+        holds.spans.iter().for_each(|span| own.unset(&(span.start..span.end)));
+    }
+    Ok(())
+}
+
 /// The id files of a compaction hold an id of each row that a group did, whatever became of the row later. Large ones that
 /// earlier compactions merged may hold those of groups that count no more.
 pub(super) fn check_ids(ids: &[IdFile], groups: &BTreeMap<u64, GroupState>) -> Result<(), String> {
@@ -129,7 +156,6 @@ pub(super) fn check_ids(ids: &[IdFile], groups: &BTreeMap<u64, GroupState>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::FileEntry;
 
     fn object() -> CoveredObject {
         CoveredObject {
@@ -149,7 +175,7 @@ mod tests {
 
     /// Of ten rows that were read one failed, two are dead letters, three were dropped, and four became nine.
     fn group() -> GroupState {
-        let file = |path: &str, rows| FileEntry { path: path.into(), rows, bytes: 1, digest: None };
+        let file = |path: &str, rows| FileEntry { path: path.into(), rows, bytes: 1, digest: None, holds: None };
         let counts = GroupCounts {
             rows_read: 10,
             rows_dropped: 3,
@@ -193,6 +219,27 @@ mod tests {
         assert!(said.check_segment(&group(), Some(&ids(6)), true).is_err());
         assert!(said.check_segment(&group(), None, true).is_err());
         assert!(said.check_segment(&group(), Some(&ids(7)), false).is_err());
+    }
+
+    #[test]
+    fn files_hold_rows_that_their_group_did_each_once() {
+        let file = |path: &str, spans: &[(u64, u64, u64)]| {
+            let spans: Vec<Span> = spans.iter().copied().map(Span::from).collect();
+            let holds = crate::sink::Holds { object: "a".into(), spans };
+            FileEntry { path: path.into(), rows: holds.rows(), bytes: 1, digest: None, holds: Some(holds) }
+        };
+        let check = |files: &[FileEntry]| check_holds([&object()].into_iter(), files);
+        assert_eq!(check(&[file("x", &[(0, 3, 4), (6, 8, 1)]), file("y", &[(3, 5, 0)])]), Ok(()));
+        let cases = [
+            (vec![file("x", &[(0, 3, 4)]), file("y", &[(2, 5, 1)])], "y holds rows 2..5 of a"),
+            (vec![file("x", &[(4, 7, 4)])], "x holds rows 4..7 of a"),
+            (vec![file("x", &[(30, 31, 1)])], "x holds rows 30..31 of a"),
+        ];
+        for (files, said) in cases {
+            let message = check(&files).unwrap_err();
+            assert!(message.contains(said), "{message}");
+        }
+        assert!(check_holds([].into_iter(), &[file("x", &[(0, 1, 1)])]).is_err());
     }
 
     #[test]

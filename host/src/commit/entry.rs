@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sink::OutputKind;
+use crate::sink::{Holds, Layout, OutputKind};
 
 /// `root/<number>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ pub struct Genesis {
     pub imported: Vec<SideFile>,
     /// What the job computes.
     pub fingerprint: Fingerprint,
+    /// Where files of results lie. Absent if they lie together.
+    #[serde(default, skip_serializing_if = "Layout::is_flat")]
+    pub layout: Layout,
 }
 
 /// One id column.
@@ -285,6 +288,9 @@ pub struct FileEntry {
     /// BLAKE3 of its bytes. Absent in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Whose results it holds, in the layout `mirror`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<Holds>,
 }
 
 impl FileEntry {

@@ -19,7 +19,7 @@ use crate::store::Store;
 /// Coverage that takes more bytes than this goes into a side file; an entry stays below 1 MiB.
 const INLINE_COVERAGE_BYTES_MAX: usize = 256 << 10;
 
-/// Sink files of one group beyond which they are named in a side file; an entry stays below 1 MiB.
+/// Sink files of one group, or ranges that they hold, beyond which they are named in a side file; an entry stays below 1 MiB.
 const INLINE_FILES_MAX: usize = 1024;
 
 /// The longest entry: one put holds it, one reader reads it.
@@ -213,7 +213,7 @@ impl Lane {
             (None, Some(side::write_coverage(&self.store, path, &rows).await?))
         };
         let files = self.named(group.files);
-        let files_table = match self.root.format != FORMAT_1 && files.len() > INLINE_FILES_MAX {
+        let files_table = match self.root.format != FORMAT_1 && rows_of(&files) > INLINE_FILES_MAX {
             true => Some(self.files_table(group.number, &files).await?),
             false => None,
         };
@@ -238,11 +238,12 @@ impl Lane {
     fn named(&self, mut files: Vec<SinkFile>) -> Vec<FileEntry> {
         files.sort_by_key(|file| file.kind);
         let has_digest = self.root.format != FORMAT_1;
-        let entry = |SinkFile { path, rows, bytes, digest, .. }| FileEntry {
+        let entry = |SinkFile { path, rows, bytes, digest, holds, .. }| FileEntry {
             path,
             rows,
             bytes,
             digest: has_digest.then_some(digest),
+            holds,
         };
         files.into_iter().map(entry).collect()
     }
@@ -290,6 +291,11 @@ impl Lane {
             Put::Foreign => Err(self.fenced()),
         }
     }
+}
+
+/// How long a table of these files is.
+fn rows_of(files: &[FileEntry]) -> usize {
+    files.iter().map(|file| file.holds.as_ref().map_or(1, |holds| holds.spans.len())).sum()
 }
 
 /// What stands below an open.

@@ -258,8 +258,13 @@ mod tests {
         let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).unwrap();
         writer.write(&letter_batch(&schema, letters, &kept)).unwrap();
         let bytes = writer.into_inner().unwrap();
-        let entry =
-            FileEntry { path: path.into(), rows: letters.len() as u64, bytes: bytes.len() as u64, digest: None };
+        let entry = FileEntry {
+            path: path.into(),
+            rows: letters.len() as u64,
+            bytes: bytes.len() as u64,
+            digest: None,
+            holds: None,
+        };
         wait(sink.objects().put(&Path::from(path), bytes.into())).unwrap();
         entry
     }
@@ -297,7 +302,8 @@ mod tests {
         writer.write(&batch).unwrap();
         wait(sink.objects().put(&Path::from("_wasmpipe/dead-letters/x"), writer.into_inner().unwrap().into())).unwrap();
         let mut state = LaneState::default();
-        let files = vec![FileEntry { path: "_wasmpipe/dead-letters/x".into(), rows: 1, bytes: 1, digest: None }];
+        let files =
+            vec![FileEntry { path: "_wasmpipe/dead-letters/x".into(), rows: 1, bytes: 1, digest: None, holds: None }];
         state.groups.insert(1, GroupState { files, ..GroupState::default() });
         let error = wait(LetterReader::new(&sink, &state).next()).unwrap_err();
         assert!(error.to_string().contains("not those of dead letters"), "{error}");

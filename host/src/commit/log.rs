@@ -17,7 +17,7 @@ use object_store::path::Path;
 use super::document::{FORMAT_1, Stored, Unreadable, decode};
 use super::entry::{LaneEntry, number_name};
 use super::{CommitError, Root};
-use crate::store::{Store, staged_for};
+use crate::store::{Store, location, staged_for};
 
 /// Entries of the first portion that is read from the end; each portion is twice as long as the one before.
 const PORTION: usize = 256;
@@ -137,7 +137,7 @@ pub(super) fn entry_name(lane: u32, number: u64) -> String {
 /// Creates an entry. After an unclear answer it reads the number: the same bytes are mine, others are foreign, and if
 /// there is nothing the same bytes go to the same number again.
 pub(super) async fn create(store: &Store, name: &str, bytes: &Bytes) -> Result<Put, CommitError> {
-    let path = Path::from(name);
+    let path = location(name);
     let mut unclear = None;
     for attempt in 0..APPEND_ATTEMPTS {
         if attempt > 0 {

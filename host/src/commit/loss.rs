@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use object_store::path::Path;
-
 use super::CommitError;
 use super::lane::Lane;
 use super::log::last;
@@ -12,8 +10,7 @@ use super::manifest::{Manifest, manifest};
 use super::recover::{delete, sink_names};
 use super::replay::{Known, LaneState, read_state};
 use super::root::Root;
-use crate::sink::FileName;
-use crate::store::{Listed, Store};
+use crate::store::{Listed, Store, location};
 
 /// Lanes that were written under a later root entry than the last one that is there.
 pub async fn refuse_older_root(
@@ -61,7 +58,7 @@ fn is_lost(state: &LaneState, open: u64) -> bool {
 
 /// A file in the sink that carries this job's name and a lane which there is not.
 fn refuse_other_lanes(root: &Root, names: &[&str]) -> Result<(), CommitError> {
-    let lane = |name: &&str| FileName::parse(name).filter(|file| file.job == root.genesis.job).map(|file| file.lane);
+    let lane = |name: &&str| root.file_name(name).map(|file| file.lane);
     let is_other = |name: &&&str| lane(name).is_some_and(|lane| lane >= root.genesis.lanes);
     let Some(name) = names.iter().find(is_other) else { return Ok(()) };
     Err(CommitError::refused(
@@ -115,7 +112,7 @@ fn unknown_writers<'a, 'b>(
     };
     let mut lanes: BTreeMap<u32, _> = lanes.into_iter().map(known).collect();
     for name in names {
-        let Some(file) = FileName::parse(name).filter(|file| file.job == root.genesis.job) else { continue };
+        let Some(file) = root.file_name(name) else { continue };
         let Some((_, tokens, unknown)) = lanes.get_mut(&file.lane) else { continue };
         if !tokens.contains(file.token) {
             unknown.push(*name);
@@ -149,7 +146,7 @@ pub(super) async fn remove_unknown_writers(
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let unknown: Vec<&str> = unknown_writers(root, [&state], &names).into_iter().flat_map(|(_, names)| names).collect();
     refuse_files_of_manifest(root, sink, lane.number(), &unknown).await?;
-    delete(sink, unknown.into_iter().map(Path::from).collect()).await
+    delete(sink, unknown.into_iter().map(location).collect()).await
 }
 
 /// What the job's manifest names is what readers of the sink are given.

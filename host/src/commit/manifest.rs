@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn manifest_at(claim: u64, log: u64, file: &str) -> Manifest {
-        let files = vec![FileEntry { path: file.into(), rows: 1, bytes: 2, digest: None }];
+        let files = vec![FileEntry { path: file.into(), rows: 1, bytes: 2, digest: None, holds: None }];
         Manifest {
             format: FORMAT,
             job: "j".into(),

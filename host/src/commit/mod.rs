@@ -47,6 +47,7 @@
 //! * `delete` - a finished job's checkpoint goes away.
 //! * `claim` - whose a sink is.
 //! * `manifest` - what a finished job leaves in its sink.
+//! * `marks` - `_SUCCESS` of an object.
 //! * `repair` - what is wrong with a checkpoint, and how it is withdrawn.
 //! * `view` - what it all says at this moment, for commands that only look.
 //! * `output` - the sink files that count, beside what lies in the sink.
@@ -68,6 +69,7 @@ mod liveness;
 mod log;
 mod loss;
 mod manifest;
+mod marks;
 mod output;
 mod recover;
 mod repair;
@@ -99,8 +101,9 @@ pub use manifest::{
     Manifest, Position, SourceRows, leave_manifest, listing_digest, manifest, manifest_of, refuse_older_than_manifest,
     remove_manifest,
 };
+pub use marks::{Mark, Marked, keep_marks};
 pub use output::{DataCheck, Depth, Orphan, OutputCheck, Wrong, check_output};
-pub use recover::{Swept, check_files, list_sink, other_jobs, sink_names, sweep, sweep_late};
+pub use recover::{Swept, check_files, list_sink, note_layout, other_jobs, sink_names, sweep, sweep_late};
 pub use repair::{Finding, FindingKind, Verified, refuse_to_give_up_all, repair, verify};
 pub use replay::{GroupState, Known, LaneState, OpenState, last_open, read_state};
 pub use root::{Asked, Listing, Pinned, Places, Root, RootLink, random_name, schema_from_hex, schema_to_hex};

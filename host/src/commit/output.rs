@@ -11,7 +11,7 @@ use super::CommitError;
 use super::entry::FileEntry;
 use super::view::View;
 use crate::format::with_footer;
-use crate::sink::{FileName, OutputKind};
+use crate::sink::OutputKind;
 use crate::source::{self, Fetch, Object, SourceError};
 use crate::store::Store;
 
@@ -212,7 +212,7 @@ async fn digest_of(sink: &Store, object: &Object) -> Result<String, SourceError>
 
 fn orphans(view: &View, listing: &[ObjectMeta]) -> Vec<Orphan> {
     let named: HashSet<&str> = view.files().map(|file| file.path.as_str()).collect();
-    let is_ours = |path: &str| FileName::parse(path).is_some_and(|name| name.job == view.root.genesis.job);
+    let is_ours = |path: &str| view.root.file_name(path).is_some();
     let orphan = |meta: &ObjectMeta| Orphan { path: meta.location.to_string(), bytes: meta.size };
     let unnamed =
         listing.iter().filter(|meta| is_ours(meta.location.as_ref()) && !named.contains(meta.location.as_ref()));

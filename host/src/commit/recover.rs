@@ -7,15 +7,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
 
 use super::CommitError;
 use super::compact::entries_to_delete;
 use super::entry::FileEntry;
-use super::log::LaneLog;
+use super::log::{LaneLog, get};
 use super::replay::LaneState;
 use super::root::Root;
-use crate::sink::{FileName, OutputKind};
-use crate::store::{Listed, Store, staged_for};
+use crate::sink::{FileName, Layout, OWN_FOLDER, OutputKind};
+use crate::store::{Listed, Object, Oddity, Store, location, staged_for};
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +43,7 @@ pub async fn sweep(
     let orphans = orphans(&dead, states, names.iter().map(String::as_str));
     let mut swept = Swept { sink_files: orphans.len() as u64, ..Swept::default() };
     delete(sink, orphans).await?;
-    for kind in OutputKind::ALL {
-        swept.sink_files += remove_staged(sink, kind.folder(), |name| dead.wrote(name)).await?;
-    }
+    swept.sink_files += remove_staged_files(sink, &dead).await?;
     swept.side_files = sweep_side(root, lanes, checkpoint, &dead).await?;
     swept.entries += remove_staged_entries(checkpoint, root, lanes).await?;
     swept.side_files += remove_staged(checkpoint, "side/", |name| dead.has_token(name)).await?;
@@ -75,13 +74,18 @@ fn orphans<'a, 'b>(
     lanes: impl Iterator<Item = &'a LaneState>,
     names: impl Iterator<Item = &'b str>,
 ) -> Vec<Path> {
-    let counting: HashSet<&str> = lanes.flat_map(LaneState::files).map(|file| file.path.as_str()).collect();
-    names.filter(|name| !counting.contains(name) && dead.wrote(name)).map(Path::from).collect()
+    // What has the name of a file that counts, in another folder, is a copy that somebody has made.
+    let counting: HashSet<&str> = lanes.flat_map(LaneState::files).map(|file| base(&file.path)).collect();
+    names.filter(|name| !counting.contains(base(name)) && dead.wrote(name)).map(location).collect()
+}
+
+fn base(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// Writers that a later open of their lane has made dead: lane by token.
 struct Dead<'a> {
-    job: &'a str,
+    root: &'a Root,
     tokens: HashMap<&'a str, u32>,
 }
 
@@ -90,7 +94,7 @@ impl<'a> Dead<'a> {
     fn of(root: &'a Root, lanes: impl Iterator<Item = &'a LaneState>) -> Dead<'a> {
         let opens = lanes.flat_map(|state| state.opens.values().map(move |open| (open, state.lane)));
         let opens = opens.filter(|(open, _)| open.root >= root.relocated);
-        Dead { job: &root.genesis.job, tokens: opens.map(|(open, lane)| (open.token.as_str(), lane)).collect() }
+        Dead { root, tokens: opens.map(|(open, lane)| (open.token.as_str(), lane)).collect() }
     }
 
     /// Whether a side file is of one of them: `side/<token>-<name>`.
@@ -100,9 +104,29 @@ impl<'a> Dead<'a> {
     }
 
     fn wrote(&self, name: &str) -> bool {
-        FileName::parse(name)
-            .is_some_and(|file| file.job == self.job && self.tokens.get(file.token) == Some(&file.lane))
+        self.root.file_name(name).is_some_and(|file| self.tokens.get(file.token) == Some(&file.lane))
     }
+}
+
+/// What dead writers have staged in the sink and never will complete.
+async fn remove_staged_files(sink: &Store, dead: &Dead<'_>) -> Result<u64, CommitError> {
+    let is_mirrored = dead.root.genesis.layout == Layout::Mirror;
+    let folders = match is_mirrored {
+        true => folders_of_staged(sink).await.map_err(|cause| CommitError::store("list", "the sink", cause))?,
+        false => OutputKind::ALL.map(|kind| kind.folder().to_owned()).into(),
+    };
+    let mut removed = 0;
+    for folder in folders {
+        removed += remove_staged(sink, &folder, |name| dead.wrote(name)).await?;
+    }
+    Ok(removed)
+}
+
+/// Folders in which something is staged, with a slash at their ends.
+async fn folders_of_staged(sink: &Store) -> object_store::Result<BTreeSet<String>> {
+    let walk = sink.walk(|_| true).await?;
+    let staged = walk.odd.iter().filter(|odd| odd.why == Oddity::Staged);
+    Ok(staged.map(|odd| odd.path[..odd.path.len() - base(&odd.path).len()].to_owned()).collect())
 }
 
 /// What writers began to stage and never will complete: their number was taken before this process read it.
@@ -218,7 +242,7 @@ pub fn check_files<'a>(files: impl IntoIterator<Item = &'a FileEntry>, listing: 
 
 /// Names in a sink that belong to other jobs than `job`.
 pub async fn other_jobs(sink: &Store, job: Option<&str>) -> object_store::Result<Vec<String>> {
-    let (left, names) = (sink.names(super::manifest::FOLDER).await?, sink_names(sink).await?);
+    let (left, names) = (sink.names(OWN_FOLDER).await?, sink_names(sink).await?);
     let manifests = left.iter().filter_map(|name| name.strip_suffix(".json"));
     let files = names.iter().filter_map(|name| FileName::parse(name)).map(|file| file.job);
     let others: BTreeSet<&str> = manifests.chain(files).filter(|other| Some(*other) != job).collect();
@@ -227,6 +251,10 @@ pub async fn other_jobs(sink: &Store, job: Option<&str>) -> object_store::Result
 
 /// The objects of the sink that may be ours, with their sizes.
 pub async fn list_sink(sink: &Store) -> object_store::Result<Vec<Listed>> {
+    if has_mirror(sink).await? {
+        let listed = |Object { path, size, .. }: Object| Listed { name: path.to_string(), bytes: size };
+        return Ok(sink.walk(|_| true).await?.objects.into_iter().map(listed).collect());
+    }
     let mut listed = Vec::new();
     for kind in OutputKind::ALL {
         let below = |found: Listed| Listed { name: format!("{}{}", kind.folder(), found.name), ..found };
@@ -237,9 +265,31 @@ pub async fn list_sink(sink: &Store) -> object_store::Result<Vec<Listed>> {
 
 /// The names of the objects of the sink that may be ours.
 pub async fn sink_names(sink: &Store) -> object_store::Result<Vec<String>> {
+    if has_mirror(sink).await? {
+        return Ok(list_sink(sink).await?.into_iter().map(|listed| listed.name).collect());
+    }
     let mut names = Vec::new();
     for kind in OutputKind::ALL {
         names.extend(sink.names(kind.folder()).await?.into_iter().map(|name| format!("{}{name}", kind.folder())));
     }
     Ok(names)
+}
+
+/// What the name of an object in the sink ends in that says: files of a job lie in folders of their objects.
+const MIRROR: &str = ".mirror";
+
+/// Says that files of the job may lie in folders of their objects. Before the first of them is written, so that who lists the
+/// sink finds all of them, and elsewhere no folder is looked into.
+pub async fn note_layout(sink: &Store, root: &Root) -> Result<(), CommitError> {
+    let is_flat = root.genesis.layout == Layout::Flat;
+    let name = format!("{OWN_FOLDER}/{}{MIRROR}", root.genesis.job);
+    if is_flat || get(sink, &name).await?.is_some() {
+        return Ok(());
+    }
+    let put = sink.objects().put(&Path::from(name.as_str()), PutPayload::new()).await;
+    put.map(drop).map_err(|cause| CommitError::store("write", name, cause))
+}
+
+async fn has_mirror(sink: &Store) -> object_store::Result<bool> {
+    Ok(sink.names(OWN_FOLDER).await?.iter().any(|name| name.ends_with(MIRROR)))
 }

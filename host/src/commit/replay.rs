@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use super::agreement::{RowsSaid, check_ids};
+use super::agreement::{RowsSaid, check_holds, check_ids};
 use super::coverage::{ObjectCoverage, RowState};
 use super::document::FORMAT_1;
 use super::entry::{
@@ -564,6 +564,8 @@ impl Replay<'_> {
         let files = self.files_of(number, segment).await?;
         let is_own = |file: &FileEntry| self.check_file(file, Some(&segment.token));
         files.iter().try_for_each(is_own).map_err(|message| self.state.damaged(number, message))?;
+        let is_right = check_holds(covered.iter(), &files);
+        is_right.map_err(|message| self.state.damaged(number, message))?;
         let group = GroupState { root: segment.root, files, counts: segment.counts };
         let said = RowsSaid::of(covered.iter());
         let is_right = said.check_segment(&group, segment.ids.as_ref(), self.root.genesis.ids.is_some());
@@ -589,8 +591,8 @@ impl Replay<'_> {
 
     /// A file's name says whose it is.
     fn check_file(&self, file: &FileEntry, token: Option<&str>) -> Result<(), String> {
-        let name = FileName::parse(&file.path);
-        let is_of_lane = |name: &FileName| (name.job, name.lane) == (&self.root.genesis.job, self.state.lane);
+        let name = self.root.file_name(&file.path).filter(|name| holds_what_its_folder_says(file, name));
+        let is_of_lane = |name: &FileName| name.lane == self.state.lane;
         match name.filter(is_of_lane).filter(|name| token.is_none_or(|token| token == name.token)) {
             Some(_) => Ok(()),
             None => Err(format!("it names {}, which its writer cannot have written", file.path)),
@@ -656,6 +658,14 @@ fn root_of(entry: &LaneEntry) -> Option<(u64, Option<&str>)> {
         LaneEntry::Segment(segment) => Some((segment.root, segment.root_digest.as_deref())),
         LaneEntry::Compaction(compaction) => Some((compaction.root?, compaction.root_digest.as_deref())),
         LaneEntry::Withdraw { .. } | LaneEntry::Close { .. } => None,
+    }
+}
+
+/// In the layout `mirror`, results lie in the folder of their object.
+fn holds_what_its_folder_says(file: &FileEntry, name: &FileName) -> bool {
+    match &file.holds {
+        Some(holds) => holds.object == name.folder && holds.is_sound() && holds.rows() == file.rows,
+        None => name.folder.is_empty(),
     }
 }
 
@@ -830,7 +840,7 @@ mod tests {
     #[test]
     fn dead_letters_lie_where_dead_letters_do() {
         let store = Store::memory("checkpoint");
-        let file = |path: &str| FileEntry { path: path.into(), rows: 1, bytes: 1, digest: None };
+        let file = |path: &str| FileEntry { path: path.into(), rows: 1, bytes: 1, digest: None, holds: None };
         let with = |files: Vec<FileEntry>, dead_letters: Vec<FileEntry>| {
             let LaneEntry::Segment(entry) = segment(Some(vec![]), None) else { unreachable!() };
             let (rows_written, rows_dead_lettered) = (files.len() as u64, dead_letters.len() as u64);

@@ -15,6 +15,7 @@ use super::document::{FORMAT, FORMAT_1, Head, Stored, decode, encode};
 use super::entry::{Fingerprint, Genesis, RootEntry, SideFile, number_name};
 use super::log::{Put, create, get, list, probe};
 use super::{CommitError, side};
+use crate::sink::{FileName, Layout};
 use crate::source::Object;
 use crate::store::Store;
 
@@ -111,6 +112,12 @@ pub fn random_name() -> String {
 }
 
 impl Root {
+    /// What a name in the sink says, if it is one of this job's files: in folders of objects only where the job has such.
+    pub fn file_name<'a>(&self, name: &'a str) -> Option<FileName<'a>> {
+        let is_here = |name: &FileName| name.folder.is_empty() || self.genesis.layout == Layout::Mirror;
+        FileName::parse(name).filter(|name| name.job == self.genesis.job).filter(is_here)
+    }
+
     /// The root as it stands, or none if there is no job here.
     pub async fn read(store: &Store) -> Result<Option<Root>, CommitError> {
         let (numbers, entries): (Vec<u64>, Vec<_>) = read_entries(store, |numbers| numbers).await?.into_iter().unzip();
@@ -428,6 +435,7 @@ pub(super) mod testing {
             listing,
             imported: vec![],
             fingerprint: fingerprint(1),
+            layout: Layout::Flat,
         }
     }
 

@@ -137,6 +137,19 @@ async fn read_table(store: &Store, file: &SideFile, schema: &SchemaRef) -> Resul
     decode(file, bytes, Some(schema)).map_err(|unreadable| unreadable.into_error(&file.path))
 }
 
+/// As [`read_table`], of a file that has the columns of one of these.
+async fn read_either(store: &Store, file: &SideFile, schemas: &[SchemaRef]) -> Result<Vec<RecordBatch>, CommitError> {
+    let bytes = fetch(store, file).await?;
+    let mut first = None;
+    for schema in schemas {
+        match decode(file, bytes.clone(), Some(schema)) {
+            Ok(batches) => return Ok(batches),
+            Err(unreadable) => drop(first.get_or_insert(unreadable)),
+        }
+    }
+    Err(first.expect("there is a schema").into_error(&file.path))
+}
+
 async fn fetch(store: &Store, file: &SideFile) -> Result<Bytes, CommitError> {
     if !file.is_beside_the_log() {
         return Err(CommitError::damaged(&file.path, "it does not lie in side/"));

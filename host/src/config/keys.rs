@@ -192,6 +192,9 @@ section! {
     /// reader, so larger groups make larger files.
     file_bytes_max: u64 = Bytes::ANY, like r#""256 MiB""#, default 256 * MIB;
 
+    /// Where files of results lie. Fixed when the job begins; `"mirror"` is not for a `shared` sink.
+    layout: Layout = Choice(Layout::WORDS), like r#""mirror""#, default Layout::Flat;
+
     /// Whether the folder may hold [output of other jobs](checkpoints.md#one-job-one-sink); names tell them apart. Once the
     /// checkpoint of a finished job is deleted, nothing keeps a rerun from doubling its output here.
     shared: bool = Boolean, like "true", default false;
@@ -360,6 +363,15 @@ choice! {
     "gzip" is Gzip;
     /// Not at all.
     "none" is None;
+}
+
+choice! {
+    /// Where files of results lie.
+    Layout:
+    /// All together.
+    "flat" is Flat;
+    /// Those of each source object in a folder of its full name, with `_SUCCESS` when it is through.
+    "mirror" is Mirror;
 }
 
 choice! {

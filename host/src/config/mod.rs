@@ -32,7 +32,7 @@ use std::ops::Range;
 use std::path::Path;
 
 pub use keys::{
-    Checkpoint, Compression, DeadLetters, ExtraKeys, Format, Nulls, OnError, OnUnseparated, Run, Sink, Source, Stage,
+    Checkpoint, Compression, DeadLetters, ExtraKeys, Format, Layout, Nulls, OnError, OnUnseparated, Run, Sink, Source, Stage,
     Store,
 };
 pub use page::page;

@@ -9,7 +9,7 @@ use expect_test::{Expect, expect};
 
 use super::section::SECTIONS;
 use super::{
-    Compression, Config, DeadLetters, ExtraKeys, Format, Nulls, OnError, OnUnseparated, Place, Problems, Sink, Source,
+    Compression, Config, DeadLetters, ExtraKeys, Format, Layout, Nulls, OnError, OnUnseparated, Place, Problems, Sink, Source,
     load, parse,
 };
 
@@ -92,6 +92,7 @@ columns = ["path", "passage"]
 compression = "zstd"
 nulls = "omit"
 file_bytes_max = 1000
+layout = "flat"
 shared = true
 store = { profile = "team" }
 
@@ -174,6 +175,7 @@ fn every_key_is_read() {
     assert_eq!(sink.compression.unwrap().value, Compression::Zstd);
     assert_eq!(sink.nulls.unwrap().value, Nulls::Omit);
     assert_eq!(sink.file_bytes_max.unwrap().value, 1000);
+    assert_eq!(sink.layout.unwrap().value, Layout::Flat);
     assert!(sink.shared.unwrap().value);
     assert_eq!(required(&sink.store.unwrap().value.profile), "team");
 
@@ -459,7 +461,7 @@ fn unknown_keys() {
             pipeline.toml:5:1: unknown key `colunms` in [sink]
                  5 | colunms = ['path']
                    | ^^^^^^^
-              hint: did you mean `columns`? [sink] takes path, format, columns, compression, nulls, file_bytes_max, shared and store
+              hint: did you mean `columns`? [sink] takes path, format, columns, compression, nulls, file_bytes_max, layout, shared and store
 
             1 problem in pipeline.toml"#]],
     );

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::ExchangeError;
 use crate::commit::{CommitError, View, random_name};
 use crate::format::parquet::{Compression, ParquetOutput};
-use crate::sink::{FileWriter, Output, OutputKind, Sink, Spec};
+use crate::sink::{FileWriter, Layout, Output, OutputKind, Sink, Spec};
 use crate::store::Store;
 
 /// An exported file that has grown beyond this is closed.
@@ -89,6 +89,7 @@ fn begin(view: &View, to: &Store, ids: &RecordBatch, runtime: &Handle) -> Result
         schema: ids.schema(),
         format: Arc::new(ParquetOutput { compression: Compression::Zstd, row_group_bytes_max: ROW_GROUP_BYTES_MAX }),
         file_bytes_max: FILE_BYTES_MAX,
+        layout: Layout::Flat,
     };
     let spec = Spec { store: to.clone(), outputs: vec![output] };
     let sink = Sink::new(spec, &view.root.genesis.job, 0, &random_name(), runtime.clone());

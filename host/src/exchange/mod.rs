@@ -1,4 +1,4 @@
-//! Ids in from elsewhere, and out to elsewhere: a job that another system began goes on here, and one of ours goes on
+//! Ids in from elsewhere, ids and results out to elsewhere: a job that another system began goes on here, and one of ours goes on
 //! there. Nothing here knows how a job runs: an import is side files that a genesis names, an export reads what the log
 //! names.
 //!
@@ -8,12 +8,14 @@
 //! * `lines` - the ids of a CSV or JSON Lines file, read as a stream.
 //! * `text` - a text becomes exactly one value of an id's type, or none.
 //! * `runs` - ids become sorted files of bounded size beside the log.
+//! * `publish` - what came of each object as one file with a plain name.
 //! * `export` - the ids of a job as Parquet files, which Ray Data takes for a checkpoint of its own.
 
 mod crew;
 mod export;
 mod lines;
 mod lists;
+mod publish;
 mod runs;
 mod table;
 mod text;
@@ -24,6 +26,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, SchemaRef};
 use crew::Crew;
 pub use export::{Exported, export};
+pub use publish::{Published, publish};
 use tokio::runtime::Handle;
 
 use crate::commit::{CommitError, SideFile};
@@ -52,6 +55,15 @@ pub enum ExchangeError {
         #[source]
         cause: object_store::Error,
     },
+    /// A file was not published.
+    #[error("publish: cannot write or read {file}: {}", told(cause))]
+    Publish {
+        /// The file or folder.
+        file: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
     /// The checkpoint.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -71,6 +83,9 @@ impl Hint for ExchangeError {
         match self {
             ExchangeError::Refused(message) => message.hint.clone(),
             ExchangeError::Store { cause, .. } => Some(advice(cause, "nothing was changed")),
+            ExchangeError::Publish { cause, .. } => {
+                Some(advice(cause, "files that are complete are not written again"))
+            }
             ExchangeError::Commit(error) => error.hint(),
             ExchangeError::Sink(error) => error.hint(),
         }

@@ -14,12 +14,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::covered::Lanes;
 use super::groups::{Closed, Ended, InFlight};
+use super::marks::{Marks, Through};
 use super::open::Logs;
 use super::{Flow, RunError, finish, lock, outcome_of_finished, record};
 use crate::commit::{Close, CommitError, Group, Lane, LaneLog};
+use crate::message::Message;
 use crate::observe::{Outcome, Progress, add, add_time, get};
-use crate::sink::{OutputKind, SinkFile};
-use crate::store::Store;
+use crate::sink::{Layout, OutputKind, SinkFile};
+use crate::store::{Store, location};
 
 /// Groups whose files are being made durable at once.
 const GROUPS_DURABLE_AT_ONCE: usize = 4;
@@ -95,10 +97,16 @@ impl Flow {
             return Ok(());
         };
         let counts = group.counts;
+        let marks = self.job.marks.as_ref().map(|marks| (marks, Marks::committing(&group)));
         let covered: u64 = group.objects.values().map(|object| object.coverage.rows()).sum();
         let bytes = group.files.iter().map(|file| file.bytes).sum();
-        if let Err(error) = log.commit(group).await {
-            return Err(self.leave(held, lane, error.into(), files).await);
+        let number = match log.commit(group).await {
+            Ok(number) => number,
+            Err(error) => return Err(self.leave(held, lane, error.into(), files).await),
+        };
+        if let Some((marks, group)) = marks {
+            let through = lock(marks).committed(&self.job.root, lane, number, &group);
+            self.mark(through).await;
         }
         if has_output {
             self.lane(lane).has_output.store(true, Ordering::SeqCst);
@@ -121,6 +129,15 @@ impl Flow {
         }
         add_time(&progress.times.commit, start);
         Ok(())
+    }
+
+    /// A mark that cannot be left now is left before the lanes are.
+    async fn mark(&self, through: Through) {
+        if !through.is_empty()
+            && let Err(error) = through.leave(&self.plan).await
+        {
+            tracing::warn!(error = %Message::brief(&error).line(), "an object is through, and could not be marked");
+        }
     }
 
     /// After something failed in a lane. If another run has opened it, this one gives it up and goes on with the others;
@@ -220,7 +237,8 @@ impl Flow {
 
     async fn finish(&self, held: &mut Held) -> Result<(Outcome, Lanes), RunError> {
         // Lane 0 is there in every job: if it has no output, it gets a file without rows.
-        if held.lanes.contains_key(&0) && !self.lane(0).has_output.load(Ordering::SeqCst) {
+        let is_flat = self.plan.sink.results().layout == Layout::Flat;
+        if is_flat && held.lanes.contains_key(&0) && !self.lane(0).has_output.load(Ordering::SeqCst) {
             let files = vec![finish::schema_file(&self.lane(0).sink).await?];
             let group = Group { files, ..Group::new(self.groups.next_number()) };
             let committed = self.commit(held, 0, group).await;
@@ -304,5 +322,5 @@ async fn complete(Closed { group, ids, files }: &mut Closed, checkpoint: &Store)
 }
 
 fn paths(files: &[SinkFile]) -> Vec<Path> {
-    files.iter().map(|file| Path::from(file.path.as_str())).collect()
+    files.iter().map(|file| location(&file.path)).collect()
 }

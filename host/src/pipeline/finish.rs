@@ -1,9 +1,9 @@
 //! How a run ends: one more look at what it calls finished, the manifest, the checkpoint's deletion.
 
-use super::RunError;
 use super::covered::{Covered, Lanes};
 use super::look::list_sink;
 use super::open::{Job, Logs};
+use super::{RunError, marks};
 use crate::commit::{
     self, Close, CommitError, FORMAT, LaneState, Listing, Manifest, Position, Root, RowState, SourceRows,
 };
@@ -43,6 +43,7 @@ pub(super) async fn refuse_unfinished(
         return Err(RunError::Failed(Message::brief(&error)));
     }
     commit::sweep_late(&job.root, lanes.states(), &plan.sink.store, &listing).await?;
+    marks::keep(plan, &job.root, &covered, &lanes, &listing).await?;
     Ok(lanes)
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
 
@@ -14,8 +14,9 @@ use super::covered::{Covered, Lanes};
 use super::drift::compare;
 use super::finish::{complete_job, delete_if_wanted};
 use super::look::{Looked, list_sink, look};
+use super::marks::Marks;
 use super::record::write_run_file;
-use super::{Control, RunError};
+use super::{Control, RunError, marks};
 use crate::commit::{
     self, AliveInSink, Claimant, Claimed, Close, CommitError, FileEntry, Genesis, Group, Heartbeat, Lane, LaneLog,
     LaneState, Listing, Manifest, ObjectCoverage, Pinned, Root, RootEntry, RowState, SideFile, Standing, Writer,
@@ -25,7 +26,7 @@ use crate::filter::DoneIds;
 use crate::message::Message;
 use crate::observe::{Kept, Progress, add};
 use crate::plan::Plan;
-use crate::sink::OutputKind;
+use crate::sink::{Layout, OutputKind};
 use crate::source::{self, Object};
 
 /// Times that the root is read anew because somebody else appended to it.
@@ -82,6 +83,8 @@ pub(super) struct Job {
     pub(super) with_output: Vec<u32>,
     /// How objects are cut.
     pub(super) split_bytes: u64,
+    /// Objects that are not through yet, where such as are get a mark.
+    pub(super) marks: Option<Mutex<Marks>>,
     /// The root that this run works under, and its listing.
     pub(super) root: Root,
     pub(super) pinned: Listing,
@@ -172,7 +175,11 @@ impl Claiming {
     async fn claim(&self, plan: &Plan) -> Result<Claimed, RunError> {
         let sink = &plan.sink.store;
         match commit::claim(sink, &self.claimant, self.standing).await {
-            Ok(claim) => commit::sweep_claims(sink, claim.number).await.map(|()| claim).map_err(RunError::from),
+            Ok(claim) => {
+                commit::sweep_claims(sink, claim.number).await?;
+                commit::note_layout(sink, &self.root).await?;
+                Ok(claim)
+            }
             Err(error) => Err(leave_unclaimed(plan, &self.root, &self.claimant, error).await),
         }
     }
@@ -224,6 +231,7 @@ async fn finish(
     add(&progress.rows_skipped, covered.all_rows());
     add(&progress.objects, covered.pieces.len() as u64);
     let kept = covered.kept(&claiming.root, &lanes);
+    keep_marks(plan, &claiming.root, &covered, &lanes).await?;
     let complete = complete_job(plan, claim.number, lanes).await?;
     if let Some(complete) = &complete {
         delete_if_wanted(plan, complete).await?;
@@ -341,6 +349,7 @@ async fn open_lanes(
         kept: read.covered.kept(&read.root, &read.lanes),
         with_output,
         split_bytes,
+        marks: Marks::of(&read.root, &read.covered, &read.lanes).map(Mutex::new),
         pending: pending(plan, read.covered, &read.attempts, split_bytes, progress),
         done: read.done,
         root: read.root,
@@ -438,8 +447,16 @@ async fn read_log(
     let done = done_ids(plan, &root, &lanes, control).await?;
     write_run_file(plan, &writer.run, "plan.json", &plan.fingerprint).await?;
     let covered = Covered::of(plan, &root, &pinned, &lanes, plan.failed()).await?;
+    keep_marks(plan, &root, &covered, &lanes).await?;
     let attempts = attempts(plan, &lanes, &pinned).await?;
     Ok(Read { lanes, lost, root, pinned, done, covered, attempts })
+}
+
+async fn keep_marks(plan: &Plan, root: &Root, covered: &Covered, lanes: &Lanes) -> Result<(), RunError> {
+    if root.genesis.layout == Layout::Mirror {
+        marks::keep(plan, root, covered, lanes, &list_sink(plan).await?).await?;
+    }
+    Ok(())
 }
 
 /// Before a run on another machine than the one before it removes anything: if this log is a copy, the original says so by now, or
@@ -561,11 +578,15 @@ pub async fn begin(plan: &Plan, imported: Vec<SideFile>) -> Result<Root, RunErro
         listing: commit::write_listing(store, &random_name(), &objects).await?,
         imported,
         fingerprint: plan.fingerprint.clone(),
+        layout: plan.sink.results().layout,
     };
     // If another run was faster, this one joins its job, if that is the same one.
     let is_first = Root::create(store, genesis).await?;
     let root = read_root(plan).await?;
-    if !is_first && (has_imports || root.fingerprint != plan.fingerprint || root.places != plan.places()) {
+    let is_same = root.fingerprint == plan.fingerprint
+        && root.places == plan.places()
+        && root.genesis.layout == plan.sink.results().layout;
+    if !is_first && (has_imports || !is_same) {
         return Err(seen_next_time("another run has just begun a job with this checkpoint", "how it differs"));
     }
     Ok(root)

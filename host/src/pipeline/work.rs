@@ -18,7 +18,7 @@ use crate::commit::RowState;
 use crate::message::Message;
 use crate::observe::{add, add_time};
 use crate::plan::{Isolation, OnError, Plan, Stage};
-use crate::sink::{Output, OutputKind, OutputRows, SinkError};
+use crate::sink::{Holds, Layout, Output, OutputKind, OutputRows, SinkError};
 use crate::stage::{
     self, AnswerSize, CallSize, Caller, Halt, Halted, Outcome, Poison, RunTime, Runner, Search, SearchTime, Spent,
     Start, Stop, call_and_isolate, fail_nulls,
@@ -192,7 +192,7 @@ impl Drive<'_> {
         if self.ticket.group.is_settled() {
             return;
         }
-        let bytes: u64 = rows.iter().map(|part| part.rows.held_bytes()).sum();
+        let bytes: u64 = rows.iter().map(OutputRows::held_bytes).sum();
         written(flow, &self.ticket.group, put_some(rows, &self.ticket));
         self.left = if self.ticket.is_next() { 0 } else { self.left + bytes };
         add_time(&flow.progress.times.write, start);
@@ -210,7 +210,7 @@ impl Drive<'_> {
         self.flow.pace.note(block.origin.len(), started.elapsed());
         self.add_counts();
         record(&self.flow.plan, &block, &self.ticket);
-        Ok(self.flow.plan.sink.outputs.iter().flat_map(|output| self.rows_of(output, &block)).collect())
+        Ok(self.flow.plan.sink.outputs.iter().filter_map(|output| self.rows_of(output, &block)).collect())
     }
 
     fn add_counts(&mut self) {
@@ -227,13 +227,14 @@ impl Drive<'_> {
     }
 
     /// What an output gets of a block.
-    fn rows_of(&self, output: &Output, block: &Block) -> Vec<OutputRows> {
+    fn rows_of(&self, output: &Output, block: &Block) -> Option<OutputRows> {
         let plan = &self.flow.plan;
         let rows: Vec<SelectedBatch> = match output.kind {
             OutputKind::Results => stage::for_sink(block, &plan.sink_columns, &output.schema),
             OutputKind::DeadLetters => letters::of_block(plan, &output.schema, block).into_iter().collect(),
         };
-        rows.into_iter().map(|rows| OutputRows { kind: output.kind, rows }).collect()
+        let holds = (output.layout == Layout::Mirror).then(|| Holds::of(block));
+        (!rows.is_empty()).then_some(OutputRows { kind: output.kind, rows, holds })
     }
 
     /// One block through one stage.

@@ -4,15 +4,16 @@
 use std::collections::VecDeque;
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::{Output, OutputKind, SinkError, SinkFile};
+use super::{Holds, Output, OutputKind, SinkError, SinkFile};
 use crate::format::{EncodeError, Encoder};
-use crate::store::Store;
+use crate::store::{Store, location};
 
 /// Parts of one upload are all of this size but the last, as some stores demand.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -25,6 +26,7 @@ pub struct FileWriter {
     encoder: Box<dyn Encoder>,
     bytes_max: u64,
     rows: u64,
+    holds: Option<Holds>,
     upload: Upload,
 }
 
@@ -35,6 +37,7 @@ pub struct ClosedFile {
     rows: u64,
     bytes: u64,
     rest: Vec<u8>,
+    holds: Option<Holds>,
     upload: Upload,
 }
 
@@ -53,15 +56,15 @@ struct Upload {
 
 impl FileWriter {
     pub(super) fn new(store: &Store, output: &Output, name: String, runtime: Handle) -> Result<FileWriter, SinkError> {
-        let Output { kind, schema, format, file_bytes_max: bytes_max } = output;
+        let Output { kind, schema, format, file_bytes_max: bytes_max, .. } = output;
         let encoder = format.encoder(schema);
         let encoder = encoder.map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
-        let path = Path::from(name.as_str());
+        let path = location(&name);
         let (store, under_way) = (store.clone(), VecDeque::new());
         let under_way_max = (format.buffered_bytes_max() / PART_BYTES).clamp(1, PARTS_MAX);
         let hasher = blake3::Hasher::new();
         let upload = Upload { store, path, runtime, parts: None, under_way, under_way_max, sent: 0, hasher };
-        Ok(FileWriter { kind: *kind, name, encoder, bytes_max: *bytes_max, rows: 0, upload })
+        Ok(FileWriter { kind: *kind, name, encoder, bytes_max: *bytes_max, rows: 0, holds: None, upload })
     }
 
     /// Adds rows.
@@ -71,9 +74,27 @@ impl FileWriter {
         self.upload.send_whole_parts(self.encoder.encoded()).map_err(|cause| self.store_error(cause))
     }
 
+    /// The same, unless there is none.
+    pub(super) fn write_or_fail(&mut self, batch: Result<RecordBatch, ArrowError>) -> Result<(), SinkError> {
+        self.write(&batch.map_err(|error| self.encode_error(error.into()))?)
+    }
+
     /// Bytes so far, with those that are still to be encoded, about.
     pub fn bytes(&self) -> u64 {
         self.encoder.bytes()
+    }
+
+    /// Whether what comes of these rows can follow what is in the file.
+    pub(super) fn goes_on_with(&self, next: &Holds) -> bool {
+        self.holds.as_ref().is_none_or(|holds| holds.goes_on_with(next))
+    }
+
+    /// Says which source rows its last rows came of.
+    pub(super) fn hold(&mut self, next: Holds) {
+        match &mut self.holds {
+            Some(holds) => holds.extend(next),
+            none => *none = Some(next),
+        }
     }
 
     /// Whether it has grown to what the output's files may have.
@@ -83,15 +104,15 @@ impl FileWriter {
 
     /// Encodes what is left.
     pub fn close(self) -> Result<ClosedFile, SinkError> {
-        let FileWriter { kind, name, encoder, rows, mut upload, .. } = self;
+        let FileWriter { kind, name, encoder, rows, holds, mut upload, .. } = self;
         let mut rest = encoder.close().map_err(|cause| SinkError::Encode { name: name.clone(), cause })?;
         upload.send_whole_parts(&mut rest).map_err(|cause| SinkError::Store { name: name.clone(), cause })?;
         let bytes = upload.sent + rest.len() as u64;
         upload.hasher.update(&rest);
-        Ok(ClosedFile { kind, name, rows, bytes, rest, upload })
+        Ok(ClosedFile { kind, name, rows, bytes, rest, holds, upload })
     }
 
-    pub(super) fn encode_error(&self, cause: EncodeError) -> SinkError {
+    fn encode_error(&self, cause: EncodeError) -> SinkError {
         SinkError::Encode { name: self.name.clone(), cause }
     }
 
@@ -109,7 +130,10 @@ impl ClosedFile {
         };
         let (name, digest) = (self.name, self.upload.hasher.finalize().to_hex().to_string());
         match finished {
-            Ok(()) => Ok(SinkFile { kind: self.kind, path: name, rows: self.rows, bytes: self.bytes, digest }),
+            Ok(()) => {
+                let ClosedFile { kind, rows, bytes, holds, .. } = self;
+                Ok(SinkFile { kind, path: name, rows, bytes, digest, holds })
+            }
             Err(cause) => Err(SinkError::Store { name, cause }),
         }
     }

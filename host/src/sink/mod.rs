@@ -1,11 +1,13 @@
 //! Blocks become durable objects. A job has a list of outputs, which all lie in one sink.
 //!
+//! * `holds` - which source rows a file holds the results of.
 //! * `file` - one file, encoded as batches arrive and uploaded in parts as it grows.
 //! * `stream` - puts the batches of one reader back into the order in which they left the source, and into files.
 //!
 //! What a sink file means is decided elsewhere: until a segment names it, it does not exist.
 
 mod file;
+mod holds;
 mod stream;
 
 use std::sync::Arc;
@@ -13,11 +15,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 pub use file::{ClosedFile, FileWriter};
+pub use holds::{Holds, Span};
+use serde::{Deserialize, Serialize};
 pub use stream::{OutputRows, Stream};
 
 use crate::format::{EXTENSIONS, EncodeError, OutputFormat};
 use crate::message::Hint;
 use crate::store::{Store, advice, told};
+
+/// Where what is not output lies, below the sink's root.
+pub const OWN_FOLDER: &str = "_wasmpipe";
 
 /// Where a job writes, and what.
 #[derive(Clone, Debug)]
@@ -51,6 +58,26 @@ pub struct Output {
     pub format: Arc<dyn OutputFormat>,
     /// A file that has grown beyond this is closed and the next begun.
     pub file_bytes_max: u64,
+    /// Where files lie.
+    pub layout: Layout,
+}
+
+/// Where files of results lie in the sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// All together.
+    #[default]
+    Flat,
+    /// Those of a source object in a folder of its full name.
+    Mirror,
+}
+
+impl Layout {
+    /// Whether it is what jobs have that say nothing.
+    pub fn is_flat(&self) -> bool {
+        *self == Layout::Flat
+    }
 }
 
 /// What the rows of a sink file are.
@@ -108,11 +135,16 @@ impl Sink {
 
     /// A new empty file of an output that the job has.
     pub fn file(&self, kind: OutputKind) -> Result<FileWriter, SinkError> {
+        self.file_of(kind, "")
+    }
+
+    /// The same in the folder of an object.
+    pub fn file_of(&self, kind: OutputKind, folder: &str) -> Result<FileWriter, SinkError> {
         let output = self.spec.output(kind).expect("the job has it");
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let (job, token) = (self.job.as_str(), self.token.as_str());
         let extension = output.format.extension();
-        let name = FileName { kind, job, lane: self.lane, token, sequence, extension };
+        let name = FileName { kind, folder, job, lane: self.lane, token, sequence, extension };
         FileWriter::new(&self.spec.store, output, name.to_string(), self.runtime.clone())
     }
 
@@ -135,14 +167,18 @@ pub struct SinkFile {
     pub bytes: u64,
     /// BLAKE3 of its bytes.
     pub digest: String,
+    /// Whose results they are, in a layout that keeps those of an object together.
+    pub holds: Option<Holds>,
 }
 
-/// `<job>-<lane>-<token>-<sequence>.<extension>` in the folder of its kind: never used twice, since a token is random and a
+/// `<job>-<lane>-<token>-<sequence>.<extension>` in the folder of its kind, or of its object: never used twice, since a token is random and a
 /// sequence only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName<'a> {
     /// Which folder.
     pub kind: OutputKind,
+    /// The object whose results it holds, in the layout `mirror`; else empty.
+    pub folder: &'a str,
     /// 16 hexadecimal digits.
     pub job: &'a str,
     /// The lane.
@@ -157,8 +193,9 @@ pub struct FileName<'a> {
 
 impl std::fmt::Display for FileName<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let FileName { kind, job, lane, token, sequence, extension } = self;
-        write!(f, "{}{job}-{lane}-{token}-{sequence:06}.{extension}", kind.folder())
+        let FileName { kind, folder, job, lane, token, sequence, extension } = self;
+        let slash = if folder.is_empty() { "" } else { "/" };
+        write!(f, "{}{folder}{slash}{job}-{lane}-{token}-{sequence:06}.{extension}", kind.folder())
     }
 }
 
@@ -167,6 +204,10 @@ impl<'a> FileName<'a> {
     pub fn parse(name: &'a str) -> Option<FileName<'a>> {
         let kind = OutputKind::of(name);
         let name = &name[kind.folder().len()..];
+        let (folder, name) = name.rsplit_once('/').unwrap_or(("", name));
+        if !folder.is_empty() && (kind != OutputKind::Results || folder.split('/').next() == Some(OWN_FOLDER)) {
+            return None;
+        }
         let (name, extension) = name.split_once('.').filter(|(_, extension)| EXTENSIONS.contains(extension))?;
         let mut parts = name.split('-');
         let (job, lane, token, sequence) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -176,7 +217,7 @@ impl<'a> FileName<'a> {
             return None;
         }
         let (lane, sequence) = (lane.parse().ok()?, sequence.parse().ok()?);
-        Some(FileName { kind, job, lane, token, sequence, extension })
+        Some(FileName { kind, folder, job, lane, token, sequence, extension })
     }
 }
 
@@ -226,15 +267,18 @@ mod tests {
             OutputKind::ALL.into_iter().flat_map(|kind| EXTENSIONS.map(|extension| (kind, extension)))
         {
             let (job, token) = ("0123456789abcdef", "fedcba9876543210");
-            let name = FileName { kind, job, lane: 3, token, sequence: 12, extension };
-            assert_eq!(FileName::parse(&name.to_string()), Some(name));
+            for folder in ["", "a/b.parquet"] {
+                let name = FileName { kind, folder, job, lane: 3, token, sequence: 12, extension };
+                let read = (kind == OutputKind::Results || folder.is_empty()).then(|| name.clone());
+                assert_eq!(FileName::parse(&name.to_string()), read);
+            }
         }
         for foreign in [
             "part-0.parquet",
             "0123456789abcdef-3-fedcba9876543210-x.parquet",
             "0123456789abcdef-3-fedcba9876543210-000012.parquet.bak",
             "0123456789abcdef-3-fedcba9876543210-000012.json",
-            "sub/0123456789abcdef-3-fedcba9876543210-000012.parquet",
+            "_wasmpipe/a/0123456789abcdef-3-fedcba9876543210-000012.parquet",
             "_wasmpipe/0123456789abcdef-3-fedcba9876543210-000012.parquet",
             "0123456789ABCDEF-3-fedcba9876543210-000012.parquet",
         ] {

@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use super::file::{ClosedFile, FileWriter};
-use super::{OutputKind, Sink, SinkError};
+use super::{Holds, OutputKind, Sink, SinkError};
 use crate::block::SelectedBatch;
 
 /// Rows of one output that came of a block.
@@ -18,8 +18,17 @@ use crate::block::SelectedBatch;
 pub struct OutputRows {
     /// Which output.
     pub kind: OutputKind,
-    /// The rows.
-    pub rows: SelectedBatch,
+    /// The rows, in parts.
+    pub rows: Vec<SelectedBatch>,
+    /// What they came of, where files of an object lie together: all that came of a source row is in one file then.
+    pub holds: Option<Holds>,
+}
+
+impl OutputRows {
+    /// Bytes in memory.
+    pub fn held_bytes(&self) -> u64 {
+        self.rows.iter().map(SelectedBatch::held_bytes).sum()
+    }
 }
 
 /// The files of one reader in one group. `T` is what a block holds until it is written.
@@ -54,6 +63,8 @@ impl<T> Default for Stream<T> {
     }
 }
 
+type Batch = Result<RecordBatch, ArrowError>;
+
 #[derive(Default)]
 struct Files {
     /// By output.
@@ -62,20 +73,44 @@ struct Files {
 }
 
 impl Files {
-    fn write(
+    fn write(&mut self, OutputRows { kind, rows, holds }: OutputRows, sink: &Sink) -> Result<(), SinkError> {
+        let Some(holds) = holds else {
+            return self.write_parts(rows, |files, batch| files.write_batch(kind, batch, sink));
+        };
+        self.close_if(kind, |open| !open.goes_on_with(&holds))?;
+        let mut open = match self.open.remove(&kind) {
+            Some(open) => open,
+            None => sink.file_of(kind, &holds.object)?,
+        };
+        self.write_parts(rows, |_, batch| open.write_or_fail(batch))?;
+        open.hold(holds);
+        self.open.insert(kind, open);
+        self.close_if(kind, FileWriter::is_full)
+    }
+
+    fn write_parts(
         &mut self,
-        kind: OutputKind,
-        batch: Result<RecordBatch, ArrowError>,
-        sink: &Sink,
+        rows: Vec<SelectedBatch>,
+        mut write: impl FnMut(&mut Files, Batch) -> Result<(), SinkError>,
     ) -> Result<(), SinkError> {
+        rows.into_iter()
+            .try_for_each(|part| part.batches(SelectedBatch::COPIED_BYTES_MAX).try_for_each(|batch| write(self, batch)))
+    }
+
+    fn write_batch(&mut self, kind: OutputKind, batch: Batch, sink: &Sink) -> Result<(), SinkError> {
         let mut open = match self.open.remove(&kind) {
             Some(open) => open,
             None => sink.file(kind)?,
         };
-        open.write(&batch.map_err(|error| open.encode_error(error.into()))?)?;
-        match open.is_full() {
-            true => self.closed.push(open.close()?),
-            false => drop(self.open.insert(kind, open)),
+        open.write_or_fail(batch)?;
+        self.open.insert(kind, open);
+        self.close_if(kind, FileWriter::is_full)
+    }
+
+    fn close_if(&mut self, kind: OutputKind, is_over: impl Fn(&FileWriter) -> bool) -> Result<(), SinkError> {
+        if self.open.get(&kind).is_some_and(is_over) {
+            let over = self.open.remove(&kind).expect("just seen");
+            self.closed.push(over.close()?);
         }
         Ok(())
     }
@@ -105,7 +140,7 @@ impl<T> Stream<T> {
     fn write_next(&self, sink: &Sink) -> Result<Vec<T>, SinkError> {
         let mut written = Vec::new();
         while let Some(Waiting { rows, held }) = self.take_next() {
-            let result = rows.into_iter().try_for_each(|rows| self.write(&rows, sink));
+            let result = rows.into_iter().try_for_each(|rows| lock(&self.files).write(rows, sink));
             lock(&self.order).writing = false;
             result?;
             written.extend(held);
@@ -135,11 +170,6 @@ impl<T> Stream<T> {
         }
         order.writing = true;
         Some(waiting)
-    }
-
-    fn write(&self, OutputRows { kind, rows }: &OutputRows, sink: &Sink) -> Result<(), SinkError> {
-        let mut files = lock(&self.files);
-        rows.batches(SelectedBatch::COPIED_BYTES_MAX).try_for_each(|batch| files.write(*kind, batch, sink))
     }
 
     /// The stream's files, all closed. No block may come after this.

@@ -280,7 +280,7 @@ impl Store {
 
     /// A small object, whole.
     pub async fn whole(&self, object: &str) -> Result<Bytes> {
-        let object = Path::from(object);
+        let object = location(object);
         if let Root::Local(root) = &self.root {
             self.watch.before(Act::Get, self.name, object.as_ref())?;
             let bytes = local::whole(root.join(object.as_ref())).await?;
@@ -347,6 +347,11 @@ impl Store {
         bucket.abort(&object, &upload.id).await?;
         self.watch.after(Act::UploadAbort, self.name, &upload.object)
     }
+}
+
+/// Where an object of this name lies: names are as listings give them.
+pub fn location(name: &str) -> Path {
+    Path::parse(name).unwrap_or_else(|_| Path::from(name))
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ fn file(batch: &RecordBatch, row: usize) -> FileEntry {
     let path = strings(batch, "path").value(row).to_string();
     let has_digest = batch.column_by_name("digest").is_some_and(|digests| digests.is_valid(row));
     let digest = has_digest.then(|| strings(batch, "digest").value(row).to_string());
-    FileEntry { path, rows: number("rows"), bytes: number("bytes"), digest }
+    FileEntry { path, rows: number("rows"), bytes: number("bytes"), digest, holds: None }
 }
 
 /// What a group covers; of one that is withdrawn, what it can have covered.

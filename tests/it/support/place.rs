@@ -231,9 +231,10 @@ pub fn assert_log_is_folder(view: &View, sink: &Objects, context: &str) {
     assert_eq!(found, named, "{context}");
 }
 
-/// Whether a file of the sink is a claim or a manifest.
+/// Whether a file of the sink is a claim, a manifest, or the mark of an object.
 fn is_about_jobs(name: &str) -> bool {
-    name.starts_with("out/_wasmpipe/") && !name.starts_with("out/_wasmpipe/dead-letters/")
+    let is_mark = ["/_SUCCESS", "/_FAILED_ROWS"].iter().any(|mark| name.ends_with(mark));
+    is_mark || (name.starts_with("out/_wasmpipe/") && !name.starts_with("out/_wasmpipe/dead-letters/"))
 }
 
 /// What the log names, what the manifest names and what lies in the sink are the same files.

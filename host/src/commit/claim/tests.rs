@@ -101,8 +101,16 @@ async fn claimed(sink: &Store, me: &Claimant) -> Result<u64, CommitError> {
 }
 
 fn output_of(job: &str) -> String {
-    FileName { kind: OutputKind::Results, job, lane: 0, token: &"0".repeat(16), sequence: 0, extension: "parquet" }
-        .to_string()
+    FileName {
+        kind: OutputKind::Results,
+        folder: "",
+        job,
+        lane: 0,
+        token: &"0".repeat(16),
+        sequence: 0,
+        extension: "parquet",
+    }
+    .to_string()
 }
 
 const A: &str = "aaaaaaaaaaaaaaaa";
@@ -372,6 +380,7 @@ fn genesis() -> Genesis {
         listing,
         imported: vec![],
         fingerprint,
+        layout: crate::sink::Layout::Flat,
     }
 }
 
@@ -409,6 +418,7 @@ async fn start(checkpoint: &Store, sink: &Store, starter: Starter) -> Result<(),
     }
     let name = FileName {
         kind: OutputKind::Results,
+        folder: "",
         job: &me.job,
         lane: 0,
         token: lane.token(),

@@ -10,7 +10,8 @@ use super::super::CommitError;
 use super::super::document::FORMAT_1;
 use super::super::entry::{FileEntry, SideFile};
 use super::super::replay::{GroupState, OpenState};
-use super::{numbers, read_table, strings, write};
+use super::{numbers, read_either, read_table, strings, write};
+use crate::sink::{Holds, Span};
 use crate::store::Store;
 
 /// The groups of a compaction, and their files.
@@ -33,24 +34,43 @@ pub(in crate::commit) async fn write_groups(
     Ok((written, write_files(store, format!("{prefix}-files.parquet"), &files, format).await?))
 }
 
-/// Sink files, each with its group; 0 in the table of a segment, which is of one group.
+/// Sink files, each with its group; 0 in the table of a segment, which is of one group. One that says which source rows it
+/// holds has a row for each range of them.
 pub(in crate::commit) async fn write_files(
     store: &Store,
     path: String,
     files: &[(u64, &FileEntry)],
     format: u32,
 ) -> Result<SideFile, CommitError> {
+    let has_spans = files.iter().any(|(_, file)| file.holds.is_some());
+    let rows: Vec<(u64, &FileEntry, Option<&Span>)> =
+        files.iter().flat_map(|(group, file)| rows_of(*group, file)).collect();
     let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(files.iter().map(|(group, _)| *group).collect::<UInt64Array>()),
-        Arc::new(files.iter().map(|(_, file)| Some(file.path.as_str())).collect::<StringArray>()),
-        Arc::new(files.iter().map(|(_, file)| file.rows).collect::<UInt64Array>()),
-        Arc::new(files.iter().map(|(_, file)| file.bytes).collect::<UInt64Array>()),
+        Arc::new(rows.iter().map(|(group, ..)| *group).collect::<UInt64Array>()),
+        Arc::new(rows.iter().map(|(_, file, _)| Some(file.path.as_str())).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|(_, file, _)| file.rows).collect::<UInt64Array>()),
+        Arc::new(rows.iter().map(|(_, file, _)| file.bytes).collect::<UInt64Array>()),
     ];
     if format != FORMAT_1 {
-        columns.push(Arc::new(files.iter().map(|(_, file)| file.digest.as_deref()).collect::<StringArray>()));
+        columns.push(Arc::new(rows.iter().map(|(_, file, _)| file.digest.as_deref()).collect::<StringArray>()));
     }
-    let batch = RecordBatch::try_new(files_schema(format), columns).expect("columns as in the schema");
+    if has_spans {
+        let object = |file: &'_ FileEntry| file.holds.as_ref().map(|holds| holds.object.clone());
+        let number = |number: fn(&Span) -> u64| -> ArrayRef {
+            Arc::new(rows.iter().map(|(.., span)| span.map(number)).collect::<UInt64Array>())
+        };
+        columns.push(Arc::new(rows.iter().map(|(_, file, _)| object(file)).collect::<StringArray>()));
+        columns.extend([number(|span| span.start), number(|span| span.end), number(|span| span.rows)]);
+    }
+    let batch = RecordBatch::try_new(files_schema(format, has_spans), columns).expect("columns as in the schema");
     write(store, path, &batch).await
+}
+
+fn rows_of(group: u64, file: &FileEntry) -> Vec<(u64, &FileEntry, Option<&Span>)> {
+    match &file.holds {
+        Some(holds) => holds.spans.iter().map(|span| (group, file, Some(span))).collect(),
+        None => vec![(group, file, None)],
+    }
 }
 
 fn groups_schema() -> SchemaRef {
@@ -61,7 +81,7 @@ fn groups_schema() -> SchemaRef {
     ]))
 }
 
-fn files_schema(format: u32) -> SchemaRef {
+fn files_schema(format: u32, has_spans: bool) -> SchemaRef {
     let mut fields = vec![
         Field::new("group", DataType::UInt64, false),
         Field::new("path", DataType::Utf8, false),
@@ -71,6 +91,11 @@ fn files_schema(format: u32) -> SchemaRef {
     if format != FORMAT_1 {
         // Null for files that a job of format 1 had written before it was lifted.
         fields.push(Field::new("digest", DataType::Utf8, true));
+    }
+    if has_spans {
+        // Null for files that say nothing of it.
+        fields.push(Field::new("object", DataType::Utf8, true));
+        fields.extend(["start", "end", "span_rows"].map(|name| Field::new(name, DataType::UInt64, true)));
     }
     Arc::new(Schema::new(fields))
 }
@@ -108,18 +133,38 @@ pub(in crate::commit) async fn read_files(
     table: &SideFile,
     format: u32,
 ) -> Result<Vec<(u64, FileEntry)>, CommitError> {
-    let mut files = Vec::new();
-    for batch in read_table(store, table, &files_schema(format)).await? {
+    let mut files: Vec<(u64, FileEntry)> = Vec::new();
+    let schemas = [files_schema(format, false), files_schema(format, true)];
+    for batch in read_either(store, table, &schemas[..if format == FORMAT_1 { 1 } else { 2 }]).await? {
         for at in 0..batch.num_rows() {
             let path = strings(&batch, 1).value(at).to_string();
+            let (group, held) = (numbers(&batch, 0).value(at), held(&batch, at));
+            if let Some((_, last)) = files.last_mut().filter(|(other, last)| *other == group && last.path == path)
+                && let (Some(last), Some(held)) = (&mut last.holds, &held)
+            {
+                last.spans.extend(&held.spans);
+                continue;
+            }
             let (rows, bytes) = (numbers(&batch, 2).value(at), numbers(&batch, 3).value(at));
             let digests = (format != FORMAT_1).then(|| strings(&batch, 4)).filter(|digests| digests.is_valid(at));
             let digest = digests.map(|digests| digests.value(at).to_string());
-            files.push((numbers(&batch, 0).value(at), FileEntry { path, rows, bytes, digest }));
+            files.push((group, FileEntry { path, rows, bytes, digest, holds: held }));
         }
     }
     Ok(files)
 }
+
+/// What a row says of source rows.
+fn held(batch: &RecordBatch, at: usize) -> Option<Holds> {
+    let objects =
+        (batch.num_columns() > SPANS).then(|| strings(batch, SPANS)).filter(|objects| objects.is_valid(at))?;
+    let number = |column| numbers(batch, column).value(at);
+    let span = Span { start: number(SPANS + 1), end: number(SPANS + 2), rows: number(SPANS + 3) };
+    Some(Holds { object: objects.value(at).into(), spans: vec![span] })
+}
+
+/// Columns of a table of files before those of source rows.
+const SPANS: usize = 5;
 
 /// The opens that a compaction covers.
 pub(in crate::commit) async fn write_opens(

@@ -36,6 +36,15 @@ pub fn levels(compression: Compression) -> Option<std::ops::RangeInclusive<i32>>
     }
 }
 
+/// No bytes, packed: what tools take for an empty file.
+pub fn empty(compression: Compression) -> io::Result<Vec<u8>> {
+    match compression {
+        Compression::None => Ok(Vec::new()),
+        Compression::Gzip => GzEncoder::new(Vec::new(), flate2::Compression::default()).finish(),
+        Compression::Zstd => Encoder::new(Vec::new(), ZSTD_LEVEL)?.finish(),
+    }
+}
+
 impl Pack {
     /// With the compression's usual level if none is said. A level beyond the range of [`levels`] is an error.
     pub fn new(compression: Compression, level: Option<i32>) -> io::Result<Pack> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::{Options, PlanError, nearby};
 use super::Draft;
-use super::settings::settings_of;
+use super::settings::{layout, settings_of};
 use crate::commit::{self, CommitError, Fingerprint, Manifest, Root};
 use crate::config::{self, At};
 use crate::message::Message;
@@ -181,6 +181,7 @@ impl Draft<'_> {
         };
         let moved = moved(&root, stores);
         if moved.is_empty() || self.options.relocate {
+            self.refuse_other_layout(&root);
             return Ok(Some(root));
         }
         let mut message = Message::new("the checkpoint belongs to a job with other places").hint(
@@ -193,6 +194,21 @@ impl Draft<'_> {
             self.problem(written, message);
         }
         Ok(None)
+    }
+
+    /// Half of a job's results in folders of objects are of use to nobody.
+    fn refuse_other_layout(&mut self, root: &Root) {
+        if root.genesis.layout == layout(self.config) {
+            return;
+        }
+        let hint = "where a job's files lie is fixed when it begins: write `layout` under [sink] as it was, or begin a new job \
+                    with another checkpoint and an empty sink";
+        let message = Message::new("the checkpoint belongs to a job with another `layout` of its sink").hint(hint);
+        let (written, sink) = (&self.config.sink.layout, &self.config.sink.path);
+        let span = written.as_ref().map(|written| &written.span).or(sink.as_ref().map(|written| &written.span));
+        if let Some(span) = span {
+            self.problem_at(&span.clone(), message);
+        }
     }
 
     /// Whoever says that a job was moved means one that has begun.
@@ -238,6 +254,7 @@ impl Draft<'_> {
         let (Some(sink), Some(checkpoint)) = (&stores.sink, &stores.checkpoint) else { return Ok(None) };
         if self.is_shared() {
             self.refuse_forgetting();
+            self.refuse_shared_mirror();
             return Ok(None);
         }
         let others = commit::other_jobs(sink, root.map(|root| root.genesis.job.as_str())).await;
@@ -323,6 +340,15 @@ impl Draft<'_> {
             let message =
                 "`delete_on_success` and a shared sink do not go together: run again, the job would double its output";
             self.problem(written, Message::new(message).hint("keep the checkpoint, or give the job a sink of its own"));
+        }
+    }
+
+    /// A mark in an object's folder would say of two jobs what one has done.
+    fn refuse_shared_mirror(&mut self) {
+        let written = self.config.sink.layout.as_ref().filter(|written| written.value == config::Layout::Mirror);
+        if let Some(written) = written {
+            let message = Message::new("a shared sink has no folders of objects, whose marks would be of one job only");
+            self.problem(written, message.hint("give the job a sink of its own; or write layout = \"flat\""));
         }
     }
 

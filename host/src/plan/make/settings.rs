@@ -13,7 +13,7 @@ use crate::format::compression::Compression;
 use crate::format::jsonl::encode::Nulls;
 use crate::format::jsonl::write::JsonLinesOutput;
 use crate::format::parquet::{self, ParquetOutput};
-use crate::sink::{Output, OutputKind};
+use crate::sink::{Layout, Output, OutputKind};
 use crate::source::BlockSize;
 use crate::store::Settings;
 use crate::udf;
@@ -66,13 +66,20 @@ pub(super) fn isolation(stage: &config::Stage, limits: &udf::Limits) -> Isolatio
 /// Results, in the format that is asked for.
 pub(super) fn results(config: &Config, schema: SchemaRef, memory: Memory) -> Output {
     let (format, file_bytes_max) = (output_format(&config.sink, memory), config.sink.file_bytes_max());
-    Output { kind: OutputKind::Results, schema, format, file_bytes_max }
+    Output { kind: OutputKind::Results, schema, format, file_bytes_max, layout: layout(config) }
 }
 
 /// Dead letters, in Parquet whatever results are.
 pub(super) fn dead_letters(config: &Config, schema: SchemaRef, memory: Memory) -> Output {
     let format = Arc::new(parquet_output(&config.sink, memory));
-    Output { kind: OutputKind::DeadLetters, format, ..results(config, schema, memory) }
+    Output { kind: OutputKind::DeadLetters, format, layout: Layout::Flat, ..results(config, schema, memory) }
+}
+
+pub(super) fn layout(config: &Config) -> Layout {
+    match config.sink.layout() {
+        config::Layout::Mirror => Layout::Mirror,
+        config::Layout::Flat => Layout::Flat,
+    }
 }
 
 /// How results are written.

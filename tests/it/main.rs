@@ -61,6 +61,7 @@ mod fidelity;
 mod flips;
 mod forged;
 mod formats;
+mod fresh;
 mod frozen;
 mod growth;
 mod house;

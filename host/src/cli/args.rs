@@ -84,6 +84,12 @@ pub(super) struct Run {
     /// Do rows again that failed and were left out
     #[arg(long)]
     pub retry_failed: bool,
+    /// Give up the job that is there, with its checkpoint and its output, and begin anew. Asks before
+    #[arg(long, conflicts_with_all = ["accept_change", "lane", "relocate", "retry_failed"])]
+    pub fresh: bool,
+    /// Do not ask
+    #[arg(long, requires = "fresh")]
+    pub yes: bool,
     /// Write the summary as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,

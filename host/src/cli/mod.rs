@@ -1,7 +1,7 @@
 //! What a person types and reads. The only room that prints: data to stdout, talk to stderr.
 //!
 //! * `args` - the command line.
-//! * `run` - `wasmpipe run` and `wasmpipe plan`.
+//! * `run` - `wasmpipe run` and `wasmpipe plan`; `fresh` - what `run --fresh` asks.
 //! * `inspect` - `wasmpipe checkpoint inspect`; `checkpoint` - verify, compact, stop, delete.
 //! * `exchange` - `wasmpipe checkpoint import` and `export`.
 //! * `output` - `wasmpipe output list` and `verify`.
@@ -42,6 +42,7 @@ mod checkpoint;
 mod compile;
 mod dead_letters;
 mod exchange;
+mod fresh;
 mod inspect;
 mod look;
 mod output;

@@ -9,7 +9,7 @@ use super::progress::Display;
 use super::text::{bytes, counted, line, number, seconds};
 use super::{
     FAILED, FENCED, FINISHED, FINISHED_WITH_FAILED_ROWS, INTERRUPTED, REFUSED, args, cache_folder, cache_ids_bytes_max,
-    print_error, screen,
+    fresh, print_error, screen,
 };
 use crate::config;
 use crate::message::Message;
@@ -25,6 +25,7 @@ pub(super) fn run(options: &args::Run) -> u8 {
         take_over: options.take_over,
         relocate: options.relocate,
         retry_failed: options.retry_failed,
+        fresh: options.fresh,
         completes_deletion: true,
         lanes: options.lanes.lane.clone().unwrap_or_default(),
     };
@@ -34,6 +35,11 @@ pub(super) fn run(options: &args::Run) -> u8 {
         Ok(plan) => plan,
         Err(code) => return code,
     };
+    if let Some(given_up) = &plan.given_up
+        && let Err(code) = fresh::ask(&plan, given_up, options.yes)
+    {
+        return code;
+    }
     phase.store(if plan.is_durable { DURABLE } else { FLEETING }, Ordering::SeqCst);
     if !plan.accepted.is_empty() {
         say!(
@@ -149,6 +155,7 @@ pub(super) struct Chosen {
     pub(super) take_over: bool,
     pub(super) relocate: bool,
     pub(super) retry_failed: bool,
+    pub(super) fresh: bool,
     pub(super) completes_deletion: bool,
     pub(super) lanes: LaneSet,
 }
@@ -171,12 +178,13 @@ pub(super) fn make(pipeline: &Path, chosen: Chosen) -> Result<Plan, u8> {
         print_error(&error);
         FAILED
     })?;
-    let Chosen { accept_change, take_over, relocate, retry_failed, completes_deletion, lanes } = chosen;
+    let Chosen { accept_change, take_over, relocate, retry_failed, fresh, completes_deletion, lanes } = chosen;
     let options = Options {
         accept_change,
         take_over,
         relocate,
         retry_failed,
+        fresh,
         completes_deletion,
         lanes,
         engine,

@@ -239,6 +239,16 @@ pub async fn standing(sink: &Store, me: &Claimant) -> Result<Stand, CommitError>
     }
 }
 
+/// Whether a job that is yet to begin could claim the sink, once these are gone.
+pub async fn refuse_taken(sink: &Store, me: &Claimant, gone: &[&str]) -> Result<(), CommitError> {
+    let Claims { mut found, next, .. } = read(sink, me).await?;
+    found.retain(|found| !gone.contains(&found.claim.job.as_str()));
+    match judge(&found, me, next) {
+        Verdict::Held(_) | Verdict::Free => Ok(()),
+        refused => Err(refusal(sink, refused).await?),
+    }
+}
+
 impl Stand {
     /// Refuses a log beside which a copy of it is at work, or was, under the same path: a run has opened lanes that are not
     /// these. `lanes` are all of the job's.
@@ -391,6 +401,12 @@ pub async fn gone_on_since(sink: &Store, me: &Claimant, first: u64) -> Result<(O
 pub async fn is_place_of(sink: &Store, job: &str, place: &Place) -> Result<bool, CommitError> {
     let last = last_of(read_from(sink, 0).await?, job);
     Ok(last.is_some_and(|(_, claim)| claim.checkpoint.is_some() && claim.checkpoint == place.checkpoint))
+}
+
+/// The same, and not another folder under the same path: on this machine, since it was started, as this process sees it.
+pub(super) async fn is_surely_place_of(sink: &Store, job: &str, place: &Place) -> Result<bool, CommitError> {
+    let last = last_of(read_from(sink, 0).await?, job);
+    Ok(last.is_some_and(|(_, claim)| claim.checkpoint.is_some() && claim.is_at(place)))
 }
 
 /// The job that claimed the sink last of those with this checkpoint.

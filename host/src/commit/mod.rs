@@ -44,7 +44,7 @@
 //! * `recover` - what dead writers left in the sink and in `side/`.
 //! * `loss` - a log that lost something, or is an older copy of itself.
 //! * `liveness` - who is still alive: heartbeats, locks, requests to stop.
-//! * `delete` - a finished job's checkpoint goes away.
+//! * `delete` - a finished job's checkpoint goes away; `give_up` - any job's, with all that it has done.
 //! * `claim` - whose a sink is.
 //! * `manifest` - what a finished job leaves in its sink.
 //! * `marks` - `_SUCCESS` of an object.
@@ -62,6 +62,7 @@ mod decode;
 mod delete;
 mod document;
 mod entry;
+mod give_up;
 mod group;
 mod lane;
 mod letters;
@@ -80,7 +81,7 @@ mod view;
 
 pub use claim::{
     Claimant, Claimed, Place, Stand, Standing, claim, gone_on_since, gone_on_to, is_place_of, is_taken_for_good,
-    note_left, note_machine, refuse_if_gone_on, release, standing, sweep_claims, whose,
+    note_left, note_machine, refuse_if_gone_on, refuse_taken, release, standing, sweep_claims, whose,
 };
 pub use compact::Compacted;
 pub use contradictions::refuse_contradictions;
@@ -91,6 +92,7 @@ pub use entry::{
     Close, CompactionEntry, CoveredObject, FileEntry, Fingerprint, Genesis, IdColumn, IdFile, LaneEntry, RootEntry,
     SegmentEntry, SideFile, StageFingerprint, by_kind, covered_from_ranges, number_name,
 };
+pub use give_up::{GivenUp, give_up, to_give_up};
 pub use group::{Group, GroupCounts, GroupLimits};
 pub use lane::{Lane, Writer, lane_of, now_ms, piece_bytes, pieces};
 pub use letters::{Letter, LetterReader, attempts, letter_batch, letter_column, letter_schema};

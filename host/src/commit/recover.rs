@@ -166,7 +166,7 @@ pub(super) async fn remove_staged(
 
 /// Gives up the uploads in parts of dead writers: nobody sees them, but somebody pays for them. A store that does not let us
 /// list them keeps them until its own rules remove them; that is no reason not to run.
-async fn abort_uploads(sink: &Store, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
+pub(super) async fn abort_uploads(sink: &Store, is_dead: impl Fn(&str) -> bool) -> Result<u64, CommitError> {
     use object_store::Error::{NotImplemented, NotSupported, PermissionDenied};
     let uploads = match sink.unfinished_uploads().await {
         Err(error @ (PermissionDenied { .. } | NotSupported { .. } | NotImplemented { .. })) => {

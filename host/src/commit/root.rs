@@ -395,6 +395,14 @@ async fn read_entries(
     Err(CommitError::Gone { name: name(gone) })
 }
 
+/// The job of a log that may be half deleted, if its first entry is there.
+pub(super) async fn genesis_job(store: &Store) -> Result<Option<String>, CommitError> {
+    match read_entry(store, 0).await? {
+        Ok((_, Stored { entry: RootEntry::Genesis(genesis), .. })) => Ok(Some(genesis.job)),
+        _ => Ok(None),
+    }
+}
+
 /// That there is no entry of this number.
 struct Gone(u64);
 

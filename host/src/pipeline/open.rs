@@ -118,6 +118,9 @@ pub(super) async fn open(plan: &Plan, progress: &Progress, control: &Control) ->
     if let Some(manifest) = &plan.finished_before {
         return Ok(finished_before(manifest, progress));
     }
+    if let Some(given_up) = &plan.given_up {
+        commit::give_up(&plan.checkpoint, &plan.sink.store, given_up, plan.take_over).await?;
+    }
     let (claiming, looked) = control.unless_stopped("it looked at the job", begin_or_join(plan)).await?;
     let claimant = &claiming.claimant;
     let alive = if plan.is_durable { None } else { AliveInSink::hold(&plan.sink.store, &claimant.job) };

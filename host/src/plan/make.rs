@@ -26,7 +26,7 @@ use super::chain::{self, Link};
 use super::fingerprint::{differences, fingerprint};
 use super::{Ids, Options, Plan, PlanError, Source};
 use crate::annotations;
-use crate::commit::{self, Root};
+use crate::commit::{self, GivenUp, Root};
 use crate::config::{self, At, Config, Problem, Problems};
 use crate::format::parquet::Parquet;
 use crate::message::Message;
@@ -44,7 +44,7 @@ use settings::{Crew, dead_letters, group_limits, new_job, on_error, results};
 /// Makes the plan, or says everything that is wrong.
 pub async fn make(config: &Config, options: &Options) -> Result<Plan, PlanError> {
     let problems = config.problems.clone();
-    let mut draft = Draft { config, options, problems, notes: Vec::new(), folder_keys: Vec::new() };
+    let mut draft = Draft { config, options, problems, notes: Vec::new(), folder_keys: Vec::new(), given_up: None };
     match draft.make().await {
         Ok(Some(plan)) if draft.problems.is_empty() => Ok(plan),
         // What a store says while the file has mistakes can wait: they have to be mended in any case.
@@ -61,6 +61,8 @@ struct Draft<'a> {
     notes: Vec<Message>,
     /// Names that stand before a `=` in names of folders.
     folder_keys: Vec<String>,
+    /// What is given up before the job begins.
+    given_up: Option<GivenUp>,
 }
 
 /// What is known of the source's objects; nothing of what is wrong.
@@ -82,6 +84,7 @@ impl Draft<'_> {
         let crew = Crew::of(&config.run, group);
         let memory = self.memory(crew);
         let problems_before = self.problems.len();
+        self.given_up = self.to_give_up(&stores).await?;
         let root = self.root(&stores).await?;
         let finished = match self.problems.len() == problems_before {
             true => self.finished_job(&stores, root.as_ref()).await?,
@@ -167,6 +170,7 @@ impl Draft<'_> {
             root,
             shared: config.sink.shared(),
             finished_before,
+            given_up: std::mem::take(&mut self.given_up),
             fingerprint,
             accepts_change: self.options.accept_change,
             accepted,

@@ -34,7 +34,7 @@ pub use make::{make, settings_of};
 pub use nearby::missing_by_hand;
 pub use single::{Single, single};
 
-use crate::commit::{CommitError, Fingerprint, GroupLimits, IdColumn, Manifest, Places, Root};
+use crate::commit::{CommitError, Fingerprint, GivenUp, GroupLimits, IdColumn, Manifest, Places, Root};
 use crate::config::Problems;
 use crate::message::{Hint, Message};
 use crate::sink;
@@ -70,6 +70,8 @@ pub struct Plan {
     pub shared: bool,
     /// There is no root, but the sink holds all that this very job has to write: it was finished, and its checkpoint deleted.
     pub finished_before: Option<Manifest>,
+    /// What is given up before the job begins, with its log and its output.
+    pub given_up: Option<GivenUp>,
     /// What decides a row's result.
     pub fingerprint: Fingerprint,
     /// Whether a person accepted that the checkpoint has another fingerprint, or that source objects changed.
@@ -295,6 +297,8 @@ pub struct Options {
     pub relocate: bool,
     /// Do rows again that failed.
     pub retry_failed: bool,
+    /// Give up the job that is there, and begin anew.
+    pub fresh: bool,
     /// A checkpoint whose deletion has begun is deleted now, as a run does; whoever only looks says what it found.
     pub completes_deletion: bool,
     /// Which lanes to work on.

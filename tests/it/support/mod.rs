@@ -252,6 +252,7 @@ pub struct Said {
     pub take_over: bool,
     pub relocate: bool,
     pub retry_failed: bool,
+    pub fresh: bool,
     pub lanes: LaneSet,
 }
 
@@ -279,12 +280,13 @@ pub fn plan<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, accept_change: 
 
 pub fn plan_as<W: Watch + 'static>(pipeline: &Path, watch: &Arc<W>, said: Said) -> Result<Plan, String> {
     let config = config::load(pipeline).map_err(|problems| problems.to_string())?;
-    let Said { accept_change, take_over, relocate, retry_failed, lanes } = said;
+    let Said { accept_change, take_over, relocate, retry_failed, fresh, lanes } = said;
     let options = Options {
         accept_change,
         take_over,
         relocate,
         retry_failed,
+        fresh,
         completes_deletion: true,
         lanes,
         engine: engine(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::{Options, PlanError, nearby};
 use super::Draft;
 use super::settings::{layout, settings_of};
-use crate::commit::{self, CommitError, Fingerprint, Manifest, Root};
+use crate::commit::{self, CommitError, Fingerprint, GivenUp, Manifest, Root};
 use crate::config::{self, At};
 use crate::message::Message;
 use crate::source::{self, FileKind, Object, Pattern, SourceError, Survey, is_glob};
@@ -165,9 +165,31 @@ impl Draft<'_> {
         self.problems.len() == problems_before
     }
 
+    /// What a person wants given up.
+    pub(super) async fn to_give_up(&mut self, stores: &Stores) -> Result<Option<GivenUp>, PlanError> {
+        if !self.options.fresh {
+            return Ok(None);
+        }
+        if self.config.checkpoint.is_none() {
+            let what =
+                format!("--fresh gives the job of a checkpoint up, and {} has none", self.config.file.path().display());
+            return Err(PlanError::refused(
+                what,
+                "choose another sink, which is empty, or remove the old output by hand",
+            ));
+        }
+        let (Some(sink), Some(checkpoint)) = (&stores.sink, &stores.checkpoint) else { return Ok(None) };
+        Ok(Some(commit::to_give_up(checkpoint, sink).await?))
+    }
+
+    /// Jobs that are given up.
+    fn gone(&self) -> Vec<&str> {
+        self.given_up.iter().flat_map(GivenUp::jobs).collect()
+    }
+
     /// The job that the checkpoint belongs to. None if it belongs to one with other places, which is a problem.
     pub(super) async fn root(&mut self, stores: &Stores) -> Result<Option<Root>, PlanError> {
-        let Some(checkpoint) = &stores.checkpoint else { return Ok(None) };
+        let Some(checkpoint) = stores.checkpoint.as_ref().filter(|_| !self.options.fresh) else { return Ok(None) };
         let root = match Root::read(checkpoint).await {
             Err(CommitError::Deleted) if self.options.completes_deletion => {
                 commit::delete_all(checkpoint).await?;
@@ -258,12 +280,14 @@ impl Draft<'_> {
             return Ok(None);
         }
         let others = commit::other_jobs(sink, root.map(|root| root.genesis.job.as_str())).await;
-        let others = others.map_err(|cause| PlanError::Store { what: "cannot list the sink".into(), cause })?;
+        let mut others = others.map_err(|cause| PlanError::Store { what: "cannot list the sink".into(), cause })?;
+        others.retain(|job| !self.gone().contains(&job.as_str()));
         match (others.as_slice(), root) {
             ([], Some(_)) => Ok(None),
             ([], None) => self.claimed(sink, checkpoint).await,
             ([first, more @ ..], _) => {
-                let is_candidate = more.is_empty() && root.is_none() && self.config.checkpoint.is_some();
+                let is_new = root.is_none() && !self.options.fresh;
+                let is_candidate = more.is_empty() && is_new && self.config.checkpoint.is_some();
                 self.beside_output(sink, checkpoint, first, is_candidate).await.map(Some)
             }
         }
@@ -277,8 +301,8 @@ impl Draft<'_> {
     async fn claimed(&self, sink: &Store, checkpoint: &Store) -> Result<Option<OtherJobs>, PlanError> {
         let (place, shared) = (commit::Place::of(checkpoint), false);
         let claimant = commit::Claimant { job: String::new(), place, shared, is_moved: false };
-        match commit::standing(sink, &claimant).await {
-            Ok(_) => Ok(None),
+        match commit::refuse_taken(sink, &claimant, &self.gone()).await {
+            Ok(()) => Ok(None),
             Err(refused @ CommitError::Refused(_)) => {
                 Ok(Some(OtherJobs { refusal: Message::of(&refused), finished: None }))
             }

@@ -137,8 +137,8 @@ impl Numbering {
         }
     }
 
-    /// Which line, from 1, of those from which byte on.
-    fn line(self, row: u64) -> Option<(u64, u64)> {
+    /// Which line, from 1, of those that begin at which byte or later; none of what has no lines.
+    pub fn line(self, row: u64) -> Option<(u64, u64)> {
         match self {
             Numbering::Rows => None,
             Numbering::Lines => Some((row + 1, 0)),

@@ -32,8 +32,8 @@ use std::ops::Range;
 use std::path::Path;
 
 pub use keys::{
-    Checkpoint, Compression, DeadLetters, ExtraKeys, Format, Layout, Nulls, OnError, OnUnseparated, Run, Sink, Source, Stage,
-    Store,
+    Checkpoint, Compression, DeadLetters, ExtraKeys, Format, Layout, Nulls, OnError, OnUnseparated, Run, Sink, Source,
+    Stage, Store,
 };
 pub use page::page;
 pub use problem::{PipelineFile, Problem, Problems};

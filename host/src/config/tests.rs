@@ -9,8 +9,8 @@ use expect_test::{Expect, expect};
 
 use super::section::SECTIONS;
 use super::{
-    Compression, Config, DeadLetters, ExtraKeys, Format, Layout, Nulls, OnError, OnUnseparated, Place, Problems, Sink, Source,
-    load, parse,
+    Compression, Config, DeadLetters, ExtraKeys, Format, Layout, Nulls, OnError, OnUnseparated, Place, Problems, Sink,
+    Source, load, parse,
 };
 
 /// The smallest file that is good. Cases are put below it, or below one of its sections.

@@ -1,5 +1,6 @@
 //! What to type after a row ended a run: the commands that run it by hand, and how the run goes on.
 
+use crate::block::Origin;
 use crate::plan::{Plan, Stage};
 use crate::udf;
 
@@ -7,10 +8,10 @@ use crate::udf;
 const ROWS_MAX: u64 = 1_000_000;
 
 /// What to do about a function that this row of the object ended.
-pub(super) fn hint(plan: &Plan, index: usize, object: &str, row: u64) -> String {
+pub(super) fn hint(plan: &Plan, index: usize, origin: &Origin, row: u64) -> String {
     format!(
         "`{}` runs this row alone; mend the function to give an error for such a row",
-        commands(plan, index, object, row)
+        commands(plan, index, origin, row)
     )
 }
 
@@ -29,7 +30,8 @@ pub(super) fn going_on(plan: &Plan) -> &'static str {
 }
 
 /// One command, or one for each stage up to this one if an earlier stage makes what it needs.
-fn commands(plan: &Plan, index: usize, object: &str, row: u64) -> String {
+fn commands(plan: &Plan, index: usize, origin: &Origin, row: u64) -> String {
+    let object: &str = &origin.object;
     let stages = &plan.stages[..=index];
     let makes = |stage: &Stage| {
         let made = stage.binding.adds.fields().iter();
@@ -46,7 +48,13 @@ fn commands(plan: &Plan, index: usize, object: &str, row: u64) -> String {
             copy
         }
     };
-    let mut input = format!("{} --skip {row} --rows 1", word(&object));
+    let mut input = match origin.numbering.line(row) {
+        None => format!("{} --skip {row} --rows 1", word(&object)),
+        Some((line, byte)) => {
+            commands.push(format!("{} > row.jsonl", line_of(&object, line, byte)));
+            "row.jsonl".to_owned()
+        }
+    };
     for (at, stage) in stages.iter().enumerate().skip(from) {
         let mut command = format!("{} --input {input}", test(&stage.spec));
         if at < index {
@@ -57,6 +65,19 @@ fn commands(plan: &Plan, index: usize, object: &str, row: u64) -> String {
         commands.push(command);
     }
     commands.join("; ")
+}
+
+/// Prints a line of a file, from 1: of those that begin at this byte or later.
+fn line_of(file: &str, line: u64, byte: u64) -> String {
+    let name = word(file);
+    let text = match (file.rsplit('.').next(), byte) {
+        (Some("gz"), _) => format!("gzip -dc {name} |"),
+        (Some("zst"), _) => format!("zstd -dc {name} |"),
+        (_, 0) => return format!("sed -n '{line}{{p;q}}' {name}"),
+        // The line that ends here or later is another's.
+        (_, byte) => return format!("tail -c +{byte} {name} | sed -n '{}{{p;q}}'", line + 1),
+    };
+    format!("{text} sed -n '{line}{{p;q}}'")
 }
 
 fn test(spec: &udf::Spec) -> String {
@@ -80,6 +101,23 @@ fn word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the reader counts lines.
+    #[test]
+    fn a_line_is_printed_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b.jsonl");
+        std::fs::write(&path, "one\n\ntwo\nthree\nfour\n").unwrap();
+        let file = path.display().to_string();
+        // Lines begin at bytes 0, 4, 5, 9 and 15.
+        for (line, byte, text) in
+            [(1, 0, "one\n"), (3, 0, "two\n"), (1, 5, "two\n"), (1, 6, "three\n"), (2, 9, "four\n")]
+        {
+            let said = std::process::Command::new("sh").arg("-c").arg(line_of(&file, line, byte)).output().unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), text, "{line} from {byte}");
+        }
+        assert_eq!(line_of("a.jsonl.zst", 2, 0), "zstd -dc a.jsonl.zst | sed -n '2{p;q}'");
+    }
 
     #[test]
     fn words_of_a_shell() {

@@ -375,7 +375,7 @@ impl Drive<'_> {
     /// A row that ends the function, and with it the run.
     fn first(&self, index: usize, called: &Called<'_>, poison: &Poison) -> Message {
         let (origin, row) = (called.origin, called.part.parent(poison.row));
-        let by_hand = || by_hand::hint(&self.flow.plan, index, &origin.object, origin.object_row(row));
+        let by_hand = || by_hand::hint(&self.flow.plan, index, origin, origin.object_row(row));
         let hint = poison.message.hint.clone().unwrap_or_else(by_hand);
         let message = Message::new(format!("{}: {}", origin.describe(row), poison.message.text()));
         message.hint(format!("{hint}; {HINT_LEAVE_OUT}"))

@@ -193,7 +193,7 @@ const ANY: &[&str] = &[LIMITS[0], LIMITS[1], LIMITS[2], "exports nothing", "of a
 /// Told before it is compiled, on any machine.
 const PARTS: &[&str] = &["component_parts_max = "];
 /// Told by the validator if they are many; few do no harm.
-const TYPES: &[&str] = &["effective type size exceeds the limit", "exports nothing"];
+const TYPES: &[&str] = &["effective type size exceeds the limit", "of another world"];
 const UNCOUNTED: &[&str] = &["more instances of modules than can be counted"];
 
 const BOMBS: [Bomb; 16] = [

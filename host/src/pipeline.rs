@@ -14,6 +14,7 @@
 //! * `open` - from a plan to opened lanes and the work that is left.
 //! * `covered` - what lanes say of the source's objects.
 //! * `asked` - the ids that are asked, of an import or after the source was rewritten.
+//! * `elsewhere` - objects that were done before the job began.
 //! * `drift` - how the source differs from what the job has pinned.
 //! * `groups` - which rows are in which group, and when a group is complete.
 //! * `read` - what a reader thread does.
@@ -35,6 +36,7 @@ mod by_hand;
 mod commits;
 mod covered;
 mod drift;
+mod elsewhere;
 mod finish;
 mod groups;
 mod letters;
@@ -69,7 +71,7 @@ use budget::Budget;
 use commits::Held;
 use groups::{Ended, Groups, Ticket};
 pub use look::check;
-pub use open::begin;
+pub use open::{Imports, begin};
 use open::{Job, Opened, Opening};
 use pace::BlockPace;
 use read::WorkList;

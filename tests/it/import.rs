@@ -8,7 +8,7 @@ use expect_test::{Expect, expect};
 
 use crate::support::pipeline::{doubled, doubling};
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Workdir, number_batch, once, write_parquet};
+use crate::support::{Workdir, killed_at_every_step, number_batch, once, write_parquet};
 
 fn ids(numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
     number_batch(numbers).project(&[0]).unwrap()
@@ -328,8 +328,8 @@ fn an_import_that_was_done_is_said_to_be_and_one_of_nothing_too() {
     workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 0);
     let again = workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
     let (what, hint) = again.split_once("\n  hint: ").unwrap();
-    assert!(what.ends_with(" already, which began with imported ids"), "{again}");
-    assert!(hint.starts_with("go on with `wasmpipe run pipeline.toml`; for other ids"), "{again}");
+    assert!(what.ends_with(" already, which began with an import"), "{again}");
+    assert!(hint.starts_with("go on with `wasmpipe run pipeline.toml`; for another import"), "{again}");
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn ids_are_imported_only_into_a_job_that_has_ids_and_has_not_begun() {
     workdir.run().finished();
     let before = workdir.snapshot("checkpoint");
     let refused = workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
-    assert!(refused.contains("ids are imported before a job begins\n  hint: name another folder"), "{refused}");
+    assert!(refused.contains("what is done is imported before a job begins\n  hint: name another folder"), "{refused}");
     assert_eq!(workdir.snapshot("checkpoint"), before);
 
     let workdir = begun_elsewhere();
@@ -394,7 +394,7 @@ fn ids_are_imported_only_into_a_job_that_has_ids_and_has_not_begun() {
     let refused = workdir.said(&["checkpoint", "import", "pipeline.toml", "done"], 2);
     expect![[r#"
         error: rows of pipeline.toml are known by position, so imported ids say nothing about them
-          hint: name the id columns with `id` under [source]
+          hint: name the id columns with `id` under [source]; or import whole objects with --objects or --existing-shards
     "#]]
     .assert_eq(&refused);
     workdir.run().finished();
@@ -428,4 +428,100 @@ fn ids_are_exported_only_into_a_folder_that_holds_nothing() {
     "#]]
     .assert_eq(&refused);
     assert!(!workdir.path("exported").exists());
+}
+
+/// Whole objects that were done: of a job that knows rows by position, and has several lanes.
+fn with_object_done() -> Workdir {
+    let workdir = Workdir::quick();
+    workdir.numbers("a.parquet", 0..60, 30);
+    workdir.numbers("b.parquet", 60..100, 30);
+    workdir.numbers("c-empty.parquet", 0..0, 30);
+    let pipeline = doubling().by_position().checkpoint("lanes = 3").run("workers = 1\nreaders = 1");
+    workdir.pipeline(&pipeline);
+    std::fs::write(workdir.path("done.txt"), "a.parquet\n\nc-empty.parquet\n").unwrap();
+    let import = ["checkpoint", "import", "pipeline.toml", "--objects", "done.txt", "--json"];
+    assert_eq!(workdir.json(&import, 0)["objects_done"], 2);
+    workdir
+}
+
+#[test]
+fn objects_that_are_done_elsewhere_are_known_and_the_others_are_run() {
+    killed_at_every_step(with_object_done, |workdir, _, stop| {
+        assert_eq!(workdir.output("out"), doubled(60..100), "{stop:?}");
+        let inspect = workdir.inspect();
+        assert_eq!((&inspect["rows_known"], &inspect["rows_done"]), (&60.into(), &40.into()), "{stop:?}");
+        assert_eq!(workdir.run().finished().run, None, "there is nothing left to do");
+    });
+}
+
+#[test]
+fn what_is_given_up_of_an_object_that_was_done_elsewhere_is_known_again() {
+    let workdir = with_object_done();
+    workdir.run().finished();
+    let segment = |file: &Path| std::fs::read_to_string(file).is_ok_and(|text| text.contains("\"rows_known\": 60"));
+    let file = workdir.files("checkpoint/lane").into_iter().find(|file| segment(file)).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"rows_known\": 60", "\"rows_known\": 61")).unwrap();
+    workdir.said(&["checkpoint", "verify", "pipeline.toml", "--repair"], 0);
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), doubled(60..100));
+}
+
+#[test]
+fn objects_with_a_whole_output_are_known() {
+    let workdir = Workdir::new();
+    for (name, numbers) in [("a", 0..60), ("b", 60..100), ("c", 100..110), ("d", 110..115), ("e", 115..120)] {
+        workdir.numbers(&format!("{name}.parquet"), numbers, 30);
+    }
+    workdir.pipeline(&doubling().by_position());
+    std::fs::create_dir_all(workdir.path("old/d")).unwrap();
+    write_parquet(&workdir.path("old/a.parquet"), &number_batch(0..60), 7);
+    // One row less: somebody was killed there.
+    write_parquet(&workdir.path("old/b.parquet"), &number_batch(60..99), 7);
+    std::fs::write(workdir.path("old/c.jsonl"), "").unwrap();
+    std::fs::write(workdir.path("old/c.jsonl.done"), "").unwrap();
+    std::fs::write(workdir.path("old/d/_SUCCESS"), "").unwrap();
+    std::fs::write(workdir.path("old/e.jsonl"), "").unwrap();
+    let begun = workdir.json(&["checkpoint", "import", "pipeline.toml", "--existing-shards", "old", "--json"], 0);
+    assert_eq!((&begun["objects_done"], &begun["objects"]), (&3.into(), &5.into()));
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), doubled((60..100).chain(115..120)));
+}
+
+/// A job that knows rows by their ids takes those of the objects, so that they are known wherever they stand.
+#[test]
+fn ids_of_objects_that_are_done_are_known_in_other_objects() {
+    let workdir = Workdir::new();
+    workdir.numbers("a.parquet", 0..60, 30);
+    workdir.numbers("b.parquet", 40..100, 30);
+    workdir.pipeline(&doubling());
+    std::fs::write(workdir.path("done.txt"), "a.parquet\n").unwrap();
+    let import = ["checkpoint", "import", "pipeline.toml", "--objects", "done.txt"];
+    expect![[r#"
+        with 60 ids from 1 file; rows that have one of them will be known, not run
+        go on with `wasmpipe run pipeline.toml`
+    "#]]
+    .assert_eq(workdir.said(&import, 0).split_once(" begun ").unwrap().1);
+    workdir.run().finished();
+    assert_eq!(workdir.output("out"), doubled(60..100));
+    let again = workdir.said(&import, 2);
+    assert!(again.contains("which began with an import"), "{again}");
+}
+
+#[test]
+fn lists_of_objects_are_refused_by_name() {
+    let workdir = begun_elsewhere();
+    std::fs::write(workdir.path("done.txt"), "a.parquet\nz.parquet\n").unwrap();
+    let import = |list: &str| workdir.said(&["checkpoint", "import", "pipeline.toml", "--objects", list], 2);
+    expect![[r#"
+        error: the list names 1 object(s) that the source does not have: `z.parquet`
+          hint: nothing was imported; name objects relative to file:///in
+    "#]]
+    .assert_eq(&import("done.txt"));
+    expect![[r#"
+        error: nowhere.txt cannot be read: No such file or directory (os error 2)
+          hint: name a text file with the name of an object on each line, relative to the source
+    "#]]
+    .assert_eq(&import("nowhere.txt"));
+    assert!(!workdir.path("checkpoint").exists() || workdir.snapshot("checkpoint").is_empty());
 }

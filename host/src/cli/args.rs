@@ -263,7 +263,8 @@ pub(super) enum CheckpointCommand {
     Stop(Stop),
     /// Delete the checkpoint of a finished job
     Delete(Delete),
-    /// Begin a job whose done rows stand in lists of ids: of Ray Data, of an output, of any Parquet, CSV or JSONL file
+    /// Begin a job of which a part was done elsewhere: rows by their ids (of Ray Data, of an output, of any Parquet, CSV or JSONL
+    /// file), or whole objects
     Import(Import),
     /// Write the ids of done rows as Parquet files, which Ray Data takes for a checkpoint of its own
     Export(Export),
@@ -274,7 +275,7 @@ pub(super) struct Import {
     /// The pipeline file. Its job must not have begun
     pub pipeline: PathBuf,
     /// Lists of ids: a folder of Parquet files, such as a checkpoint of Ray Data; a .parquet, .csv or .jsonl file; a glob
-    #[arg(required_unless_present = "from_output", conflicts_with = "from_output")]
+    #[arg(required_unless_present_any = ["from_output", "objects", "existing_shards"], conflicts_with = "from_output")]
     pub from: Vec<String>,
     /// Take the ids that stand in an existing output instead: a folder of Parquet files that has the id columns
     #[arg(long, value_name = "PATH")]
@@ -282,6 +283,13 @@ pub(super) struct Import {
     /// The name of an id column there; once for each, in the order of the pipeline's [default: the pipeline's names]
     #[arg(long, value_name = "NAME")]
     pub column: Vec<String>,
+    /// Instead of ids take whole objects: those that this text file names, one a line, relative to the source
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["from", "from_output", "column", "existing_shards"])]
+    pub objects: Option<PathBuf>,
+    /// Take the objects that have an output in this folder, under the same name: one beside which lies NAME.done, that holds
+    /// _SUCCESS, or, in Parquet, that has as many rows as the object
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["from", "from_output", "column"])]
+    pub existing_shards: Option<String>,
     /// As one JSON document
     #[arg(long)]
     pub json: bool,

@@ -78,11 +78,26 @@ pub struct Genesis {
     /// job's names and types. Every row that is not covered is asked against them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub imported: Vec<SideFile>,
+    /// A listing of objects all of whose rows were done before the job began, elsewhere. Who opens their lanes covers those rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<SideFile>,
     /// What the job computes.
     pub fingerprint: Fingerprint,
     /// Where files of results lie. Absent if they lie together.
     #[serde(default, skip_serializing_if = "Layout::is_flat")]
     pub layout: Layout,
+}
+
+impl Genesis {
+    /// Whether something was done before the job began.
+    pub fn has_imports(&self) -> bool {
+        !self.imported.is_empty() || self.done.is_some()
+    }
+
+    /// Files beside the log that it names.
+    pub fn side_files(&self) -> impl Iterator<Item = &SideFile> {
+        self.imported.iter().chain(&self.done).chain([&self.listing])
+    }
 }
 
 /// One id column.

@@ -216,6 +216,14 @@ impl Root {
         Ok(listing)
     }
 
+    /// Objects that were done before the job began.
+    pub async fn done_elsewhere(&self, store: &Store) -> Result<Vec<Pinned>, CommitError> {
+        match &self.genesis.done {
+            Some(file) => side::read_listing(store, file).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// An object that is listed twice would be done twice.
     fn check_listing(&self, listing: &[Pinned]) -> Result<(), String> {
         let mut paths = HashSet::with_capacity(listing.len());
@@ -297,7 +305,7 @@ fn begin(number: u64, stored: Stored<RootEntry>) -> Result<Root, CommitError> {
             checkpoint: genesis.checkpoint.clone(),
         },
         relocated: 0,
-        side_files: genesis.imported.iter().chain([&genesis.listing]).map(|file| file.path.clone()).collect(),
+        side_files: genesis.side_files().map(|file| file.path.clone()).collect(),
         began_in: stored.format,
         format: stored.format,
         listed: 0,
@@ -442,6 +450,7 @@ pub(super) mod testing {
             checkpoint: String::new(),
             listing,
             imported: vec![],
+            done: None,
             fingerprint: fingerprint(1),
             layout: Layout::Flat,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{ExchangeError, Lists};
 use crate::message::Message;
+use crate::plan::Plan;
 use crate::source::{self, FileKind, Object, Pattern, SourceError, Survey};
 use crate::store::{Environment, Location, Settings, Store, Watch};
 
@@ -59,6 +60,20 @@ pub(super) async fn find(lists: &Lists, watch: &Arc<dyn Watch>) -> Result<Vec<Li
         }
     }
     Ok(found)
+}
+
+/// Objects of the plan's source.
+pub(super) fn of_objects(plan: &Plan, objects: &[Object]) -> Result<Vec<List>, ExchangeError> {
+    let list = |object: &Object| {
+        let store = plan.source.store.clone();
+        let name = match store.local_root() {
+            Some(root) => shown(&root.join(object.path.as_ref())),
+            None => format!("{}/{}", store.url(), object.path),
+        };
+        let format = format(&name, false)?;
+        Ok(List { store, object: object.clone(), format, name })
+    };
+    objects.iter().map(list).collect()
 }
 
 /// A path as a person here would write it.

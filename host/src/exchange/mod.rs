@@ -3,6 +3,7 @@
 //! names.
 //!
 //! * `lists` - which files hold ids, and of what format.
+//! * `objects` - whole objects that were done.
 //! * `crew` - threads that share the reading.
 //! * `table` - the ids of a Parquet file.
 //! * `lines` - the ids of a CSV or JSON Lines file, read as a stream.
@@ -15,6 +16,7 @@ mod crew;
 mod export;
 mod lines;
 mod lists;
+mod objects;
 mod publish;
 mod runs;
 mod table;
@@ -33,9 +35,10 @@ use crate::commit::{CommitError, SideFile};
 use crate::message::{Hint, Message};
 use crate::plan::{Ids, Plan};
 use crate::sink::SinkError;
-use crate::source::SourceError;
+use crate::source::{Object, SourceError};
 use crate::store::{Store, Watch, advice, told};
 use lists::List;
+pub use objects::{Done, objects_done};
 
 /// Ids in memory, over all threads: those of one thread are sorted together.
 const RUN_BYTES_MAX: usize = 64 << 20;
@@ -99,6 +102,8 @@ pub struct Lists {
     pub from: Vec<String>,
     /// The names of the id columns there, in the order of the job's; none if they are the same.
     pub columns: Vec<String>,
+    /// Objects of the job's own source, all of whose rows were done.
+    pub objects: Vec<Object>,
     /// Whether it is the output of a job, where an id may stand many times: Parquet files only.
     pub are_outputs: bool,
 }
@@ -161,9 +166,11 @@ pub fn import(
     runtime: &Handle,
     taken: Taken<'_>,
 ) -> Result<Imported, ExchangeError> {
-    let ids = may_begin(plan)?;
+    may_begin(plan)?;
+    let ids = ids(plan)?;
     let wanted = Wanted { names: names(ids, &lists.columns)?, schema: Arc::clone(&ids.schema) };
-    let found = runtime.block_on(lists::find(lists, watch))?;
+    let mut found = runtime.block_on(lists::find(lists, watch))?;
+    found.extend(lists::of_objects(plan, &lists.objects)?);
     let (store, bytes_max) = (&plan.checkpoint, RUN_BYTES_MAX);
     let crew = Crew { lists: &found, wanted: &wanted, store, bytes_max, runtime, taken };
     let files = crew.read(plan.run.readers)?;
@@ -171,20 +178,20 @@ pub fn import(
 }
 
 /// Imports are part of a genesis: a job that has begun has asked its rows already.
-fn may_begin(plan: &Plan) -> Result<&Ids, ExchangeError> {
+fn may_begin(plan: &Plan) -> Result<(), ExchangeError> {
     let file = plan.file.display();
-    if let Some(root) = plan.root.as_ref().filter(|root| !root.genesis.imported.is_empty()) {
+    if let Some(root) = plan.root.as_ref().filter(|root| root.genesis.has_imports()) {
         return Err(ExchangeError::refused(
-            format!("{} holds job {} already, which began with imported ids", plan.checkpoint.url(), root.genesis.job),
+            format!("{} holds job {} already, which began with an import", plan.checkpoint.url(), root.genesis.job),
             &format!(
-                "go on with `wasmpipe run {file}`; for other ids name another folder under [checkpoint], and an empty sink"
+                "go on with `wasmpipe run {file}`; for another import name another folder under [checkpoint], and an empty sink"
             ),
         ));
     }
     if let Some(root) = &plan.root {
         return Err(ExchangeError::refused(
             format!(
-                "{} holds job {} already; ids are imported before a job begins",
+                "{} holds job {} already; what is done is imported before a job begins",
                 plan.checkpoint.url(),
                 root.genesis.job
             ),
@@ -199,14 +206,19 @@ fn may_begin(plan: &Plan) -> Result<&Ids, ExchangeError> {
     }
     if !plan.is_durable {
         return Err(ExchangeError::refused(
-            format!("there is no [checkpoint] in {file} that could keep imported ids"),
+            format!("there is no [checkpoint] in {file} that could keep what is imported"),
             "add [checkpoint] with a `path`",
         ));
     }
+    Ok(())
+}
+
+fn ids(plan: &Plan) -> Result<&Ids, ExchangeError> {
     plan.ids.as_ref().ok_or_else(|| {
+        let file = plan.file.display();
         ExchangeError::refused(
             format!("rows of {file} are known by position, so imported ids say nothing about them"),
-            "name the id columns with `id` under [source]",
+            "name the id columns with `id` under [source]; or import whole objects with --objects or --existing-shards",
         )
     })
 }

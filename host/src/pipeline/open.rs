@@ -12,6 +12,7 @@ use super::asked::done_ids;
 use super::beating::{self, Beating};
 use super::covered::{Covered, Lanes};
 use super::drift::compare;
+use super::elsewhere;
 use super::finish::{complete_job, delete_if_wanted};
 use super::look::{Looked, list_sink, look};
 use super::marks::Marks;
@@ -161,7 +162,7 @@ struct Claiming {
 async fn begin_or_join(plan: &Plan) -> Result<(Claiming, Looked), RunError> {
     let root = match &plan.root {
         Some(root) => root.clone(),
-        None => begin(plan, Vec::new()).await?,
+        None => begin(plan, Imports::default()).await?,
     };
     let claimant = claimant(plan, &root.genesis.job);
     let stand = match commit::standing(&plan.sink.store, &claimant).await {
@@ -191,7 +192,7 @@ impl Claiming {
 /// Another job has the sink. A genesis that nothing has followed yet would only bind this checkpoint to a sink that the job
 /// cannot have, so it goes again.
 async fn leave_unclaimed(plan: &Plan, root: &Root, claimant: &Claimant, error: CommitError) -> RunError {
-    let is_untouched = root.last == 0 && root.genesis.imported.is_empty() && plan.is_durable;
+    let is_untouched = root.last == 0 && !root.genesis.has_imports() && plan.is_durable;
     if is_untouched && matches!(commit::is_taken_for_good(&plan.sink.store, claimant).await, Ok(true)) {
         // What fails here is left for a person, who reads why the run was refused.
         let _ = commit::delete_untouched(&plan.checkpoint, root).await;
@@ -328,7 +329,7 @@ async fn open_lanes(
         }
         Err(error) => Err(error),
     };
-    let read = match read {
+    let mut read = match read {
         Ok(read) => read,
         Err(error) => {
             if matches!(error, RunError::Interrupted(_)) {
@@ -337,6 +338,7 @@ async fn open_lanes(
             return Err(after_opening(error));
         }
     };
+    elsewhere::cover(plan, &read.root, &mut opened, &mut read.covered).await.map_err(after_opening)?;
     name_returned(&mut opened, &read.covered).await.map_err(|error| after_opening(error.into()))?;
     add(&progress.rows_skipped, read.covered.all_rows());
     add(&progress.objects, read.covered.pieces.len() as u64);
@@ -563,11 +565,29 @@ fn pending(plan: &Plan, covered: Covered, attempts: &Attempts, split_bytes: u64,
     pending
 }
 
+/// What was done elsewhere before a job begins.
+#[derive(Debug, Default)]
+pub struct Imports {
+    /// Files with ids of rows.
+    pub ids: Vec<SideFile>,
+    /// Whole objects, of a job that knows rows by position.
+    pub objects: Vec<Object>,
+}
+
+impl Imports {
+    fn is_nothing(&self) -> bool {
+        self.ids.is_empty() && self.objects.is_empty()
+    }
+}
+
 /// Makes the job: its genesis, with ids of rows that were done elsewhere.
-pub async fn begin(plan: &Plan, imported: Vec<SideFile>) -> Result<Root, RunError> {
-    let (store, has_imports) = (&plan.checkpoint, !imported.is_empty());
-    let objects: Vec<Pinned> =
-        plan.source.objects.iter().map(|object| Pinned { object: object.clone(), since: 0 }).collect();
+pub async fn begin(plan: &Plan, imports: Imports) -> Result<Root, RunError> {
+    let (store, has_imports) = (&plan.checkpoint, !imports.is_nothing());
+    let Imports { ids: imported, objects: done } = imports;
+    let list = async |objects: &[Object]| {
+        let pinned: Vec<Pinned> = objects.iter().map(|object| Pinned { object: object.clone(), since: 0 }).collect();
+        commit::write_listing(store, &random_name(), &pinned).await
+    };
     let genesis = Genesis {
         job: random_name(),
         created_ms: commit::now_ms(),
@@ -578,8 +598,9 @@ pub async fn begin(plan: &Plan, imported: Vec<SideFile>) -> Result<Root, RunErro
         source: plan.source.store.url().into(),
         sink: plan.sink.store.url().into(),
         checkpoint: store.url().into(),
-        listing: commit::write_listing(store, &random_name(), &objects).await?,
+        listing: list(&plan.source.objects).await?,
         imported,
+        done: if done.is_empty() { None } else { Some(list(&done).await?) },
         fingerprint: plan.fingerprint.clone(),
         layout: plan.sink.results().layout,
     };

@@ -196,7 +196,7 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
 }
 
 /// The rows of these units. Spans of a text lie next to each other, and are many.
-fn own_rows(opened: &Opened, units: &[Unit]) -> Vec<(u64, u64)> {
+pub(super) fn own_rows(opened: &Opened, units: &[Unit]) -> Vec<(u64, u64)> {
     let rows = units.iter().map(|unit| (unit.rows.start, unit.rows.end)).filter(|(start, end)| start < end);
     if opened.numbering() == Numbering::Rows {
         return rows.collect();

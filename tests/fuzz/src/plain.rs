@@ -57,7 +57,7 @@ fn root_entry(entry: &mut RootEntry, side: &BTreeMap<String, Bytes>) {
     match entry {
         RootEntry::Genesis(genesis) => {
             let imported = genesis.imported.iter_mut();
-            imported.chain([&mut genesis.listing]).for_each(|file| name_twin(file, side));
+            imported.chain(&mut genesis.done).chain([&mut genesis.listing]).for_each(|file| name_twin(file, side));
         }
         RootEntry::Source { listing, .. } => name_twin(listing, side),
         _ => {}

@@ -379,6 +379,7 @@ fn genesis() -> Genesis {
         checkpoint: String::new(),
         listing,
         imported: vec![],
+        done: None,
         fingerprint,
         layout: crate::sink::Layout::Flat,
     }

@@ -83,6 +83,23 @@ fn where_no_job_has_begun_nothing_is_asked() {
     assert_eq!(workdir.output("out"), each_twice(ROWS));
 }
 
+/// What the old job wrote in folders of its objects goes with its marks; a copy that somebody made stays.
+#[test]
+fn a_job_whose_results_lie_in_folders_is_given_up() {
+    let workdir = Workdir::with(&doubling().sink("layout = \"mirror\""), &[("a.parquet", ROWS, 20)]);
+    workdir.run().finished();
+    let job = workdir.view().root.genesis.job;
+    let file = workdir.files("out/a.parquet").into_iter().find(|file| workdir.name(file).contains(&job)).unwrap();
+    let copy = workdir.path("out/backup").join(file.file_name().unwrap());
+    std::fs::create_dir(workdir.path("out/backup")).unwrap();
+    std::fs::copy(&file, &copy).unwrap();
+    workdir.pipeline(&twice());
+    fresh(&workdir, Crash::never()).finished();
+    let of_old = |file: &&std::path::PathBuf| workdir.name(file).contains(&job) || file.ends_with("_SUCCESS");
+    assert_eq!(workdir.files("out").iter().filter(of_old).collect::<Vec<_>>(), [&copy]);
+    assert_eq!(workdir.output("out"), each_twice(ROWS));
+}
+
 /// Before and after each durable step, of a job that is finished and of one that was killed: the same command goes on, and a plain
 /// run in between doubles nothing.
 #[test]

@@ -95,6 +95,7 @@ mod tests {
             others: ["a.csv", "b\u{1b}.csv", "c", "d", "e", "f"].map(String::from).into(),
             sink_before: Some("file:///before".into()),
             imported: 2,
+            ..GivenUp::default()
         };
         expect![[r#"
             --fresh gives up job 0123456789abcdef, fedcba9876543210 with all that it has done:

@@ -5,7 +5,8 @@
 //! and the log goes, its root last. Who is killed on the way is completed by the same command; a plain run in between goes on
 //! with the whole job, or completes the deletion and is refused for what is left in the sink.
 //!
-//! Own is what names the job: its files carry its random name, lane and token, its manifests lie under it. Which job is meant
+//! Own is what names the job: its files carry its random name, lane and token, its manifests lie under it, marks say it. In the
+//! layout `mirror` a file is own only in the folder of an object that the job had. Which job is meant
 //! says the checkpoint's genesis; where that is gone, a claim in the sink that names this very checkpoint.
 
 use std::collections::BTreeSet;
@@ -16,13 +17,14 @@ use object_store::path::Path;
 use super::claim::{self, Claimant, Place};
 use super::lane::{Lane, Writer};
 use super::liveness::refuse_if_alive;
-use super::recover::{abort_uploads, delete, list_sink, other_jobs, remove_staged};
+use super::marks::marks_of;
+use super::recover::{MIRROR, abort_uploads, delete, has_mirror, list_sink, other_jobs, remove_staged};
 use super::replay::LaneState;
-use super::root::{Root, genesis_job};
+use super::root::{Root, genesis_job, objects_listed};
 use super::view::view;
 use super::{CommitError, delete_all, mark_deleted};
-use crate::sink::{FileName, OutputKind};
-use crate::store::{Listed, Store};
+use crate::sink::{FileName, OWN_FOLDER, OutputKind};
+use crate::store::{Listed, Store, location};
 
 /// Times that the root is read anew because somebody else appended to it.
 const ATTEMPTS: usize = 10;
@@ -44,6 +46,32 @@ pub struct GivenUp {
     pub sink_before: Option<String>,
     /// Lists of ids that the job began with, and that go with its log.
     pub imported: u64,
+    /// Names that are deleted.
+    pub own: Own,
+}
+
+/// What names in a sink are those of jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    jobs: BTreeSet<String>,
+    /// Folders of objects that the jobs had.
+    folders: BTreeSet<String>,
+    marks: BTreeSet<String>,
+}
+
+impl Own {
+    fn has_file(&self, name: &str) -> bool {
+        let is_at = |folder: &str| folder.is_empty() || self.folders.contains(folder);
+        FileName::parse(name).is_some_and(|file| self.jobs.contains(file.job) && is_at(file.folder))
+    }
+
+    fn has_document(&self, name: &str) -> bool {
+        self.jobs.iter().any(|job| is_manifest_of(job, name) || is_note_of(job, name))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.has_file(name) || self.has_document(name) || self.marks.contains(name)
+    }
 }
 
 impl GivenUp {
@@ -67,15 +95,32 @@ pub async fn to_give_up(checkpoint: &Store, sink: &Store) -> Result<GivenUp, Com
             given_up.unlogged.push(job);
         }
     }
-    let own: BTreeSet<String> = given_up.jobs().map(str::to_owned).collect();
-    for Listed { name, bytes } in list_sink(sink).await.map_err(in_sink)? {
-        if is_file_of(&own, &name) {
-            given_up.files += 1;
-            given_up.bytes += bytes;
-        }
+    let listing = list_sink(sink).await.map_err(in_sink)?;
+    given_up.own = own(checkpoint, sink, given_up.jobs(), &listing).await?;
+    for Listed { bytes, .. } in listing.iter().filter(|file| given_up.own.has_file(&file.name)) {
+        given_up.files += 1;
+        given_up.bytes += bytes;
     }
-    given_up.others = others(sink, &own).await?;
+    given_up.others = others(sink, &given_up.own).await?;
     Ok(given_up)
+}
+
+async fn own(
+    checkpoint: &Store,
+    sink: &Store,
+    jobs: impl Iterator<Item = &str>,
+    listing: &[Listed],
+) -> Result<Own, CommitError> {
+    let mut own = Own { jobs: jobs.map(str::to_owned).collect(), ..Own::default() };
+    if !has_mirror(sink).await.map_err(in_sink)? {
+        return Ok(own);
+    }
+    own.folders = objects_listed(checkpoint).await?;
+    for job in &own.jobs {
+        own.marks.extend(marks_of(sink, job, listing).await?);
+    }
+    own.folders.extend(own.marks.iter().filter_map(|mark| Some(mark.rsplit_once('/')?.0.to_owned())));
+    Ok(own)
 }
 
 async fn logged(checkpoint: &Store, sink: &Store) -> Result<GivenUp, CommitError> {
@@ -113,26 +158,23 @@ async fn refuse_copy(checkpoint: &Store, sink: &Store, root: &Root) -> Result<()
     }
 }
 
-fn is_file_of(jobs: &BTreeSet<String>, name: &str) -> bool {
-    FileName::parse(name).is_some_and(|file| jobs.contains(file.job))
-}
-
 /// Of a sink all that is neither of these jobs nor says whose it is.
-async fn others(sink: &Store, own: &BTreeSet<String>) -> Result<Vec<String>, CommitError> {
+async fn others(sink: &Store, own: &Own) -> Result<Vec<String>, CommitError> {
     let all = sink.objects().list(None).map_ok(|found| found.location.to_string());
     let mut names: Vec<String> = all.try_collect().await.map_err(in_sink)?;
-    names.retain(|name| !is_own(own, name) && !name.starts_with("_wasmpipe/claim/"));
+    names.retain(|name| !own.has(name) && !name.starts_with("_wasmpipe/claim/"));
     names.sort();
     Ok(names)
-}
-
-fn is_own(jobs: &BTreeSet<String>, name: &str) -> bool {
-    is_file_of(jobs, name) || jobs.iter().any(|job| is_manifest_of(job, name))
 }
 
 fn is_manifest_of(job: &str, name: &str) -> bool {
     let rest = name.strip_prefix("_wasmpipe/").and_then(|name| name.strip_prefix(job));
     rest.is_some_and(|rest| rest == ".json" || (rest.starts_with('/') && rest.ends_with(".json")))
+}
+
+/// What says that its files lie in folders.
+fn is_note_of(job: &str, name: &str) -> bool {
+    name.strip_prefix("_wasmpipe/").and_then(|name| name.strip_prefix(job)) == Some(MIRROR)
 }
 
 /// Gives the jobs up that were found. Refuses if a run is alive, unless its lanes are to be taken away.
@@ -152,8 +194,8 @@ pub async fn give_up(checkpoint: &Store, sink: &Store, given_up: &GivenUp, take_
         Err(CommitError::Deleted) => true,
         Err(error) => return Err(error),
     };
+    empty(sink, &given_up.own).await?;
     for job in given_up.jobs() {
-        empty(sink, job).await?;
         let place = Place::of(checkpoint);
         claim::release(sink, &Claimant { job: job.into(), place, shared: false, is_moved: false }).await?;
     }
@@ -188,18 +230,21 @@ async fn refuse_if_at_work(checkpoint: &Store, writer: &Writer) -> Result<(), Co
     refuse_if_alive(checkpoint, states, writer).await.map(drop)
 }
 
-/// Removes all of a job from its sink but its claims: manifests first, which name the files.
-async fn empty(sink: &Store, job: &str) -> Result<(), CommitError> {
-    let jobs = BTreeSet::from([job.to_owned()]);
-    let below = sink.objects().list(Some(&Path::from("_wasmpipe"))).map_ok(|found| found.location);
+/// Removes all that is own from the sink but claims: manifests first, which name the files, and last what tells where files lie.
+async fn empty(sink: &Store, own: &Own) -> Result<(), CommitError> {
+    let below = sink.objects().list(Some(&Path::from(OWN_FOLDER))).map_ok(|found| found.location);
     let below: Vec<Path> = below.try_collect().await.map_err(in_sink)?;
-    delete(sink, below.into_iter().filter(|path| is_manifest_of(job, path.as_ref())).collect()).await?;
-    let files = list_sink(sink).await.map_err(in_sink)?.into_iter().filter(|file| is_file_of(&jobs, &file.name));
-    delete(sink, files.map(|file| Path::from(file.name)).collect()).await?;
+    let documents = below.into_iter().filter(|path| own.has_document(path.as_ref()));
+    let (notes, manifests): (Vec<Path>, Vec<Path>) = documents.partition(|path| path.as_ref().ends_with(MIRROR));
+    delete(sink, manifests).await?;
+    let files = list_sink(sink).await.map_err(in_sink)?.into_iter().filter(|file| own.has_file(&file.name));
+    delete(sink, files.map(|file| location(&file.name)).collect()).await?;
     for kind in OutputKind::ALL {
-        remove_staged(sink, kind.folder(), |name| is_file_of(&jobs, name)).await?;
+        remove_staged(sink, kind.folder(), |name| own.has_file(name)).await?;
     }
-    abort_uploads(sink, |name| is_file_of(&jobs, name)).await.map(drop)
+    abort_uploads(sink, |name| own.has_file(name)).await?;
+    delete(sink, own.marks.iter().map(|mark| location(mark)).collect()).await?;
+    delete(sink, notes).await
 }
 
 fn in_sink(cause: object_store::Error) -> CommitError {
@@ -213,14 +258,18 @@ mod tests {
     #[test]
     fn own_is_what_names_the_job() {
         let (job, other) = ("0123456789abcdef", "fedcba9876543210");
-        let own = BTreeSet::from([job.to_owned()]);
+        let set = |name: &str| BTreeSet::from([name.to_owned()]);
+        let own = Own { jobs: set(job), folders: set("a/b.parquet"), marks: set("a/b.parquet/_SUCCESS") };
         for name in [
             format!("{job}-0-{other}-000001.parquet"),
             format!("_wasmpipe/dead-letters/{job}-3-{other}-000001.jsonl.gz"),
             format!("_wasmpipe/{job}.json"),
             format!("_wasmpipe/{job}/0000000000-0000000007.json"),
+            format!("_wasmpipe/{job}.mirror"),
+            format!("a/b.parquet/{job}-0-{other}-000001.parquet"),
+            "a/b.parquet/_SUCCESS".into(),
         ] {
-            assert!(is_own(&own, &name), "{name}");
+            assert!(own.has(&name), "{name}");
         }
         for name in [
             format!("{other}-0-{job}-000001.parquet"),
@@ -230,9 +279,11 @@ mod tests {
             format!("_wasmpipe/{other}.json"),
             format!("_wasmpipe/{job}0.json"),
             format!("_wasmpipe/{job}/notes.txt"),
+            format!("_wasmpipe/{other}.mirror"),
+            "a/_SUCCESS".into(),
             "notes.txt".into(),
         ] {
-            assert!(!is_own(&own, &name), "{name}");
+            assert!(!own.has(&name), "{name}");
         }
     }
 }

@@ -10,12 +10,12 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::CommitError;
 use super::coverage::{ObjectCoverage, RowState};
-use super::document::{FORMAT, seal};
-use super::log::{Put, create};
+use super::document::{FORMAT, decode_document, seal};
+use super::log::{Put, create, get};
 use super::manifest::SourceRows;
 use super::recover::delete;
 use crate::store::{Listed, Store, location};
@@ -101,6 +101,23 @@ impl Mark {
         // Someone else keeps writing it, whose mark the next run compares.
         Ok(())
     }
+}
+
+/// The marks of a job among the objects of a sink.
+pub(super) async fn marks_of(sink: &Store, job: &str, listing: &[Listed]) -> Result<Vec<String>, CommitError> {
+    #[derive(Deserialize)]
+    struct Of {
+        job: String,
+    }
+    let is_mark = |found: &&Listed| found.name.rsplit_once('/').is_some_and(|(_, name)| NAMES.contains(&name));
+    let of_job = async |name: &str| {
+        let bytes = get(sink, name).await?;
+        let of = bytes.and_then(|bytes| decode_document::<Of>(&bytes).ok());
+        Ok::<_, CommitError>(of.is_some_and(|of| of.job == job).then(|| name.to_owned()))
+    };
+    let reads: Vec<_> = listing.iter().filter(is_mark).map(|found| of_job(&found.name)).collect();
+    let found: Vec<Option<String>> = futures::stream::iter(reads).buffered(WRITES_MAX).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// Leaves the marks of objects that are through, and removes others: by object what it is to have. Objects that are not named

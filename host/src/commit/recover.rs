@@ -276,7 +276,7 @@ pub async fn sink_names(sink: &Store) -> object_store::Result<Vec<String>> {
 }
 
 /// What the name of an object in the sink ends in that says: files of a job lie in folders of their objects.
-const MIRROR: &str = ".mirror";
+pub(super) const MIRROR: &str = ".mirror";
 
 /// Says that files of the job may lie in folders of their objects. Before the first of them is written, so that who lists the
 /// sink finds all of them, and elsewhere no folder is looked into.
@@ -290,6 +290,6 @@ pub async fn note_layout(sink: &Store, root: &Root) -> Result<(), CommitError> {
     put.map(drop).map_err(|cause| CommitError::store("write", name, cause))
 }
 
-async fn has_mirror(sink: &Store) -> object_store::Result<bool> {
+pub(super) async fn has_mirror(sink: &Store) -> object_store::Result<bool> {
     Ok(sink.names(OWN_FOLDER).await?.iter().any(|name| name.ends_with(MIRROR)))
 }

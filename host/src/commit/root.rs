@@ -1,7 +1,7 @@
 //! The root: what the job is, and what was appended to that since. Appending to the root is create-only, like a lane, but
 //! nobody owns it: who finds a foreign entry at the number it wanted reads the root again and decides anew.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -409,6 +409,23 @@ pub(super) async fn genesis_job(store: &Store) -> Result<Option<String>, CommitE
         Ok((_, Stored { entry: RootEntry::Genesis(genesis), .. })) => Ok(Some(genesis.job)),
         _ => Ok(None),
     }
+}
+
+/// Every object that a log, which may be half deleted, ever listed.
+pub(super) async fn objects_listed(store: &Store) -> Result<BTreeSet<String>, CommitError> {
+    let mut objects = BTreeSet::new();
+    for (_, Stored { entry, .. }) in read_entries(store, |numbers| numbers).await? {
+        let listing = match entry {
+            RootEntry::Genesis(genesis) => genesis.listing,
+            RootEntry::Source { listing, .. } => listing,
+            _ => continue,
+        };
+        match side::read_listing(store, &listing).await {
+            Err(error) if error.is_not_found() => {}
+            listed => objects.extend(listed?.into_iter().map(|pinned| pinned.object.path.to_string())),
+        }
+    }
+    Ok(objects)
 }
 
 /// That there is no entry of this number.

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use super::declare::{choice, section};
+use super::number::{Bytes, Seconds, Whole};
 use super::section::{Report, Section};
 use super::shape::{Key, Need, Repeated, Shape};
-use super::value::{
-    Boolean, Bytes, Choice, ColumnOrColumns, ColumnTypes, Columns, FunctionConfig, LocalPath, Place, Reach, Seconds,
-    Text, Whole,
-};
+use super::text::{ColumnOrColumns, ColumnTypes, Columns, LocalPath, Place, Text};
+use super::value::{Boolean, Choice, FunctionConfig, Reach};
 use super::{At, Settings};
 
 /// The most threads, and the most units open at once. More than this is a slip of the finger.

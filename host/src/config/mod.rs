@@ -7,7 +7,7 @@
 //! * `keys.rs`: every section and key, declared once; `declare.rs`: what a declaration becomes
 //! * `read.rs`: the whole file, and what keys say about each other
 //! * `section.rs`: the keys of one section: known, misspelt, misplaced, missing
-//! * `value.rs`: one value: its type, its range, its unit
+//! * `value.rs`: one value: its type, its range, its unit; `text.rs` strings, `number.rs` numbers, sizes and times
 //! * `shape.rs`: what a section may hold, as a table and as a JSON Schema; `page.rs`: the page of all keys
 //! * `suggest.rs`: the key that was probably meant
 //! * `settings.rs`: a function's config as JSON, with the place of everything in it
@@ -15,6 +15,7 @@
 
 mod declare;
 mod keys;
+mod number;
 mod page;
 mod problem;
 mod read;
@@ -24,6 +25,7 @@ mod shape;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod text;
 mod value;
 
 use std::fs::File;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::keys::{Checkpoint, DeadLetters, FILE, Run, Sink, Source, Stage, Store};
+use super::keys::{FILE, Stage, Store};
 use super::problem::holds_secret;
 use super::shape::{Key, Shape};
 use super::suggest::nearest;
@@ -145,12 +145,13 @@ pub(super) fn section_name(key: &str) -> String {
 /// The sections that take a key.
 fn homes(key: &str) -> Vec<&'static str> {
     let takes = |shape: &&Shape| shape.names().any(|name| name == key);
-    SECTIONS.into_iter().filter(takes).map(|shape| shape.name).collect()
+    sections().filter(takes).map(|shape| shape.name).collect()
 }
 
-/// All of them, and the table that some have.
-pub(super) const SECTIONS: [&Shape; 7] =
-    [&Source::SHAPE, &Stage::SHAPE, &Sink::SHAPE, &Checkpoint::SHAPE, &DeadLetters::SHAPE, &Run::SHAPE, &Store::SHAPE];
+/// All sections, and the table that some of them have.
+pub(super) fn sections() -> impl Iterator<Item = &'static Shape> {
+    FILE.keys.iter().filter_map(|key| key.kind.section()).chain([&Store::SHAPE])
+}
 
 fn is_section(value: &DeValue<'_>) -> bool {
     match value {

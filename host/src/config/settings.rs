@@ -7,8 +7,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use super::number::signed;
 use super::section::{Report, Value, shown};
-use super::value::{signed, wrong_type};
+use super::value::wrong_type;
 
 /// What a function is told, as JSON.
 #[derive(Debug, Clone, PartialEq)]

@@ -110,10 +110,9 @@ fn plain(docs: &[&str]) -> String {
     let docs = text(docs);
     let mut parts = docs.split("](");
     let first = parts.next().unwrap_or_default().to_owned();
-    let plain = parts.fold(first, |mut before, rest| {
+    parts.fold(first, |mut before, rest| {
         let opened = before.rfind('[').expect("a link begins with a bracket");
         before.remove(opened);
         before + rest.split_once(')').map_or("", |(_, after)| after)
-    });
-    plain
+    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
-use super::section::SECTIONS;
+use super::section::sections;
 use super::{
     Compression, Config, DeadLetters, ExtraKeys, Format, Layout, Nulls, OnError, OnUnseparated, Place, Problems, Sink,
     Source, load, parse,
@@ -211,7 +211,7 @@ fn every_key_is_read() {
 /// The text above holds every key that there is, and so the test above reads every key.
 #[test]
 fn the_text_of_every_key_is_complete() {
-    for shape in SECTIONS {
+    for shape in sections() {
         for name in shape.names() {
             let written = EVERY_KEY.contains(&format!("\n{name} = "));
             assert!(written, "`{name}` of {} is not in the test's text", shape.name);
@@ -250,7 +250,8 @@ fn rows_that_fail_unseparated_are_rows_that_fail() {
 /// Every hint's example, put where the hint says, is accepted.
 #[test]
 fn examples_are_good() {
-    let (store, sections) = SECTIONS.split_last().unwrap();
+    let all: Vec<_> = sections().collect();
+    let (store, sections) = all.split_last().unwrap();
     for shape in sections {
         let lines: Vec<&str> = shape.keys.iter().map(|key| key.example.split(" or ").next().unwrap()).collect();
         let mut text = format!("{}\n{}\n", shape.name, lines.join("\n"));

@@ -191,7 +191,8 @@ section! {
     /// reader, so larger groups make larger files.
     file_bytes_max: u64 = Bytes::ANY, like r#""256 MiB""#, default 256 * MIB;
 
-    /// Where files of results lie. Fixed when the job begins; `"mirror"` is not for a `shared` sink.
+    /// Where files of results lie: all together, or with `"mirror"` in [a folder for each source
+    /// object](formats.md#a-folder-for-each-object). Fixed when the job begins; `"mirror"` is not for a `shared` sink.
     layout: Layout = Choice(Layout::WORDS), like r#""mirror""#, default Layout::Flat;
 
     /// Whether the folder may hold [output of other jobs](checkpoints.md#one-job-one-sink); names tell them apart. Once the

@@ -20,11 +20,13 @@ use super::{Flow, RunError, finish, lock, outcome_of_finished, record};
 use crate::commit::{Close, CommitError, Group, Lane, LaneLog};
 use crate::message::Message;
 use crate::observe::{Outcome, Progress, add, add_time, get};
-use crate::sink::{Layout, OutputKind, SinkFile};
+use crate::sink::{ClosedFile, Layout, OutputKind, SinkFile};
 use crate::store::{Store, location};
 
 /// Groups whose files are being made durable at once.
 const GROUPS_DURABLE_AT_ONCE: usize = 4;
+/// Files of one group that are: there may be one for each of many small objects.
+const FILES_DURABLE_AT_ONCE: usize = 8;
 /// Lanes that are closed at once.
 const LANES_CLOSED_AT_ONCE: usize = 16;
 /// How often the commit loop looks at clocks and reports progress.
@@ -312,8 +314,17 @@ async fn make_durable(group: Arc<InFlight>, checkpoint: &Store) -> (u32, Durable
 
 /// Sink files first, then what lies beside the log.
 async fn complete(Closed { group, ids, files }: &mut Closed, checkpoint: &Store) -> Result<(), RunError> {
-    for file in files.drain(..) {
-        group.files.push(file.complete().await?);
+    let completing: Vec<_> = files.drain(..).map(ClosedFile::complete).collect();
+    let mut completed = futures::stream::iter(completing).buffered(FILES_DURABLE_AT_ONCE);
+    let mut failed = None;
+    while let Some(file) = completed.next().await {
+        match file {
+            Ok(file) => group.files.push(file),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
     }
     if let Some(ids) = ids.take() {
         group.ids_file = Some(ids.write(checkpoint).await?);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wasmpipe::exchange::{ExchangeError, Published, publish};
+use wasmpipe::exchange::{ExchangeError, Job, Published, publish};
 use wasmpipe::format::compression::Compression;
 use wasmpipe::format::compression::inflate::Inflate;
 use wasmpipe::message::Hint;
@@ -130,8 +130,9 @@ fn in_a_bucket_a_killed_run_leaves_no_more_than_in_a_folder() {
     let undisturbed = Arc::new(Crash::never());
     run(Arc::clone(&undisturbed));
     let uploads = undisturbed.seen().into_iter().enumerate().filter(|(_, seen)| seen.starts_with("sink Put x/"));
-    let steps: Vec<u64> = uploads.map(|(step, _)| step as u64).collect();
-    assert!(steps.len() > 2, "{:?}", undisturbed.seen());
+    let uploads: Vec<u64> = uploads.map(|(step, _)| step as u64).collect();
+    let [first, .., last] = uploads[..] else { panic!("{:?}", undisturbed.seen()) };
+    let steps = [first, last];
     for stop in steps.into_iter().flat_map(|step| [Stop::Before(step), Stop::After(step)]) {
         let job = run(Arc::new(Crash::at(stop)));
         job.run().finished();
@@ -169,6 +170,22 @@ fn a_layout_is_for_one_job_and_for_its_whole_life() {
     );
     workdir.pipeline(&twice().sink("path = \"other\"\nshared = true").checkpoint("path = \"another\""));
     assert_mentions(&workdir.said(&["check", "pipeline.toml"], 2), &["a shared sink has no folders of objects"]);
+    workdir.pipeline(&twice());
+    assert_mentions(&workdir.said(&["plan", "pipeline.toml"], 0), &["lies in a folder of its name"]);
+    std::fs::create_dir(workdir.path("in/_wasmpipe")).unwrap();
+    workdir.numbers("_wasmpipe/a.parquet", 0..3, 8);
+    workdir.pipeline(&twice().source("path = \"in/**/_wasmpipe/*.parquet\""));
+    workdir.pipeline(
+        &twice().source("path = \"in/_wasmpipe/*.parquet\"").sink("path = \"other\"").checkpoint("path = \"another\""),
+    );
+    workdir.said(&["check", "pipeline.toml"], 0);
+    workdir.pipeline(
+        &twice()
+            .source("path = \"in/{_wasmpipe,x}/*.parquet\"")
+            .sink("path = \"other\"")
+            .checkpoint("path = \"another\""),
+    );
+    assert_mentions(&workdir.said(&["check", "pipeline.toml"], 2), &["would have its results in _wasmpipe/"]);
     // A job that begins beside finds the files, though its own would lie elsewhere, and its checkpoint has none.
     std::fs::remove_dir_all(workdir.path("checkpoint")).unwrap();
     std::fs::remove_dir_all(workdir.path("out/_wasmpipe/claim")).unwrap();
@@ -211,7 +228,8 @@ fn retried(compression: &str) -> Workdir {
 
 fn publish_into(workdir: &Workdir, to: &str, name: &str, watch: &Arc<dyn Watch>) -> Result<Published, ExchangeError> {
     let (sink, to) = (workdir.store("sink", "out", watch), workdir.store("folder", to, watch));
-    wait(publish(&workdir.view(), &sink, &to, name))
+    let checkpoint = workdir.store("checkpoint", "checkpoint", watch);
+    wait(publish(Job { view: &workdir.view(), checkpoint: &checkpoint, sink: &sink }, &to, name))
 }
 
 /// Every file of a folder, inflated, with the `.done` that names them all.
@@ -293,6 +311,9 @@ fn a_publisher_can_be_killed_at_every_step() {
         let _ = publish_into(&workdir, &to, names, &watch(&Arc::new(Crash::at(*stop))));
         let plain =
             workdir.files(&to).into_iter().filter(|path| !path.to_str().unwrap().contains("/.publishing/")).count();
+        // As a local store leaves it that was killed.
+        std::fs::create_dir_all(workdir.path(&to).join("x")).unwrap();
+        std::fs::write(workdir.path(&to).join("x/part-50% b.jsonl#1"), "half").unwrap();
         let went_on = publish_into(&workdir, &to, names, &unwatched).unwrap();
         // At most one of each that are written at once was there, and not known to be complete.
         assert!(went_on.written + plain as u64 <= 3 + 4, "{stop:?}: {went_on:?}, {plain} before");
@@ -305,6 +326,21 @@ fn a_publisher_can_be_killed_at_every_step() {
     let more = publish_into(&workdir, "undisturbed", names, &unwatched).unwrap();
     assert_eq!((more.files, more.written, more.rows), (4, 4, 86));
     assert_eq!(published(&workdir, "undisturbed", Compression::None)["part-d.jsonl"].lines().count(), 6);
+}
+
+/// What another system has done is not published as nothing.
+#[test]
+fn objects_that_were_done_elsewhere_are_left_out() {
+    let job = failing("none").by_position();
+    let workdir = workdir_of(&job);
+    std::fs::write(workdir.path("done.txt"), "a.parquet\n").unwrap();
+    workdir.said(&["checkpoint", "import", "pipeline.toml", "--objects", "done.txt"], 0);
+    workdir.run().finished();
+    let name = "part-{object}.jsonl";
+    let said = workdir.said(&["output", "publish", "pipeline.toml", "plain", "--name", name], 0);
+    assert_mentions(&said, &["28 rows in 2 files", "1 object done elsewhere"]);
+    let plain: Vec<String> = published(&workdir, "plain", Compression::None).into_keys().collect();
+    assert_eq!(plain, ["part-c.jsonl", "x/part-50% b.jsonl"]);
 }
 
 #[test]
@@ -327,6 +363,8 @@ fn what_cannot_be_published_is_refused_and_nothing_is_written() {
     workdir.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
     refused(&workdir, names, &["the job is not finished", "hint: run it"]);
     workdir.run().finished();
+    let said = workdir.said(&["output", "publish", "pipeline.toml", "in/plain", "--name", names], 2);
+    assert_mentions(&said, &["the source of the job", "hint: choose a folder of its own"]);
     refused(&workdir, "part-{object}.txt", &["does not end in .jsonl"]);
     refused(&workdir, "all.jsonl", &["a.parquet and c.parquet would both be all.jsonl", "hint: write {object}"]);
     std::fs::create_dir(workdir.path("to")).unwrap();

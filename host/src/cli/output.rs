@@ -120,7 +120,7 @@ pub(super) fn verify(options: &args::OutputVerify) -> u8 {
 
 pub(super) fn publish(options: &args::OutputPublish) -> u8 {
     let runtime = look::runtime();
-    let Looked { view, .. } = match look::checkpoint(&options.checkpoint, &runtime) {
+    let Looked { store, view } = match look::checkpoint(&options.checkpoint, &runtime) {
         Ok(looked) => looked,
         Err(code) => return code,
     };
@@ -129,7 +129,11 @@ pub(super) fn publish(options: &args::OutputPublish) -> u8 {
         Ok(opened) => opened,
         Err(code) => return code,
     };
-    match runtime.block_on(exchange::publish(&view, &sink, &to, &options.name)) {
+    match runtime.block_on(exchange::publish(
+        exchange::Job { view: &view, checkpoint: &store, sink: &sink },
+        &to,
+        &options.name,
+    )) {
         Ok(published) => {
             print_published(&published, options);
             FINISHED
@@ -143,8 +147,11 @@ fn print_published(published: &Published, options: &args::OutputPublish) {
         out!("{}", super::json(published));
         return;
     }
-    let Published { files, written, rows, bytes: size } = *published;
+    let Published { files, written, rows, bytes: size, elsewhere } = *published;
     out!("{} in {}, {}: {}", counted(rows, "row"), counted(files, "file"), bytes(size), options.to);
+    if elsewhere > 0 {
+        say!("{} done elsewhere before the job began: their results are there", counted(elsewhere, "object"));
+    }
     if written < files {
         say!(
             "{} of them {} complete before",

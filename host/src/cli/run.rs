@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::observe::{Kept, Outcome, Progress, Summary};
 use crate::pipeline::{self, Control};
 use crate::plan::{self, LaneSet, OnError, Options, Plan, PlanError, Stage};
-use crate::sink::OutputKind;
+use crate::sink::{Layout, OutputKind};
 use crate::store::{Environment, Unwatched};
 
 pub(super) fn run(options: &args::Run) -> u8 {
@@ -345,6 +345,9 @@ pub(super) fn plan(options: &args::Plan) -> u8 {
     }
     out!("sink        {}", plan.sink.store.url());
     out!("            writes {}", columns(&plan.sink.results().schema));
+    if plan.sink.results().layout == Layout::Mirror {
+        out!("            what comes of an object lies in a folder of its name");
+    }
     for output in plan.sink.outputs.iter().filter(|output| output.kind != OutputKind::Results) {
         out!("            {} in {}", output.kind.name(), output.kind.folder());
         out!("            of columns {}", columns(&output.schema));

@@ -28,7 +28,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, SchemaRef};
 use crew::Crew;
 pub use export::{Exported, export};
-pub use publish::{Published, publish};
+pub use publish::{Job, Published, publish};
 use tokio::runtime::Handle;
 
 use crate::commit::{CommitError, SideFile};

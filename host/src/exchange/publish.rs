@@ -19,7 +19,7 @@
 mod join;
 mod shards;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -29,13 +29,24 @@ use serde::{Deserialize, Serialize};
 
 use super::ExchangeError;
 use crate::commit::View;
-use crate::store::{Store, location};
+use crate::store::{Oddity, Store, location, staged_for};
 use shards::{Shard, Shards};
 
 const DONE: &str = ".done";
 const FOLDER: &str = ".publishing";
 /// Files that are written at once.
 const FILES_AT_ONCE: usize = 4;
+
+/// A job that is to be published.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// What its log says.
+    pub view: &'a View,
+    /// Where that lies.
+    pub checkpoint: &'a Store,
+    /// Where its files lie.
+    pub sink: &'a Store,
+}
 
 /// What was published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -48,6 +59,8 @@ pub struct Published {
     pub rows: u64,
     /// Bytes in all.
     pub bytes: u64,
+    /// Objects that were done elsewhere before the job began, whose results it does not have.
+    pub elsewhere: u64,
 }
 
 /// A file that is complete.
@@ -75,21 +88,35 @@ struct Done {
 
 /// Writes a file for each object of a finished job into the folder `to`. In `name`, `{object}` stands for the object's name
 /// without its ending; the folders that the object lies in stay.
-pub async fn publish(view: &View, sink: &Store, to: &Store, name: &str) -> Result<Published, ExchangeError> {
-    let shards = shards::of(view, name)?;
+pub async fn publish(job: Job<'_>, to: &Store, name: &str) -> Result<Published, ExchangeError> {
+    let Job { view, checkpoint, sink } = job;
+    refuse_overlap(view, to)?;
+    let elsewhere = view.root.done_elsewhere(checkpoint).await?;
+    let shards = shards::of(view, &elsewhere, name)?;
+    let published = publish_shards(&shards, view, sink, to, name).await?;
+    Ok(Published { elsewhere: shards.elsewhere, ..published })
+}
+
+async fn publish_shards(
+    shards: &Shards<'_>,
+    view: &View,
+    sink: &Store,
+    to: &Store,
+    name: &str,
+) -> Result<Published, ExchangeError> {
     let position = view.root.last + view.lanes.iter().filter_map(|lane| lane.state.last).sum::<u64>();
     let target = Target { to, job: &view.root.genesis.job, name, position };
     let found = target.listing().await?;
     match target.done(&found).await? {
         Some(done) if done.position == position && done.is_of(&shards.all, &found) => {
-            target.clear().await?;
+            target.clear(&done).await?;
             return Ok(done.published(0));
         }
         Some(done) => target.refuse_older(&done)?,
-        None => target.refuse_full(&shards, &found).await?,
+        None => target.refuse_full(shards, &found).await?,
     }
     target.begin(&found).await?;
-    let writes: Vec<_> = shards.all.iter().map(|shard| target.shard(shard, &shards, sink, &found)).collect();
+    let writes: Vec<_> = shards.all.iter().map(|shard| target.shard(shard, shards, sink, &found)).collect();
     let files: Vec<(Complete, bool)> = futures::stream::iter(writes).buffered(FILES_AT_ONCE).try_collect().await?;
     let written = files.iter().filter(|(_, is_written)| *is_written).count() as u64;
     let files: Vec<Complete> = files.into_iter().map(|(file, _)| file).collect();
@@ -97,6 +124,21 @@ pub async fn publish(view: &View, sink: &Store, to: &Store, name: &str) -> Resul
     let done = Done { format: FORMAT, job: target.job.into(), name: name.into(), position, rows, files };
     target.end(&done).await?;
     Ok(done.published(written))
+}
+
+/// Files there would be input of the job, or output that its log does not know.
+fn refuse_overlap(view: &View, to: &Store) -> Result<(), ExchangeError> {
+    let places = &view.root.places;
+    let lies_in =
+        |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let of_job = [("source", &places.source), ("sink", &places.sink), ("checkpoint", &places.checkpoint)];
+    match of_job.into_iter().find(|(_, place)| lies_in(to.url(), place) || lies_in(place, to.url())) {
+        None => Ok(()),
+        Some((name, place)) => Err(ExchangeError::refused(
+            format!("{} and the {name} of the job, {place}, lie in each other", to.url()),
+            "choose a folder of its own",
+        )),
+    }
 }
 
 /// Of the documents here.
@@ -116,7 +158,7 @@ impl Done {
 
     fn published(&self, written: u64) -> Published {
         let bytes = self.files.iter().map(|file| file.bytes).sum();
-        Published { files: self.files.len() as u64, written, rows: self.rows, bytes }
+        Published { files: self.files.len() as u64, written, rows: self.rows, bytes, elsewhere: 0 }
     }
 }
 
@@ -255,7 +297,7 @@ impl Target<'_> {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
             Err(cause) => return Err(failed(DONE, cause)),
         }
-        self.clear().await
+        self.clear(done).await
     }
 
     fn beside_another(&self) -> ExchangeError {
@@ -266,7 +308,8 @@ impl Target<'_> {
     }
 
     /// The traces of the work; whose the folder is goes last.
-    async fn clear(&self) -> Result<(), ExchangeError> {
+    async fn clear(&self, done: &Done) -> Result<(), ExchangeError> {
+        self.remove_staged(done).await?;
         let found = self.listing().await?;
         let traces = found.keys().filter(|name| name.starts_with(&self.folder()));
         self.delete(traces.map(|name| location(name)).collect()).await?;
@@ -274,6 +317,20 @@ impl Target<'_> {
             true => self.delete(vec![location(&self.owner())]).await,
             false => Ok(()),
         }
+    }
+
+    /// What publishers that were killed have staged, in a folder of a machine, for files that are complete now.
+    async fn remove_staged(&self, done: &Done) -> Result<(), ExchangeError> {
+        let walk = self.to.walk(|_| true).await.map_err(|cause| failed(self.to.url(), cause))?;
+        let names: HashSet<&str> = done.files.iter().map(|file| file.name.as_str()).collect();
+        let is_ours = |target: &str| names.contains(target) || target == DONE || target.starts_with(FOLDER);
+        for odd in walk.odd.iter().filter(|odd| odd.why == Oddity::Staged) {
+            if staged_for(&odd.path).is_some_and(is_ours) {
+                let (folder, name) = odd.path.rsplit_once('/').unwrap_or(("", &odd.path));
+                self.to.remove_staged(folder, name).await.map_err(|cause| failed(&odd.path, cause))?;
+            }
+        }
+        Ok(())
     }
 
     async fn put(&self, name: &str, bytes: Bytes) -> Result<(), ExchangeError> {

@@ -1,10 +1,10 @@
 //! Which rows of which files make up what file: all results of an object, in the order of its rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::super::ExchangeError;
-use crate::commit::{FileEntry, View};
+use crate::commit::{FileEntry, Pinned, View};
 use crate::format::compression::Compression;
 use crate::sink::{FileName, Layout, OutputKind};
 
@@ -12,6 +12,8 @@ use crate::sink::{FileName, Layout, OutputKind};
 pub(super) struct Shards<'a> {
     pub(super) all: Vec<Shard<'a>>,
     pub(super) compression: Compression,
+    /// Objects that are left out.
+    pub(super) elsewhere: u64,
 }
 
 /// What comes of one object.
@@ -42,7 +44,8 @@ const PLACEHOLDER: &str = "{object}";
 const ENDINGS: [&str; 4] = [".parquet", ".jsonl", ".ndjson", ".json"];
 const COMPRESSIONS: [&str; 3] = [".gz", ".zst", ".zstd"];
 
-pub(super) fn of<'a>(view: &'a View, name: &str) -> Result<Shards<'a>, ExchangeError> {
+/// Of the objects that the job has results of. Those that were done `elsewhere`, before it began, are not among them.
+pub(super) fn of<'a>(view: &'a View, elsewhere: &[Pinned], name: &str) -> Result<Shards<'a>, ExchangeError> {
     refuse_unjoinable(view)?;
     let compression = compression(view, name)?;
     let mut files: BTreeMap<&str, Vec<&FileEntry>> =
@@ -51,6 +54,10 @@ pub(super) fn of<'a>(view: &'a View, name: &str) -> Result<Shards<'a>, ExchangeE
         let Some(holds) = &file.holds else { continue };
         files.entry(&holds.object).or_default().push(file);
     }
+    let before = files.len();
+    let elsewhere: HashSet<&str> = elsewhere.iter().map(|pinned| pinned.object.path.as_ref()).collect();
+    files.retain(|object, files| !files.is_empty() || !elsewhere.contains(object));
+    let elsewhere = (before - files.len()) as u64;
     let mut all = Vec::with_capacity(files.len());
     let mut named: HashMap<String, &str> = HashMap::new();
     for (object, files) in files {
@@ -64,7 +71,7 @@ pub(super) fn of<'a>(view: &'a View, name: &str) -> Result<Shards<'a>, ExchangeE
         }
         all.push(Shard { name, rows: files.iter().map(|file| file.rows).sum(), runs: runs(object, files)? });
     }
-    Ok(Shards { all, compression })
+    Ok(Shards { all, compression, elsewhere })
 }
 
 fn refuse_unjoinable(view: &View) -> Result<(), ExchangeError> {

@@ -8,6 +8,7 @@ use super::settings::{layout, settings_of};
 use crate::commit::{self, CommitError, Fingerprint, GivenUp, Manifest, Root};
 use crate::config::{self, At};
 use crate::message::Message;
+use crate::sink::OWN_FOLDER;
 use crate::source::{self, FileKind, Object, Pattern, SourceError, Survey, is_glob};
 use crate::store::{Location, Settings, Store};
 
@@ -386,12 +387,30 @@ impl Draft<'_> {
             (None, root) => root.map(|root| kind_of_name(&root.fingerprint.source_format)),
         };
         match source::survey(source, pattern, kind).await {
-            Ok(found) => Ok(Some(found)),
+            Ok(found) => {
+                self.refuse_own_folder(&found.objects);
+                Ok(Some(found))
+            }
             Err(error @ SourceError::Bad { .. }) => {
                 self.problem(written, Message::of(&error));
                 Ok(None)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// In the layout `mirror` its folder would be ours, which readers of the sink skip.
+    fn refuse_own_folder(&mut self, objects: &[Object]) {
+        let is_own = |object: &&Object| object.path.strip_prefix(OWN_FOLDER).is_some_and(|rest| rest.starts_with('/'));
+        let written = self.config.sink.layout.as_ref().filter(|written| written.value == config::Layout::Mirror);
+        if let (Some(written), Some(object)) = (written, objects.iter().find(is_own)) {
+            let message = format!("{} would have its results in {OWN_FOLDER}/, where no output lies", object.path);
+            self.problem(
+                written,
+                Message::new(message).hint("take it from another `path`, or write layout = \"flat\""),
+            );
         }
     }
 }

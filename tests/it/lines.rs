@@ -173,6 +173,8 @@ fn a_line_that_is_no_row_ends_the_run_is_left_out_or_is_kept() {
     let letters = letters(&workdir);
     assert_eq!((&letters[0]["line"], &letters[0]["attempt"]), (&"{\"n\": 1, \"n\": 2}".into(), &2.into()));
     assert_eq!(workdir.output("out"), each_twice(0..40));
+    // It is finished, and its manifest names the letters, too.
+    workdir.said(&["checkpoint", "delete", "pipeline.toml"], 0);
 }
 
 /// A key that the sample did not show.
@@ -236,6 +238,8 @@ fn what_cannot_be_read_as_lines_is_said_before_anything_is_written() {
         ("footers_max = 3", &["a.jsonl"], "`footers_max` is for Parquet"),
         ("record_bytes_max = \"2 GiB\"", &["a.jsonl"], "`record_bytes_max` must be at most 1 GiB"),
         ("", &["empty.jsonl"], "no columns were found in the first lines"),
+        ("", &["array.json"], "no line is a row: the first, line 1 of array.json: it must be one object, not a list"),
+        ("", &["named.jsonl"], "is compressed with gzip"),
         ("", &["cut.jsonl.gz"], "the gzip data ends at byte"),
         ("", &["other.jsonl.zst"], "it is no zstd data"),
     ] {
@@ -244,6 +248,8 @@ fn what_cannot_be_read_as_lines_is_said_before_anything_is_written() {
             match *file {
                 "b.parquet" | "a.parquet" => workdir.numbers(file, 0..3, 3),
                 "empty.jsonl" => source(&workdir, file, "\n"),
+                "array.json" => source(&workdir, file, "[{\"n\": 1}]\n"),
+                "named.jsonl" => write(&workdir.path("in").join(file), b"{}", Compression::Gzip),
                 "cut.jsonl.gz" => {
                     source(&workdir, file, &text(0..50));
                     let bytes = std::fs::read(workdir.path("in").join(file)).unwrap();

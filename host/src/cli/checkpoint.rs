@@ -12,6 +12,7 @@ use crate::commit::{
 };
 use crate::message::Message;
 use crate::plan::LaneSet;
+use crate::sink::OutputKind;
 use crate::store::Store;
 
 pub(super) fn verify(options: &args::Verify) -> u8 {
@@ -290,7 +291,9 @@ async fn refuse_unfinished(store: &crate::store::Store, root: &Root, named: &str
     let sink = look::open_sink(named, &root.places.sink);
     let sink = sink.map_err(|_| CommitError::refused("its sink cannot be opened", "mend that first"))?;
     let manifest = commit::manifest(&sink, &root.genesis.job).await?;
-    if manifest.is_some_and(|manifest| manifest.files.iter().eq(view.files())) {
+    if manifest
+        .is_some_and(|manifest| manifest.all_files().eq(view.results().chain(view.files_of(OutputKind::DeadLetters))))
+    {
         return Ok(());
     }
     let what = "the sink has no manifest of all that the job has written";

@@ -145,6 +145,12 @@ impl Coverage {
         self.len() - self.count(RowState::Blank)
     }
 
+    /// Rows of any state within a range.
+    pub fn rows_within(&self, range: &Range<u64>) -> u64 {
+        let rows = self.within(range).filter(|(_, (state, _))| *state != RowState::Blank);
+        rows.map(|(rows, _)| rows.end - rows.start).sum()
+    }
+
     /// Positions of any state, those without a row too.
     pub fn len(&self) -> u64 {
         self.iter().map(|(range, _)| range.end - range.start).sum()

@@ -237,8 +237,8 @@ fn refuse_unused(source: Option<&Source>, stages: &[Stage], section: &Section<'_
     let mut written = stages.iter().map(Stage::on_error).chain(of_lines);
     if written.all(|on_error| on_error != OnError::DeadLetter) {
         let message = "[dead_letters] is there, but no stage makes any";
-        let hint =
-            "write on_error = \"dead-letter\" in the [[stage]] whose failed rows are to be kept, or remove the section";
+        let hint = "write on_error = \"dead-letter\" in the [[stage]] whose failed rows are to be kept, or on_bad_line = \
+                    \"dead-letter\" under [source]; or remove the section";
         report.wrong(section.header(), message, hint);
     }
 }

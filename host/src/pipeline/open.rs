@@ -545,17 +545,21 @@ fn pending(plan: &Plan, covered: Covered, attempts: &Attempts, split_bytes: u64,
     add(&progress.source_bytes, bytes);
     let is_whole = covered.pieces.len() == plan.source.objects.len() && covered.coverages().next().is_none();
     let rows = plan.source.rows.filter(|_| is_whole);
+    let has_lines = plan.fingerprint.has_lines();
     if let Some(rows) = rows {
         add(&progress.counted_bytes, bytes);
         add(&progress.counted_rows, rows);
     }
     let mut pending = Vec::new();
     for (Pinned { object, .. }, piece, lane, covered) in covered.pieces {
-        if let Some(covered) = covered.as_ref().filter(|_| rows.is_none()) {
+        // Of lines nobody knows how many there are before all are through.
+        let is_known = |covered: &&ObjectCoverage| rows.is_none() && (!has_lines || covered.is_complete());
+        if let Some(covered) = covered.as_ref().filter(is_known) {
             add(&progress.counted_bytes, bytes_of(&object, piece));
-            add(&progress.counted_rows, covered.own_rows());
+            let rows = if has_lines { covered.coverage.rows() } else { covered.own_rows() };
+            add(&progress.counted_rows, rows);
         }
-        let is_counted = rows.is_some() || covered.is_some();
+        let is_counted = rows.is_some() || covered.as_ref().is_some_and(|covered| !has_lines || covered.is_complete());
         if !covered.as_ref().is_some_and(ObjectCoverage::is_complete) {
             let attempts_before = attempts.get(object.path.as_ref()).cloned().unwrap_or_default();
             pending.push(Pending { object, piece, lane, covered, is_counted, attempts_before });

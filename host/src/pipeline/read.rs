@@ -1,6 +1,6 @@
 //! What a reader thread does: take the next object or unit, find the rows of it that are to do, emit them as blocks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
@@ -148,9 +148,11 @@ fn read_all(flow: &Flow, reader: usize, blocks: &Sender<Emitted>) -> Result<(), 
             }
             Work::Unit(task) => {
                 let lane = task.piece.lane.number;
-                if !task.piece.lane.is_lost() && !(UnitWork { flow, reader, blocks, task: &task }).read()? {
+                let unit = UnitWork { flow, reader, blocks, task: &task, lines: Cell::new(0) };
+                if !task.piece.lane.is_lost() && !unit.read()? {
                     return Ok(());
                 }
+                unit.count();
                 (lane, flow.work.read(lane))
             }
         };
@@ -182,7 +184,7 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     let piece = Piece { object: Arc::clone(&opened), lane, number: pending.piece, own };
     let rows: u64 = units.iter().map(|unit| unit.rows.end - unit.rows.start).sum();
     // Of lines nobody knows how many there are before they are read.
-    if !pending.is_counted && opened.numbering() == Numbering::Rows {
+    if !pending.is_counted && (opened.numbering() == Numbering::Rows || rows == 0) {
         add(&flow.progress.counted_rows, rows);
         let bytes = piece_bytes(opened.object.size, pending.piece, flow.job.split_bytes);
         add(&flow.progress.counted_bytes, bytes);
@@ -190,9 +192,27 @@ fn open(flow: &Flow, index: u32) -> Result<Vec<Task>, RunError> {
     if rows == 0 {
         flow.groups.name_piece(&piece);
     }
-    units.retain(|unit| !pending.missing(unit.rows.clone()).is_empty());
+    units.retain(|unit| {
+        let is_left = !pending.missing(unit.rows.clone()).is_empty();
+        if !is_left {
+            count_lines(flow, &opened, pending, unit, 0);
+        }
+        is_left
+    });
     add_time(&flow.progress.times.read, start);
     Ok(units.into_iter().map(|unit| Task { index, piece: piece.clone(), unit }).collect())
+}
+
+/// Of lines it is known how many there are when a unit is through: so many now, and those that were done before.
+fn count_lines(flow: &Flow, opened: &Opened, pending: &Pending, unit: &Unit, now: u64) {
+    if opened.numbering() == Numbering::Rows {
+        return;
+    }
+    let before = pending.covered.as_ref().map_or(0, |covered| covered.coverage.rows_within(&unit.rows));
+    // Positions of a plain file are bytes; a compressed one is one unit.
+    let bytes = opened.object.size.min(unit.rows.end - unit.rows.start);
+    add(&flow.progress.counted_rows, before + now);
+    add(&flow.progress.counted_bytes, bytes);
 }
 
 /// The rows of these units. Spans of a text lie next to each other, and are many.
@@ -230,9 +250,17 @@ struct UnitWork<'a> {
     reader: usize,
     blocks: &'a Sender<Emitted>,
     task: &'a Task,
+    /// Lines that were read so far, good ones and bad ones.
+    lines: Cell<u64>,
 }
 
 impl UnitWork<'_> {
+    /// The unit is through.
+    fn count(&self) {
+        let Task { index, unit, .. } = self.task;
+        count_lines(self.flow, &unit.object, &self.flow.job.pending[*index as usize], unit, self.lines.get());
+    }
+
     /// Whether the unit was read to its end.
     fn read(&self) -> Result<bool, RunError> {
         let unit = &self.task.unit;
@@ -282,6 +310,7 @@ impl UnitWork<'_> {
     /// Rows, and what is not.
     fn read_part(&self, read: Read, each: impl Fn(RecordBatch, Rows) -> Result<(), RunError>) -> Result<(), RunError> {
         let Read { batch, rows, blank, bad } = read;
+        self.lines.set(self.lines.get() + rows.len() + bad.len() as u64);
         if let Some(first) = bad.first().filter(|_| self.flow.plan.source.on_bad_line == OnError::Fail) {
             return Err(self.no_row(first).into());
         }

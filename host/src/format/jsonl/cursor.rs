@@ -165,11 +165,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// A line is one object.
-    pub(super) fn object_begins(&self) -> Checked {
-        match self.kind() {
-            Ok(Kind::Object) => Ok(()),
-            Ok(kind) => Err(Refusal::new(Reason::NoObject { found: kind.name() })),
-            Err(refusal) => Err(refusal),
+    pub(super) fn object_begins(&mut self) -> Checked {
+        match self.kind()? {
+            Kind::Object => Ok(()),
+            kind => {
+                // What only begins like another value is none.
+                self.pass()?;
+                Err(Refusal::new(Reason::NoObject { found: kind.name() }))
+            }
         }
     }
 

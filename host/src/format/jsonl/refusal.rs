@@ -123,7 +123,10 @@ impl Refusal {
     /// What to do about it, if there is anything to do but to mend the data.
     pub fn hint(&self) -> Option<&'static str> {
         match &self.0.reason {
-            Reason::UnknownKey => Some("declare the key, or set extra_keys = \"drop\" or \"keep\""),
+            Reason::UnknownKey => Some(
+                "extra_keys = \"drop\" under [source] goes on without such keys; to have them, begin a new job that declares them in \
+                 `schema`, or keeps them with extra_keys = \"keep\"",
+            ),
             Reason::Number { why: Loss::Fraction | Loss::Rounded, .. } => {
                 Some("declare the column as decimal(38,9), as float64 or as json")
             }

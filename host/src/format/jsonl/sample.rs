@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use super::infer::Inference;
 use super::lines::{Content, Lines};
+use super::refusal::Refusal;
 use super::text::{damaged, inflated};
-use crate::format::FormatError;
 use crate::format::compression::Compression;
 use crate::format::compression::inflate::Inflate;
+use crate::format::{FormatError, sniff};
 
 /// Bytes of an object that are looked at, as they are stored.
 pub const HEAD_BYTES: u64 = 256 << 10;
@@ -25,9 +26,11 @@ pub struct Head {
 }
 
 /// Takes the lines of an object's head into account; the last one only if it has an end, or is the object's last. Lines that
-/// are no rows say nothing.
-pub fn add(found: &mut Inference, head: Head) -> Result<(), FormatError> {
+/// are no rows say nothing; the first of them is answered, with its number from 1.
+pub fn add(found: &mut Inference, head: Head) -> Result<Option<(u64, Refusal)>, FormatError> {
     let Head { mut bytes, is_all, compression } = head;
+    sniff::refuse_other_than_text(&bytes, compression)?;
+    let mut refused = None;
     let (mut inflate, mut lines) = (Inflate::new(compression), Lines::new(TEXT_BYTES_MAX));
     let mut text_bytes = 0;
     while !bytes.is_empty() && text_bytes < TEXT_BYTES_MAX {
@@ -37,21 +40,21 @@ pub fn add(found: &mut Inference, head: Head) -> Result<(), FormatError> {
             continue;
         }
         lines.feed(text);
-        add_lines(found, &mut lines);
+        add_lines(found, &mut lines, &mut refused);
     }
     if is_all && bytes.is_empty() {
         inflate.end().map_err(damaged)?;
         lines.finish();
-        add_lines(found, &mut lines);
+        add_lines(found, &mut lines, &mut refused);
     }
-    Ok(())
+    Ok(refused)
 }
 
-fn add_lines(found: &mut Inference, lines: &mut Lines) {
+fn add_lines(found: &mut Inference, lines: &mut Lines, refused: &mut Option<(u64, Refusal)>) {
     while let Some(line) = lines.next() {
-        if let Content::Text(text) = line.content {
-            // Whoever reads it as a row says what is wrong.
-            let _ = found.line(text);
+        let Content::Text(text) = line.content else { continue };
+        if let Err(refusal) = found.line(text) {
+            refused.get_or_insert((line.at.line + 1, refusal));
         }
     }
 }

@@ -13,7 +13,7 @@ use super::settings::value_or;
 use crate::commit::{self, Root};
 use crate::config::{self, At, shown};
 use crate::format::compression::Compression;
-use crate::format::jsonl::infer::Inference;
+use crate::format::jsonl::infer::{InferError, Inference};
 use crate::format::jsonl::read::JsonLines;
 use crate::format::jsonl::sample::{self, Head};
 use crate::format::jsonl::{EXTRA_COLUMN, ExtraKeys, types};
@@ -123,24 +123,48 @@ impl Draft<'_> {
     async fn found(&mut self, store: &Store, objects: &[Object]) -> Result<Option<SchemaRef>, PlanError> {
         let Some(written) = &self.config.source.path else { return Ok(None) };
         let sampled = super::footers::spread(objects, SAMPLED_MAX);
+        let sampled_count = sampled.len();
         let heads: Vec<_> = sampled.into_iter().map(|object| head(store, object)).collect();
         let mut heads = futures::stream::iter(heads).buffered(HEADS_AT_ONCE);
-        let mut found = Inference::default();
+        let (mut found, mut refused) = (Inference::default(), None);
         while let Some(head) = heads.next().await {
             let (object, head) = head?;
-            if let Err(error) = sample::add(&mut found, head) {
-                self.problem(written, Message::of(&SourceError::of(&object.path, error)));
-                return Ok(None);
+            match sample::add(&mut found, head) {
+                Ok(first) => refused = refused.or(first.map(|first| (object, first))),
+                Err(error) => {
+                    self.problem(written, Message::of(&SourceError::of(&object.path, error)));
+                    return Ok(None);
+                }
             }
         }
-        match found.schema() {
-            Ok(schema) => Ok(Some(Arc::new(schema))),
-            Err(error) => {
+        match (found.schema(), refused) {
+            (Ok(schema), _) => {
+                self.note_found(sampled_count);
+                Ok(Some(Arc::new(schema)))
+            }
+            (Err(InferError::NoLine), Some((object, (line, refusal)))) => {
+                let what = format!("no line is a row: the first, line {line} of {}: {refusal}", object.path);
+                self.problem(written, Message::new(what).hint(NO_ROWS));
+                Ok(None)
+            }
+            (Err(error), _) => {
                 let what = format!("no columns were found in the first lines: {error}");
                 let hint = "declare the columns with `schema` under [source], as in schema = { text = \"string\" }";
                 self.problem(written, Message::new(what).hint(hint));
                 Ok(None)
             }
+        }
+    }
+
+    /// What a person may want to decide before a rare key ends the run.
+    fn note_found(&mut self, objects: usize) {
+        if self.config.source.extra_keys.is_none() {
+            let what = format!(
+                "the columns are those of the first lines of {objects} file(s); a line with another key will be no row"
+            );
+            let hint = "declare the columns with `schema` under [source], or decide on other keys with extra_keys = \"drop\" or \"keep\": \
+                        columns cannot be added once the job has begun";
+            self.notes.push(Message::new(what).hint(hint));
         }
     }
 
@@ -199,6 +223,8 @@ impl Draft<'_> {
     }
 }
 
+const NO_ROWS: &str = "JSON Lines have one object a line; a file that is one array, or one object over many lines, becomes such with \
+                       `jq -c '.[]'` or `jq -c .`";
 const FIXED: &str = "columns and their types are fixed for a job's life: write what it began with; or begin a new job with another \
                      checkpoint and an empty sink";
 

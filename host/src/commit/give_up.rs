@@ -244,6 +244,10 @@ async fn empty(sink: &Store, own: &Own) -> Result<(), CommitError> {
     }
     abort_uploads(sink, |name| own.has_file(name)).await?;
     delete(sink, own.marks.iter().map(|mark| location(mark)).collect()).await?;
+    if let Some(root) = sink.local_root() {
+        // One that is not empty stays.
+        own.folders.iter().for_each(|folder| drop(std::fs::remove_dir(root.join(folder))));
+    }
     delete(sink, notes).await
 }
 

@@ -1132,12 +1132,12 @@ fn a_section_about_dead_letters_that_nobody_writes() {
     check_below(
         &format!("{}[dead_letters]\nfull_row = true\n", stage("skip")),
         expect![[r#"
-        pipeline.toml:9:1: [dead_letters] is there, but no stage makes any
-             9 | [dead_letters]
-               | ^^^^^^^^^^^^^^
-          hint: write on_error = "dead-letter" in the [[stage]] whose failed rows are to be kept, or remove the section
+            pipeline.toml:9:1: [dead_letters] is there, but no stage makes any
+                 9 | [dead_letters]
+                   | ^^^^^^^^^^^^^^
+              hint: write on_error = "dead-letter" in the [[stage]] whose failed rows are to be kept, or on_bad_line = "dead-letter" under [source]; or remove the section
 
-        1 problem in pipeline.toml"#]],
+            1 problem in pipeline.toml"#]],
     );
     // What follows from another mistake is not said.
     check_below(

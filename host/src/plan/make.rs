@@ -20,7 +20,7 @@ use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::chain::{self, Link};
 use super::fingerprint::{differences, fingerprint};
@@ -37,7 +37,7 @@ pub(super) use bind::foreseen;
 use bind::{Bindings, Bound};
 use footers::Footers;
 use memory::{Memory, Users};
-use places::Stores;
+use places::{OtherJobs, Stores};
 pub use settings::settings_of;
 use settings::{Crew, dead_letters, group_limits, new_job, on_error, results};
 
@@ -83,13 +83,7 @@ impl Draft<'_> {
         let group = group_limits(&keys);
         let crew = Crew::of(&config.run, group);
         let memory = self.memory(crew);
-        let problems_before = self.problems.len();
-        self.given_up = self.to_give_up(&stores).await?;
-        let root = self.root(&stores).await?;
-        let finished = match self.problems.len() == problems_before {
-            true => self.finished_job(&stores, root.as_ref()).await?,
-            false => None,
-        };
+        let (root, finished) = self.job(&stores).await?;
         let found = self.objects(&stores, root.as_ref()).await?;
         let objects = found.as_ref().map_or_else(Default::default, |found| found.objects.as_slice());
         self.folder_keys = source::folder_keys(objects).into_iter().map(Into::into).collect();
@@ -114,18 +108,11 @@ impl Draft<'_> {
         let links: Vec<Link> = bound.iter().map(Bound::link).collect();
         let (needed, places) = chain::link(&schema, &id_names, &links, &sink_names);
         self.note_folders(&schema);
-        let columns = Columns {
-            schema: if self.keeps_full_rows() { Arc::clone(&schema) } else { Arc::clone(&needed) },
-            known: self.reads_all().then(|| Arc::clone(&schema)),
-            required: id_names,
-        };
+        let columns = self.columns(&schema, &needed, id_names);
         let read = standing(&columns.schema);
         let to_stages = needed.fields().iter().map(|field| read[field.name().as_str()]).collect();
         let sink_schema = schema_of(&schema, &last, &sink_names, &links);
-        let ids = id_fields.map(|fields| Ids {
-            places: fields.iter().map(|field| read[field.name().as_str()]).collect(),
-            schema: Arc::new(Schema::new(fields)),
-        });
+        let ids = id_fields.map(|fields| ids_of(fields, &read));
         let before_sink = standing(places.last().map_or(&needed, |place| &place.output));
         let sink_columns = sink_names.iter().map(|name| before_sink[name.as_str()]).collect();
         let specs: Vec<udf::Spec> = bound.iter().map(|bound| bound.spec.clone()).collect();
@@ -187,6 +174,27 @@ impl Draft<'_> {
             cache: self.options.cache.clone(),
             cache_ids_bytes_max: self.options.cache_ids_bytes_max,
         }))
+    }
+
+    /// The job that has begun, if one has; else one that may have done what this one would.
+    async fn job(&mut self, stores: &Stores) -> Result<(Option<Root>, Option<OtherJobs>), PlanError> {
+        let problems_before = self.problems.len();
+        self.given_up = self.given_up(stores).await?;
+        let root = self.root(stores).await?;
+        let finished = match self.problems.len() == problems_before {
+            true => self.finished_job(stores, root.as_ref()).await?,
+            false => None,
+        };
+        Ok((root, finished))
+    }
+
+    /// What is read of a source of these columns, if the job needs some of them.
+    fn columns(&self, schema: &SchemaRef, needed: &SchemaRef, required: Vec<String>) -> Columns {
+        Columns {
+            schema: Arc::clone(if self.keeps_full_rows() { schema } else { needed }),
+            known: self.reads_all().then(|| Arc::clone(schema)),
+            required,
+        }
     }
 
     /// How the source is read, and what is in it.
@@ -318,6 +326,12 @@ fn source_schema(root: Option<&Root>, footers: Option<&Footers>) -> Result<Optio
         Some(root) => Ok(Some(commit::schema_from_hex(&root.genesis.source_schema)?)),
         None => Ok(footers.map(Footers::schema)),
     }
+}
+
+/// The identity of rows, among the columns that are read.
+fn ids_of(fields: Vec<Field>, read: &HashMap<&str, usize>) -> Ids {
+    let places = fields.iter().map(|field| read[field.name().as_str()]).collect();
+    Ids { places, schema: Arc::new(Schema::new(fields)) }
 }
 
 /// Where each column stands. Schemas look through all their columns for one, and there are tens of thousands.

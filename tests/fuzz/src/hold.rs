@@ -78,7 +78,7 @@ async fn check_view(view: &View, checkpoint: &Checkpoint, store: &Store) {
         let model = Model::new(&lane.entries, &checkpoint.side);
         let counting = lane.state.groups.iter();
         let counting: BTreeMap<u64, Vec<_>> =
-            counting.map(|(number, group)| (*number, sorted(group.files.iter().cloned().collect()))).collect();
+            counting.map(|(number, group)| (*number, sorted(group.files.to_vec()))).collect();
         let named = model.files().into_iter().map(|(number, files)| (number, sorted(files)));
         assert_eq!(counting, named.collect(), "files that count, of lane {}", lane.lane);
         if model.says_rows() {

@@ -150,9 +150,8 @@ impl<'a> Lines<'a> {
             self.fill().await?;
         }
         let plain = &self.plain[self.given..];
-        let mut ends = memchr::memchr_iter(b'\n', plain);
         let mut end = plain.len();
-        while let Some(at) = ends.next() {
+        for at in memchr::memchr_iter(b'\n', plain) {
             *left -= 1;
             if *left == 0 {
                 end = at + 1;

@@ -225,34 +225,44 @@ impl<'a> LineReader<'a> {
 
     /// Reads up to the end of the batch, or of the unit.
     fn gather(&mut self) -> Result<(), FormatError> {
-        let mut lines = match self.lines.take() {
-            Some(lines) => lines,
-            None => match self.first_lines()? {
-                Some(lines) => lines,
-                None => return Ok(self.end()),
-            },
+        let lines = match self.lines.take() {
+            Some(lines) => Some(lines),
+            None => self.first_lines()?,
+        };
+        let Some(mut lines) = lines else {
+            self.end();
+            return Ok(());
         };
         while !self.is_full() {
-            if self.left.is_empty() || self.is_behind(lines.position()) {
-                return Ok(self.end());
-            }
-            if let Some(line) = lines.next() {
-                if self.is_behind(line.at) {
-                    return Ok(self.end());
-                }
-                self.line(&line);
-                continue;
-            }
-            if self.is_behind(lines.position()) || lines.is_finished() {
-                return Ok(self.end());
-            }
-            match self.text.next()? {
-                Some(chunk) => lines.feed(chunk),
-                None => lines.finish(),
+            if !self.advance(&mut lines)? {
+                self.end();
+                return Ok(());
             }
         }
         self.lines = Some(lines);
         Ok(())
+    }
+
+    /// Takes a line, or more of the text. Answers whether the unit may have more lines that are wanted.
+    fn advance(&mut self, lines: &mut Lines) -> Result<bool, FormatError> {
+        if self.left.is_empty() || self.is_behind(lines.position()) {
+            return Ok(false);
+        }
+        if let Some(line) = lines.next() {
+            let is_own = !self.is_behind(line.at);
+            if is_own {
+                self.line(&line);
+            }
+            return Ok(is_own);
+        }
+        if self.is_behind(lines.position()) || lines.is_finished() {
+            return Ok(false);
+        }
+        match self.text.next()? {
+            Some(chunk) => lines.feed(chunk),
+            None => lines.finish(),
+        }
+        Ok(true)
     }
 
     /// Whether a line belongs to a later unit. A compressed object has only one.

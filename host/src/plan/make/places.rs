@@ -167,7 +167,7 @@ impl Draft<'_> {
     }
 
     /// What a person wants given up.
-    pub(super) async fn to_give_up(&mut self, stores: &Stores) -> Result<Option<GivenUp>, PlanError> {
+    pub(super) async fn given_up(&mut self, stores: &Stores) -> Result<Option<GivenUp>, PlanError> {
         if !self.options.fresh {
             return Ok(None);
         }

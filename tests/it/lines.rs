@@ -154,6 +154,18 @@ fn the_second_run_reads_what_the_first_has_not_done() {
     assert_eq!(place.output(), each_twice(0..rows));
 }
 
+/// What is covered is a range for each row and each blank line.
+#[test]
+fn rows_and_blank_lines_in_turn_are_committed_before_they_are_many() {
+    let workdir = Workdir::quick();
+    let lines: String = (0..100_000).map(|n| format!("{{\"n\":{n}}}\n\n")).collect();
+    source(&workdir, "a.jsonl", &lines);
+    workdir.pipeline(&pipeline(&[]).by_position());
+    let ran = workdir.run();
+    assert!(ran.finished().commits >= 3, "{:?}", ran.finished().commits);
+    assert_eq!(workdir.output("out"), once((0..100_000).map(|n| n.to_string())));
+}
+
 #[test]
 fn a_line_that_is_no_row_ends_the_run_is_left_out_or_is_kept() {
     let lines = text(0..30) + "{\"n\": 1, \"n\": 2}\n" + &text(30..40);

@@ -108,12 +108,15 @@ pub(super) async fn marks_of(sink: &Store, job: &str, listing: &[Listed]) -> Res
     #[derive(Deserialize)]
     struct Of {
         job: String,
+        object: String,
     }
     let is_mark = |found: &&Listed| found.name.rsplit_once('/').is_some_and(|(_, name)| NAMES.contains(&name));
     let of_job = async |name: &str| {
         let bytes = get(sink, name).await?;
         let of = bytes.and_then(|bytes| decode_document::<Of>(&bytes).ok());
-        Ok::<_, CommitError>(of.is_some_and(|of| of.job == job).then(|| name.to_owned()))
+        // A copy of an object's folder is somebody's own.
+        let is_here = |of: &Of| name.rsplit_once('/').is_some_and(|(folder, _)| folder == of.object);
+        Ok::<_, CommitError>(of.is_some_and(|of| of.job == job && is_here(&of)).then(|| name.to_owned()))
     };
     let reads: Vec<_> = listing.iter().filter(is_mark).map(|found| of_job(&found.name)).collect();
     let found: Vec<Option<String>> = futures::stream::iter(reads).buffered(WRITES_MAX).try_collect().await?;

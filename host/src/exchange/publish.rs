@@ -112,7 +112,10 @@ async fn publish_shards(
             target.clear(&done).await?;
             return Ok(done.published(0));
         }
-        Some(done) => target.refuse_older(&done)?,
+        Some(done) => {
+            target.refuse_older(&done)?;
+            target.refuse_foreign(shards, &done, &found)?;
+        }
         None => target.refuse_full(shards, &found).await?,
     }
     target.begin(&found).await?;
@@ -139,6 +142,11 @@ fn refuse_overlap(view: &View, to: &Store) -> Result<(), ExchangeError> {
             "choose a folder of its own",
         )),
     }
+}
+
+/// Whether it lies where publishers leave what they have done so far.
+fn is_trace(name: &str) -> bool {
+    name.strip_prefix(FOLDER).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Of the documents here.
@@ -232,12 +240,24 @@ impl Target<'_> {
             }
             _ => return Err(self.of_another()),
         }
-        let Some(name) = shards.all.iter().map(|shard| &shard.name).find(|name| found.contains_key(*name)) else {
+        self.refuse_others(shards.all.iter().map(|shard| shard.name.as_str()), found)
+    }
+
+    /// The same, beside an older state of the job, if nobody has begun with this one.
+    fn refuse_foreign(&self, shards: &Shards<'_>, done: &Done, found: &Found) -> Result<(), ExchangeError> {
+        if found.contains_key(&self.owner()) {
             return Ok(());
-        };
+        }
+        let published: HashSet<&str> = done.files.iter().map(|file| file.name.as_str()).collect();
+        let names = shards.all.iter().map(|shard| shard.name.as_str());
+        self.refuse_others(names.filter(|name| !published.contains(name)), found)
+    }
+
+    fn refuse_others<'n>(&self, mut names: impl Iterator<Item = &'n str>, found: &Found) -> Result<(), ExchangeError> {
+        let Some(name) = names.find(|name| found.contains_key(*name)) else { return Ok(()) };
         Err(ExchangeError::refused(
             format!("{} holds {name} already, which this job has not published", self.to.url()),
-            "name a folder that is empty or not there",
+            "name a folder that is empty or not there; or move that file away",
         ))
     }
 
@@ -257,7 +277,7 @@ impl Target<'_> {
     }
 
     fn is_of_another_state(&self, name: &str) -> bool {
-        name.starts_with(FOLDER) && *name != self.owner() && !name.starts_with(&self.folder())
+        is_trace(name) && *name != self.owner() && !name.starts_with(&self.folder())
     }
 
     /// Writes a file, unless it is complete; and whether it was written.
@@ -323,7 +343,7 @@ impl Target<'_> {
     async fn remove_staged(&self, done: &Done) -> Result<(), ExchangeError> {
         let walk = self.to.walk(|_| true).await.map_err(|cause| failed(self.to.url(), cause))?;
         let names: HashSet<&str> = done.files.iter().map(|file| file.name.as_str()).collect();
-        let is_ours = |target: &str| names.contains(target) || target == DONE || target.starts_with(FOLDER);
+        let is_ours = |target: &str| names.contains(target) || target == DONE || is_trace(target);
         for odd in walk.odd.iter().filter(|odd| odd.why == Oddity::Staged) {
             if staged_for(&odd.path).is_some_and(is_ours) {
                 let (folder, name) = odd.path.rsplit_once('/').unwrap_or(("", &odd.path));

@@ -4,6 +4,7 @@
 //! their way at once: a reader that would open one more for a block waits.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,10 @@ use crate::commit::{Coverage, Group, GroupIds, GroupLimits, ObjectCoverage, RowS
 use crate::plan::Run;
 use crate::sink::{ClosedFile, SinkError, Stream};
 use crate::source::{Opened, Rows};
+
+/// Ranges of rows that a group covers: each takes some 300 bytes until it is committed, and where rows and blank lines take
+/// turns, every one of them is a range.
+const RANGES_MAX: u64 = 1 << 16;
 
 /// How often a reader that waits for room looks whether the run is over.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -69,6 +74,7 @@ pub(super) struct InFlight {
 #[derive(Default)]
 struct Tally {
     rows: u64,
+    ranges: u64,
     bytes: u64,
     /// Blocks, by reader.
     emitted: Vec<u64>,
@@ -168,12 +174,13 @@ impl Groups {
         self.committed.notify_all();
     }
 
-    /// A place for a block of `rows` rows of the piece, in its lane's group that is open now.
-    pub(super) fn ticket(&self, piece: &Piece, reader: usize, rows: u64, reservation: Reservation) -> Ticket {
+    /// A place for a block of these rows of the piece, in its lane's group that is open now.
+    pub(super) fn ticket(&self, piece: &Piece, reader: usize, rows: &[Range<u64>], reservation: Reservation) -> Ticket {
         let mut state = lock(&self.state);
         let group = self.open(&mut state, piece);
         let sequence = lock(&group.tally).emit(reader);
-        self.grow(&mut state, &group, rows, reservation.bytes());
+        let count = rows.iter().map(|range| range.end - range.start).sum();
+        self.grow(&mut state, &group, (count, rows.len()), reservation.bytes());
         Ticket { group, piece: piece.number, stream: reader, sequence, reservation }
     }
 
@@ -183,20 +190,17 @@ impl Groups {
         let group = self.open(&mut state, piece);
         let mut value = lock(&group.value);
         value.cover(&piece.object.object.path, piece.number, rows.ranges().iter().cloned(), as_what);
-        // Of positions there may be any number: what they cost are their ranges.
-        let count = if as_what == RowState::Known { rows.len() } else { rows.ranges().len() as u64 };
-        if as_what == RowState::Known {
-            value.counts.rows_known += count;
-        }
+        let count = if as_what == RowState::Known { rows.len() } else { 0 };
+        value.counts.rows_known += count;
         drop(value);
-        self.grow(&mut state, &group, count, 0);
+        self.grow(&mut state, &group, (count, rows.ranges().len()), 0);
     }
 
     /// A piece without rows is finished by being named.
     pub(super) fn name_piece(&self, piece: &Piece) {
         let mut state = lock(&self.state);
         let group = self.open(&mut state, piece);
-        self.grow(&mut state, &group, 1, 0);
+        self.grow(&mut state, &group, (1, 1), 0);
     }
 
     /// The lane's open group, which names the piece from here on.
@@ -209,11 +213,13 @@ impl Groups {
         open
     }
 
-    fn grow(&self, state: &mut State, open: &InFlight, rows: u64, bytes: u64) {
+    fn grow(&self, state: &mut State, open: &InFlight, (rows, ranges): (u64, usize), bytes: u64) {
         let mut tally = lock(&open.tally);
         tally.rows += rows;
+        tally.ranges += ranges as u64;
         tally.bytes += bytes;
-        let is_full = tally.rows >= self.limits.rows_max || tally.bytes >= self.limits.bytes_max;
+        let GroupLimits { rows_max, bytes_max, .. } = self.limits;
+        let is_full = tally.rows >= rows_max || tally.ranges >= RANGES_MAX || tally.bytes >= bytes_max;
         drop(tally);
         if is_full {
             state.close(open.lane.number);

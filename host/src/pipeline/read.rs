@@ -464,7 +464,7 @@ impl UnitWork<'_> {
         let (flow, rows) = (self.flow, block.origin.len() as u64);
         add(&flow.progress.rows_read, rows);
         flow.groups.wait_for_room(&self.task.piece.lane, || flow.is_dead());
-        let ticket = flow.groups.ticket(&self.task.piece, self.reader, rows, flow.budget.take(bytes));
+        let ticket = flow.groups.ticket(&self.task.piece, self.reader, &block.origin.rows, flow.budget.take(bytes));
         // Workers outlive readers unless they died, and then there is nothing to emit for.
         let _ = self.blocks.send(Emitted { block, ticket });
     }

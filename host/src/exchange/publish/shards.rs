@@ -47,6 +47,7 @@ const COMPRESSIONS: [&str; 3] = [".gz", ".zst", ".zstd"];
 /// Of the objects that the job has results of. Those that were done `elsewhere`, before it began, are not among them.
 pub(super) fn of<'a>(view: &'a View, elsewhere: &[Pinned], name: &str) -> Result<Shards<'a>, ExchangeError> {
     refuse_unjoinable(view)?;
+    refuse_odd(name)?;
     let compression = compression(view, name)?;
     let mut files: BTreeMap<&str, Vec<&FileEntry>> =
         view.listing.iter().map(|pinned| (pinned.object.path.as_ref(), Vec::new())).collect();
@@ -61,17 +62,49 @@ pub(super) fn of<'a>(view: &'a View, elsewhere: &[Pinned], name: &str) -> Result
     let mut all = Vec::with_capacity(files.len());
     let mut named: HashMap<String, &str> = HashMap::new();
     for (object, files) in files {
-        let name = name_of(object, name);
+        let pattern = name;
+        let name = name_of(object, pattern);
         if let Some(other) = named.insert(name.clone(), object) {
-            return Err(ExchangeError::refused(
-                format!("{other} and {object} would both be {name}"),
-                "write {object} into the --name where they differ; or publish them under their full names, `output list` \
-                 tells which files are whose",
-            ));
+            return Err(alike(pattern, &name, [other, object]));
         }
         all.push(Shard { name, rows: files.iter().map(|file| file.rows).sum(), runs: runs(object, files)? });
     }
+    refuse_within(&named)?;
     Ok(Shards { all, compression, elsewhere })
+}
+
+/// Names of ours begin with a dot, and folders are those of the objects.
+fn refuse_odd(name: &str) -> Result<(), ExchangeError> {
+    if name.split('/').all(|part| !part.is_empty() && !part.starts_with('.')) {
+        return Ok(());
+    }
+    let what = format!("--name {name} has a part that is empty or begins with a dot");
+    Err(ExchangeError::refused(what, "write a name like part-{object}.jsonl.zst"))
+}
+
+fn alike(pattern: &str, name: &str, [one, other]: [&str; 2]) -> ExchangeError {
+    let hint = match pattern.contains(PLACEHOLDER) {
+        false => "write {object} into the --name where they differ",
+        true => {
+            "no --name tells them apart; `wasmpipe output list` names the files of each, which can be joined by hand"
+        }
+    };
+    ExchangeError::refused(format!("{one} and {other} would both be {name}"), hint)
+}
+
+/// A file cannot be a folder of another.
+fn refuse_within(named: &HashMap<String, &str>) -> Result<(), ExchangeError> {
+    let folders = |name: &str| name.match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
+    for (name, object) in named {
+        let around = folders(name).into_iter().find_map(|at| named.get_key_value(&name[..at]));
+        if let Some((folder, other)) = around {
+            return Err(ExchangeError::refused(
+                format!("{other} would be the file {folder}, and {object} lie in a folder of that name"),
+                "give another --name, as in results-{object}.jsonl.zst",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn refuse_unjoinable(view: &View) -> Result<(), ExchangeError> {

@@ -10,14 +10,12 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use wasmpipe::format::compression::Compression;
-use wasmpipe::format::compression::inflate::Inflate;
-use wasmpipe::format::compression::pack::Pack;
 
 use crate::support::pipeline::{Pipeline, pipeline};
 use crate::support::place::{Kind, Place};
 use crate::support::random::Random;
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Multiset, at_once, each_twice, is_soak};
+use crate::support::{Multiset, at_once, each_twice, inflated, is_soak, packed};
 
 /// How names of source files end.
 const SOURCES: [&str; 4] = ["parquet", "jsonl", "jsonl.gz", "jsonl.zst"];
@@ -109,25 +107,8 @@ impl Combination {
 }
 
 fn lines(numbers: std::ops::Range<i64>, compression: Compression) -> Bytes {
-    let (mut packed, mut pack) = (Vec::new(), Pack::new(compression, None).unwrap());
     let text: String = numbers.map(|n| format!("{{\"id\": \"id-{n}\", \"n\": {n}}}\n")).collect();
-    pack.write(text.as_bytes(), &mut packed).unwrap();
-    pack.end(&mut packed).unwrap();
-    packed.into()
-}
-
-fn inflated(bytes: &Bytes, compression: Compression) -> String {
-    let (mut inflate, mut rest, mut plain) = (Inflate::new(compression), bytes.as_ref(), Vec::new());
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let step = inflate.step(rest, &mut buffer).unwrap();
-        rest = &rest[step.read..];
-        plain.extend_from_slice(&buffer[..step.written]);
-        if rest.is_empty() && step.written < buffer.len() {
-            inflate.end().unwrap();
-            return String::from_utf8(plain).unwrap();
-        }
-    }
+    packed(text.as_bytes(), compression).into()
 }
 
 #[test]

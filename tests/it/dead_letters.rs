@@ -28,16 +28,6 @@ fn workdir(rows: i64, pipeline: &(impl Display + ?Sized)) -> Workdir {
     Workdir::with(pipeline, &[("a.parquet", 0..rows, 13)])
 }
 
-/// What `dead-letters show --json` gives, by object and row.
-fn letters(workdir: &Workdir) -> Vec<Value> {
-    let output = workdir.wasmpipe(&["dead-letters", "show", "--json", "pipeline.toml"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut letters: Vec<Value> =
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    letters.sort_by_key(|letter| (letter["object"].as_str().unwrap().to_owned(), letter["row"].as_u64()));
-    letters
-}
-
 fn rows(letters: &[Value]) -> Vec<u64> {
     letters.iter().map(|letter| letter["row"].as_u64().unwrap()).collect()
 }
@@ -64,7 +54,7 @@ fn c4_written_filtered_failed_and_dead_lettered_rows_in_one_block() {
         "object": "a.parquet", "row": 19, "stage": 3, "function": "negate", "kind": "row",
         "message": "the smallest int64 has no negative", "attempt": 1, "id": "id--9223372036854775808", "n": i64::MIN,
     });
-    assert_eq!(letters(&workdir), [letter]);
+    assert_eq!(workdir.letters(), [letter]);
     workdir.assert_manifest_is_folder();
 }
 
@@ -165,7 +155,7 @@ fn a_child_that_fails_takes_its_row_whole() {
     assert_eq!((summary.rows_dead_lettered, summary.rows_dropped, summary.rows_written), (2, 0, 4));
     let expected = ["0|1", "0|2", "0|3", "2|6"].map(str::to_owned);
     assert_eq!(workdir.output("out"), once(expected), "4 and 5 are withheld with their sibling x");
-    let letters = letters(&workdir);
+    let letters = workdir.letters();
     assert_eq!(rows(&letters), [1, 3], "one letter for each row, however many of its children failed");
     for letter in &letters {
         assert_eq!((letter["stage"].as_u64(), letter["kind"].as_str()), (Some(2), Some("row")), "{letter}");
@@ -196,7 +186,7 @@ fn traps_and_limits_say_so() {
         let ran = workdir.run();
         let count = lost.end - lost.start;
         assert_eq!((ran.finished().rows_dead_lettered, ran.finished().rows_written), (count, 20 - count), "{stage}");
-        let letters = letters(&workdir);
+        let letters = workdir.letters();
         assert_eq!(rows(&letters), lost.collect::<Vec<_>>(), "{stage}");
         for letter in &letters {
             let message = letter["message"].as_str().unwrap();
@@ -219,7 +209,7 @@ fn a_null_where_none_is_taken_is_a_letter() {
     );
     workdir.pipeline(&in_small_blocks(&[&dead_on("double", "")], "\"double\"").by_position());
     workdir.run().finished();
-    let letters = letters(&workdir);
+    let letters = workdir.letters();
     assert_eq!(rows(&letters), [1], "by position");
     assert_eq!((&letters[0]["n"], &letters[0]["kind"]), (&Value::Null, &json!("row")));
     assert!(letters[0]["message"].as_str().unwrap().contains("null in column `n`"));
@@ -258,7 +248,7 @@ fn full_rows_are_kept_if_wanted_and_the_job_stays_the_same() {
     {
         let workdir = wide_workdir(text);
         workdir.run().finished();
-        let letters = letters(&workdir);
+        let letters = workdir.letters();
         assert_eq!((rows(&letters), keys(&letters[0])), (vec![4, 25], kept));
         if text == &full {
             assert_eq!((&letters[0]["other"], &letters[1]["other"]), (&json!("other 4"), &Value::Null));
@@ -268,10 +258,10 @@ fn full_rows_are_kept_if_wanted_and_the_job_stays_the_same() {
     // Neither what is kept nor what becomes of failed rows is part of what the job computes.
     let workdir = wide_workdir(&text);
     workdir.run_with(&Arc::new(Crash::at(Stop::Committed(1))), false);
-    let first = letters(&workdir).len();
+    let first = workdir.letters().len();
     workdir.pipeline(&full);
     workdir.run().finished();
-    let letters = letters(&workdir);
+    let letters = workdir.letters();
     assert_eq!((rows(&letters), first), (vec![4, 25], 1), "files of both kinds count");
     workdir.pipeline(&text.replace("dead-letter", "skip"));
     assert_eq!(workdir.run().finished().run, None, "nothing is left to do");
@@ -284,7 +274,7 @@ fn columns_that_a_file_lacks_are_null_in_full_rows() {
     workdir.numbers("b.parquet", 30..40, 10);
     workdir.pipeline(&format!("{text}[dead_letters]\nfull_row = true\n"));
     workdir.run().finished();
-    let letters = letters(&workdir);
+    let letters = workdir.letters();
     assert_eq!((&letters[0]["other"], &letters[1]["other"]), (&json!("other 4"), &Value::Null));
 }
 
@@ -298,7 +288,7 @@ fn a_crash_at_every_durable_step_keeps_each_letter_once() {
     let crash = Arc::new(Crash::never());
     let undisturbed = workdir(40, &text);
     undisturbed.run_with(&crash, false).finished();
-    let all = letters(&undisturbed);
+    let all = undisturbed.letters();
     assert_eq!(rows(&all), [3, 17, 18, 33]);
     let puts = crash.seen().iter().filter(|seen| seen.starts_with("sink Put _wasmpipe/dead-letters/")).count();
     assert!(puts >= 3, "{:?}", crash.seen());
@@ -306,7 +296,7 @@ fn a_crash_at_every_durable_step_keeps_each_letter_once() {
         let workdir = workdir(40, &text);
         workdir.run_with(&Arc::new(Crash::at(stop)), false);
         workdir.run().finished();
-        assert_eq!(letters(&workdir), all, "{stop:?}");
+        assert_eq!(workdir.letters(), all, "{stop:?}");
         assert_eq!(workdir.output("out"), expected, "{stop:?}");
         workdir.assert_manifest_is_folder();
         let (out, checkpoint) = (workdir.snapshot("out"), workdir.snapshot("checkpoint"));
@@ -326,7 +316,7 @@ fn letters_of_dead_runs_are_removed_and_other_files_are_not() {
     workdir.run_with(&Arc::new(Crash::at(Stop::Before(segment))), false);
     let orphans: Vec<_> = workdir.snapshot("out/_wasmpipe/dead-letters").into_keys().collect();
     assert_eq!(orphans.len(), 1);
-    assert!(letters(&workdir).is_empty(), "no segment names them");
+    assert!(workdir.letters().is_empty(), "no segment names them");
     let staged = orphans[0].with_extension("parquet#1");
     let kept = [orphans[0].with_file_name("notes.txt"), orphans[0].with_extension("parquet.bak")];
     std::fs::write(&staged, "half").unwrap();
@@ -335,7 +325,7 @@ fn letters_of_dead_runs_are_removed_and_other_files_are_not() {
     assert!(!staged.exists() && !orphans[0].exists());
     kept.iter().for_each(|path| std::fs::remove_file(path).unwrap());
     workdir.assert_manifest_is_folder();
-    assert_eq!(rows(&letters(&workdir)), [3]);
+    assert_eq!(rows(&workdir.letters()), [3]);
 }
 
 /// Neither failed nor dead-lettered rows are done by id, so in a repacked source they are tried again.
@@ -347,7 +337,7 @@ fn letters_of_rows_that_stand_elsewhere_now_do_not_count() {
     let repacked = workdir.run();
     let summary = repacked.finished();
     assert_eq!((summary.rows_known, summary.rows_read, summary.rows_dead_lettered_in_all), (9, 1, 1));
-    let letters = letters(&workdir);
+    let letters = workdir.letters();
     assert_eq!((rows(&letters), &letters[0]["object"]), (vec![3], &json!("b.parquet")));
     workdir.assert_manifest_is_folder();
 }
@@ -372,7 +362,7 @@ fn a_fenced_run_removes_its_letters_too() {
     let ran = workdir.run_with(&overtaken, false);
     assert!(ran.error().contains("fenced"), "{}", ran.error());
     assert!(overtaken.has_run.load(Ordering::SeqCst));
-    assert_eq!(rows(&letters(&workdir)), [3]);
+    assert_eq!(rows(&workdir.letters()), [3]);
     workdir.assert_manifest_is_folder();
 }
 
@@ -427,7 +417,7 @@ fn pyarrow_reads_letters_and_does_not_take_them_for_output() {
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut found = seen["letters"].as_array().unwrap().clone();
     found.sort_by_key(|letter| letter["row"].as_u64());
-    assert_eq!(found, letters(&workdir));
+    assert_eq!(found, workdir.letters());
     let mut ids: Vec<String> = (0..50).filter(|n| ![3, 17, 33].contains(n)).map(|n| format!("id-{n}")).collect();
     ids.sort();
     assert_eq!(seen["output"], json!(ids));

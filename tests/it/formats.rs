@@ -1,13 +1,10 @@
 //! Results in other formats than Parquet: the same rows, exactly once, whatever is killed.
 
-use std::path::Path;
-
 use serde_json::Value;
 use wasmpipe::format::compression::Compression;
-use wasmpipe::format::compression::inflate::Inflate;
 
 use crate::support::pipeline::{Pipeline, in_small_blocks, pipeline};
-use crate::support::{Multiset, Workdir, assert_mentions, each_twice, killed_at_every_step};
+use crate::support::{Multiset, Workdir, assert_mentions, each_twice, inflated, killed_at_every_step};
 
 const COMPRESSIONS: [(&str, &str, Compression); 3] = [
     ("none", ".jsonl", Compression::None),
@@ -19,30 +16,13 @@ fn twice(more: &str) -> Pipeline {
     in_small_blocks(&["hostile.twice"], "\"id\", \"twice\"").sink(&format!("format = \"jsonl\"\n{more}"))
 }
 
-/// The lines of a file.
-fn lines(path: &Path, compression: Compression) -> String {
-    let packed = std::fs::read(path).unwrap();
-    let (mut inflate, mut plain, mut rest) = (Inflate::new(compression), Vec::new(), packed.as_slice());
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let step = inflate.step(rest, &mut buffer).unwrap();
-        rest = &rest[step.read..];
-        plain.extend_from_slice(&buffer[..step.written]);
-        if rest.is_empty() && step.written < buffer.len() {
-            break;
-        }
-    }
-    inflate.end().unwrap();
-    String::from_utf8(plain).unwrap()
-}
-
 /// Results that lie in files with such names, as other tests have those of Parquet files.
 fn output(workdir: &Workdir, (_, extension, compression): (&str, &str, Compression)) -> Multiset {
     let mut found = Multiset::new();
     let files = workdir.files("out");
     for path in files.iter().filter(|path| !path.components().any(|part| part.as_os_str() == "_wasmpipe")) {
         assert!(path.to_str().unwrap().ends_with(extension), "{path:?}");
-        let text = lines(path, compression);
+        let text = inflated(&std::fs::read(path).unwrap(), compression);
         assert!(text.ends_with('\n'), "whole lines");
         for line in text.lines() {
             let row: Value = serde_json::from_str(line).unwrap();

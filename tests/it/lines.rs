@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use wasmpipe::format::compression::Compression;
-use wasmpipe::format::compression::pack::Pack;
 
 use crate::support::pipeline::{Pipeline, in_small_blocks, pipeline};
 use crate::support::place::{Kind, Place};
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Multiset, Workdir, assert_mentions, each_twice, is_soak, killed_at_every_step, once};
+use crate::support::{Multiset, Workdir, assert_mentions, each_twice, is_soak, killed_at_every_step, once, packed};
 
 const NAMES: [(&str, Compression); 4] = [
     ("a.jsonl", Compression::None),
@@ -20,15 +19,10 @@ const NAMES: [(&str, Compression); 4] = [
 ];
 
 fn write(path: &Path, text: &[u8], compression: Compression) {
-    let mut packed = Vec::new();
     // Members and frames follow one another, and end within lines.
-    for part in text.chunks(1 + text.len() / 3) {
-        let mut pack = Pack::new(compression, None).unwrap();
-        pack.write(part, &mut packed).unwrap();
-        pack.end(&mut packed).unwrap();
-    }
+    let bytes: Vec<u8> = text.chunks(1 + text.len() / 3).flat_map(|part| packed(part, compression)).collect();
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, packed).unwrap();
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn row(n: i64) -> String {
@@ -45,14 +39,6 @@ fn source(workdir: &Workdir, name: &str, text: &str) {
 
 fn twice() -> Pipeline {
     in_small_blocks(&["hostile.twice"], "\"id\", \"twice\"")
-}
-
-/// What `dead-letters show --json` gives, sorted.
-fn letters(workdir: &Workdir) -> Vec<Value> {
-    let said = workdir.said(&["dead-letters", "show", "--json", "pipeline.toml"], 0);
-    let mut letters: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    letters.sort_by_key(|letter| (letter["object"].to_string(), letter["row"].as_u64()));
-    letters
 }
 
 #[test]
@@ -93,7 +79,7 @@ fn a_kill_at_every_step_doubles_and_loses_no_line() {
     killed_at_every_step(workdir, |workdir, summary, stop| {
         assert_eq!(summary.rows_dead_lettered_in_all, 2, "{stop:?}");
         assert_eq!(workdir.output("out"), each_twice(0..40), "{stop:?}");
-        let letters = letters(workdir);
+        let letters = workdir.letters();
         let place = |letter: &Value| (letter["object"].as_str().unwrap().to_owned(), letter["row"].as_u64().unwrap());
         assert_eq!(letters.iter().map(place).collect::<Vec<_>>(), [("a.jsonl".into(), 11), ("b.jsonl.gz".into(), 2)]);
         assert_eq!(letters[0]["line"], "{\"n\": 9.5}");
@@ -182,7 +168,7 @@ fn a_line_that_is_no_row_ends_the_run_is_left_out_or_is_kept() {
     // It fails again, and its letter has the line.
     workdir.pipeline(&twice().by_position().source("on_bad_line = \"dead-letter\""));
     workdir.said(&["run", "--quiet", "--retry-failed", "pipeline.toml"], 3);
-    let letters = letters(&workdir);
+    let letters = workdir.letters();
     assert_eq!((&letters[0]["line"], &letters[0]["attempt"]), (&"{\"n\": 1, \"n\": 2}".into(), &2.into()));
     assert_eq!(workdir.output("out"), each_twice(0..40));
     // It is finished, and its manifest names the letters, too.

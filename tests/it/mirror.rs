@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use wasmpipe::exchange::{ExchangeError, Job, Published, publish};
 use wasmpipe::format::compression::Compression;
-use wasmpipe::format::compression::inflate::Inflate;
 use wasmpipe::message::Hint;
 use wasmpipe::plan::LaneSet;
 use wasmpipe::store::{Unwatched, Watch};
@@ -15,7 +14,7 @@ use crate::support::pipeline::{Pipeline, pipeline};
 use crate::support::place::{assert_log_is_folder, wait};
 use crate::support::s3::OnS3;
 use crate::support::seam::{Crash, Stop};
-use crate::support::{Said, Workdir, assert_mentions, at_once, each_twice, killed_at_every_step, read_files};
+use crate::support::{Said, Workdir, assert_mentions, at_once, each_twice, inflated, killed_at_every_step, read_files};
 
 /// Every number twice, in groups of ten rows.
 fn twice() -> Pipeline {
@@ -248,15 +247,6 @@ fn published(workdir: &Workdir, to: &str, compression: Compression) -> BTreeMap<
     }
     assert_eq!(done["files"].as_array().unwrap().len(), files.len(), "no trace is left");
     files.into_iter().map(|(name, bytes)| (name, inflated(&bytes, compression))).collect()
-}
-
-fn inflated(bytes: &[u8], compression: Compression) -> String {
-    let (mut inflate, mut plain) = (Inflate::new(compression), vec![0; 1 << 16]);
-    let step = inflate.step(bytes, &mut plain).unwrap();
-    assert_eq!(step.read, bytes.len());
-    inflate.end().unwrap();
-    plain.truncate(step.written);
-    String::from_utf8(plain).unwrap()
 }
 
 /// What is to be published of [`OBJECTS`].

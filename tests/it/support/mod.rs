@@ -28,6 +28,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
 use wasmpipe::commit::View;
 use wasmpipe::config;
+use wasmpipe::format::compression::Compression;
+use wasmpipe::format::compression::inflate::Inflate;
+use wasmpipe::format::compression::pack::Pack;
 use wasmpipe::message::{Hint, Message};
 use wasmpipe::observe::{Outcome, Progress, Summary};
 use wasmpipe::pipeline::Control;
@@ -184,6 +187,17 @@ impl Workdir {
     }
 
     /// `checkpoint inspect --json` of `checkpoint/`.
+    /// What `dead-letters show --json` gives, by object and row.
+    pub fn letters(&self) -> Vec<serde_json::Value> {
+        let output = self.wasmpipe(&["dead-letters", "show", "--json", "pipeline.toml"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let mut letters: Vec<serde_json::Value> =
+            said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        letters.sort_by_key(|letter| (letter["object"].as_str().unwrap().to_owned(), letter["row"].as_u64()));
+        letters
+    }
+
     pub fn inspect(&self) -> serde_json::Value {
         self.json(&["checkpoint", "inspect", "--json", "checkpoint"], 0)
     }
@@ -421,6 +435,29 @@ pub fn killed_at_every_step(workdir: impl Fn() -> Workdir + Sync, holds: impl Fn
 /// What the test function `twice` makes of rows of [`number_batch`]: each one twice.
 pub fn each_twice(numbers: impl IntoIterator<Item = i64>) -> Multiset {
     once(numbers.into_iter().flat_map(|n| [format!("id-{n}|{n}"), format!("id-{n}|{n}")]))
+}
+
+/// A text as one member or frame.
+pub fn packed(text: &[u8], compression: Compression) -> Vec<u8> {
+    let (mut packed, mut pack) = (Vec::new(), Pack::new(compression, None).unwrap());
+    pack.write(text, &mut packed).unwrap();
+    pack.end(&mut packed).unwrap();
+    packed
+}
+
+/// The text of a file.
+pub fn inflated(packed: &[u8], compression: Compression) -> String {
+    let (mut inflate, mut plain, mut rest) = (Inflate::new(compression), Vec::new(), packed);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let step = inflate.step(rest, &mut buffer).unwrap();
+        rest = &rest[step.read..];
+        plain.extend_from_slice(&buffer[..step.written]);
+        if rest.is_empty() && step.written < buffer.len() {
+            inflate.end().unwrap();
+            return String::from_utf8(plain).unwrap();
+        }
+    }
 }
 
 /// All of these words are in it.

@@ -175,6 +175,35 @@ fn a_line_that_is_no_row_ends_the_run_is_left_out_or_is_kept() {
     workdir.said(&["checkpoint", "delete", "pipeline.toml"], 0);
 }
 
+/// As large as before, and alike at both ends.
+#[test]
+fn a_line_that_changed_in_the_middle_is_a_change() {
+    let numbers = |changed: i64| text((100_000..110_000).map(|n| if n == 105_000 { changed } else { n }));
+    let workdir = Workdir::quick();
+    source(&workdir, "a.jsonl", &numbers(105_000));
+    workdir.pipeline(&twice().by_position());
+    workdir.run().finished();
+    let path = workdir.path("in/a.jsonl");
+    let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+    source(&workdir, "a.jsonl", &numbers(999_999));
+    assert_mentions(
+        workdir.run().error(),
+        &["the source changed, and rows are known by position", "1 changed: a.jsonl"],
+    );
+    // Put back, with its time.
+    std::fs::remove_file(&path).unwrap();
+    source(&workdir, "a.jsonl", &numbers(105_000));
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    assert_eq!(workdir.run().finished().rows_read, 0);
+    // What lies at the edges alone is known by its bytes.
+    let workdir = Workdir::quick();
+    source(&workdir, "a.jsonl", &text(0..30));
+    workdir.pipeline(&twice().by_position());
+    workdir.run().finished();
+    source(&workdir, "a.jsonl", &text(0..30));
+    assert_eq!(workdir.run().finished().rows_read, 0);
+}
+
 /// A key that the sample did not show.
 #[test]
 fn keys_that_no_column_has_are_refused_dropped_or_kept() {

@@ -53,6 +53,10 @@ impl AsyncRanges for Local {
         self.size
     }
 
+    fn version(&self) -> String {
+        String::new()
+    }
+
     fn get<'a>(&'a self, ranges: &'a [Range<u64>]) -> BoxFuture<'a, Result<Vec<Bytes>, Unread>> {
         std::future::ready(self.wait(ranges)).boxed()
     }

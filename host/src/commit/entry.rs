@@ -356,7 +356,8 @@ impl SideFile {
 pub struct CoveredObject {
     /// Relative to the source.
     pub object: String,
-    /// BLAKE3 of the object's footer and edges, to know a copy from a change.
+    /// BLAKE3 of the object's footer and edges, of a text that is larger than these of its time or tag, to know a copy from a
+    /// change.
     pub digest: String,
     /// The object's size in bytes.
     pub size: u64,

@@ -48,6 +48,9 @@ pub trait AsyncRanges: Sync {
     /// Bytes of the object.
     fn size(&self) -> u64;
 
+    /// What the store calls this content; another one under the same name is called otherwise. Empty if it does not say.
+    fn version(&self) -> String;
+
     /// The bytes of each range, in order. What lies near to each other may be one request.
     fn get<'a>(&'a self, ranges: &'a [Range<u64>]) -> BoxFuture<'a, Result<Vec<Bytes>, Unread>>;
 }
@@ -70,6 +73,10 @@ impl AsyncRanges for Bytes {
 
     fn size(&self) -> u64 {
         self.len() as u64
+    }
+
+    fn version(&self) -> String {
+        String::new()
     }
 
     fn get<'a>(&'a self, ranges: &'a [Range<u64>]) -> BoxFuture<'a, Result<Vec<Bytes>, Unread>> {
@@ -129,6 +136,11 @@ pub struct Edges {
 impl Edges {
     /// Bytes of either, if the object has as many.
     pub const BYTES: u64 = 64 * 1024;
+
+    /// Whether they are all of an object of so many bytes.
+    pub fn are_all(size: u64) -> bool {
+        size <= 2 * Edges::BYTES
+    }
 
     /// Where they lie in an object of so many bytes.
     pub fn of(size: u64) -> [Range<u64>; 2] {

@@ -133,7 +133,7 @@ impl Drift {
                 line("gone", &self.gone),
                 line("changed", &self.changed)
             ),
-            "put the objects back; or take new contents as new rows with --accept-change; or begin a new job with \
+            "put the objects back, with their times (cp -p); or take new contents as new rows with --accept-change; or begin a new job with \
              `id`",
         ))
     }

@@ -125,6 +125,12 @@ impl AsyncRanges for Fetch {
         self.object.size
     }
 
+    fn version(&self) -> String {
+        // Where files are copied with their times, they keep these and nothing else.
+        let tag = self.object.etag.clone().filter(|_| self.store.local_root().is_none());
+        tag.unwrap_or_else(|| self.object.modified_ms.to_string())
+    }
+
     fn get<'a>(&'a self, ranges: &'a [Range<u64>]) -> BoxFuture<'a, Result<Vec<Bytes>, Unread>> {
         self.ranges(ranges).map_err(Unread::from).boxed()
     }

@@ -9,17 +9,28 @@ pub enum FileKind {
     JsonLines,
 }
 
+/// Ends of names of JSON Lines, and what may stand behind them.
+const LINES: [&str; 3] = [".jsonl", ".ndjson", ".json"];
+const PACKED: [&str; 2] = [".gz", ".zst"];
+
 impl FileKind {
     /// By the end of a name; none if it says nothing.
     pub fn of(path: &str) -> Option<FileKind> {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end));
-        let is_lines = |name: &str| [".jsonl", ".ndjson", ".json"].iter().any(|end| name.ends_with(end));
-        match name {
-            _ if name.ends_with(".parquet") => Some(FileKind::Parquet),
-            _ if is_lines(plain.unwrap_or(name)) => Some(FileKind::JsonLines),
-            _ => None,
+        FileKind::cut(path).map(|(_, kind)| kind)
+    }
+
+    /// A name without the ending that says what the file is.
+    pub fn stem(path: &str) -> &str {
+        FileKind::cut(path).map_or(path, |(stem, _)| stem)
+    }
+
+    fn cut(path: &str) -> Option<(&str, FileKind)> {
+        if let Some(stem) = path.strip_suffix(".parquet") {
+            return Some((stem, FileKind::Parquet));
         }
+        let plain = PACKED.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
+        let stem = LINES.iter().find_map(|end| plain.strip_suffix(end))?;
+        Some((stem, FileKind::JsonLines))
     }
 }
 
@@ -32,6 +43,7 @@ mod tests {
         let lines = ["a.jsonl", "a.ndjson", "a.json", "a.jsonl.gz", "x/a.json.zst", "a.b.ndjson.gz"];
         assert!(lines.iter().all(|name| FileKind::of(name) == Some(FileKind::JsonLines)));
         assert_eq!(FileKind::of("x.jsonl/a.parquet"), Some(FileKind::Parquet));
+        assert_eq!(["x/a.b.ndjson.gz", "a.parquet", "a.csv"].map(FileKind::stem), ["x/a.b", "a", "a.csv"]);
         for name in ["a", "a.gz", "a.jsonl/b", "a.parquet.gz", "jsonl", "a.csv", "a.jsonl.bz2"] {
             assert_eq!(FileKind::of(name), None, "{name}");
         }

@@ -7,6 +7,7 @@ use super::super::ExchangeError;
 use crate::commit::{FileEntry, Pinned, View};
 use crate::format::compression::Compression;
 use crate::sink::{FileName, Layout, OutputKind};
+use crate::source::FileKind;
 
 /// What is published.
 pub(super) struct Shards<'a> {
@@ -40,9 +41,6 @@ impl Run<'_> {
 }
 
 const PLACEHOLDER: &str = "{object}";
-/// Endings of names of sources, and what may stand behind them.
-const ENDINGS: [&str; 4] = [".parquet", ".jsonl", ".ndjson", ".json"];
-const COMPRESSIONS: [&str; 3] = [".gz", ".zst", ".zstd"];
 
 /// Of the objects that the job has results of. Those that were done `elsewhere`, before it began, are not among them.
 pub(super) fn of<'a>(view: &'a View, elsewhere: &[Pinned], name: &str) -> Result<Shards<'a>, ExchangeError> {
@@ -164,9 +162,7 @@ fn ends_with(name: &str, extension: &str) -> bool {
 /// The folders of the object, and its name as it stands in the new one.
 fn name_of(object: &str, name: &str) -> String {
     let (folder, object) = object.rsplit_once('/').map_or(("", object), |(folder, object)| (folder, object));
-    let packed = COMPRESSIONS.iter().find_map(|ending| object.strip_suffix(ending)).unwrap_or(object);
-    let stem = ENDINGS.iter().find_map(|ending| packed.strip_suffix(ending)).unwrap_or(object);
-    let name = name.replace(PLACEHOLDER, stem);
+    let name = name.replace(PLACEHOLDER, FileKind::stem(object));
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
 }
 

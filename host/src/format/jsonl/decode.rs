@@ -92,7 +92,8 @@ impl Decoder {
     /// For lines of a schema, whose types must be those that [`types`] can spell.
     pub fn new(schema: &SchemaRef, options: &Options) -> Result<Decoder, SchemaError> {
         refuse_names(schema, options)?;
-        let is_wanted = |place: usize| options.columns.as_ref().is_none_or(|columns| columns.contains(&place));
+        let is_wanted =
+            |place: usize| options.columns.as_ref().is_none_or(|columns| columns.binary_search(&place).is_ok());
         let members = Members::of(schema.fields(), is_wanted).ok_or_else(|| no_type(schema))?;
         let schema = written_schema(schema, options.extra_keys, is_wanted);
         let (extra_keys, extra) = (options.extra_keys, Texts::default());

@@ -7,6 +7,7 @@
 //! ordinals of lines, below [`LINES_MAX`]. Positions at which no line stands, because it is blank or because there are no more
 //! lines, are given out as blank, so that a unit is done when all its positions are. The last line needs no end.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -66,7 +67,8 @@ impl JsonLines {
 
     /// Those that are wanted of a line, and where each of `schema` is then.
     fn projection(&self, schema: &Schema) -> (Decoder, Vec<Option<usize>>) {
-        let wants = |name: &str| schema.column_with_name(name).is_some();
+        let wanted: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let wants = |name: &str| wanted.contains(name);
         let fields = self.keyed.fields().iter().enumerate();
         let columns = fields.filter(|(_, field)| wants(field.name())).map(|(place, _)| place).collect();
         let extra_keys = match self.extra_keys {
@@ -75,7 +77,9 @@ impl JsonLines {
         };
         let decoder = Decoder::new(&self.keyed, &Options { extra_keys, columns: Some(columns) });
         let decoder = decoder.expect("the format was made with the same schema");
-        let places = schema.fields().iter().map(|field| decoder.schema().index_of(field.name()).ok()).collect();
+        let decoded = decoder.schema().fields().iter().zip(0..);
+        let decoded: HashMap<&str, usize> = decoded.map(|(field, place)| (field.name().as_str(), place)).collect();
+        let places = schema.fields().iter().map(|field| decoded.get(field.name().as_str()).copied()).collect();
         (decoder, places)
     }
 }
@@ -89,7 +93,9 @@ impl Format for JsonLines {
         let compression = Compression::of_name(ranges.name());
         let opened = sniff::refuse_other_than_text(&edges.head, compression).map(|()| {
             let object = Object { format: self.clone(), compression, size: ranges.size() };
-            Opened { content: Arc::new(object), identity: None }
+            // A line in the middle may be another, and nothing at the edges tells.
+            let identity = (!Edges::are_all(ranges.size())).then(|| ranges.version().into());
+            Opened { content: Arc::new(object), identity }
         });
         std::future::ready(opened).boxed()
     }
